@@ -1,0 +1,1 @@
+"""Pure data and rules that both programs share: no network, no clock, no environment."""
