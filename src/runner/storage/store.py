@@ -52,10 +52,10 @@ class Store(Protocol):
     def download(self, key: str, path: Path) -> None:
         """Write the object's bytes to `path`, whole or not at all."""
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose key begins with `prefix` (which ends with a slash), in the order of keys."""
 
-    def list_folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> list[str]:
         """The names directly below `prefix` that hold objects, sorted, without slashes."""
 
     def delete(self, keys: Iterable[str]) -> None:
