@@ -1,0 +1,128 @@
+"""A checked recipe, as both programs hold it: frozen, documented, trusted.
+
+`runner.spec.load` makes one from YAML after checking it; `Recipe.from_mapping` takes back what `Recipe.to_mapping`
+gave (that is what stands in ``run.json``) and trusts it. The sections `model`, `adapter`, `training` and `resources` stay
+mappings: their keys are TRL's, bitsandbytes', peft's, transformers' and SkyPilot's own.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Json: TypeAlias = Any
+"""What `json.loads` gives: dict, list, str, int, float, bool, None."""
+
+Method: TypeAlias = Literal["sft"]
+Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """One entry of a mixture."""
+
+    path: str
+    """A hub id, an absolute path of a file or folder, ``builtin:<name>``, or ``inputs/<digest>/<name>`` in the run."""
+    name: str | None = None
+    """The configuration of a hub dataset, as in ``load_dataset(path, name)``."""
+    split: str = "train"
+    """The split to read, as in ``load_dataset(split=…)``; slices such as ``train[:10%]`` are understood."""
+    revision: str | None = None
+    """The branch, tag or commit of a hub dataset."""
+    format: Format | None = None
+    """How the rows are read; None: recognized from the columns."""
+    sample: float | int | None = None
+    """Draw this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is trained on and what it is measured on."""
+
+    train: tuple[DataSource, ...]
+    """The mixture: entries are concatenated after sampling, then shuffled by the seed."""
+    eval: tuple[DataSource, ...] = ()
+    """Entries like `train`'s."""
+    eval_from_train: float | int | None = None
+    """Hold out this many rows (an int) or this fraction (a float below 1) of the mixture, seeded. ``eval: {from_train: …}``"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When resumable state is kept, and how much of it."""
+
+    save_steps: int | None = None
+    """Save every this many optimizer steps."""
+    save_minutes: float | None = 5.0
+    """Save at the first step boundary after this many minutes without a save; null: never by time."""
+    save_total_limit: int | None = None
+    """Keep the newest this many in the store (the best one besides); null: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What is measured before and after training, besides what `training.eval_strategy` does on the way."""
+
+    before_and_after: bool = False
+    """Evaluation loss, perplexity and samples/s of the model before the first step and after the last."""
+    prompts: tuple[str, ...] = ()
+    """Generations for these, greedy, before and after."""
+    max_new_tokens: int = 64
+    """The length of each generation, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Which artifacts are made besides the trained model or adapter itself."""
+
+    merge: bool = False
+    """The adapter merged into its base, as a model of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to train."""
+
+    name: str
+    """Names the run: lower-case letters, digits, ``.``, ``_`` and ``-``."""
+    method: Method
+    """The training method."""
+    model: Mapping[str, Json]
+    """TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig` names; `model_name_or_path` always."""
+    data: Data
+    """Training and evaluation data."""
+    adapter: Mapping[str, Json] | None = None
+    """peft's `LoraConfig` names; None: full fine-tuning."""
+    training: Mapping[str, Json] = field(default_factory=dict)
+    """The names of the method's config class (`SFTConfig`), and ours: `effective_batch_size`, `early_stopping_patience`,
+    `early_stopping_threshold`."""
+    checkpoint: Checkpoint = Checkpoint()
+    """When state is saved."""
+    evaluate: Evaluate = Evaluate()
+    """What is measured before and after."""
+    export: Export = Export()
+    """Which artifacts are made."""
+    resources: Mapping[str, Json] = field(default_factory=dict)
+    """SkyPilot's `resources`, unchanged."""
+
+    def to_mapping(self) -> dict[str, Json]:
+        """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Json]) -> "Recipe":
+        """Take back what `to_mapping` gave. Trusts its input."""
+        data = mapping["data"]
+        return cls(
+            **{
+                **mapping,
+                "data": Data(
+                    train=tuple(DataSource(**source) for source in data["train"]),
+                    eval=tuple(DataSource(**source) for source in data["eval"]),
+                    eval_from_train=data["eval_from_train"],
+                ),
+                "checkpoint": Checkpoint(**mapping["checkpoint"]),
+                "evaluate": Evaluate(**{**mapping["evaluate"], "prompts": tuple(mapping["evaluate"]["prompts"])}),
+                "export": Export(**mapping["export"]),
+            }
+        )
