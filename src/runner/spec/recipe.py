@@ -1,8 +1,8 @@
 """A checked recipe, as both programs hold it: frozen, documented, trusted.
 
 `runner.spec.load` makes one from YAML after checking it; `Recipe.from_mapping` takes back what `Recipe.to_mapping`
-gave (that is what stands in ``run.json``) and trusts it. The sections `model`, `adapter`, `training` and `resources` stay
-mappings: their keys are TRL's, bitsandbytes', peft's, transformers' and SkyPilot's own.
+gave (that is what stands in ``run.json``) and trusts it. The sections `model`, `adapter`, `training` and `resources`
+stay mappings: their keys are TRL's, bitsandbytes', peft's, transformers' and SkyPilot's own.
 """
 
 import dataclasses
@@ -44,7 +44,8 @@ class Data:
     eval: tuple[DataSource, ...] = ()
     """Entries like `train`'s."""
     eval_from_train: float | int | None = None
-    """Hold out this many rows (an int) or this fraction (a float below 1) of the mixture, seeded. ``eval: {from_train: …}``"""
+    """Hold out this many rows (an int) or this fraction (a float below 1) of the mixture, seeded.
+    In YAML: ``eval: {from_train: …}``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,8 @@ class Recipe:
     adapter: Mapping[str, Json] | None = None
     """peft's `LoraConfig` names; None: full fine-tuning."""
     training: Mapping[str, Json] = field(default_factory=dict)
-    """The names of the method's config class (`SFTConfig`), and ours: `effective_batch_size`, `early_stopping_patience`,
-    `early_stopping_threshold`."""
+    """The names of the method's config class (`SFTConfig`), and ours: `effective_batch_size`,
+    `early_stopping_patience`, `early_stopping_threshold`."""
     checkpoint: Checkpoint = Checkpoint()
     """When state is saved."""
     evaluate: Evaluate = Evaluate()
