@@ -1,0 +1,27 @@
+"""Tie a process to the life of the one that started it."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(expected_parent_pid: int) -> None:
+    """Have this process killed (SIGKILL) as soon as its parent dies, whatever the parent dies of.
+
+    To be called by the child, first thing: a parent that died before the call is noticed by its process id and ends
+    the child at once (exit 137). Linux only; elsewhere just that check is made. The kernel watches the *thread* that
+    started the child, so a parent starts its children from a thread that lives as long as they do. Not inherited:
+    each generation calls it for itself.
+
+    Args:
+        expected_parent_pid: the process id that started this one, handed down by it.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != expected_parent_pid:
+        os._exit(128 + signal.SIGKILL)
