@@ -1,0 +1,227 @@
+"""A folder as a store: a laptop's disk, or a shared file system.
+
+Written against the file system itself rather than through obstore: hard links make a commit cost no copy, `os.scandir`
+lists ten thousand runs in milliseconds, and `errno` tells a full disk from a missing one.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from runner.spec.errors import UserError
+from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, checked_key, checked_prefix
+from runner.storage.whole import PART, free_name, sync_to_disk, written_whole
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+R = TypeVar("R")
+
+
+class LocalStore:
+    """Objects are files below `root`, which the first write makes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = str(root)
+
+    def get(self, key: str) -> bytes:
+        """See `Store.get`."""
+        path = self._path(key)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise self._reading(error, key) from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Store.put`. A power cut may undo it."""
+
+        def write(path: Path) -> None:
+            with written_whole(path) as part:
+                part.write_bytes(data)
+
+        self._write(key, write)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Store.create`. Atomic wherever the file system has hard links."""
+
+        def write(path: Path) -> bool:
+            if path.exists():
+                return False
+            part = free_name(path)
+            try:
+                part.write_bytes(data)
+                sync_to_disk(part)
+                created = _link_if_absent(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+            sync_to_disk(path.parent)
+            return created
+
+        return self._write(key, write)
+
+    def upload(self, key: str, path: Path, *, move: bool = False) -> None:
+        """See `Store.upload`. With `move`, one hard link."""
+        source = path.resolve(strict=True)
+
+        def write(target: Path) -> None:
+            with written_whole(target, sync=True) as part:
+                if not (move and _linked(source, part)):
+                    shutil.copyfile(source, part)
+
+        self._write(key, write)
+
+    def download(self, key: str, path: Path) -> None:
+        """See `Store.download`."""
+        source = self._path(key)
+        try:
+            descriptor = os.open(source, os.O_RDONLY)
+        except OSError as error:
+            raise self._reading(error, key) from error
+        with os.fdopen(descriptor, "rb") as reader, written_whole(path) as part, part.open("wb") as writer:
+            while chunk := self._read(reader, key):
+                writer.write(chunk)
+
+    def objects(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See `Store.objects`."""
+        found: list[ObjectInfo] = []
+        try:
+            _walk(self.root / checked_prefix(prefix), prefix, found)
+        except OSError as error:
+            raise self._reading(error, prefix) from error
+        return iter(sorted(found, key=lambda info: info.key))
+
+    def folders(self, prefix: str) -> list[str]:
+        """See `Store.folders`. One `scandir`, whatever the folders hold."""
+        try:
+            with os.scandir(self.root / checked_prefix(prefix)) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return []
+            raise self._reading(error, prefix) from error
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`. Folders that hold no object any more go too."""
+        paths = [self._path(key) for key in keys]
+        try:
+            for path in paths:
+                try:
+                    path.unlink()
+                except OSError as error:
+                    if error.errno not in _ABSENT:
+                        raise
+            for folder in sorted({path.parent for path in paths}, key=lambda path: -len(path.parts)):
+                self._remove_if_empty(folder)
+        except OSError as error:
+            raise self._writing(error) from error
+
+    def _read(self, reader: BinaryIO, key: str) -> bytes:
+        try:
+            return reader.read(1 << 20)
+        except OSError as error:
+            raise self._reading(error, key) from error
+
+    def _path(self, key: str) -> Path:
+        path = self.root / checked_key(key)
+        if path.name.startswith(PART):
+            raise ValueError(f"not a key: {key!r}")
+        return path
+
+    def _write(self, key: str, write: Callable[[Path], R]) -> R:
+        path = self._path(key)
+        for last in (False, False, True):
+            try:
+                return write(path)
+            except FileNotFoundError as error:
+                # Another process emptied the folder and removed it between our mkdir and our open.
+                if last:
+                    raise StoreUnavailable(f"{self.root}: {error}") from error
+            except OSError as error:
+                raise self._writing(error) from error
+        raise AssertionError("unreachable")
+
+    def _remove_if_empty(self, folder: Path) -> None:
+        while folder != self.root and folder.is_relative_to(self.root):
+            try:
+                with os.scandir(folder) as entries:
+                    left = [entry.name for entry in entries]
+                if not all(name.startswith(PART) for name in left):
+                    return
+                for name in left:  # what a killed writer left behind
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                return
+            folder = folder.parent
+
+    def _reading(self, error: OSError, key: str) -> Exception:
+        if error.errno in _ABSENT:
+            return NotFound(key)
+        return self._writing(error)
+
+    def _writing(self, error: OSError) -> Exception:
+        where = str(error.filename or self.root)
+        reason = error.strerror or str(error)
+        if error.errno in _FULL:
+            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", where)
+        if error.errno in _REFUSED:
+            return UserError(
+                f"the store cannot be used: {reason}",
+                where=where,
+                remedy=f"Make {self.root} a folder that you may read and write, or name another with --store.",
+            )
+        return StoreUnavailable(f"{where}: {reason}")
+
+
+def _walk(folder: Path, prefix: str, found: list[ObjectInfo]) -> None:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    _walk(folder / entry.name, f"{prefix}{entry.name}/", found)
+                elif not entry.name.startswith(PART):
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:
+                        continue
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                    found.append(ObjectInfo(f"{prefix}{entry.name}", status.st_size, modified))
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether a hard link could be made; not across file systems, and not on all of them."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        return False
+    return True
+
+
+def _link_if_absent(part: Path, path: Path) -> bool:
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        # On NFS the reply to a link that was made can get lost, and its repetition fails.
+        return part.samefile(path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        if path.exists():  # no hard links here (exFAT, some network mounts): a look before the write
+            return False
+        part.replace(path)
+    return True

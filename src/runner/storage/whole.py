@@ -1,0 +1,45 @@
+"""Write a file whole or not at all: under a name of its own first, then renamed into place."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PART = ".runner-part-"
+"""How the name of a file begins that is still being written; what a kill leaves behind is known by it."""
+
+
+@contextmanager
+def written_whole(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """A free name beside `path` to write to; it replaces `path` when the block ends well, and is gone otherwise.
+
+    Args:
+        path: where the file is to be; folders above it are made.
+        sync: whether it must survive a power cut once this returns.
+    """
+    part = free_name(path)
+    try:
+        yield part
+        if sync:
+            sync_to_disk(part)
+        part.replace(path)
+        if sync:
+            sync_to_disk(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def free_name(path: Path) -> Path:
+    """A name beside `path`, in the same file system, that nobody else uses; folders above it are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"{PART}{secrets.token_hex(8)}")
+
+
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
