@@ -1,0 +1,51 @@
+# Everything a person or CI types here. `make` alone lists it.
+SHELL := /bin/bash -euo pipefail
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# Installing is quicker without these, and says nothing that anybody reads.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: .venv/.train  ## set up and run the main job, offline, to a finished run
+	$(BIN)/runner launch quickstart
+
+test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the tests
+	$(BIN)/pytest
+
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.venv/.train: images/cpu.lock pyproject.toml
+	@echo "setting up .venv (about a minute; once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; rm -rf .venv; exit 2; }
+	@# torch by itself and first, with its dependencies: which build of it there is, and what that needs, is the index's to say.
+	@$(BIN)/pip install --quiet --constraint images/cpu.lock torch
+	@$(BIN)/pip install --quiet --no-deps --requirement images/cpu.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip check
+	@touch $@
+
+.venv/.dev: tests/requirements.lock .venv/.train
+	@$(BIN)/pip install --quiet --no-deps --requirement tests/requirements.lock
+	@$(BIN)/pip check
+	@touch $@
+
+.venv-servers/.installed: tests/servers/requirements.lock tests/servers/install.sh
+	@bash tests/servers/install.sh
+	@touch $@
+
+lock:  ## write the lock files anew from what is installed in .venv
+	$(BIN)/python tools/lock.py
+
+clean:  ## remove what the targets above have made
+	rm -rf .venv .venv-servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

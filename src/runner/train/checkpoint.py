@@ -1,0 +1,224 @@
+"""Saving beside training: snapshot in memory, staged to the local disk, uploaded and committed, pruned.
+
+Three threads, each with one job. The training thread hands over a `TrainingState` and goes on. The staging thread waits
+for the snapshot and writes files. The upload thread commits them to the store in order, tries again while the store is
+away, and prunes. So an absent store costs disk space, not training time; what waits on disk then is bounded by
+`MOST_WAITING`, the oldest dropped first, the best never. A store that answers but is slower than the saves holds
+training back instead: nothing is dropped without need.
+"""
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.spec.layout import CheckpointName, checkpoint_prefix
+from runner.storage.commit import commit
+from runner.storage.lineage import Attempt, Superseded, is_superseded
+from runner.storage.prune import prune
+from runner.storage.retry import retrying
+from runner.storage.store import Store
+from runner.train.snapshot import Snapshot
+from runner.train.training_state import TrainingState
+
+MOST_WAITING = 4
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """One checkpoint on its way to the store."""
+
+    name: CheckpointName
+    state: TrainingState | None
+    """Let go of once it is on disk: it holds the live tensors."""
+    best_step: int | None
+    metadata: dict[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Checkpointer:
+    """Saves the checkpoints of one attempt in one stage.
+
+    Args:
+        store: where to.
+        run_id: whose.
+        attempt: ours; checked before each manifest and each deletion.
+        staging: a local folder of this attempt's own.
+        save_total_limit: how many of the newest to keep in the store; None: all.
+        before_manifest: called before a checkpoint becomes visible (the metrics up to it must be in the store first).
+        on_committed: called with the step of each checkpoint that is safe in the store.
+        on_warning: called with a sentence when the store is away.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        attempt: Attempt,
+        *,
+        staging: Path,
+        save_total_limit: int | None,
+        before_manifest: Callable[[], None],
+        on_committed: Callable[[int], None],
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self.snapshot = Snapshot()
+        self._store = store
+        self._run_id = run_id
+        self._attempt = attempt
+        self._staging = staging
+        self._save_total_limit = save_total_limit
+        self._before_manifest = before_manifest
+        self._on_committed = on_committed
+        self._on_warning = on_warning
+        self._to_stage: queue.Queue[_Job] = queue.Queue()
+        self._waiting: list[_Job] = []
+        self._changed = threading.Condition()
+        self._unfinished = 0
+        self._deadline: float | None = None
+        self._failure: BaseException | None = None
+        self._store_is_away = False
+        self.last_saved: CheckpointName | None = None
+        """The newest checkpoint that was handed over."""
+        self.last_committed: CheckpointName | None = None
+        """The newest checkpoint that is safe in the store."""
+        for loop in (self._stage_forever, self._upload_forever):
+            threading.Thread(target=loop, name=loop.__name__.strip("_"), daemon=True).start()
+
+    def save(
+        self, state: TrainingState, name: CheckpointName, *, best_step: int | None, metadata: dict[str, Any]
+    ) -> None:
+        """Take `state` now; it is durable some time later. Called between two steps, by the training thread.
+
+        Args:
+            state: what to save.
+            name: under which name.
+            best_step: the step of the best checkpoint so far (this one included), which pruning spares.
+            metadata: what the manifest says besides.
+
+        Raises:
+            Exception: whatever stopped an earlier checkpoint for good (`OSError` for a full disk, `Superseded`).
+        """
+        self.check()
+        with self._changed:
+            self._unfinished += 1
+        self.snapshot.begin(state.tensors)
+        self.last_saved = name
+        self._to_stage.put(_Job(name=name, state=state, best_step=best_step, metadata=metadata))
+
+    def check(self) -> None:
+        """Raise what stopped an earlier checkpoint for good, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self, *, within_seconds: float) -> None:
+        """Wait until every checkpoint handed over is in the store.
+
+        Raises:
+            StoreUnavailable: the store was away for all of `within_seconds`.
+            Exception: as `check`.
+        """
+        with self._changed:
+            self._deadline = time.monotonic() + within_seconds
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._unfinished or self._failure is not None)
+            self._deadline = None
+        self.check()
+
+    def _stage_forever(self) -> None:
+        while True:
+            job = self._to_stage.get()
+            try:
+                if self._failure is None and job.state is not None:
+                    job.files = job.state.write(self.snapshot.tensors(), self._staging / str(job.name))
+            except BaseException as error:  # noqa: BLE001 (raised again in the training thread)
+                self._fail(error)
+            job.state = None
+            with self._changed:
+                self._waiting.append(job)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: len(self._waiting) <= MOST_WAITING or self._store_is_away)
+                self._drop_what_is_too_much()
+            self.snapshot.release()
+
+    def _upload_forever(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                job = self._waiting[0]
+            try:
+                if self._failure is None:
+                    self._upload(job)
+            except BaseException as error:  # noqa: BLE001 (raised again in the training thread)
+                self._fail(error)
+            shutil.rmtree(self._staging / str(job.name), ignore_errors=True)
+            with self._changed:
+                self._waiting.remove(job)
+                self._unfinished -= 1
+                self._changed.notify_all()
+
+    def _upload(self, job: _Job) -> None:
+        def once() -> None:
+            commit(
+                self._store,
+                checkpoint_prefix(self._run_id, job.name),
+                job.files,
+                {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata},
+                before_manifest=self._before_visible,
+            )
+
+        retrying(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        self._store_is_away = False
+        self.last_committed = job.name
+        self._on_committed(job.name.step)
+        if self._save_total_limit is not None:
+            retrying(
+                lambda: self._prune(job),
+                until=self._gave_up,
+                on_retry=self._say_that_the_store_is_away,
+            )
+
+    def _before_visible(self) -> None:
+        self._before_manifest()
+        if is_superseded(self._store, self._run_id, self._attempt):
+            raise Superseded(self._run_id, self._attempt)
+
+    def _prune(self, job: _Job) -> None:
+        prune(
+            self._store,
+            self._run_id,
+            self._attempt,
+            save_total_limit=self._save_total_limit or 1,
+            best_step=job.best_step,
+        )
+
+    def _gave_up(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _say_that_the_store_is_away(self, error: Exception, wait_seconds: float) -> None:
+        with self._changed:
+            self._store_is_away = True
+            self._changed.notify_all()
+        self._on_warning(f"the store does not answer, trying again in {wait_seconds:.0f} s; training goes on ({error})")
+
+    def _drop_what_is_too_much(self) -> None:
+        """Called with the lock held, while the store is away: keep what is on its way, the newest, and the best."""
+        while len(self._waiting) > MOST_WAITING:
+            best = self._waiting[-1].best_step
+            droppable = [job for job in self._waiting[1:-1] if job.name.step != best]
+            if not droppable:
+                return
+            self._waiting.remove(droppable[0])
+            self._unfinished -= 1
+            shutil.rmtree(self._staging / str(droppable[0].name), ignore_errors=True)
+            self._on_warning(f"checkpoint {droppable[0].name} was dropped: the store has been away for too long")
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self._failure is None:
+                self._failure = error
+            self._changed.notify_all()

@@ -1,0 +1,34 @@
+"""Which files make a checkpoint from which training goes on exactly. No torch here: the attempt checks them too.
+
+The folder is a transformers checkpoint (`Trainer.train(resume_from_checkpoint=…)` reads it), with one file of ours.
+"""
+
+from collections.abc import Iterable, Sequence
+
+OPTIMIZER = "optimizer.pt"
+SCHEDULER = "scheduler.pt"
+SCALER = "scaler.pt"
+TRAINER_STATE = "trainer_state.json"
+RUNNER_STATE = "runner_state.json"
+MODEL_WEIGHTS = "model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+_ALWAYS = (OPTIMIZER, SCHEDULER, TRAINER_STATE, RUNNER_STATE)
+
+
+def rng_state_file(process_index: int, world_size: int) -> str:
+    """The file that holds one process's random number generators, by transformers' naming."""
+    return "rng_state.pth" if world_size <= 1 else f"rng_state_{process_index}.pth"
+
+
+def missing_files(names: Iterable[str], *, world_size: int = 1) -> Sequence[str]:
+    """What a checkpoint with the files `names` lacks to be resumed exactly; empty if it lacks nothing.
+
+    transformers itself resumes without complaint from a checkpoint without `optimizer.pt`, and ends with other weights.
+    """
+    present = set(names)
+    needed = [*_ALWAYS, *(rng_state_file(index, world_size) for index in range(world_size))]
+    missing = [name for name in needed if name not in present]
+    if not present & {MODEL_WEIGHTS, ADAPTER_WEIGHTS}:
+        missing.append(f"{MODEL_WEIGHTS} or {ADAPTER_WEIGHTS}")
+    return missing

@@ -1,0 +1,150 @@
+"""What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.spec.recipe import Recipe
+from runner.storage.chunks import read_metrics
+from runner.storage.commit import commit, fetch
+from runner.storage.lineage import Attempt, Superseded, checkpoints, is_superseded
+from runner.storage.retry import retrying
+from runner.storage.store import Store
+from runner.train.checkpoint import Checkpointer
+from runner.train.events import Events
+from runner.train.exact_trainer import Lineage, read_runner_state
+from runner.train.metrics import Metrics
+from runner.train.preemption import PreemptionNotice
+
+T = TypeVar("T")
+
+FINISH_SECONDS = 900.0
+"""How long the end of a run waits for a store that is away, before it leaves the rest to a later attempt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One attempt at one stage."""
+
+    recipe: Recipe
+    """What to train."""
+    stage: str
+    """The stage's name."""
+    store: Store
+    """Where the run lives."""
+    run_id: str
+    """Which run."""
+    attempt: Attempt
+    """Which attempt of it this is."""
+    folder: Path
+    """The attempt's own folder on this machine."""
+    shared_folder: Path
+    """A folder on this machine that all attempts of the run share."""
+    cache: Path
+    """A folder on this machine that all runs share, for builtin models."""
+    restored: Path | None
+    """The checkpoint to go on from, downloaded and verified; None: begin at the beginning."""
+    events: Events
+    """To the attempt."""
+    notice: PreemptionNotice
+    """From the attempt."""
+    metrics: Metrics
+    """Takes records."""
+    checkpointer: Checkpointer
+    """Takes checkpoints."""
+
+    def lineage(self, *, tracks_best: bool) -> Lineage:
+        """What ties a trainer to this run."""
+        return Lineage(
+            stage=self.stage,
+            token=self.attempt.token,
+            checkpoint=self.recipe.checkpoint,
+            checkpointer=self.checkpointer,
+            metrics=self.metrics,
+            notice=self.notice,
+            tracks_best=tracks_best,
+            save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
+            # TRL's default where the recipe is silent
+            logging_steps=float(self.recipe.training.get("logging_steps") or 10),
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the checkpoint to go on from is that of a training that had ended."""
+        return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
+
+    def input_path(self, key: str) -> Path:
+        """The local copy of a file that the run brought along (``inputs/<digest>/<name>``)."""
+        path = self.shared_folder / key
+        if not path.exists():
+            self._try(lambda: self.store.download(f"runs/{self.run_id}/{key}", path))
+        return path
+
+    def fetch_checkpoint(self, step: int) -> Path:
+        """Download one checkpoint of this stage from the store.
+
+        Raises:
+            FileNotFoundError: it is not there (deleted by hand: pruning spares the best).
+        """
+        name = self._checkpoint_at(step)
+        folder = self.folder / "fetched" / str(name)
+        self._try(lambda: fetch(self.store, checkpoint_prefix(self.run_id, name), folder))
+        return folder
+
+    def commit_artifact(self, name: str, make: Callable[[Path], None]) -> str:
+        """Make an artifact in a folder and put it into the store; returns its key in the run.
+
+        Args:
+            name: the artifact's name.
+            make: writes the files into the folder that it is given.
+        """
+        folder = self.folder / "artifacts" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
+        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        prefix = artifact_prefix(self.run_id, name, self.attempt.token)
+        self._try(lambda: commit(self.store, prefix, files, {"name": name}, before_manifest=self._check_fence))
+        shutil.rmtree(folder)
+        return f"artifacts/{name}/{self.attempt.token}/"
+
+    def copy_shared(self, name: str, folder: Path) -> None:
+        """Copy what lies in the shared folder `name` into `folder`."""
+        shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, symlinks=False)
+
+    def before_and_after(self) -> dict[str, Any]:
+        """The result's `before`, `after` and `generations`, whichever attempt measured them."""
+        self._try(self.metrics.flush)
+        records = {
+            record["phase"]: record
+            for record in self._try(lambda: read_metrics(self.store, self.run_id))
+            if record["kind"] == "eval" and record["phase"] in ("before", "after")
+        }
+        before, after = records.get("before"), records.get("after")
+        generations = [
+            {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
+            for old, new in zip(
+                before["generations"] if before else (), after["generations"] if after else (), strict=True
+            )
+        ]
+        return {"before": _measured(before), "after": _measured(after), "generations": generations}
+
+    def _checkpoint_at(self, step: int) -> CheckpointName:
+        for name in self._try(lambda: checkpoints(self.store, self.run_id)):
+            if name.stage == self.stage and name.step == step:
+                return name
+        raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
+
+    def _check_fence(self) -> None:
+        if is_superseded(self.store, self.run_id, self.attempt):
+            raise Superseded(self.run_id, self.attempt)
+
+    def _try(self, call: Callable[[], T]) -> T:
+        return retrying(call, within_seconds=FINISH_SECONDS)
+
+
+def _measured(record: Mapping[str, Any] | None) -> dict[str, float] | None:
+    names = ("eval_loss", "perplexity", "samples_per_second")
+    return None if record is None else {name: record[name] for name in names}

@@ -1,0 +1,367 @@
+"""One attempt at a run: claim it, start the training process, watch over it, and write down how it ended.
+
+``python -m runner.train.entrypoint --store URL --run RUN_ID --work-dir DIR``
+
+Light on purpose (no torch): it answers signals at once, goes on beating while the training process computes, and is
+still there to say why when that process crashes or is killed. Exit codes: 0 succeeded; 1 failed or cancelled; 2 a
+mistake of the caller's; 75 interrupted, can be resumed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from runner.process import die_with_parent
+from runner.spec.errors import UserError
+from runner.spec.layout import CANCEL, RESULT, RUN, attempt_key, run_key
+from runner.storage.chunks import ChunkWriter
+from runner.storage.lineage import Attempt, claim_attempt, is_superseded, write_ended, write_restored
+from runner.storage.open import open_store
+from runner.storage.retry import retrying
+from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.train.events import read_events
+from runner.train.preemption import EXIT_INTERRUPTED
+from runner.train.restore import restore_newest
+
+BEAT_SECONDS = 2.0
+FENCE_SECONDS = 10.0
+CANCEL_GRACE_SECONDS = 10.0
+STORE_PATIENCE_SECONDS = 300.0
+"""How long the beginning and the end of an attempt wait for a store that is away."""
+
+_EXIT_CODES = {"succeeded": 0, "cancelled": 1, "interrupted": EXIT_INTERRUPTED, "superseded": EXIT_INTERRUPTED}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make one attempt; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m runner.train.entrypoint")
+    parser.add_argument("--store", required=True, help="URL of the store")
+    parser.add_argument("--run", required=True, help="id of the run")
+    parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of the run's own")
+    parser.add_argument("--parent", type=int, help="process id of the supervisor to die with")
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        die_with_parent(options.parent)
+    try:
+        return _AttemptLife(open_store(options.store), options.run, options.work_dir).live()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StoreUnavailable as error:
+        print(f"the store does not answer: {error}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _oom_kills() -> int:
+    """How many processes of this container the kernel has killed for memory (cgroup v2), 0 where nobody counts."""
+    try:
+        lines = Path("/sys/fs/cgroup/memory.events").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+class _AttemptLife:
+    """From the claim to the record of the end."""
+
+    def __init__(self, store: Store, run_id: str, work_dir: Path) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._work_dir = work_dir
+        self._stopping = False
+        self._cancelled = False
+        self._superseded = False
+        self._outcome: dict[str, Any] | None = None
+        self._progress: dict[str, Any] = {"phase": "starting"}
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    def live(self) -> int:
+        """Make the attempt; returns the exit code."""
+        ended = self._result_that_stands()
+        if ended is not None:
+            print(f"run {self._run_id} has {ended['state']} already", file=sys.stderr)
+            return 0 if ended["state"] == "succeeded" else 1
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        self._attempt = self._claim()
+        self._log = ChunkWriter(self._store, self._run_id, "logs", self._attempt.token)
+        oom_kills = _oom_kills()
+        self._clear_leftovers()
+        threads = self._start_worker()
+        try:
+            self._assign()
+            self._watch()
+        except StoreUnavailable as error:
+            self._outcome = {"outcome": "interrupted", "reason": f"the store does not answer: {error}", "retry": True}
+        except OSError as error:
+            self._outcome = {"outcome": "interrupted", "reason": f"restoring failed: {error}", "retry": False}
+        code = self._stop_worker()
+        for thread in threads:
+            thread.join(timeout=5)
+        return self._end(code, out_of_memory=_oom_kills() > oom_kills)
+
+    # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _result_that_stands(self) -> dict[str, Any] | None:
+        def look() -> dict[str, Any] | None:
+            try:
+                self._store.get(run_key(self._run_id, RUN))
+            except NotFound:
+                raise UserError(
+                    f"no run {self._run_id!r} in {self._store.url}", remedy="`runner ps` lists the runs of a store"
+                ) from None
+            try:
+                result: dict[str, Any] = json.loads(self._store.get(run_key(self._run_id, RESULT)))
+            except NotFound:
+                return None
+            return result
+
+        return retrying(look, within_seconds=STORE_PATIENCE_SECONDS)
+
+    def _claim(self) -> Attempt:
+        boot_id = Path("/proc/sys/kernel/random/boot_id")
+        record = {
+            "host": socket.gethostname(),
+            "boot_id": boot_id.read_text().strip() if boot_id.exists() else None,
+            "pid": os.getpid(),
+            "started_at": _now(),
+        }
+        return retrying(lambda: claim_attempt(self._store, self._run_id, record), within_seconds=STORE_PATIENCE_SECONDS)
+
+    def _clear_leftovers(self) -> None:
+        """What attempts before this one left on this machine; whatever counts is in the store."""
+        for folder in self._work_dir.glob("attempt-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        (self._work_dir / "shared").mkdir(parents=True, exist_ok=True)
+
+    def _start_worker(self) -> list[threading.Thread]:
+        read_end, write_end = os.pipe()
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
+        command = [
+            *(sys.executable, "-u", "-m", "runner.train.worker"),
+            *("--store", self._store.url, "--run", self._run_id),
+            *("--work-dir", str(self._work_dir), "--cache-dir", str(cache)),
+            *("--events", str(write_end), "--parent", str(os.getpid())),
+        ]
+        self._worker = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[write_end],
+            # transformers and TRL send usage data unless told not to; a run speaks to its store and the hub only.
+            env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
+            # Signals reach it through us only, also when the terminal's Ctrl-C goes to the whole group.
+            process_group=0,
+        )
+        os.close(write_end)
+        threads = [
+            threading.Thread(target=self._tee, name="log", daemon=True),
+            threading.Thread(target=read_events, args=(read_end, self._on_event), name="events", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _assign(self) -> None:
+        """Choose and fetch the checkpoint while the worker imports torch, then tell it."""
+        self._progress["phase"] = "restoring"
+        folder = self._work_dir / f"attempt-{self._attempt.token}" / "restored"
+        restored = retrying(
+            lambda: restore_newest(self._store, self._run_id, folder, warn=self._say),
+            within_seconds=STORE_PATIENCE_SECONDS,
+        )
+        name = None if restored is None else str(restored[0])
+        retrying(
+            lambda: write_restored(self._store, self._run_id, self._attempt, name),
+            within_seconds=STORE_PATIENCE_SECONDS,
+        )
+        if restored is not None:
+            self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
+            self._say(f"attempt {self._attempt.number} continues from step {restored[0].step}", level="")
+        assignment = {
+            "number": self._attempt.number,
+            "token": self._attempt.token,
+            "checkpoint": None if restored is None else str(restored[1]),
+        }
+        worker = self._running_worker()
+        try:
+            assert worker.stdin is not None
+            worker.stdin.write(json.dumps(assignment).encode() + b"\n")
+            worker.stdin.close()
+        except BrokenPipeError:
+            return  # it has died; its exit says why
+
+    # -- while it lives ------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        worker = self._running_worker()
+        last_fence = time.monotonic()
+        while worker.poll() is None:
+            self._beat()
+            if time.monotonic() - last_fence > FENCE_SECONDS:
+                last_fence = time.monotonic()
+                if self._is_superseded():
+                    self._superseded = True
+                    return
+            if self._is_cancelled():
+                self._cancelled = True
+                return
+            try:
+                worker.wait(timeout=BEAT_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def _beat(self) -> None:
+        """Say that we live. Hints only: a store that is away is no reason to stop."""
+        record = {"token": self._attempt.token, "at": _now(), **self._progress}
+        try:
+            key = attempt_key(self._run_id, self._attempt.number, "heartbeat")
+            self._store.put(key, json.dumps(record).encode())
+            self._log.flush()
+        except StoreUnavailable:
+            return
+
+    def _is_superseded(self) -> bool:
+        try:
+            return is_superseded(self._store, self._run_id, self._attempt)
+        except StoreUnavailable:
+            return False
+
+    def _is_cancelled(self) -> bool:
+        try:
+            self._store.get(run_key(self._run_id, CANCEL))
+        except (NotFound, StoreUnavailable):
+            return False
+        return True
+
+    def _tee(self) -> None:
+        stdout = self._running_worker().stdout
+        assert stdout is not None
+        for line in stdout:
+            self._write(line.decode(errors="replace"))
+
+    def _say(self, text: str, *, level: str = "warning: ") -> None:
+        self._write(f"{level}{text}\n")
+
+    def _write(self, text: str) -> None:
+        self._log.append(text)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            return  # nobody listens here; the store has it
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        kind = event.pop("kind")
+        if kind == "outcome":
+            self._outcome = event
+        else:
+            self._progress.update(event)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.send_signal(signal.SIGTERM)
+
+    def _running_worker(self) -> "subprocess.Popen[bytes]":
+        assert self._worker is not None
+        return self._worker
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def _stop_worker(self) -> int:
+        """Its exit code; it is made to end if it has not by itself."""
+        worker = self._running_worker()
+        if worker.poll() is None:
+            worker.send_signal(signal.SIGTERM if self._cancelled else signal.SIGKILL)
+            try:
+                worker.wait(timeout=CANCEL_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+        return worker.wait()
+
+    def _how_it_ended(self, code: int, *, out_of_memory: bool) -> dict[str, Any]:
+        if self._cancelled:
+            return {"outcome": "cancelled", "reason": "cancelled by `runner cancel`", "retry": False}
+        if self._superseded:
+            return {"outcome": "superseded", "reason": "a newer attempt has taken over", "retry": False}
+        if self._outcome is not None:
+            return self._outcome
+        if self._stopping:
+            return {"outcome": "interrupted", "reason": "told to stop before training began", "retry": True}
+        if code < 0:
+            reason = f"the training process was killed by {signal.Signals(-code).name}"
+            if out_of_memory:
+                reason += ": it ran out of main memory"
+            return {"outcome": "interrupted", "reason": reason, "retry": True}
+        return {"outcome": "failed", "reason": f"the training process ended with exit code {code}", "retry": False}
+
+    def _end(self, code: int, *, out_of_memory: bool) -> int:
+        end = self._how_it_ended(code, out_of_memory=out_of_memory)
+        outcome = end["outcome"]
+        exit_code = code if outcome == "failed" and code in (1, 2) else _EXIT_CODES.get(outcome, 1)
+        try:
+            if outcome in ("succeeded", "failed", "cancelled"):
+                standing = retrying(lambda: self._write_result(end), within_seconds=STORE_PATIENCE_SECONDS)
+                if standing == "superseded":
+                    outcome, exit_code = "superseded", EXIT_INTERRUPTED
+                elif standing != outcome:
+                    outcome, exit_code = standing, _EXIT_CODES.get(standing, 1)
+            self._progress["phase"] = "ending"
+            self._beat()
+            ended = {
+                "ended_at": _now(),
+                "exit_code": exit_code,
+                "outcome": outcome,
+                "reason": end["reason"],
+                "retry": end["retry"],
+            }
+            retrying(
+                lambda: write_ended(self._store, self._run_id, self._attempt, ended),
+                within_seconds=STORE_PATIENCE_SECONDS,
+            )
+        except StoreUnavailable as error:
+            # Not told, so not done: the next attempt finds the last checkpoint and ends the run again.
+            print(f"the store does not answer: {error}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        shutil.rmtree(self._work_dir / f"attempt-{self._attempt.token}", ignore_errors=True)
+        return exit_code
+
+    def _write_result(self, end: dict[str, Any]) -> str:
+        """Write the terminal state unless one stands already; returns the one that stands."""
+        if is_superseded(self._store, self._run_id, self._attempt):
+            return "superseded"
+        progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
+        result = {
+            "state": end["outcome"],
+            "reason": end["reason"],
+            "ended_at": _now(),
+            "attempts": self._attempt.number,
+            **progress,
+            **end.get("result", {}),
+        }
+        key = run_key(self._run_id, RESULT)
+        if self._store.create(key, json.dumps(result, indent=2).encode()):
+            return str(end["outcome"])
+        return str(json.loads(self._store.get(key))["state"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

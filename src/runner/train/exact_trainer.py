@@ -1,0 +1,262 @@
+"""What is added to a TRL trainer so that a run that was killed ends as if it had not been.
+
+`ExactResume` goes in front of any of TRL's trainers: ``class ExactSFTTrainer(ExactResume, SFTTrainer)``. It decides
+when to save (the trainer's own `save_strategy` is off), saves through the `Checkpointer`, writes one metric record for
+each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from runner.spec.layout import CheckpointName
+from runner.spec.recipe import Checkpoint
+from runner.train.checkpoint import Checkpointer
+from runner.train.checkpoint_files import RUNNER_STATE
+from runner.train.metrics import Metrics
+from runner.train.preemption import PreemptionNotice
+from runner.train.training_state import capture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """What ties a trainer to its run."""
+
+    stage: str
+    """The stage that it trains."""
+    token: str
+    """The attempt that it is part of."""
+    checkpoint: Checkpoint
+    """When to save."""
+    checkpointer: Checkpointer
+    """Where to."""
+    metrics: Metrics
+    """Where records go."""
+    notice: PreemptionNotice
+    """Whether the machine is going away."""
+    tracks_best: bool
+    """Whether the best evaluation's checkpoint matters (`metric_for_best_model` and its like are set)."""
+    save_each_epoch: bool
+    """Save at the end of each epoch too (`save_strategy: epoch`)."""
+    logging_steps: float
+    """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
+
+    def is_logging_step(self, state: TrainerState) -> bool:
+        """Whether trackers and the log are told of this step; the run's metrics have every step."""
+        every = self.logging_steps if self.logging_steps >= 1 else math.ceil(state.max_steps * self.logging_steps)
+        return state.global_step == 1 or state.global_step % int(every) == 0
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' own, without its warning that the best model is not loaded: here it is."""
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to check: the recipe's rules did."""
+
+
+class SaveSchedule(TrainerCallback):
+    """Asks for a save when one is due, and ends training at the step boundary after SIGTERM.
+
+    A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: what is evaluated there belongs
+    before the checkpoint, or a run resumed from it would lack that evaluation.
+    """
+
+    def __init__(self, lineage: Lineage) -> None:
+        self._lineage = lineage
+        self._last_save = time.monotonic()
+        self._deferred = False
+        self.preempted_at: int | None = None
+        """The step at which training was cut short; None if it was not."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Decide after each optimizer step."""
+        self._lineage.checkpointer.check()
+        last = control.should_training_stop
+        if self._is_due(state) or last:
+            if last or float(state.epoch).is_integer():
+                self._deferred = True
+            else:
+                control.should_save = True
+        if self._lineage.notice.given and not last:
+            self.preempted_at = state.global_step
+            control.should_training_stop = True
+            if float(state.epoch).is_integer():
+                self._deferred = True
+            else:
+                control.should_save = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Catch up on a deferred save. Also runs when an epoch was cut short."""
+        if self.preempted_at is not None and not float(state.epoch).is_integer():
+            # transformers evaluates here as if the epoch were over; the run that is not cut short would not.
+            control.should_evaluate = False
+            control.should_log = False
+            return
+        if self._deferred or self._lineage.save_each_epoch:
+            self._deferred = False
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Start the clock of `save_minutes` again."""
+        self._last_save = time.monotonic()
+
+    def _is_due(self, state: TrainerState) -> bool:
+        checkpoint = self._lineage.checkpoint
+        if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
+            return True
+        minutes = checkpoint.save_minutes
+        return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes
+
+
+class ExactResume(Trainer):
+    """Put before a TRL trainer class; see the module.
+
+    Args:
+        lineage: what ties it to its run; all else is the trainer's own.
+    """
+
+    def __init__(self, *args: Any, lineage: Lineage, **kwargs: Any) -> None:
+        self.lineage = lineage
+        self.schedule = SaveSchedule(lineage)
+        self._hooked_optimizer: object | None = None
+        self._step_ended = time.perf_counter()
+        self._tokens_before = 0
+        super().__init__(*args, **kwargs)
+        self.add_callback(self.schedule)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether training ended by itself (all steps done, or stopped early), not by a signal."""
+        return self.control.should_training_stop and self.schedule.preempted_at is None
+
+    # -- one record for each step --------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Write the record into the run's metrics, then let everyone else see it."""
+        super().log(logs, start_time)
+        if "loss" in logs:
+            now = time.perf_counter()
+            tokens = logs.get("num_tokens")
+            if tokens is not None:
+                logs["tokens_per_second"] = (tokens - self._tokens_before) / (now - self._step_ended)
+                self._tokens_before = int(tokens)
+            self.lineage.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
+            if self.lineage.is_logging_step(self.state):
+                print(f"step {self.state.global_step}/{self.state.max_steps} {_in_words(logs)}", flush=True)
+        elif any(key.startswith("eval_") for key in logs):
+            self.lineage.metrics.evaluation(self.state.global_step, logs)
+            print(f"evaluation at step {self.state.global_step} {_in_words(logs)}", flush=True)
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self._step_ended = time.perf_counter()
+
+    # -- the best model ------------------------------------------------------------------------------------------
+
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        was_stopping = self.control.should_training_stop
+        self.control.should_training_stop = False
+        metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        if self.control.should_training_stop:
+            # Early stopping: this is the last state, even if SIGTERM has come in the same step.
+            self.schedule.preempted_at = None
+            self.control.should_save = True
+        self.control.should_training_stop |= was_stopping
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_new_best: bool = super()._determine_best_metric(metrics, trial)
+        if is_new_best and self.lineage.tracks_best:
+            self.state.best_global_step = self.state.global_step
+            self.control.should_save = True
+        return is_new_best
+
+    # -- saving and resuming -------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
+        name = CheckpointName(self.lineage.stage, step, self.lineage.token)
+        if name == self.lineage.checkpointer.last_saved:
+            return
+        self.store_flos()
+        self._hook_optimizer()
+        extra = {
+            "version": 1,
+            "stage": self.lineage.stage,
+            "step": step,
+            "max_steps": self.state.max_steps,
+            "complete": self.is_complete,
+            "best": self.best(),
+            "total_train_tokens": getattr(self, "_total_train_tokens", 0),
+            "world_size": self.args.world_size,
+        }
+        self.lineage.checkpointer.save(
+            capture(self, extra=extra),
+            name,
+            best_step=self.state.best_global_step if self.lineage.tracks_best else None,
+            metadata={"complete": extra["complete"], "best": extra["best"], "max_steps": self.state.max_steps},
+        )
+
+    def best(self) -> dict[str, Any] | None:
+        """The best evaluation so far (``step``, ``metric``, ``value``); None where none is tracked."""
+        if not self.lineage.tracks_best or self.state.best_global_step is None:
+            return None
+        return {
+            "step": self.state.best_global_step,
+            "metric": self.args.metric_for_best_model,
+            "value": self.state.best_metric,
+        }
+
+    def _hook_optimizer(self) -> None:
+        """Make each update wait for a snapshot that is still being taken."""
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        if optimizer is not self._hooked_optimizer:
+            snapshot = self.lineage.checkpointer.snapshot
+            optimizer.register_step_pre_hook(lambda *_: snapshot.wait_before_update())
+            self._hooked_optimizer = optimizer
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        begun: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
+        if folder is not None:
+            self.restore_counts(read_runner_state(Path(folder)))
+        self._step_ended = time.perf_counter()
+        return begun
+
+    def restore_counts(self, saved: Mapping[str, Any]) -> None:
+        """Take back what TRL counts in memory only (`num_tokens` would begin at 0 again)."""
+        if hasattr(self, "_total_train_tokens"):
+            self._total_train_tokens = self._tokens_before = int(saved["total_train_tokens"])
+
+    def load_weights(self, folder: Path) -> None:
+        """Take the weights of a checkpoint, and nothing else, into the model."""
+        self.lineage.checkpointer.snapshot.wait_before_update()
+        with torch.no_grad():
+            self._load_from_checkpoint(str(folder))
+
+
+def _in_words(logs: Mapping[str, float]) -> str:
+    names = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+    return " ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
+
+
+def read_runner_state(folder: Path) -> dict[str, Any]:
+    """Our own file of a checkpoint: stage, step, whether training was complete, the best so far."""
+    state: dict[str, Any] = json.loads((folder / RUNNER_STATE).read_text())
+    return state

@@ -1,0 +1,87 @@
+"""The metric records of one attempt: one for each step, one for each evaluation.
+
+Written to the store every few seconds, and before each checkpoint becomes visible, so that a run resumed from it has
+a record for every step up to it.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from runner.storage.chunks import ChunkWriter
+from runner.storage.store import StoreUnavailable
+from runner.train.events import Events
+
+FLUSH_SECONDS = 3.0
+
+# What transformers adds to an evaluation's record and that says nothing about the model.
+_NOT_METRICS = ("eval_runtime", "eval_steps_per_second", "eval_num_tokens")
+
+
+class Metrics:
+    """Takes records as they come and sends them in pieces."""
+
+    def __init__(self, writer: ChunkWriter, events: Events, stage: str) -> None:
+        self._writer = writer
+        self._events = events
+        self._stage = stage
+        self._collected: dict[str, Any] | None = None
+        threading.Thread(target=self._flush_forever, name="metrics", daemon=True).start()
+
+    def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
+        """One optimizer step was taken."""
+        self._append({"kind": "train", "stage": self._stage, "step": step, **values, "time": time.time()})
+        self._events.progress(
+            force=step == max_steps,
+            phase="training",
+            step=step,
+            max_steps=max_steps,
+            loss=values.get("loss"),
+            tokens_per_second=values.get("tokens_per_second"),
+        )
+
+    def evaluation(self, step: int, values: dict[str, float]) -> None:
+        """An evaluation ended."""
+        kept = {name: value for name, value in values.items() if name not in _NOT_METRICS}
+        record = {"kind": "eval", "stage": self._stage, "step": step, "phase": "during", **kept, "time": time.time()}
+        if self._collected is None:
+            self._append(record)
+        else:
+            self._collected.update(record)
+
+    @contextmanager
+    def evaluating(self, phase: str) -> Iterator[dict[str, Any]]:
+        """Within, an evaluation is collected into the yielded record, to be added to, and written at the end.
+
+        Args:
+            phase: ``before`` or ``after`` training.
+        """
+        record: dict[str, Any] = {}
+        self._collected = record
+        try:
+            yield record
+        finally:
+            self._collected = None
+        self._append({**record, "kind": "eval", "stage": self._stage, "phase": phase})
+
+    def flush(self) -> None:
+        """Send what there is.
+
+        Raises:
+            StoreUnavailable: it is kept, and goes with the next flush.
+        """
+        self._writer.flush()
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self._writer.append(json.dumps(record) + "\n")
+
+    def _flush_forever(self) -> None:
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            try:
+                self._writer.flush()
+            except StoreUnavailable:
+                continue  # kept, and tried again; the checkpointer says that the store is away

@@ -1,0 +1,143 @@
+"""The training process: what an attempt starts, with torch in it.
+
+Started by `runner.train.entrypoint` before that knows which checkpoint to go on from: importing torch and transformers
+takes seconds, in which the checkpoint is chosen and downloaded. It is told through standard input.
+"""
+
+import argparse
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.process import die_with_parent
+from runner.spec.errors import UserError
+from runner.spec.layout import run_key
+from runner.spec.recipe import Recipe
+from runner.storage.chunks import ChunkWriter
+from runner.storage.lineage import Attempt, Superseded
+from runner.storage.open import open_store
+from runner.storage.store import StoreUnavailable
+from runner.train.events import Events
+from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
+
+GRACE_SECONDS = 25.0
+"""How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, and tell the attempt how it went; the exit code is the attempt's."""
+    parser = argparse.ArgumentParser(prog="python -m runner.train.worker")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--cache-dir", type=Path, required=True)
+    parser.add_argument("--events", type=int, required=True, help="file descriptor to write events to")
+    parser.add_argument("--parent", type=int, required=True)
+    options = parser.parse_args(arguments)
+    die_with_parent(options.parent)
+    notice = PreemptionNotice()
+    notice.install()
+    events = Events(options.events)
+    try:
+        result = _train(options, notice, events)
+    except Preempted:
+        events.send("outcome", outcome="interrupted", reason="told to stop (SIGTERM)", retry=True)
+        return EXIT_INTERRUPTED
+    except Superseded as error:
+        events.send("outcome", outcome="superseded", reason=str(error), retry=False)
+        return EXIT_INTERRUPTED
+    except StoreUnavailable as error:
+        if _is_disk_full(error):
+            return _interrupted_by_full_disk(events, error)
+        events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
+        return EXIT_INTERRUPTED
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        events.send("outcome", outcome="failed", reason=str(error), retry=False)
+        return 2
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is reported, and the run has failed)
+        traceback.print_exc()
+        if _is_disk_full(error):
+            return _interrupted_by_full_disk(events, error)
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        events.send("outcome", outcome="failed", reason=reason, retry=False)
+        return 1
+    events.send("outcome", outcome="succeeded", reason=None, retry=False, result=result)
+    return 0
+
+
+def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events) -> dict[str, Any]:
+    events.phase("starting", "importing torch and transformers")
+    # Heavy, so imported here: the signal handlers stand by now.
+    from runner.train import sft
+    from runner.train.checkpoint import Checkpointer
+    from runner.train.context import Context
+    from runner.train.metrics import Metrics
+
+    assignment = json.loads(sys.stdin.readline())
+    attempt = Attempt(number=assignment["number"], token=assignment["token"])
+    store = open_store(options.store)
+    recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    stage = recipe.method
+    folder = options.work_dir / f"attempt-{attempt.token}"
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = Metrics(ChunkWriter(store, options.run, "metrics", attempt.token), events, stage)
+    checkpointer = Checkpointer(
+        store,
+        options.run,
+        attempt,
+        staging=folder / "staging",
+        save_total_limit=recipe.checkpoint.save_total_limit,
+        before_manifest=metrics.flush,
+        on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
+        on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
+    )
+    context = Context(
+        recipe=recipe,
+        stage=stage,
+        store=store,
+        run_id=options.run,
+        attempt=attempt,
+        folder=folder,
+        shared_folder=options.work_dir / "shared",
+        cache=options.cache_dir,
+        restored=None if assignment["checkpoint"] is None else Path(assignment["checkpoint"]),
+        events=events,
+        notice=notice,
+        metrics=metrics,
+        checkpointer=checkpointer,
+    )
+    try:
+        return sft.train(context)
+    except Preempted:
+        events.phase("ending", "uploading the last checkpoint")
+        checkpointer.finish(within_seconds=GRACE_SECONDS)
+        metrics.flush()
+        raise
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _interrupted_by_full_disk(events: Events, error: BaseException) -> int:
+    reason = f"the disk is full ({error}); free some space, then `runner resume` goes on from the last checkpoint"
+    events.send("outcome", outcome="interrupted", reason=reason, retry=False)
+    return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not `sys.exit`: threads of libraries that wait for a dead store must not hold the process.
+    os._exit(code)
