@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Install the object stores that the tests run against into .venv-servers at the repository's root.
+# Does nothing when what requirements.lock names is there already. PYTHON names the interpreter (3.11 or newer).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+environment=$root/.venv-servers
+stamp=$environment/installed.lock # a copy of the lock, written last: no copy, not installed
+
+if cmp --silent "$here/requirements.lock" "$stamp"; then
+  exit 0
+fi
+echo "installing the object stores of the tests into .venv-servers" >&2
+rm -rf "$environment"
+"${PYTHON:-python3}" -m venv "$environment"
+"$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+  --requirement "$here/requirements.lock"
+"$environment/bin/python" -m pip check --quiet --disable-pip-version-check
+cp "$here/requirements.lock" "$stamp"
