@@ -1,0 +1,222 @@
+"""A recipe's data: read, brought to one shape, mixed and split. The same on every machine and at every attempt.
+
+All draws come from `random.Random`, seeded with ``training.seed`` and the entry's place in the recipe: nothing
+depends on a cache, on what was read before, or on the random streams that training goes on with.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, Json, List, Value, concatenate_datasets, disable_caching
+
+from runner.spec.errors import UserError
+from runner.spec.recipe import DataSource, Format, Recipe
+from runner.train.formats import COLUMNS, Row, Shape, Unusable, converter, natural_shape, recognize
+from runner.train.sources import read_source
+
+DEFAULT_SEED = 42
+"""transformers' default for ``seed``."""
+
+_MESSAGES = List(Json())  # JSON, since messages differ in their keys and Arrow would give each the keys of all
+_FEATURES: Mapping[Shape, Mapping[str, Any]] = {
+    Shape.CONVERSATION: {"messages": _MESSAGES, "tools": Json()},
+    Shape.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
+    Shape.PAIR: {"prompt": Value("string"), "completion": Value("string")},
+    Shape.TEXT: {"text": Value("string")},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a trainer is given, and what is to be said about it."""
+
+    train: Dataset
+    """The mixture, shuffled, in the columns of `shape`."""
+    eval: Dataset | None
+    """What is measured on, in the same columns; None: the recipe names nothing."""
+    shape: Shape
+    """Conversations, pairs or text."""
+    notes: tuple[str, ...]
+    """Sentences for the log: rows that were dropped and why, formats that were brought together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A source that has been read and recognized."""
+
+    where: str
+    dataset: Dataset
+    format: Format
+    shape: Shape
+
+
+def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
+    """The training and evaluation data of a recipe.
+
+    Turns the caching of `datasets` off in this process: what a row became in an earlier attempt, perhaps under an
+    earlier version of a library, must not decide what it becomes in this one.
+
+    Args:
+        recipe: whose data.
+        inputs: finds the local copy of a file that the run brought along (``inputs/<digest>/<name>``).
+
+    Raises:
+        UserError: the recipe's `data` does not fit what is there.
+    """
+    disable_caching()
+    seed = int(recipe.training.get("seed", DEFAULT_SEED))
+    text_field = str(recipe.training.get("dataset_text_field", "text"))
+
+    def entries(section: str, sources: Sequence[DataSource]) -> list[_Entry]:
+        places = [f"data.{section}.{index}" for index in range(len(sources))]
+        return [
+            _recognized(
+                _drawn(read_source(source, where=where, inputs=inputs), source, where, seed), source, where, text_field
+            )
+            for where, source in zip(places, sources, strict=True)
+        ]
+
+    train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
+    shape, notes = _common_shape([*train_entries, *eval_entries])
+    _check_loss_settings(recipe.training, shape)
+    train = _mixture(train_entries, shape, notes)
+    order = list(range(len(train)))
+    random.Random(f"{seed}:data.train").shuffle(order)
+    held_out = _held_out(recipe.data.eval_from_train, len(order))
+    evaluation = None
+    if eval_entries:
+        evaluation = _mixture(eval_entries, shape, notes)
+    elif held_out:
+        evaluation = train.select(order[-held_out:])
+    train = train.select(order[: len(order) - held_out])
+    rename = {"text": text_field} if shape is Shape.TEXT and text_field != "text" else {}
+    return TrainingData(
+        train=train.rename_columns(rename),
+        eval=None if evaluation is None else evaluation.rename_columns(rename),
+        shape=shape,
+        notes=tuple(notes),
+    )
+
+
+def _drawn(dataset: Dataset, source: DataSource, where: str, seed: int) -> Dataset:
+    """The rows that ``sample`` leaves, in the order of the source (the mixture is shuffled as a whole)."""
+    if source.sample is None:
+        return dataset
+    count = source.sample if isinstance(source.sample, int) else max(1, round(source.sample * len(dataset)))
+    if count > len(dataset):
+        raise UserError(
+            f"cannot draw {count} of the {len(dataset)} rows of {source.path}",
+            where=f"{where}.sample",
+            remedy="Write a smaller number, or leave sample out to take all.",
+        )
+    return dataset.select(sorted(random.Random(f"{seed}:{where}").sample(range(len(dataset)), count)))
+
+
+def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str) -> _Entry:
+    """The entry with its format, said or recognized, and its text under the name ``text``."""
+    if text_field != "text" and text_field in dataset.column_names:
+        dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
+        dataset = dataset.rename_column(text_field, "text")
+    columns, row = dataset.column_names, dataset[0]
+    name = source.format or recognize(columns, row)
+    if name is None:
+        known = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in COLUMNS.items())
+        raise UserError(
+            f"the columns of {source.path} are of no known format: {', '.join(columns)}",
+            where=where,
+            remedy=f"Rename them to those of a format ({known}).",
+        )
+    missing = [column for column in COLUMNS[name] if column not in columns]
+    if missing and not (name in ("messages", "sharegpt") and {"messages", "conversations"} & set(columns)):
+        raise UserError(
+            f"{source.path} has no column {', '.join(missing)}, which the format {name} needs",
+            where=f"{where}.format",
+            remedy=f"Its columns: {', '.join(columns)}.",
+        )
+    return _Entry(where=where, dataset=dataset, format=name, shape=natural_shape(name, row))
+
+
+def _common_shape(entries: Sequence[_Entry]) -> tuple[Shape, list[str]]:
+    """The one shape that all entries can take, and what is to be said about it."""
+    shapes = {entry.shape for entry in entries}
+    if len(shapes) == 1:
+        return shapes.pop(), []
+    first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.shape is not b.shape)
+    if not all(entry.shape.is_conversational or entry.format == "alpaca" for entry in entries):
+        raise UserError(
+            f"{first.where} holds {first.shape.value} and {second.where} {second.shape.value}: they cannot be mixed",
+            where="data",
+            remedy="Bring both to one format; messages is the one that most can be written in.",
+        )
+    shape = Shape.CONVERSATION if Shape.CONVERSATION in shapes else Shape.MESSAGE_PAIR
+    changed = ", ".join(entry.where for entry in entries if entry.shape is not shape)
+    return shape, [f"{changed}: taken as {shape.value}, like the rest of the data."]
+
+
+def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
+    """TRL ignores the first of these without a word, and the second is a traceback."""
+    if training.get("completion_only_loss") and shape in (Shape.CONVERSATION, Shape.TEXT):
+        raise UserError(
+            f"the data are {shape.value}, which have no completion",
+            where="training.completion_only_loss",
+            remedy="For conversations, assistant_only_loss: true is what trains on the answers alone.",
+        )
+    if training.get("assistant_only_loss") and not shape.is_conversational:
+        raise UserError(
+            f"the data are {shape.value}, which have no assistant's turns",
+            where="training.assistant_only_loss",
+            remedy="Leave it out: the loss on pairs is on the completion alone.",
+        )
+
+
+def _mixture(entries: Sequence[_Entry], shape: Shape, notes: list[str]) -> Dataset:
+    """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped."""
+    features = dict(_FEATURES[shape])
+    if not any("tools" in entry.dataset.column_names for entry in entries):
+        features.pop("tools", None)
+    return concatenate_datasets([_converted(entry, shape, Features(features), notes) for entry in entries])
+
+
+def _converted(entry: _Entry, shape: Shape, features: Features, notes: list[str]) -> Dataset:
+    convert = converter(entry.format, shape)
+    dropped: Counter[str] = Counter()
+
+    def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        rows: list[Row] = []
+        for values in zip(*batch.values(), strict=True):
+            try:
+                rows.append(convert(dict(zip(batch, values, strict=True))))
+            except Unusable as verdict:
+                dropped[str(verdict)] += 1
+        return {column: [row[column] for row in rows] for column in features}
+
+    dataset = entry.dataset.map(
+        convert_batch,
+        batched=True,
+        remove_columns=entry.dataset.column_names,
+        features=features,
+        load_from_cache_file=False,
+        desc=f"Reading {entry.where}",
+    )
+    if dropped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        summary = f"{dropped.total()} of {len(entry.dataset)} rows"
+        if len(dataset) == 0:
+            raise UserError(f"no row can be used as {entry.format}: {reasons}", where=entry.where)
+        notes.append(f"{entry.where}: dropped {summary} ({reasons}).")
+    return dataset
+
+
+def _held_out(part: float | None, rows: int) -> int:
+    """How many of the mixture's rows are kept for evaluation."""
+    if part is None:
+        return 0
+    count = part if isinstance(part, int) else max(1, round(part * rows))
+    if count >= rows:
+        raise UserError(f"holding out {count} of {rows} rows leaves none to train on", where="data.eval.from_train")
+    return count

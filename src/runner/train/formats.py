@@ -1,0 +1,263 @@
+"""The formats of training rows, and what TRL is given of each.
+
+==================  =========================================  ==========================================
+format              columns                                    becomes
+==================  =========================================  ==========================================
+messages            ``messages``: role, content; ``tools``     a conversation
+sharegpt            ``conversations``: from, value             a conversation
+prompt_completion   ``prompt``, ``completion``: two strings    a pair of strings
+                    …: two lists of messages                   a pair of messages
+alpaca              ``instruction``, ``input``, ``output``     a pair of strings in Alpaca's own wording
+text                ``text``                                   text
+==================  =========================================  ==========================================
+
+The loss is on the completion of a pair, and on all of a conversation or text (TRL's `completion_only_loss`,
+`assistant_only_loss` and `dataset_text_field` change that). A mixture has one shape. Conversations and pairs of
+messages mix, as conversations; Alpaca's rows join either as a user's and an assistant's turn, without the wording.
+Nothing else mixes, since the model would then be shown something else than the data says.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeAlias
+
+from runner.spec.recipe import Format
+
+Row: TypeAlias = dict[str, Any]
+
+
+class Shape(Enum):
+    """What TRL is given: the columns of every row of a mixture."""
+
+    CONVERSATION = "conversations"
+    """``messages`` and perhaps ``tools``."""
+    MESSAGE_PAIR = "pairs of messages"
+    """``prompt`` and ``completion``, lists of messages, and perhaps ``tools``."""
+    PAIR = "pairs of strings"
+    """``prompt`` and ``completion``, strings."""
+    TEXT = "plain text"
+    """``text``."""
+
+    @property
+    def is_conversational(self) -> bool:
+        """Whether rows go through the tokenizer's chat template."""
+        return self in (Shape.CONVERSATION, Shape.MESSAGE_PAIR)
+
+
+class Unusable(Exception):
+    """A row that nothing can be learned from; the message says why, in words that are the same for alike rows."""
+
+
+COLUMNS: Mapping[Format, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "sharegpt": ("conversations",),
+    "prompt_completion": ("prompt", "completion"),
+    "alpaca": ("instruction", "output"),
+    "text": ("text",),
+}
+"""The columns that each format must have."""
+
+_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "system": "system",
+    "developer": "developer",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+
+# The wording of https://github.com/tatsu-lab/stanford_alpaca#data-release, to the letter. The line break at its end is
+# part of the prompt, as its successors have it: tokenizers that melt ":" and "\n" into one token do so in both.
+_ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+_ALPACA_WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Response:\n"
+)
+
+
+def recognize(columns: Collection[str], row: Mapping[str, Any]) -> Format | None:
+    """The format that the columns speak of, the richer first: Alpaca's data, say, also has ``text``.
+
+    Args:
+        columns: the dataset's columns.
+        row: its first row, which tells role/content from from/value.
+    """
+    if "messages" in columns:
+        return "sharegpt" if _has_key(row["messages"], "from") else "messages"
+    if "conversations" in columns:
+        return "messages" if _has_key(row["conversations"], "role") else "sharegpt"
+    for name in ("prompt_completion", "alpaca", "text"):
+        if all(column in columns for column in COLUMNS[name]):
+            return name
+    return None
+
+
+def natural_shape(name: Format, row: Mapping[str, Any]) -> Shape:
+    """The shape that rows of a format have on their own; `row` is the dataset's first."""
+    if name == "text":
+        return Shape.TEXT
+    if name in ("messages", "sharegpt"):
+        return Shape.CONVERSATION
+    return Shape.PAIR if name == "alpaca" or isinstance(row["prompt"], str) else Shape.MESSAGE_PAIR
+
+
+def converter(name: Format, shape: Shape) -> Callable[[Mapping[str, Any]], Row]:
+    """The function that turns a row of a format into a row of `shape`, or raises `Unusable`."""
+    if name == "text":
+        return _text
+    if name == "prompt_completion" and shape is Shape.PAIR:
+        return _string_pair
+    if name == "alpaca" and shape is Shape.PAIR:
+        return _alpaca_pair
+    if name == "alpaca":
+        return _as_conversation(_alpaca_messages) if shape is Shape.CONVERSATION else _alpaca_messages
+    if name == "prompt_completion":
+        return _as_conversation(_message_pair) if shape is Shape.CONVERSATION else _message_pair
+    return _conversation
+
+
+def _conversation(row: Mapping[str, Any]) -> Row:
+    messages = _messages(row["messages"] if "messages" in row else row["conversations"])
+    if not any(_is_answer(message) for message in messages):
+        raise Unusable("without an assistant's turn")
+    return {"messages": messages, "tools": _tools(row)}
+
+
+def _message_pair(row: Mapping[str, Any]) -> Row:
+    prompt, completion = _messages(row["prompt"]), _messages(row["completion"])
+    if not any(_is_answer(message) for message in completion):
+        raise Unusable("without an assistant's turn in the completion")
+    return {"prompt": prompt, "completion": completion, "tools": _tools(row)}
+
+
+def _string_pair(row: Mapping[str, Any]) -> Row:
+    return {"prompt": _string(row, "prompt", may_be_empty=True), "completion": _string(row, "completion")}
+
+
+def _text(row: Mapping[str, Any]) -> Row:
+    return {"text": _string(row, "text")}
+
+
+def _alpaca_pair(row: Mapping[str, Any]) -> Row:
+    instruction, further, output = _alpaca(row)
+    wording = _ALPACA_WITH_INPUT if further else _ALPACA_WITHOUT_INPUT
+    # Without white space at its beginning: that would melt into one token with the line break before it.
+    return {"prompt": wording.format(instruction=instruction, input=further), "completion": output.lstrip()}
+
+
+def _alpaca_messages(row: Mapping[str, Any]) -> Row:
+    instruction, further, output = _alpaca(row)
+    request = f"{instruction}\n\n{further}" if further else instruction
+    return {
+        "prompt": [{"role": "user", "content": request}],
+        "completion": [{"role": "assistant", "content": output}],
+        "tools": None,
+    }
+
+
+def _alpaca(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    further = row.get("input")
+    return _string(row, "instruction"), further.strip() if isinstance(further, str) else "", _string(row, "output")
+
+
+def _as_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[Mapping[str, Any]], Row]:
+    def joined(row: Mapping[str, Any]) -> Row:
+        pair = convert(row)
+        return {"messages": [*pair["prompt"], *pair["completion"]], "tools": pair["tools"]}
+
+    return joined
+
+
+def _messages(value: Any) -> list[Row]:
+    """Messages with role and content, of either spelling; other keys (``tool_calls``, …) are kept if they are set."""
+    if isinstance(value, str):
+        value = _json(value)
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise Unusable("without messages")
+    return [_message(item) for item in value]
+
+
+def _message(item: Any) -> Row:
+    if not isinstance(item, Mapping):
+        raise Unusable("with a message that has no role and content")
+    # Arrow fills in the keys that other rows have; templates that ask `'tool_calls' in message` must not see them.
+    message = {key: value for key, value in item.items() if value is not None}
+    if "from" in message:
+        message = {"role": message.pop("from"), "content": message.pop("value", None), **message}
+    role = message.get("role")
+    if not isinstance(role, str):
+        raise Unusable("with a message that has no role")
+    message["role"] = _ROLES.get(role.lower())
+    if message["role"] is None:
+        raise Unusable(f"with a message of an unknown role, {role!r}")
+    content = message.get("content")
+    if isinstance(content, list):
+        content = message["content"] = _joined_parts(content)
+    if not isinstance(content, str) and "tool_calls" not in message:
+        raise Unusable("with a message without content")
+    message.setdefault("content", "")
+    return message
+
+
+def _joined_parts(parts: list[Any]) -> str:
+    """OpenAI's list of content parts as one string."""
+    if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
+        raise Unusable("with content other than text (images, audio)")
+    return "".join(part["text"] for part in parts)
+
+
+def _is_answer(message: Row) -> bool:
+    return message["role"] == "assistant" and bool(message["content"].strip() or message.get("tool_calls"))
+
+
+def _tools(row: Mapping[str, Any]) -> Any:
+    """The tools that a conversation may call, without the empty keys that Arrow filled in; None if there are none."""
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        tools = _json(tools) if tools.strip() else None
+    return _without_nulls(tools) or None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _string(row: Mapping[str, Any], column: str, *, may_be_empty: bool = False) -> str:
+    value = row[column]
+    if not isinstance(value, str):
+        raise Unusable(f"without {column}" if value is None else f"whose {column} is no text")
+    if not (may_be_empty or value.strip()):
+        raise Unusable(f"with empty {column}")
+    return value
+
+
+def _json(text: str) -> Any:
+    """Messages and tools as CSV and some Parquet files have them: JSON in a string."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Unusable("with messages or tools that are neither a list nor JSON") from error
+
+
+def _has_key(messages: Any, key: str) -> bool:
+    try:
+        value = _json(messages) if isinstance(messages, str) else messages
+    except Unusable:
+        return False
+    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping) and key in value[0]
