@@ -44,6 +44,11 @@ class TrainingData:
     notes: tuple[str, ...]
     """Sentences for the log: rows that were dropped and why, formats that were brought together."""
 
+    @property
+    def conversational(self) -> bool:
+        """Whether rows go through the tokenizer's chat template."""
+        return self.shape.is_conversational
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
