@@ -163,7 +163,7 @@ def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float
     whole = time.perf_counter() - began
     blocked = trainer.blocked_seconds
     if kind != "synchronous":
-        blocked += checkpointer.snapshot.stall_seconds
+        blocked += checkpointer.snapshot.waited_seconds
         checkpointer.finish(within_seconds=600)
     saves = max(1, options.steps // options.save_steps)
     del trainer, model, common

@@ -137,6 +137,7 @@ class ExactResume(Trainer):
         self._hooked_optimizer: object | None = None
         self._step_ended = time.perf_counter()
         self._tokens_before = 0
+        self._saving_seconds = 0.0
         super().__init__(*args, **kwargs)
         self.add_callback(self.schedule)
 
@@ -194,6 +195,7 @@ class ExactResume(Trainer):
         name = CheckpointName(self.lineage.stage, step, self.lineage.token)
         if name == self.lineage.checkpointer.last_saved:
             return
+        began = time.perf_counter()
         self.store_flos()
         self._hook_optimizer()
         extra = {
@@ -212,6 +214,12 @@ class ExactResume(Trainer):
             best_step=self.state.best_global_step if self.lineage.tracks_best else None,
             metadata={"complete": extra["complete"], "best": extra["best"], "max_steps": self.state.max_steps},
         )
+        self._saving_seconds += time.perf_counter() - began
+
+    @property
+    def checkpoint_stall_seconds(self) -> float:
+        """How long training has stood still for checkpoints in this attempt, in all."""
+        return self._saving_seconds + self.lineage.checkpointer.snapshot.waited_seconds
 
     def best(self) -> dict[str, Any] | None:
         """The best evaluation so far (``step``, ``metric``, ``value``); None where none is tracked."""

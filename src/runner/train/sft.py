@@ -37,6 +37,8 @@ def train(context: Context) -> dict[str, Any]:
 
     events.phase("loading", "data")
     data = load_data(recipe, inputs=context.input_path)
+    for note in data.notes:
+        print(f"data: {note}", flush=True)
     events.phase("loading", "model")
     model, tokenizer = load_model(recipe, cache_dir=context.cache)
     lineage = context.lineage(tracks_best=_tracks_best(recipe))
@@ -109,7 +111,7 @@ def train(context: Context) -> dict[str, Any]:
         **context.before_and_after(),
         "best": best,
         "artifacts": artifacts,
-        "checkpoint_stall_seconds": context.checkpointer.snapshot.stall_seconds,
+        "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
     }
 
 

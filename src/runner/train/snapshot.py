@@ -61,12 +61,11 @@ class Snapshot:
         self._failure: BaseException | None = None
         self._on_gpu: torch.cuda.Event | None = None
         self._stream: torch.cuda.Stream | None = None
-        self.stall_seconds = 0.0
-        """How long the training thread has waited here, in all."""
+        self.waited_seconds = 0.0
+        """How long updates have waited for copies, in all."""
 
     def begin(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Start copying. The tensors must not change until `wait_before_update` has returned."""
-        began = time.perf_counter()
         self._free.wait()
         self._free.clear()
         self._copied.clear()
@@ -82,7 +81,6 @@ class Snapshot:
             self._stream.wait_stream(torch.cuda.current_stream(device))
             work = lambda: self._copy_from_gpu(tensors)  # noqa: E731
         threading.Thread(target=self._run, args=(work,), name="snapshot", daemon=True).start()
-        self.stall_seconds += time.perf_counter() - began
 
     def wait_before_update(self) -> None:
         """Return when the weights may change again. Costs nothing when no copy is under way."""
@@ -93,7 +91,7 @@ class Snapshot:
         if self._on_gpu is not None:
             torch.cuda.current_stream().wait_event(self._on_gpu)
             self._on_gpu = None
-        self.stall_seconds += time.perf_counter() - began
+        self.waited_seconds += time.perf_counter() - began
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The copies, once they are whole.
