@@ -11,15 +11,17 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
-from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 from runner.storage.refusal import timed_out, translated
 from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, checked_key, checked_prefix
 from runner.storage.whole import written_whole
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig  # types only: not there at run time
 
 MIB = 1 << 20
 _PART_BYTES = 8 * MIB
@@ -32,17 +34,17 @@ _STANDSTILL_SECONDS = 30
 
 R = TypeVar("R")
 
-RETRIES: RetryConfig = {
+RETRIES: "RetryConfig" = {
     "max_retries": 5,
     "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
 }
-QUICK_CLIENT: ClientConfig = {
+QUICK_CLIENT: "ClientConfig" = {
     "connect_timeout": timedelta(seconds=5),
     "read_timeout": timedelta(seconds=10),
     "timeout": timedelta(seconds=30),
 }
-BULK_CLIENT: ClientConfig = {
+BULK_CLIENT: "ClientConfig" = {
     "connect_timeout": timedelta(seconds=5),
     "read_timeout": timedelta(seconds=_STANDSTILL_SECONDS),
     "timeout": timedelta(hours=1),
@@ -58,7 +60,7 @@ class RemoteStore:
         remedy: what somebody whom the store refuses should look at.
     """
 
-    def __init__(self, url: str, *, quick: ObjectStore, bulk: ObjectStore, remedy: str) -> None:
+    def __init__(self, url: str, *, quick: "ObjectStore", bulk: "ObjectStore", remedy: str) -> None:
         self.url = url
         self.conditional = False
         """Whether the store is known to honour conditional writes (see `probe`); otherwise `create` looks first."""

@@ -4,16 +4,19 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3  # type: ignore[import-untyped]
 import botocore.session  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.store import ClientConfig, S3Config, S3Store
+from obstore.store import S3Store
 
 from runner.spec.errors import UserError
 from runner.storage.remote import BULK_CLIENT, QUICK_CLIENT, RETRIES, RemoteStore
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Config  # types only: not there at run time
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # boto3 renews credentials a quarter of an hour before they expire, so that what it gives out lasts longer than this.
@@ -48,7 +51,7 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
     if bundle:
         client["root_certificate"] = _certificates(str(bundle), url)
 
-    def connect(timeouts: ClientConfig) -> S3Store:
+    def connect(timeouts: "ClientConfig") -> S3Store:
         options: ClientConfig = {**timeouts, **client}
         if provider is None:
             return S3Store(bucket, prefix=prefix or None, config=config, client_options=options, retry_config=RETRIES)
@@ -64,7 +67,7 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
     return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=_REMEDY)
 
 
-def _config(region: str, endpoint: str | None, bucket: str) -> S3Config:
+def _config(region: str, endpoint: str | None, bucket: str) -> "S3Config":
     if endpoint is None:
         # Over TLS the transport already protects what is sent; a second SHA-256 costs a third of the CPU time.
         return {

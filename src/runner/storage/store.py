@@ -103,3 +103,17 @@ def checked_prefix(prefix: str) -> str:
     if prefix and not (prefix.endswith("/") and is_relative_name(prefix[:-1])):
         raise ValueError(f"not a prefix: {prefix!r}")
     return prefix
+
+
+def create_ours(store: Store, key: str, data: bytes) -> bool:
+    """Create an object that only we can have written; True if it stands there now, from this call or an earlier one.
+
+    An answer can get lost after the write went through, so that trying again finds one's own object. `data` must
+    hold something of the writer's own (its token) wherever another's equal bytes would not do.
+    """
+    if store.create(key, data):
+        return True
+    try:
+        return store.get(key) == data
+    except NotFound:
+        return False

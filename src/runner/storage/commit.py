@@ -1,0 +1,213 @@
+"""The checkpoint transaction: files first, side by side; the manifest last, created once.
+
+A folder in the store without a manifest is nothing yet, or nothing any more. What is read back is compared with the
+manifest, byte for byte, before anybody gets to see it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from blake3 import blake3
+
+from runner.spec.layout import MANIFEST
+from runner.spec.manifest import Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
+from runner.storage.retry import Caller, directly
+from runner.storage.store import NotFound, Store, StoreUnavailable, checked_prefix, create_ours
+from runner.storage.whole import free_name
+
+_FILES_AT_ONCE = 4
+_HASHES_AT_ONCE = 2
+
+R = TypeVar("R")
+
+
+class AlreadyCommitted(Exception):
+    """Another manifest stands under this prefix already; what is committed never changes."""
+
+
+def commit(
+    store: Store,
+    prefix: str,
+    files: Mapping[str, Path],
+    metadata: Mapping[str, Any],
+    *,
+    before_manifest: Callable[[], None] | None = None,
+    move: bool = False,
+    call: Caller = directly,
+) -> Manifest:
+    """Upload `files` and make them a whole.
+
+    May be called again after a failure, with the same files: what was uploaded before is uploaded anew.
+
+    Args:
+        store: where to.
+        prefix: the folder's key, with a slash at its end. Nobody else writes below it.
+        files: where each file lies, by its name in the manifest.
+        metadata: goes into the manifest; anything that JSON can say.
+        before_manifest: called when all files are up, right before the manifest; what it raises stops the commit.
+        move: the files are given away, see `Store.upload`.
+        call: makes each request; pass `functools.partial(retrying, …)` to go on while the store is away.
+
+    Raises:
+        AlreadyCommitted: other contents were committed there before.
+        StoreUnavailable, StoreFull, UserError: from the store.
+        ValueError: a name or the metadata cannot stand in a manifest.
+    """
+    for name in files:
+        if not is_relative_name(name) or name == MANIFEST:
+            raise ValueError(f"not a file's name: {name!r}")
+    canonical_json(dict(metadata))
+    checked_prefix(prefix)
+    entries = _uploaded(store, prefix, files, move=move, call=call)
+    manifest = Manifest(tuple(entries), metadata)
+    call(partial(_check_sizes, store, prefix, manifest))
+    if before_manifest is not None:
+        before_manifest()
+    if not call(partial(create_ours, store, prefix + MANIFEST, manifest.to_json())):
+        raise AlreadyCommitted(prefix)
+    return manifest
+
+
+def read_manifest(store: Store, prefix: str) -> Manifest:
+    """The manifest under `prefix`.
+
+    Raises:
+        NotFound: nothing is committed there.
+        DamagedManifest: it cannot be trusted.
+    """
+    return Manifest.parse(store.get(prefix + MANIFEST))
+
+
+def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -> Manifest:
+    """Bring what is committed under `prefix` into `folder`, all of it and verified, or nothing.
+
+    The files come into a folder beside `folder` first, which then takes its place; if `folder` holds something
+    already, the files are moved into it one by one.
+
+    Raises:
+        NotFound: nothing is committed there.
+        Damaged: the manifest or a file is missing or not what was committed.
+    """
+    manifest = call(partial(read_manifest, store, prefix))
+    staging = free_name(folder)
+    with TemporaryDirectory(dir=folder.parent, prefix=staging.name) as name:
+        staging = Path(name) / "files"
+        staging.mkdir()
+        _side_by_side(partial(_fetch_file, store, prefix, staging, call), manifest.files)
+        if not folder.exists() or not any(folder.iterdir()):
+            staging.replace(folder)
+        else:
+            for file in manifest.files:
+                target = folder / file.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (staging / file.name).replace(target)
+    return manifest
+
+
+def verify(store: Store, prefix: str, *, contents: bool = True) -> Manifest:
+    """Whether what is committed under `prefix` is still whole.
+
+    Args:
+        store: where from.
+        prefix: the folder's key, with a slash at its end.
+        contents: read each file and compare it; otherwise only the manifest is read, and names and sizes are compared
+            with one listing.
+
+    Raises:
+        NotFound: nothing is committed there.
+        Damaged: the manifest or a file is missing or not what was committed.
+    """
+    manifest = read_manifest(store, prefix)
+    sizes = _sizes(store, prefix)
+    for file in manifest.files:
+        _compare(file, sizes.get(file.name))
+    if contents:
+        with TemporaryDirectory() as name:
+            _side_by_side(partial(_verify_file, store, prefix, Path(name)), manifest.files)
+    return manifest
+
+
+def digest(path: Path) -> str:
+    """BLAKE3 of a file's bytes, as 64 hexadecimal digits."""
+    return blake3(max_threads=1).update_mmap(path).hexdigest()
+
+
+def _uploaded(store: Store, prefix: str, files: Mapping[str, Path], *, move: bool, call: Caller) -> list[ManifestFile]:
+    # A file is hashed while it, or another, is being uploaded. Large ones first, so that none of them is left over.
+    largest_first = sorted(files.items(), key=lambda item: -item[1].stat().st_size)
+    uploading = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="upload")
+    hashing = ThreadPoolExecutor(_HASHES_AT_ONCE, thread_name_prefix="hash")
+    try:
+        entries = [hashing.submit(_entry, name, path) for name, path in largest_first]
+        uploads = [
+            uploading.submit(call, partial(_upload, store, prefix + name, path, move)) for name, path in largest_first
+        ]
+        _raise_first([*entries, *uploads])
+        return [entry.result() for entry in entries]
+    finally:
+        uploading.shutdown(cancel_futures=True)
+        hashing.shutdown(cancel_futures=True)
+
+
+def _upload(store: Store, key: str, path: Path, move: bool) -> None:
+    if move:
+        store.upload(key, path, move=True)
+    else:
+        store.upload(key, path)
+
+
+def _entry(name: str, path: Path) -> ManifestFile:
+    return ManifestFile(name, path.stat().st_size, digest(path))
+
+
+def _check_sizes(store: Store, prefix: str, manifest: Manifest) -> None:
+    sizes = _sizes(store, prefix)
+    for file in manifest.files:
+        if sizes.get(file.name) != file.size:
+            raise StoreUnavailable(f"{store.url}: {prefix}{file.name} did not arrive whole")
+
+
+def _sizes(store: Store, prefix: str) -> dict[str, int]:
+    return {info.key.removeprefix(prefix): info.size for info in store.objects(prefix)}
+
+
+def _compare(file: ManifestFile, size: int | None) -> None:
+    if size is None:
+        raise Damaged(file.name, "missing")
+    if size != file.size:
+        raise Damaged(file.name, f"{size} bytes instead of {file.size}")
+
+
+def _fetch_file(store: Store, prefix: str, folder: Path, call: Caller, file: ManifestFile) -> None:
+    path = folder / file.name
+    try:
+        call(partial(store.download, prefix + file.name, path))
+    except NotFound as error:
+        raise Damaged(file.name, "missing") from error
+    _compare(file, path.stat().st_size)
+    if digest(path) != file.blake3:
+        raise Damaged(file.name, "its contents have changed")
+
+
+def _verify_file(store: Store, prefix: str, folder: Path, file: ManifestFile) -> None:
+    _fetch_file(store, prefix, folder, directly, file)
+    (folder / file.name).unlink()
+
+
+def _side_by_side(work: Callable[[ManifestFile], None], files: Iterable[ManifestFile]) -> None:
+    largest_first = sorted(files, key=lambda file: -file.size)
+    pool = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="download")
+    try:
+        _raise_first([pool.submit(work, file) for file in largest_first])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _raise_first(futures: list[Future[Any]]) -> None:
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
