@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from datasets import Dataset
 from runner.storage.chunks import ChunkWriter
-from runner.storage.lineage import claim_attempt, write_restored
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from runner.spec.recipe import Checkpoint
+from runner.storage.attempts import claim_attempt, write_restored
 from runner.storage.open import open_store
 from runner.train.checkpoint import Checkpointer
 from runner.train.events import Events
@@ -129,14 +129,13 @@ def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float
         trainer = SynchronousTrainer(**common)
     else:
         store = open_store(str(folder / "store"))
-        attempt = claim_attempt(store, "stall", {})
-        write_restored(store, "stall", attempt, None)
+        claim = claim_attempt(store, "stall", {})
+        write_restored(store, claim, None)
         events = Events(-1)
-        metrics = Metrics(ChunkWriter(store, "stall", "metrics", attempt.token), events, "sft")
+        metrics = Metrics(ChunkWriter(store, "stall", "metrics", claim.token), events, "sft")
         checkpointer = Checkpointer(
             store,
-            "stall",
-            attempt,
+            claim,
             staging=folder / "staging",
             save_total_limit=1,
             before_manifest=metrics.flush,
@@ -145,7 +144,7 @@ def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float
         )
         lineage = Lineage(
             stage="sft",
-            token=attempt.token,
+            token=claim.token,
             checkpoint=Checkpoint(save_steps=options.save_steps if kind == "beside" else None, save_minutes=None),
             checkpointer=checkpointer,
             metrics=metrics,

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from runner.spec.layout import CheckpointName, checkpoint_prefix
+from runner.storage.attempts import Claim, fence
 from runner.storage.commit import commit
-from runner.storage.lineage import Attempt, Superseded, is_superseded
 from runner.storage.prune import prune
-from runner.storage.retry import retrying
 from runner.storage.store import Store
+from runner.train.patience import patiently
 from runner.train.snapshot import Snapshot
 from runner.train.training_state import TrainingState
 
@@ -45,8 +45,7 @@ class Checkpointer:
 
     Args:
         store: where to.
-        run_id: whose.
-        attempt: ours; checked before each manifest and each deletion.
+        claim: our attempt; checked before each manifest and each deletion.
         staging: a local folder of this attempt's own.
         save_total_limit: how many of the newest to keep in the store; None: all.
         before_manifest: called before a checkpoint becomes visible (the metrics up to it must be in the store first).
@@ -57,8 +56,7 @@ class Checkpointer:
     def __init__(
         self,
         store: Store,
-        run_id: str,
-        attempt: Attempt,
+        claim: Claim,
         *,
         staging: Path,
         save_total_limit: int | None,
@@ -68,8 +66,7 @@ class Checkpointer:
     ) -> None:
         self.snapshot = Snapshot()
         self._store = store
-        self._run_id = run_id
-        self._attempt = attempt
+        self._claim = claim
         self._staging = staging
         self._save_total_limit = save_total_limit
         self._before_manifest = before_manifest
@@ -165,18 +162,18 @@ class Checkpointer:
         def once() -> None:
             commit(
                 self._store,
-                checkpoint_prefix(self._run_id, job.name),
+                checkpoint_prefix(self._claim.run_id, job.name),
                 job.files,
                 {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata},
                 before_manifest=self._before_visible,
             )
 
-        retrying(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        patiently(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
         self._store_is_away = False
         self.last_committed = job.name
         self._on_committed(job.name.step)
         if self._save_total_limit is not None:
-            retrying(
+            patiently(
                 lambda: self._prune(job),
                 until=self._gave_up,
                 on_retry=self._say_that_the_store_is_away,
@@ -184,14 +181,12 @@ class Checkpointer:
 
     def _before_visible(self) -> None:
         self._before_manifest()
-        if is_superseded(self._store, self._run_id, self._attempt):
-            raise Superseded(self._run_id, self._attempt)
+        fence(self._store, self._claim)
 
     def _prune(self, job: _Job) -> None:
         prune(
             self._store,
-            self._run_id,
-            self._attempt,
+            self._claim,
             save_total_limit=self._save_total_limit or 1,
             best_step=job.best_step,
         )

@@ -8,15 +8,17 @@ from typing import Any, TypeVar
 
 from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix
 from runner.spec.recipe import Recipe
+from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
 from runner.storage.commit import commit, fetch
-from runner.storage.lineage import Attempt, Superseded, checkpoints, is_superseded
-from runner.storage.retry import retrying
+from runner.storage.lineage import checkpoints
+from runner.storage.retry import after
 from runner.storage.store import Store
 from runner.train.checkpoint import Checkpointer
 from runner.train.events import Events
 from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
+from runner.train.patience import patiently
 from runner.train.preemption import PreemptionNotice
 
 T = TypeVar("T")
@@ -35,10 +37,8 @@ class Context:
     """The stage's name."""
     store: Store
     """Where the run lives."""
-    run_id: str
-    """Which run."""
-    attempt: Attempt
-    """Which attempt of it this is."""
+    claim: Claim
+    """Which attempt of which run this is."""
     folder: Path
     """The attempt's own folder on this machine."""
     shared_folder: Path
@@ -60,7 +60,7 @@ class Context:
         """What ties a trainer to this run."""
         return Lineage(
             stage=self.stage,
-            token=self.attempt.token,
+            token=self.claim.token,
             checkpoint=self.recipe.checkpoint,
             checkpointer=self.checkpointer,
             metrics=self.metrics,
@@ -80,7 +80,7 @@ class Context:
         """The local copy of a file that the run brought along (``inputs/<digest>/<name>``)."""
         path = self.shared_folder / key
         if not path.exists():
-            self._try(lambda: self.store.download(f"runs/{self.run_id}/{key}", path))
+            self._try(lambda: self.store.download(f"runs/{self.claim.run_id}/{key}", path))
         return path
 
     def fetch_checkpoint(self, step: int) -> Path:
@@ -91,7 +91,7 @@ class Context:
         """
         name = self._checkpoint_at(step)
         folder = self.folder / "fetched" / str(name)
-        self._try(lambda: fetch(self.store, checkpoint_prefix(self.run_id, name), folder))
+        self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
     def commit_artifact(self, name: str, make: Callable[[Path], None]) -> str:
@@ -105,10 +105,14 @@ class Context:
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)
         files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        prefix = artifact_prefix(self.run_id, name, self.attempt.token)
-        self._try(lambda: commit(self.store, prefix, files, {"name": name}, before_manifest=self._check_fence))
+        prefix = artifact_prefix(self.claim.run_id, name, self.claim.token)
+        self._try(
+            lambda: commit(
+                self.store, prefix, files, {"name": name}, before_manifest=lambda: fence(self.store, self.claim)
+            )
+        )
         shutil.rmtree(folder)
-        return f"artifacts/{name}/{self.attempt.token}/"
+        return f"artifacts/{name}/{self.claim.token}/"
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`."""
@@ -119,7 +123,7 @@ class Context:
         self._try(self.metrics.flush)
         records = {
             record["phase"]: record
-            for record in self._try(lambda: read_metrics(self.store, self.run_id))
+            for record in self._try(lambda: read_metrics(self.store, self.claim.run_id))
             if record["kind"] == "eval" and record["phase"] in ("before", "after")
         }
         before, after = records.get("before"), records.get("after")
@@ -132,17 +136,13 @@ class Context:
         return {"before": _measured(before), "after": _measured(after), "generations": generations}
 
     def _checkpoint_at(self, step: int) -> CheckpointName:
-        for name in self._try(lambda: checkpoints(self.store, self.run_id)):
+        for name in self._try(lambda: checkpoints(self.store, self.claim.run_id)):
             if name.stage == self.stage and name.step == step:
                 return name
         raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
 
-    def _check_fence(self) -> None:
-        if is_superseded(self.store, self.run_id, self.attempt):
-            raise Superseded(self.run_id, self.attempt)
-
     def _try(self, call: Callable[[], T]) -> T:
-        return retrying(call, within_seconds=FINISH_SECONDS)
+        return patiently(call, until=after(FINISH_SECONDS))
 
 
 def _measured(record: Mapping[str, Any] | None) -> dict[str, float] | None:

@@ -25,13 +25,21 @@ from typing import Any
 
 from runner.process import die_with_parent
 from runner.spec.errors import UserError
-from runner.spec.layout import CANCEL, RESULT, RUN, attempt_key, run_key
+from runner.spec.layout import CANCEL, RESULT, RUN, run_key
+from runner.storage.attempts import (
+    Claim,
+    claim_attempt,
+    is_superseded,
+    write_ended,
+    write_heartbeat,
+    write_restored,
+)
 from runner.storage.chunks import ChunkWriter
-from runner.storage.lineage import Attempt, claim_attempt, is_superseded, write_ended, write_restored
 from runner.storage.open import open_store
-from runner.storage.retry import retrying
+from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.events import read_events
+from runner.train.patience import STORE_TROUBLE, patiently
 from runner.train.preemption import EXIT_INTERRUPTED
 from runner.train.restore import restore_newest
 
@@ -99,8 +107,8 @@ class _AttemptLife:
             return 0 if ended["state"] == "succeeded" else 1
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        self._attempt = self._claim()
-        self._log = ChunkWriter(self._store, self._run_id, "logs", self._attempt.token)
+        self._claim = self._claimed()
+        self._log = ChunkWriter(self._store, self._run_id, "logs", self._claim.token)
         oom_kills = _oom_kills()
         self._clear_leftovers()
         threads = self._start_worker()
@@ -132,9 +140,9 @@ class _AttemptLife:
                 return None
             return result
 
-        return retrying(look, within_seconds=STORE_PATIENCE_SECONDS)
+        return retrying(look, until=after(STORE_PATIENCE_SECONDS))
 
-    def _claim(self) -> Attempt:
+    def _claimed(self) -> Claim:
         boot_id = Path("/proc/sys/kernel/random/boot_id")
         record = {
             "host": socket.gethostname(),
@@ -142,7 +150,7 @@ class _AttemptLife:
             "pid": os.getpid(),
             "started_at": _now(),
         }
-        return retrying(lambda: claim_attempt(self._store, self._run_id, record), within_seconds=STORE_PATIENCE_SECONDS)
+        return retrying(lambda: claim_attempt(self._store, self._run_id, record), until=after(STORE_PATIENCE_SECONDS))
 
     def _clear_leftovers(self) -> None:
         """What attempts before this one left on this machine; whatever counts is in the store."""
@@ -182,22 +190,21 @@ class _AttemptLife:
     def _assign(self) -> None:
         """Choose and fetch the checkpoint while the worker imports torch, then tell it."""
         self._progress["phase"] = "restoring"
-        folder = self._work_dir / f"attempt-{self._attempt.token}" / "restored"
+        folder = self._work_dir / f"attempt-{self._claim.token}" / "restored"
         restored = retrying(
             lambda: restore_newest(self._store, self._run_id, folder, warn=self._say),
-            within_seconds=STORE_PATIENCE_SECONDS,
+            until=after(STORE_PATIENCE_SECONDS),
         )
-        name = None if restored is None else str(restored[0])
         retrying(
-            lambda: write_restored(self._store, self._run_id, self._attempt, name),
-            within_seconds=STORE_PATIENCE_SECONDS,
+            lambda: write_restored(self._store, self._claim, None if restored is None else restored[0]),
+            until=after(STORE_PATIENCE_SECONDS),
         )
         if restored is not None:
             self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
-            self._say(f"attempt {self._attempt.number} continues from step {restored[0].step}", level="")
+            self._say(f"attempt {self._claim.number} continues from step {restored[0].step}", level="")
         assignment = {
-            "number": self._attempt.number,
-            "token": self._attempt.token,
+            "number": self._claim.number,
+            "token": self._claim.token,
             "checkpoint": None if restored is None else str(restored[1]),
         }
         worker = self._running_worker()
@@ -230,24 +237,22 @@ class _AttemptLife:
 
     def _beat(self) -> None:
         """Say that we live. Hints only: a store that is away is no reason to stop."""
-        record = {"token": self._attempt.token, "at": _now(), **self._progress}
         try:
-            key = attempt_key(self._run_id, self._attempt.number, "heartbeat")
-            self._store.put(key, json.dumps(record).encode())
+            write_heartbeat(self._store, self._claim, {"at": _now(), **self._progress})
             self._log.flush()
-        except StoreUnavailable:
+        except STORE_TROUBLE:
             return
 
     def _is_superseded(self) -> bool:
         try:
-            return is_superseded(self._store, self._run_id, self._attempt)
-        except StoreUnavailable:
+            return is_superseded(self._store, self._claim)
+        except STORE_TROUBLE:
             return False
 
     def _is_cancelled(self) -> bool:
         try:
             self._store.get(run_key(self._run_id, CANCEL))
-        except (NotFound, StoreUnavailable):
+        except (NotFound, *STORE_TROUBLE):
             return False
         return True
 
@@ -319,7 +324,7 @@ class _AttemptLife:
         exit_code = code if outcome == "failed" and code in (1, 2) else _EXIT_CODES.get(outcome, 1)
         try:
             if outcome in ("succeeded", "failed", "cancelled"):
-                standing = retrying(lambda: self._write_result(end), within_seconds=STORE_PATIENCE_SECONDS)
+                standing = patiently(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
                 if standing == "superseded":
                     outcome, exit_code = "superseded", EXIT_INTERRUPTED
                 elif standing != outcome:
@@ -333,27 +338,27 @@ class _AttemptLife:
                 "reason": end["reason"],
                 "retry": end["retry"],
             }
-            retrying(
-                lambda: write_ended(self._store, self._run_id, self._attempt, ended),
-                within_seconds=STORE_PATIENCE_SECONDS,
+            patiently(
+                lambda: write_ended(self._store, self._claim, ended),
+                until=after(STORE_PATIENCE_SECONDS),
             )
         except StoreUnavailable as error:
             # Not told, so not done: the next attempt finds the last checkpoint and ends the run again.
             print(f"the store does not answer: {error}", file=sys.stderr)
             return EXIT_INTERRUPTED
-        shutil.rmtree(self._work_dir / f"attempt-{self._attempt.token}", ignore_errors=True)
+        shutil.rmtree(self._work_dir / f"attempt-{self._claim.token}", ignore_errors=True)
         return exit_code
 
     def _write_result(self, end: dict[str, Any]) -> str:
         """Write the terminal state unless one stands already; returns the one that stands."""
-        if is_superseded(self._store, self._run_id, self._attempt):
+        if is_superseded(self._store, self._claim):
             return "superseded"
         progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
         result = {
             "state": end["outcome"],
             "reason": end["reason"],
             "ended_at": _now(),
-            "attempts": self._attempt.number,
+            "attempts": self._claim.number,
             **progress,
             **end.get("result", {}),
         }

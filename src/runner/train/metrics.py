@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.storage.chunks import ChunkWriter
-from runner.storage.store import StoreUnavailable
 from runner.train.events import Events
+from runner.train.patience import STORE_TROUBLE
 
 FLUSH_SECONDS = 3.0
 
@@ -83,5 +83,5 @@ class Metrics:
             time.sleep(FLUSH_SECONDS)
             try:
                 self._writer.flush()
-            except StoreUnavailable:
+            except STORE_TROUBLE:
                 continue  # kept, and tried again; the checkpointer says that the store is away

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.spec.layout import CheckpointName, checkpoint_prefix
-from runner.spec.manifest import DamagedManifest
-from runner.storage.commit import Damaged, fetch, read_manifest
+from runner.spec.manifest import Damaged
+from runner.storage.commit import fetch, read_manifest
 from runner.storage.lineage import checkpoints
 from runner.storage.store import NotFound, Store
 from runner.train.checkpoint_files import missing_files
@@ -38,7 +38,7 @@ def restore_newest(
             if missing:
                 raise Damaged(missing[0], "is missing")
             fetch(store, prefix, target)
-        except (Damaged, DamagedManifest, NotFound) as error:
+        except (Damaged, NotFound) as error:
             warn(f"checkpoint {name} cannot be used ({error}); trying the one before")
             continue
         return name, target

@@ -149,7 +149,7 @@ def _callbacks(context: Context, lineage: Lineage) -> list[Any]:
     training = context.recipe.training
     callbacks: list[Any] = reporters(
         training.get("report_to", "none"),
-        run_id=context.run_id,
+        run_id=context.claim.run_id,
         folder=context.shared_folder,
         is_logging_step=lineage.is_logging_step,
     )

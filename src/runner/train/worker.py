@@ -18,8 +18,8 @@ from runner.process import die_with_parent
 from runner.spec.errors import UserError
 from runner.spec.layout import run_key
 from runner.spec.recipe import Recipe
+from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
-from runner.storage.lineage import Attempt, Superseded
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.events import Events
@@ -80,17 +80,16 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.metrics import Metrics
 
     assignment = json.loads(sys.stdin.readline())
-    attempt = Attempt(number=assignment["number"], token=assignment["token"])
+    claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
     stage = recipe.method
-    folder = options.work_dir / f"attempt-{attempt.token}"
+    folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = Metrics(ChunkWriter(store, options.run, "metrics", attempt.token), events, stage)
+    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events, stage)
     checkpointer = Checkpointer(
         store,
-        options.run,
-        attempt,
+        claim,
         staging=folder / "staging",
         save_total_limit=recipe.checkpoint.save_total_limit,
         before_manifest=metrics.flush,
@@ -101,8 +100,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         recipe=recipe,
         stage=stage,
         store=store,
-        run_id=options.run,
-        attempt=attempt,
+        claim=claim,
         folder=folder,
         shared_folder=options.work_dir / "shared",
         cache=options.cache_dir,
