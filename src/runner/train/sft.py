@@ -2,9 +2,9 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from transformers import PrinterCallback
+from transformers import PreTrainedModel, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from runner.spec.batch import split_batch
@@ -60,7 +60,7 @@ def train(context: Context) -> dict[str, Any]:
             record.update(step=trainer.state.global_step, **measure(trainer))
             prompts = list(recipe.evaluate.prompts)
             texts = generate(
-                trainer.model,
+                cast(PreTrainedModel, trainer.model),
                 tokenizer,
                 prompts,
                 max_new_tokens=recipe.evaluate.max_new_tokens,
