@@ -64,6 +64,7 @@ class RemoteStore:
         self.url = url
         self.conditional = False
         """Whether the store is known to honour conditional writes (see `probe`); otherwise `create` looks first."""
+        self._knows_conditions = True
         self._quick = quick
         self._bulk = bulk
         self._remedy = remedy
@@ -101,6 +102,9 @@ class RemoteStore:
 
     def create_blindly(self, key: str, data: bytes) -> bool:
         """Write with "only if absent" and trust the store to keep to it; some answer yes and overwrite."""
+        if not self._knows_conditions:
+            self.put(key, data)
+            return True
         try:
             obstore.put(self._quick, checked_key(key), data, mode="create", use_multipart=False)
         except (AlreadyExistsError, PreconditionError):
@@ -108,6 +112,7 @@ class RemoteStore:
         except (BaseError, OSError) as error:
             if not isinstance(error, NotSupportedError) and "501 Not Implemented" not in str(error):
                 raise self._translated(error, key) from error
+            self._knows_conditions = False
             self.put(key, data)
         return True
 
