@@ -78,12 +78,11 @@ class LocalStore:
 
     def download(self, key: str, path: Path) -> None:
         """See `Store.download`."""
-        source = self._path(key)
         try:
-            descriptor = os.open(source, os.O_RDONLY)
+            source = self._path(key).open("rb")
         except OSError as error:
             raise self._reading(error, key) from error
-        with os.fdopen(descriptor, "rb") as reader, written_whole(path) as part, part.open("wb") as writer:
+        with source as reader, written_whole(path) as part, part.open("wb") as writer:
             while chunk := self._read(reader, key):
                 writer.write(chunk)
 

@@ -46,7 +46,7 @@ def translated(error: Exception, *, url: str, key: str, remedy: str) -> Exceptio
         )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         return UserError(f"the store refuses us: {message}", where=url, remedy=remedy)
-    if "invalid peer certificate" in text:
+    if "invalid peer certificate" in text or "InvalidCertificate" in text:
         return UserError(
             "the store's certificate is not trusted",
             where=url,

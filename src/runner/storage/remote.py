@@ -31,8 +31,11 @@ _RANGES_AT_ONCE = 6
 _MOST_PARTS = 9_000  # S3 allows 10,000
 _CREATE_SECONDS = 20.0
 _STANDSTILL_SECONDS = 30
+_NO_RANGES = "non-partial response"
+"""obstore's words for a server that answers a range with 200 instead of 206."""
 
 R = TypeVar("R")
+Piece = bytes | obstore.Bytes
 
 RETRIES: "RetryConfig" = {
     "max_retries": 5,
@@ -69,6 +72,7 @@ class RemoteStore:
         self._bulk = bulk
         self._remedy = remedy
         self._narrow = False
+        self._ranges = True
         self._one_at_a_time = threading.Lock()
 
     def get(self, key: str) -> bytes:
@@ -146,21 +150,33 @@ class RemoteStore:
             )
 
     def download(self, key: str, path: Path) -> None:
-        """See `Store.download`. Large objects come in pieces, side by side."""
+        """See `Store.download`. Large objects come in pieces, side by side, where the store gives pieces."""
         size = self._call(key, lambda: obstore.head(self._quick, checked_key(key))["size"])
         with written_whole(path) as part, part.open("wb") as writer:
-            starts = range(0, size, _PART_BYTES)
-            for index in range(0, len(starts), _RANGES_AT_ONCE):
-                batch = starts[index : index + _RANGES_AT_ONCE]
-                lengths = [min(_PART_BYTES, size - start) for start in batch]
-                pieces = self._call(key, partial(self._ranges, key, batch, lengths))
-                for piece, length in zip(pieces, lengths, strict=True):
-                    if len(piece) != length:
-                        raise StoreUnavailable(f"{self.url}: {key} came back short")
-                    writer.write(piece)
+            pieces = self._in_ranges(key, size) if size > _PART_BYTES and self._ranges else self._in_a_row(key)
+            try:
+                arrived = _written(pieces, writer)
+            except StoreUnavailable as error:
+                if _NO_RANGES not in str(error):
+                    raise
+                self._ranges = False
+                writer.truncate(writer.seek(0))
+                arrived = _written(self._in_a_row(key), writer)
+            if arrived != size:
+                raise StoreUnavailable(f"{self.url}: {key} came back short")
 
-    def _ranges(self, key: str, starts: range, lengths: list[int]) -> list[obstore.Bytes]:
-        return obstore.get_ranges(self._bulk, key, starts=starts, lengths=lengths, coalesce=0)
+    def _in_ranges(self, key: str, size: int) -> Iterator[Piece]:
+        starts = range(0, size, _PART_BYTES)
+        for index in range(0, len(starts), _RANGES_AT_ONCE):
+            batch = starts[index : index + _RANGES_AT_ONCE]
+            lengths = [min(_PART_BYTES, size - start) for start in batch]
+            get = partial(obstore.get_ranges, self._bulk, key, starts=batch, lengths=lengths, coalesce=0)
+            yield from self._call(key, get)
+
+    def _in_a_row(self, key: str) -> Iterator[Piece]:
+        stream = self._call(key, lambda: iter(obstore.get(self._bulk, key).stream(min_chunk_size=MIB)))
+        while (piece := self._call(key, lambda: next(stream, None))) is not None:
+            yield piece
 
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Store.objects`."""
@@ -206,3 +222,8 @@ class RemoteStore:
 
     def _translated(self, error: Exception, key: str) -> Exception:
         return translated(error, url=self.url, key=key, remedy=self._remedy)
+
+
+def _written(pieces: Iterator[Piece], writer: BinaryIO) -> int:
+    """How many bytes there were."""
+    return sum(writer.write(piece) for piece in pieces)
