@@ -27,6 +27,8 @@ class S3Server:
     """Where it answers."""
     process_group: int
     """The group of its processes."""
+    listing_page: int = 1000
+    """How many keys one answer to a listing holds at most."""
     certificate: Path | None = None
     """The authority that signed its certificate; None without TLS."""
 
@@ -51,8 +53,12 @@ class S3Server:
 @contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
     """moto: objects in memory, conditional writes honoured, no credentials checked."""
-    with serving(lambda port: [program("moto_server"), "--host", "127.0.0.1", "--port", str(port)], folder) as running:
-        yield S3Server("moto", f"http://127.0.0.1:{running.port}", running.process_group)
+
+    def command(port: int) -> list[str]:
+        return [program("moto_server"), "--host", "127.0.0.1", "--port", str(port)]
+
+    with serving(command, folder, lambda port: {"MOTO_S3_DEFAULT_MAX_KEYS": "100"}) as running:
+        yield S3Server("moto", f"http://127.0.0.1:{running.port}", running.process_group, listing_page=100)
 
 
 @contextmanager
@@ -72,7 +78,9 @@ def ministack_tls(folder: Path) -> Iterator[S3Server]:
         return [program("hypercorn"), "--workers", "0", "--bind", f"127.0.0.1:{port}", *tls, "ministack.app:app"]
 
     with serving(command, folder, _ministack_environment) as running:
-        yield S3Server("ministack-tls", f"https://127.0.0.1:{running.port}", running.process_group, authority)
+        yield S3Server(
+            "ministack-tls", f"https://127.0.0.1:{running.port}", running.process_group, certificate=authority
+        )
 
 
 def _ministack_environment(port: int) -> dict[str, str]:
@@ -97,7 +105,7 @@ def swift(folder: Path) -> Iterator[S3Server]:
         return [program("python"), "-W", "ignore", script, *options]
 
     with serving(command, folder) as running:
-        yield S3Server("swift", f"http://127.0.0.1:{running.port}", running.process_group)
+        yield S3Server("swift", f"http://127.0.0.1:{running.port}", running.process_group, listing_page=100)
 
 
 @contextmanager

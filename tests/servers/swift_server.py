@@ -81,6 +81,8 @@ use = egg:swift#listing_formats
 use = egg:swift#s3api
 s3_acl = false
 dns_compliant_bucket_names = true
+# Short pages, so that a test of paging need not write a thousand objects.
+max_bucket_listing = 100
 
 [filter:tempauth]
 use = egg:swift#tempauth
