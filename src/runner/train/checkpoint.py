@@ -19,7 +19,8 @@ from typing import Any
 from runner.spec.layout import CheckpointName, checkpoint_prefix
 from runner.storage.attempts import Claim, fence
 from runner.storage.commit import commit
-from runner.storage.prune import prune
+from runner.storage.lineage import checkpoints
+from runner.storage.prune import prune, sweep
 from runner.storage.store import Store
 from runner.train.patience import patiently
 from runner.train.snapshot import Snapshot
@@ -79,6 +80,7 @@ class Checkpointer:
         self._deadline: float | None = None
         self._failure: BaseException | None = None
         self._store_is_away = False
+        self._swept = False
         self.last_saved: CheckpointName | None = None
         """The newest checkpoint that was handed over."""
         self.last_committed: CheckpointName | None = None
@@ -172,24 +174,21 @@ class Checkpointer:
         self._store_is_away = False
         self.last_committed = job.name
         self._on_committed(job.name.step)
-        if self._save_total_limit is not None:
-            patiently(
-                lambda: self._prune(job),
-                until=self._gave_up,
-                on_retry=self._say_that_the_store_is_away,
-            )
+        patiently(lambda: self._prune(job), until=self._gave_up, on_retry=self._say_that_the_store_is_away)
 
     def _before_visible(self) -> None:
         self._before_manifest()
         fence(self._store, self._claim)
 
     def _prune(self, job: _Job) -> None:
-        prune(
-            self._store,
-            self._claim,
-            save_total_limit=self._save_total_limit or 1,
-            best_step=job.best_step,
-        )
+        best = None
+        if job.best_step is not None:
+            known = checkpoints(self._store, self._claim.run_id)
+            best = next((name for name in known if (name.stage, name.step) == (job.name.stage, job.best_step)), None)
+        prune(self._store, self._claim, save_total_limit=self._save_total_limit, best=best)
+        if not self._swept:
+            sweep(self._store, self._claim)
+            self._swept = True
 
     def _gave_up(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

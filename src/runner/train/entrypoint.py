@@ -49,6 +49,14 @@ CANCEL_GRACE_SECONDS = 10.0
 STORE_PATIENCE_SECONDS = 300.0
 """How long the beginning and the end of an attempt wait for a store that is away."""
 
+_QUIET = {
+    # Progress bars rewrite a line many times a second; in a log each time is a line.
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+"""What the training process's environment says unless the caller's says otherwise. transformers and TRL also send usage
+data unless told not to; that is not left to the caller: a run speaks to its store and the hub only."""
+
 _EXIT_CODES = {"succeeded": 0, "cancelled": 1, "interrupted": EXIT_INTERRUPTED, "superseded": EXIT_INTERRUPTED}
 
 
@@ -63,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parent is not None:
         die_with_parent(options.parent)
     try:
-        return _AttemptLife(open_store(options.store), options.run, options.work_dir).live()
+        return AttemptLife(open_store(options.store), options.run, options.work_dir).live()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -85,8 +93,14 @@ def _oom_kills() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
-class _AttemptLife:
-    """From the claim to the record of the end."""
+class AttemptLife:
+    """From the claim to the record of the end.
+
+    Args:
+        store: where the run lives.
+        run_id: which run.
+        work_dir: a folder on this machine that all attempts of the run share.
+    """
 
     def __init__(self, store: Store, run_id: str, work_dir: Path) -> None:
         self._store = store
@@ -161,23 +175,12 @@ class _AttemptLife:
     def _start_worker(self) -> list[threading.Thread]:
         read_end, write_end = os.pipe()
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
-        command = [
-            *(sys.executable, "-u", "-m", "runner.train.worker"),
+        arguments = [
             *("--store", self._store.url, "--run", self._run_id),
             *("--work-dir", str(self._work_dir), "--cache-dir", str(cache)),
             *("--events", str(write_end), "--parent", str(os.getpid())),
         ]
-        self._worker = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[write_end],
-            # transformers and TRL send usage data unless told not to; a run speaks to its store and the hub only.
-            env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
-            # Signals reach it through us only, also when the terminal's Ctrl-C goes to the whole group.
-            process_group=0,
-        )
+        self._worker = self.spawn(arguments, write_end)
         os.close(write_end)
         threads = [
             threading.Thread(target=self._tee, name="log", daemon=True),
@@ -186,6 +189,19 @@ class _AttemptLife:
         for thread in threads:
             thread.start()
         return threads
+
+    def spawn(self, arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
+        """Start `runner.train.worker` with its standard input and output piped, and `events` left open in it."""
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "runner.train.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[events],
+            env={**_QUIET, **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
+            # Signals reach it through us only, also when the terminal's Ctrl-C goes to the whole group.
+            process_group=0,
+        )
 
     def _assign(self) -> None:
         """Choose and fetch the checkpoint while the worker imports torch, then tell it."""

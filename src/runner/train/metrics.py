@@ -18,7 +18,7 @@ from runner.train.patience import STORE_TROUBLE
 FLUSH_SECONDS = 3.0
 
 # What transformers adds to an evaluation's record and that says nothing about the model.
-_NOT_METRICS = ("eval_runtime", "eval_steps_per_second", "eval_num_tokens")
+_NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_second", "eval_num_tokens")
 
 
 class Metrics:

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from transformers import PreTrainedModel, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -136,6 +137,7 @@ def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
             "logging_steps": 1,
             "report_to": "none",
             "disable_tqdm": True,
+            "dataloader_pin_memory": training.get("dataloader_pin_memory", torch.cuda.is_available()),
         }
     )
 

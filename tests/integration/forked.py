@@ -1,0 +1,183 @@
+"""Attempts that are forked from a process that has torch imported already, and die at a moment of the test's choice.
+
+Everything but the interpreter's start is the real thing: the attempt's own code in a process of its own, the training
+process as its child, real signals. A start costs a fraction of a second this way instead of ten.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PRELOAD = ["runner.train.sft", "runner.train.entrypoint", "runner.train.worker", "integration.forked"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a process kills itself: at the `nth` call of `target`, before or after it."""
+
+    target: str
+    """``module:function`` or ``module:Class.method``."""
+    nth: int = 1
+    """Counted from 1."""
+    after: bool = False
+    """Once the call has returned, instead of before it is made."""
+    signal: int = signal.SIGKILL
+    """What it is hit with."""
+    in_attempt: bool = False
+    """In the attempt's own process instead of the training process."""
+
+    def __str__(self) -> str:
+        name = self.target.split(":")[1]
+        return f"{'after' if self.after else 'before'}-{name}-{self.nth}-{signal.Signals(self.signal).name}"
+
+    def arm(self) -> None:
+        """Put the trap where it belongs, in this process."""
+        module_name, _, path = self.target.partition(":")
+        owner: Any = importlib.import_module(module_name)
+        *parents, name = path.split(".")
+        for parent in parents:
+            owner = getattr(owner, parent)
+        real = getattr(owner, name)
+        calls = 0
+
+        def trapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            mine = calls == self.nth
+            if mine and not self.after:
+                self._strike()
+            result = real(*args, **kwargs)
+            if mine and self.after:
+                self._strike()
+            return result
+
+        setattr(owner, name, trapped)
+
+    def _strike(self) -> None:
+        os.kill(os.getpid(), self.signal)
+        if self.signal == signal.SIGKILL:
+            time.sleep(60)  # another thread than the one that dies first must not go on
+
+
+class ForkedWorker:
+    """What `subprocess.Popen` gives, for a child that was forked."""
+
+    def __init__(self, run: Callable[[], int]) -> None:
+        stdin_read, stdin_write = os.pipe()
+        stdout_read, stdout_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setpgid(0, 0)
+            os.dup2(stdin_read, 0)
+            os.dup2(stdout_write, 1)
+            os.dup2(stdout_write, 2)
+            for descriptor in (stdin_read, stdin_write, stdout_read, stdout_write):
+                os.close(descriptor)
+            sys.stdin = open(0, closefd=False)
+            sys.stdout = open(1, "w", buffering=1, closefd=False)
+            sys.stderr = open(2, "w", buffering=1, closefd=False)
+            code = 70
+            try:
+                code = run()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        os.close(stdin_read)
+        os.close(stdout_write)
+        self.stdin = os.fdopen(stdin_write, "wb", buffering=0)
+        self.stdout = os.fdopen(stdout_read, "rb")
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("worker", timeout or 0)
+            time.sleep(0.01)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Hit it."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _live(store_url: str, run_id: str, work_dir: str, moment: Moment | None, log: str) -> None:
+    """The attempt's process."""
+    from runner.storage.open import open_store
+    from runner.train import entrypoint, worker
+
+    os.setsid()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    if moment is not None and moment.in_attempt:
+        moment.arm()
+
+    class Forked(entrypoint.AttemptLife):
+        def spawn(self, arguments: Sequence[str], events: int) -> Any:
+            def train() -> int:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                if moment is not None and not moment.in_attempt:
+                    moment.arm()
+                return worker.main(arguments)
+
+            return ForkedWorker(train)
+
+    entrypoint.BEAT_SECONDS = 0.1
+    code = Forked(open_store(store_url), run_id, Path(work_dir)).live()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+class Attempts:
+    """Starts attempts at runs in one store."""
+
+    def __init__(self, store_url: str, folder: Path) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
+        self.store_url = store_url
+        self.folder = folder
+
+    def start(self, run_id: str, moment: Moment | None = None) -> Any:
+        """Start an attempt; returns its process."""
+        log = str(self.folder / f"{run_id}.log")
+        work_dir = str(self.folder / "work" / run_id)
+        process = self._context.Process(target=_live, args=(self.store_url, run_id, work_dir, moment, log))
+        process.start()
+        return process
+
+    def run(self, run_id: str, moment: Moment | None = None, *, seconds: float = 180) -> int:
+        """Make one attempt; returns its exit code, negative if a signal ended it."""
+        process = self.start(run_id, moment)
+        process.join(seconds)
+        assert process.exitcode is not None, f"the attempt hangs; its log: {self.log(run_id)[-2000:]}"
+        return int(process.exitcode)
+
+    def log(self, run_id: str) -> str:
+        """What the attempts at a run have printed."""
+        return (self.folder / f"{run_id}.log").read_text()

@@ -1,0 +1,89 @@
+"""Small runs to kill: recipes, and what of a finished run must be the same however often it was killed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from runner.spec.layout import run_key
+from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, Recipe
+from runner.storage.chunks import read_metrics
+from runner.storage.store import Store
+
+STEPS = 12
+
+# What depends on the clock and not on the training.
+_TIMES = ("time", "tokens_per_second", "samples_per_second", "eval_samples_per_second")
+
+
+def recipe(data: Path, *, adapter: bool, **training: Any) -> Recipe:
+    """A dozen steps of supervised fine-tuning with everything that has state: dropout, evaluation, best model, patience."""
+    return Recipe(
+        name="small",
+        method="sft",
+        model={"model_name_or_path": "builtin:tiny-llama"},
+        adapter={"r": 4, "lora_dropout": 0.2, "target_modules": "all-linear"} if adapter else None,
+        data=Data(train=(DataSource(path=str(data), format="prompt_completion"),), eval_from_train=8),
+        training={
+            "max_steps": STEPS,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "learning_rate": 2e-3,
+            "max_length": 32,
+            "gradient_checkpointing": False,
+            "eval_strategy": "steps",
+            "eval_steps": 4,
+            "per_device_eval_batch_size": 4,
+            "load_best_model_at_end": True,
+            "early_stopping_patience": 3,
+            "logging_steps": 5,
+            "seed": 3,
+            **training,
+        },
+        checkpoint=Checkpoint(save_steps=3, save_minutes=None, save_total_limit=2),
+        evaluate=Evaluate(before_and_after=True, prompts=("Return the",), max_new_tokens=4),
+    )
+
+
+def submit(store: Store, run_id: str, what: Recipe) -> None:
+    """What `runner launch` writes for a run."""
+    record = {"version": 1, "run_id": run_id, "name": what.name, "recipe": what.to_mapping()}
+    assert store.create(run_key(run_id, "run.json"), json.dumps(record).encode())
+
+
+def outcome(store: Store, run_id: str) -> dict[str, Any]:
+    """All of a finished run that must not depend on how often it was killed."""
+    result = json.loads(store.get(run_key(run_id, "result.json")))
+    prefix = run_key(run_id, result["artifacts"]["model"])
+    weights = {
+        info.key.removeprefix(prefix): blake3(store.get(info.key)).hexdigest()
+        for info in store.objects(prefix)
+        if info.key.endswith(".safetensors")
+    }
+    records = read_metrics(store, run_id)
+    for record in records:
+        for name in _TIMES:
+            record.pop(name, None)
+    for phase in ("before", "after"):
+        (result[phase] or {}).pop("samples_per_second", None)
+    kept = ("state", "step", "max_steps", "before", "after", "generations", "best")
+    return {"weights": weights, "metrics": records, **{name: result[name] for name in kept}}
+
+
+def check_metrics(records: list[dict[str, Any]], steps: int = STEPS) -> None:
+    """One record for each step, none twice, none missing."""
+    trained = [record["step"] for record in records if record["kind"] == "train"]
+    assert trained == list(range(1, steps + 1))
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Two outcomes are equal; if not, say where first."""
+    for name in other:
+        if name == "metrics":
+            for mine, theirs in zip(one[name], other[name], strict=True):
+                different = {
+                    key: (mine.get(key), theirs.get(key)) for key in mine | theirs if mine.get(key) != theirs.get(key)
+                }
+                assert not different, f"{theirs['kind']} record of step {theirs['step']}: {different}"
+        assert one[name] == other[name]

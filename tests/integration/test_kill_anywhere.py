@@ -1,0 +1,182 @@
+"""A run that is killed anywhere ends with the same weights, bit for bit, and the same metrics as one that is not."""
+
+import json
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.forked import Attempts, Moment
+from integration.runs import assert_same, check_metrics, outcome, recipe, submit
+from runner.storage.lineage import checkpoints
+from runner.storage.open import open_store
+from runner.train.builtin import builtin_dataset
+
+LOCAL = "runner.storage.local:LocalStore"
+CHECKPOINT = "runner.train.checkpoint:Checkpointer"
+
+MOMENTS = [
+    # before training
+    Moment("runner.train.sft:load_data"),
+    Moment("runner.train.sft:measure"),
+    # in a step
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 1),
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 9, after=True),
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 22),
+    Moment("torch.optim:AdamW.step", 5, after=True),
+    Moment("torch.optim:AdamW.step", 8),
+    # in a snapshot, in staging
+    Moment("runner.train.snapshot:Snapshot._copy", 2),
+    Moment("runner.train.snapshot:Snapshot._fit_buffers", 1, after=True),
+    Moment("runner.train.training_state:TrainingState.write", 2),
+    Moment("runner.train.training_state:TrainingState.write", 3, after=True),
+    # in an upload, between data and manifest, after the manifest
+    Moment(f"{LOCAL}.upload", 1),
+    Moment(f"{LOCAL}.upload", 4, after=True),
+    Moment(f"{LOCAL}.upload", 12),
+    Moment(f"{CHECKPOINT}._before_visible", 2),
+    Moment(f"{CHECKPOINT}._before_visible", 2, after=True),
+    Moment("runner.train.checkpoint:commit", 3, after=True),
+    # in an evaluation
+    Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 1),
+    Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 6, after=True),
+    Moment("runner.train.sft:ExactSFTTrainer.evaluate", 3, after=True),
+    # while pruning
+    Moment("runner.storage.prune:_delete_folder", 1),
+    Moment(f"{LOCAL}.delete", 1, after=True),
+    Moment("runner.storage.prune:_delete_folder", 2, after=True),
+    # after training: the best model, the last evaluation, the export, the result
+    Moment("runner.train.sft:ExactSFTTrainer.load_weights"),
+    Moment("runner.train.sft:generate", 2),
+    Moment("runner.train.sft:save_model"),
+    Moment("runner.train.sft:save_model", after=True),
+    Moment("runner.train.context:commit", after=True),
+    Moment("runner.train.entrypoint:AttemptLife._write_result", in_attempt=True),
+    Moment("runner.train.entrypoint:AttemptLife._write_result", after=True, in_attempt=True),
+    # the attempt itself, at its beginning
+    Moment("runner.train.entrypoint:claim_attempt", after=True, in_attempt=True),
+    Moment("runner.train.entrypoint:write_restored", after=True, in_attempt=True),
+]
+
+TERMS = [
+    Moment("runner.train.sft:load_model", signal=signal.SIGTERM),
+    Moment("runner.train.sft:measure", signal=signal.SIGTERM),
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 1, signal=signal.SIGTERM),
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 7, signal=signal.SIGTERM),
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 16, after=True, signal=signal.SIGTERM),
+    Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
+    Moment("runner.train.sft:ExactSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
+    Moment("runner.train.sft:generate", 2, signal=signal.SIGTERM),
+    Moment("runner.train.sft:save_model", signal=signal.SIGTERM),
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty examples from Python's own documentation strings."""
+    path = tmp_path_factory.mktemp("data") / "train.jsonl"
+    rows = list(builtin_dataset("builtin:python-docstrings", where="data"))[:600:10]
+    path.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempts]:
+    """Attempts in a store of this module's own, one thread each."""
+    folder = tmp_path_factory.mktemp("kills")
+    saved = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "XDG_CACHE_HOME", "HF_HOME", "TQDM_DISABLE")}
+    os.environ.update(
+        OMP_NUM_THREADS="1", XDG_CACHE_HOME=str(folder / "cache"), HF_HOME=str(folder / "hf"), TQDM_DISABLE="1"
+    )
+    yield Attempts(str(folder / "store"), folder)
+    for name, value in saved.items():
+        if value is None:
+            os.environ.pop(name)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="module", params=["full", "lora"])
+def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) -> tuple[str, dict[str, Any]]:
+    """How the run ends that nobody kills."""
+    store = open_store(forked.store_url)
+    run_id = f"undisturbed-{request.param}"
+    submit(store, run_id, recipe(data, adapter=request.param == "lora"))
+    assert forked.run(run_id) == 0, forked.log(run_id)
+    ended = outcome(store, run_id)
+    check_metrics(ended["metrics"])
+    return request.param, ended
+
+
+def run_to_the_end(forked: Attempts, run_id: str) -> None:
+    """Attempts until one of them has succeeded."""
+    for _ in range(4):
+        code = forked.run(run_id)
+        if code == 0:
+            return
+        assert code == 75, forked.log(run_id)
+    raise AssertionError(f"{run_id} does not end: {forked.log(run_id)}")
+
+
+def name_of(moment: Moment) -> str:
+    return str(moment)
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=name_of)
+def test_killed_at_this_moment_it_ends_the_same(
+    moment: Moment, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
+) -> None:
+    kind, expected = undisturbed
+    store = open_store(forked.store_url)
+    run_id = f"{kind}-{moment}-{MOMENTS.index(moment)}".lower()
+    submit(store, run_id, recipe(data, adapter=kind == "lora"))
+    code = forked.run(run_id, moment)
+    assert code == (-signal.SIGKILL if moment.in_attempt else 75), forked.log(run_id)
+    run_to_the_end(forked, run_id)
+    assert_same(outcome(store, run_id), expected)
+
+
+@pytest.mark.parametrize("moment", TERMS, ids=name_of)
+def test_told_to_stop_at_this_moment_it_checkpoints_and_ends_the_same(
+    moment: Moment, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
+) -> None:
+    kind, expected = undisturbed
+    store = open_store(forked.store_url)
+    run_id = f"{kind}-{moment}-{TERMS.index(moment)}".lower()
+    submit(store, run_id, recipe(data, adapter=kind == "lora"))
+    code = forked.run(run_id, moment)
+    if moment.target.endswith("training_step") and moment.nth < 24:
+        assert code == 75, forked.log(run_id)
+        step = (moment.nth + 1) // 2
+        assert checkpoints(store, run_id)[0].step == step, "SIGTERM saves at the boundary of the very step"
+    assert code in (0, 75)
+    if code == 75:
+        run_to_the_end(forked, run_id)
+    assert_same(outcome(store, run_id), expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_again_and_again_at_random_it_ends_the_same(
+    seed: int, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
+) -> None:
+    kind, expected = undisturbed
+    store = open_store(forked.store_url)
+    run_id = f"{kind}-random-{seed}"
+    submit(store, run_id, recipe(data, adapter=kind == "lora"))
+    draw = random.Random(f"{kind}{seed}")
+    for _ in range(12):
+        process = forked.start(run_id)
+        process.join(draw.uniform(0.5, 4.0))
+        if process.exitcode is None:
+            os.kill(process.pid, draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+            process.join(60)
+        assert process.exitcode in (0, 75, -signal.SIGKILL), forked.log(run_id)
+        if process.exitcode == 0:
+            break
+    else:
+        run_to_the_end(forked, run_id)
+    assert_same(outcome(store, run_id), expected)
