@@ -1,0 +1,136 @@
+"""Supervise a run in the foreground or the background, and say how it ends: what `launch` and `resume` share."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.forms import print_json, run_outcome
+from runner.launch import local
+from runner.launch.exit_codes import CTRL_C, MISTAKE, exit_code
+from runner.launch.status import RunStatus, run_result, run_status
+from runner.launch.submit import write_submission
+from runner.launch.watch import Watch
+from runner.report import outcome
+from runner.report.progress import Display, open_display
+
+if TYPE_CHECKING:
+    from runner.launch.lock import RunLock
+    from runner.storage.store import Store
+
+
+def say(sentence: str) -> None:
+    """A sentence to standard error."""
+    click.echo(sentence, err=True)
+
+
+def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: Mapping[str, str], as_json: bool) -> int:
+    """Supervise a run to its end, show its progress, say how it ended.
+
+    Returns:
+        The exit code.
+    """
+    write_submission(store, run_id, pid=os.getpid(), environment=_names(environment))
+    with Watch(store, run_id) as watch, _Screen(watch) as screen:
+        supervisor = local.Supervisor(
+            store,
+            run_id,
+            environment=environment,
+            say=screen.say,
+            on_tick=screen.tick,
+            entrypoint=local.ENTRYPOINT,
+        )
+        code = supervisor.run()
+    lock.close()
+    status = run_status(store, run_id)
+    say(_ending(store, status, log_tail=[] if code == CTRL_C else supervisor.last_lines))
+    if as_json:
+        print_json(run_outcome(status, store.url))
+    return code if code in (CTRL_C, MISTAKE) else exit_code(status)
+
+
+def run_detached(store: "Store", run_id: str, lock: "RunLock", *, environment: Mapping[str, str], as_json: bool) -> int:
+    """Start a run's supervisor in the background, and print the run's id.
+
+    Returns:
+        The exit code: 0 when the run is under way.
+    """
+    from runner.launch.detached import start_detached
+
+    start_detached(
+        store,
+        run_id,
+        lock,
+        environment=environment,
+        entrypoint=local.ENTRYPOINT,
+        on_start=lambda pid: write_submission(store, run_id, pid=pid, environment=_names(environment)),
+    )
+    if as_json:
+        print_json(run_outcome(run_status(store, run_id), store.url))
+    else:
+        click.echo(run_id)
+    say(f"it runs in the background: `runner logs -f {run_id}` follows it, `runner wait {run_id}` waits for its end")
+    return 0
+
+
+class _Screen:
+    """The display, opened at the first need: the attempt is started before anything is imported for it."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._display: Display | None = None
+        self._away = False
+
+    def __enter__(self) -> "_Screen":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._display is not None:
+            self._display.close()
+
+    def say(self, sentence: str) -> None:
+        """Something happened."""
+        self._open().say(sentence)
+
+    def tick(self) -> None:
+        """Show what was seen last."""
+        if self._watch.status is not None:
+            self._open().show(self._watch.status)
+        if self._away == self._watch.store_answers:
+            self._away = not self._away
+            self.say("the store does not answer; asking again" if self._away else "the store answers again")
+
+    def _open(self) -> Display:
+        if self._display is None:
+            self._display = open_display(sys.stderr)
+        return self._display
+
+
+def _names(environment: Mapping[str, str]) -> list[str]:
+    from runner.launch.environment import SECRET_NAMES
+
+    return [name for name in environment if name != SECRET_NAMES]
+
+
+def _ending(store: "Store", status: RunStatus, *, log_tail: list[str]) -> str:
+    if status.state == "succeeded":
+        result = run_result(store, status.run_id)
+        assert result is not None
+        return "\n" + outcome.succeeded(result, run_id=status.run_id, store_url=store.url)
+    if status.terminal:
+        return "\n" + outcome.failed(run_id=status.run_id, state=status.state, reason=status.reason, log_tail=log_tail)
+    return "\n" + outcome.interrupted(
+        run_id=status.run_id,
+        reason=status.reason,
+        checkpoint_step=_newest_step(store, status.run_id),
+        log_tail=log_tail,
+    )
+
+
+def _newest_step(store: "Store", run_id: str) -> int | None:
+    from runner.storage.lineage import checkpoints
+
+    names = checkpoints(store, run_id)
+    return names[0].step if names else None

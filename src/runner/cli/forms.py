@@ -1,0 +1,37 @@
+"""The JSON that commands print."""
+
+import json
+from typing import Any
+
+import click
+
+from runner.launch.status import RunStatus
+
+
+def print_json(value: object) -> None:
+    """One JSON document to standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def run_row(status: RunStatus) -> dict[str, Any]:
+    """A run as `ps --json` lists it."""
+    return {
+        "run_id": status.run_id,
+        "recipe": status.recipe,
+        "state": status.state,
+        "reason": status.reason,
+        "infra": status.infra,
+        "accelerators": status.accelerators,
+        "step": status.step,
+        "max_steps": status.max_steps,
+        "loss": status.loss,
+        "checkpoint_step": status.checkpoint_step,
+        "attempts": status.attempts,
+        "created_at": status.created_at,
+        "ended_at": status.ended_at,
+    }
+
+
+def run_outcome(status: RunStatus, store_url: str) -> dict[str, Any]:
+    """A run as `launch --json`, `resume --json` and `cancel --json` return it."""
+    return {"run_id": status.run_id, "state": status.state, "store": store_url} | run_row(status)

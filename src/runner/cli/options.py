@@ -1,0 +1,71 @@
+"""Arguments and options that several commands have."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from runner.storage.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def store_option(command: F) -> F:
+    """``--store URL``, opened: the command gets `store`."""
+    return click.option(
+        "--store",
+        metavar="URL",
+        envvar="RUNNER_STORE",
+        show_envvar=True,
+        callback=lambda ctx, param, value: _open(value),
+        help="Where runs live: a folder, or s3://BUCKET/FOLDER. Default: runner's own folder below XDG_DATA_HOME.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``: the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def run_argument(command: F) -> F:
+    """``RUN``, as it was written: the command gets `run`."""
+    return click.argument("run", metavar="RUN", shell_complete=_complete_run)(command)
+
+
+def environment_options(command: F) -> F:
+    """``--env-file`` and ``--secret``: the command gets `env_files` and `secrets`."""
+    command = click.option(
+        "--secret",
+        "secrets",
+        metavar="NAME",
+        multiple=True,
+        help="A variable the run needs, by name; its value is taken from the environment and written nowhere.",
+    )(command)
+    return click.option(
+        "--env-file",
+        "env_files",
+        metavar="FILE",
+        multiple=True,
+        type=click.Path(dir_okay=False),
+        help="Give the run the variables in this file (NAME=value lines).",
+    )(command)
+
+
+def _open(url: str | None) -> "Store":
+    from runner.launch.places import default_store
+    from runner.storage.open import open_store
+
+    return open_store(url or default_store())
+
+
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
+    from runner.spec.layout import RUNS
+
+    store = ctx.params.get("store") or _open(None)
+    names = [name for name in reversed(store.folders(RUNS)) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in ["last", *names] if name.startswith(incomplete)]

@@ -1,0 +1,54 @@
+"""End a run for good, whoever runs it."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from runner.launch.end import utc_now, write_cancelled
+from runner.launch.lock import lock_holder
+from runner.launch.places import state_folder
+from runner.launch.status import RunStatus, run_status
+from runner.launch.watch import poll_seconds
+from runner.spec.errors import UserError
+from runner.spec.layout import CANCEL, run_key
+from runner.storage.store import Store
+
+_PATIENCE_SECONDS = 10.0
+"""How long the attempt may take to find the request itself before its supervisor is told to stop it."""
+
+
+def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout_seconds: float = 300.0) -> RunStatus:
+    """Ask for the run to end, see to it if it runs on this machine, and wait until it has.
+
+    Returns:
+        The run's status: cancelled, as before if it was; whatever it is if the run outlasts `timeout_seconds`.
+
+    Raises:
+        UserError: the run has succeeded or failed.
+    """
+    status = run_status(store, run_id)
+    if status.terminal and status.state != "cancelled":
+        raise UserError(
+            f"the run has {status.state} already", where=run_id, remedy=f"`runner pull {run_id}` fetches it"
+        )
+    if status.terminal:
+        return status
+    request = {"requested_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid()}
+    store.create(run_key(run_id, CANCEL), json.dumps(request, indent=2).encode())
+    started = time.monotonic()
+    told = False
+    while not status.terminal and time.monotonic() < started + timeout_seconds:
+        supervisor = lock_holder(state_folder(store.url, run_id))
+        if supervisor is None and status.state != "running":
+            write_cancelled(store, run_id)
+        elif not told and supervisor and time.monotonic() > started + _PATIENCE_SECONDS:
+            say(f"the attempt does not react; stopping its supervisor, process {supervisor}")
+            os.kill(supervisor, signal.SIGTERM)
+            told = True
+        else:
+            time.sleep(poll_seconds(store))
+        status = run_status(store, run_id)
+    return status

@@ -1,0 +1,305 @@
+"""The local engine: runs a run's attempts as processes of this machine, one after the other, until it has ended.
+
+The attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
+exits 75); it is started again after that or after a kill, as long as the run gets anywhere.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from runner.launch.end import write_cancelled, write_killed
+from runner.launch.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.launch.places import state_folder, work_folder
+from runner.launch.status import AttemptView, boot_id, newest_attempt, run_result
+from runner.spec.errors import UserError
+from runner.spec.layout import CANCEL, run_key
+from runner.storage.lineage import checkpoint_folders
+from runner.storage.store import NotFound, Store
+
+ENTRYPOINT = "runner.train.entrypoint"
+"""The module that runs one attempt."""
+
+ATTEMPT_LOG = "attempt.log"
+"""What the newest attempt has printed, in the run's state folder; all there is if it never reaches the store."""
+
+_TICK_SECONDS = 0.1
+_ITS_OWN_WORDS = (b"warning: ", b"attempt ")
+_TAIL_LINES = 20
+_TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How patient a supervisor is."""
+
+    fruitless_attempts: int = 10
+    """Give up after this many attempts in a row without a newer durable checkpoint."""
+    first_backoff_seconds: float = 1.0
+    """The pause after the first fruitless attempt; it doubles with each. An attempt that got further: no pause."""
+    longest_backoff_seconds: float = 60.0
+    """The longest such pause."""
+    grace_seconds: float = 120.0
+    """How long an attempt may take to save after SIGTERM before it is killed."""
+
+
+def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entrypoint: str = ENTRYPOINT) -> list[str]:
+    """The command that runs one attempt on this machine.
+
+    Args:
+        store_url: where the run lives.
+        run_id: the run.
+        parent_pid: the process that the attempt dies with; None for one that is started by hand.
+        entrypoint: the module to run.
+    """
+    work = str(work_folder(store_url, run_id))
+    command = [sys.executable, "-m", entrypoint, "--store", store_url, "--run", run_id, "--work-dir", work]
+    return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
+
+
+class Supervisor:
+    """Runs attempts of one run. Use it once, from the main thread, with the run's lock held.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        environment: variables for the attempts, on top of this process's own.
+        say: called with a sentence when something happens.
+        on_tick: called about ten times a second, for a display.
+        limits: how patient it is.
+        entrypoint: the module that runs an attempt.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        *,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        on_tick: Callable[[], None] = lambda: None,
+        limits: Limits = Limits(),
+        entrypoint: str = ENTRYPOINT,
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._environment = {**os.environ, **environment}
+        self._say = say
+        self._on_tick = on_tick
+        self._limits = limits
+        self._entrypoint = entrypoint
+        self._folder = state_folder(store.url, run_id)
+        self._signals: list[int] = []
+        self._log_position = 0
+        self.last_lines: list[str] = []
+        """The last lines that the newest attempt printed; filled in when `run` returns."""
+
+    def run(self) -> int:
+        """Supervise to the end.
+
+        Returns:
+            0 succeeded, 1 failed or cancelled, 2 failed by a mistake of the caller's that the attempt found, 75
+            interrupted (resume continues), 130 interrupted by Ctrl-C.
+
+        Raises:
+            UserError: this machine's state folder cannot be written.
+            StoreUnavailable: the store stayed away.
+        """
+        with self._signals_noted():
+            code = self._attempts()
+        self.last_lines = _last_lines(self._folder / ATTEMPT_LOG)
+        if run_result(self._store, self._run_id) is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return code
+
+    def _attempts(self) -> int:
+        fruitless = 0
+        reached = self._durable_steps()
+        while not self._signals and not self._ended_by_cancel():
+            before = newest_attempt(self._store, self._run_id)
+            code, attempt = self._one_attempt(before.number if before else 0)
+            result = run_result(self._store, self._run_id)
+            if result is not None:
+                if result["state"] == "succeeded":
+                    return SUCCEEDED
+                return MISTAKE if code == MISTAKE and result["state"] == "failed" else FAILED
+            if self._ended_by_cancel():
+                break
+            if not self._may_try_again(code, attempt):
+                return self._stopped_by(code)
+            now = self._durable_steps()
+            fruitless = 0 if now - reached else fruitless + 1
+            reached |= now
+            if fruitless >= self._limits.fruitless_attempts:
+                self._say(f"giving up: {fruitless} attempts in a row got no further than the last checkpoint")
+                return INTERRUPTED
+            self._pause(fruitless)
+        return FAILED if run_result(self._store, self._run_id) is not None else self._stopped_by(INTERRUPTED)
+
+    def _stopped_by(self, code: int) -> int:
+        """The exit code of a run that can be resumed."""
+        return CTRL_C if self._signals[:1] == [signal.SIGINT] or (not self._signals and code == CTRL_C) else INTERRUPTED
+
+    def _durable_steps(self) -> set[tuple[str, int]]:
+        """The stages and steps of all checkpoints that are committed now."""
+        folders = checkpoint_folders(self._store, self._run_id)
+        return {(name.stage, name.step) for name, committed in folders.items() if committed}
+
+    def _one_attempt(self, number_before: int) -> tuple[int, AttemptView | None]:
+        """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
+        self._log_position = 0
+        with self._attempt_log() as log:
+            process = subprocess.Popen(
+                attempt_command(self._store.url, self._run_id, parent_pid=os.getpid(), entrypoint=self._entrypoint),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+        try:
+            code = self._wait(process)
+        finally:
+            # Whatever happened here or there: nothing of the attempt outlives this call.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if code > 128 and code != CTRL_C:
+            code = 128 - code  # a shell's way of saying that a signal killed it
+        attempt = newest_attempt(self._store, self._run_id)
+        if attempt is None or attempt.number <= number_before:
+            return code, None
+        ours = (boot_id(), process.pid)
+        if (attempt.claim.get("boot_id"), attempt.claim.get("pid")) == ours and attempt.ended is None and code < 0:
+            write_killed(self._store, attempt, signal_number=-code)
+        return code, attempt
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for the attempt; hand signals on; kill it when it does not stop."""
+        kill_at: float | None = None
+        while process.poll() is None:
+            if self._signals and kill_at is None:
+                process.terminate()
+                kill_at = time.monotonic() + self._limits.grace_seconds
+                self._say("stopping: the attempt saves a checkpoint first (Ctrl-C again kills it at once)")
+            hurried = self._signals.count(signal.SIGINT) > 1
+            if kill_at is not None and (hurried or time.monotonic() > kill_at):
+                os.killpg(process.pid, signal.SIGKILL)
+            self._pass_on()
+            self._on_tick()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_TICK_SECONDS)
+        self._pass_on()
+        return process.returncode
+
+    def _pass_on(self) -> None:
+        """Say what the attempt itself (not what it runs) has printed since the last look: warnings, where it begins."""
+        try:
+            with (self._folder / ATTEMPT_LOG).open("rb") as log:
+                log.seek(self._log_position)
+                text = log.read()
+        except OSError:
+            return
+        whole = text[: text.rfind(b"\n") + 1]
+        self._log_position += len(whole)
+        for line in whole.splitlines():
+            if line.startswith(_ITS_OWN_WORDS):
+                self._say(line.decode(errors="replace"))
+
+    def _may_try_again(self, code: int, attempt: AttemptView | None) -> bool:
+        """Whether another attempt makes sense after one that left no result; says why if not."""
+        if self._signals:
+            return False
+        ended = attempt.ended if attempt else None
+        if ended is not None and not ended["retry"]:
+            self._say(f"not started again: {ended['reason']}")
+            return False
+        if attempt is not None and attempt.alive():
+            host = attempt.claim.get("host")
+            self._say(f"not started again: attempt {attempt.number} of the run began elsewhere, on {host}")
+            return False
+        if code < 0:
+            self._say(f"the attempt was killed ({signal.Signals(-code).name}); starting it again")
+            return True
+        if code == INTERRUPTED:
+            self._say("the attempt was interrupted; starting it again")
+            return True
+        if code != CTRL_C:
+            self._say(f"not started again: the attempt exited with {code} and left no result")
+        return False
+
+    def _pause(self, fruitless: int) -> None:
+        """Wait before the next attempt, unless the last one got further, or somebody wants us to stop."""
+        if not fruitless:
+            return
+        seconds = min(self._limits.longest_backoff_seconds, self._limits.first_backoff_seconds * 2.0 ** (fruitless - 1))
+        until = time.monotonic() + seconds
+        look_at = time.monotonic() + 1.0
+        while time.monotonic() < until and not self._signals:
+            self._on_tick()
+            time.sleep(min(_TICK_SECONDS, seconds))
+            if time.monotonic() > look_at:
+                if self._cancelled():
+                    return
+                look_at = time.monotonic() + 1.0
+
+    def _cancelled(self) -> bool:
+        """Whether somebody asked for the run to be cancelled."""
+        try:
+            self._store.get(run_key(self._run_id, CANCEL))
+        except NotFound:
+            return False
+        return True
+
+    def _ended_by_cancel(self) -> bool:
+        """Whether somebody asked for the run to be cancelled; no attempt lives now, so the run ends with that."""
+        if not self._cancelled():
+            return False
+        write_cancelled(self._store, self._run_id)
+        return True
+
+    def _attempt_log(self) -> IO[bytes]:
+        """The local file for what the newest attempt prints."""
+        try:
+            work_folder(self._store.url, self._run_id).mkdir(parents=True, exist_ok=True)
+            return (self._folder / ATTEMPT_LOG).open("wb")
+        except OSError as error:
+            raise UserError(
+                f"cannot be written: {error.strerror}",
+                where=str(self._folder),
+                remedy="make room there, or point XDG_STATE_HOME to a folder with room",
+            ) from error
+
+    @contextlib.contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """Note the signals that ask us to stop, in the order they come; act on them in the loop."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signals.append(number)
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _last_lines(path: Path) -> list[str]:
+    """The end of a text file; nothing if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return text.splitlines()[-_TAIL_LINES:]

@@ -1,0 +1,75 @@
+"""One supervisor a run on this machine: a file lock that dies with its holder."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+
+class RunLocked(Exception):
+    """Another process on this machine supervises the run."""
+
+    def __init__(self, pid: int | None) -> None:
+        self.pid = pid
+        super().__init__(f"supervised by process {pid or 'unknown'}")
+
+
+class RunLock:
+    """Held by a run's supervisor as long as it lives. Not passed on to attempts."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        """The open file that holds the lock; a detached supervisor inherits it."""
+
+    @classmethod
+    def take(cls, folder: Path) -> "RunLock":
+        """Take the lock of the run whose state folder is `folder`.
+
+        Raises:
+            RunLocked: somebody else holds it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # `lock_holder` takes the lock for a moment when it looks: a second try tells that from a holder.
+        for attempt in range(5):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if attempt == 4:
+                    os.close(descriptor)
+                    raise RunLocked(_pid_in(folder)) from None
+                time.sleep(0.02)
+            else:
+                break
+        lock = cls(descriptor)
+        lock.sign()
+        return lock
+
+    def sign(self) -> None:
+        """Write this process's id into the file, for people and `runner cancel`."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let go. The lock is free once every process that inherited the file has closed it."""
+        os.close(self.descriptor)
+
+
+def lock_holder(folder: Path) -> int | None:
+    """The process id of the run's supervisor on this machine; None if there is none. 0 if it has not signed yet."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid_in(folder) or 0
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _pid_in(folder: Path) -> int | None:
+    text = (folder / "lock").read_text().strip()
+    return int(text) if text.isdecimal() else None

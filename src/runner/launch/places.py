@@ -1,0 +1,37 @@
+"""Where things lie on this machine: the default store, a run's local state, caches. XDG folders, nothing else."""
+
+import os
+from pathlib import Path
+
+from blake3 import blake3
+
+
+def _xdg(variable: str, default: str) -> Path:
+    """An XDG base folder; a relative value is ignored, as the specification asks."""
+    value = os.environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / default
+
+
+def default_store() -> str:
+    """The store that is used when neither ``--store`` nor ``RUNNER_STORE`` names one: a folder."""
+    return str(_xdg("XDG_DATA_HOME", ".local/share") / "runner")
+
+
+def store_digest(store_url: str) -> str:
+    """Names a store in local folders."""
+    return blake3(store_url.encode()).hexdigest()[:16]
+
+
+def state_folder(store_url: str, run_id: str) -> Path:
+    """What this machine keeps of a run while it runs here: its lock, its work folder, its supervisor's output."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "runner" / store_digest(store_url) / run_id
+
+
+def work_folder(store_url: str, run_id: str) -> Path:
+    """The scratch folder that attempts of a run are given on this machine."""
+    return state_folder(store_url, run_id) / "work"
+
+
+def listing_cache(store_url: str) -> Path:
+    """The file that remembers the runs of a store that have ended."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / store_digest(store_url) / "ended-runs.jsonl"

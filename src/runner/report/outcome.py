@@ -1,0 +1,123 @@
+"""What is said at the end of a run: what it gained, where everything is, and what to do next."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.report.tables import number, text_table
+
+_WIDTH = 100
+
+
+def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str) -> str:
+    """The end of a run that succeeded: before and after, completions, where, what next."""
+    parts = [f"{run_id} succeeded: {_steps(result)}."]
+    comparison = before_and_after(result)
+    if comparison:
+        parts.append(comparison)
+    completions = side_by_side(result.get("generations") or [])
+    if completions:
+        parts.append(completions)
+    where = [("store", store_url), ("run", f"{_slashed(store_url)}runs/{run_id}/")]
+    where += [(name, f"{_slashed(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
+    parts.append("Where everything is:\n" + _pairs(where))
+    parts.append(
+        "What to try next:\n"
+        + _pairs(
+            [
+                (f"runner pull {run_id}", "fetch the model, its metrics and the record of how it was made"),
+                (f"runner metrics {run_id}", "every step's numbers"),
+                (f"runner logs {run_id}", "everything it wrote"),
+            ]
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def failed(*, run_id: str, state: str, reason: str | None, log_tail: Sequence[str]) -> str:
+    """The end of a run that failed or was cancelled: why, the last lines of its log, what to do."""
+    parts = [f"{run_id} {state}: {reason or 'no reason was recorded'}"]
+    parts += _tail(log_tail)
+    if state == "failed":
+        advice = [(f"runner logs {run_id}", "everything it wrote")]
+        advice.append(("runner launch …", "a new run, once the cause is mended"))
+    else:
+        advice = [(f"runner pull {run_id}", "fetch what it had made")]
+    parts.append("What to do:\n" + _pairs(advice))
+    return "\n\n".join(parts)
+
+
+def interrupted(*, run_id: str, reason: str | None, checkpoint_step: int | None, log_tail: Sequence[str]) -> str:
+    """The end of a look at a run that was interrupted: why, from where it would continue, and how."""
+    parts = [f"{run_id} interrupted: {reason or 'no reason was recorded'}"]
+    parts += _tail(log_tail)
+    from_where = "from the beginning" if checkpoint_step is None else f"from step {checkpoint_step}"
+    parts.append("What to do:\n" + _pairs([(f"runner resume {run_id}", f"continue {from_where}")]))
+    return "\n\n".join(parts)
+
+
+def before_and_after(result: Mapping[str, Any]) -> str:
+    """A table of what was measured before training and after; empty if nothing was."""
+    before, after = result.get("before"), result.get("after")
+    if not before or not after:
+        return ""
+    labels = {"eval_loss": "evaluation loss", "perplexity": "perplexity", "samples_per_second": "samples/s"}
+    rows = [
+        [label, number(before.get(name)), number(after.get(name)), _change(before.get(name), after.get(name))]
+        for name, label in labels.items()
+        if name in before or name in after
+    ]
+    return text_table(["", "before", "after", "change"], rows, right=(1, 2, 3))
+
+
+def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
+    """Completions of the same prompts before and after training, in two columns; empty if there are none."""
+    column = (_WIDTH - 3) // 2
+    blocks = []
+    for generation in generations:
+        left = _wrapped(generation["before"], column)
+        right = _wrapped(generation["after"], column)
+        height = max(len(left), len(right))
+        left += [""] * (height - len(left))
+        right += [""] * (height - len(right))
+        prompt = textwrap.shorten(generation["prompt"], _WIDTH - len("Prompt: "), placeholder=" …")
+        lines = [f"Prompt: {prompt}", f"{'before':<{column}} | after"]
+        lines += [f"{a:<{column}} | {b}".rstrip() for a, b in zip(left, right, strict=True)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    printable = "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text.expandtabs(4))
+    return [piece for line in printable.splitlines() for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
+
+
+def _change(before: object, after: object) -> str:
+    if not isinstance(before, int | float) or not isinstance(after, int | float) or not before:
+        return "-"
+    return f"{(after - before) / before:+.1%}"
+
+
+def _steps(result: Mapping[str, Any]) -> str:
+    attempts = result.get("attempts") or 1
+    steps = f"{result.get('step')} of {result.get('max_steps')} steps"
+    return steps + (f" in {attempts} attempts" if attempts > 1 else "")
+
+
+def _artifacts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return sorted((result.get("artifacts") or {}).items())
+
+
+def _slashed(url: str) -> str:
+    return url if url.endswith("/") else url + "/"
+
+
+def _tail(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return []
+    return ["The last lines of its log:\n" + "\n".join(f"  | {line}" for line in lines)]
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    width = max(len(left) for left, _ in pairs)
+    return "\n".join(f"  {left:<{width}}  {right}" for left, right in pairs)
