@@ -13,7 +13,8 @@ _REMEDY = {
 
 
 def open_cloud(url: str) -> RemoteStore:
-    """A bucket (``gs://bucket/folder``) or a container (``az://account/container/folder``).
+    """A bucket (``gs://bucket/folder``) or a container (``az://container/folder``, its account from the
+    environment).
 
     Raises:
         UserError: obstore cannot make a client of what the URL and the environment say.

@@ -10,9 +10,7 @@ from runner.storage.local import LocalStore
 from runner.storage.store import Store
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
-_REMEDY = (
-    "A store is a folder, file:///FOLDER, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or az://ACCOUNT/CONTAINER/FOLDER."
-)
+_REMEDY = "A store is a folder, file:///FOLDER, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or az://CONTAINER/FOLDER."
 
 
 def open_store(url: str) -> Store:

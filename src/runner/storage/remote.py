@@ -61,10 +61,14 @@ class RemoteStore:
         url: opens this store again.
         quick, bulk: the same place, opened with `QUICK_CLIENT` and `BULK_CLIENT`.
         remedy: what somebody whom the store refuses should look at.
+        endpoint: the server's URL, if it is not the cloud's own.
     """
 
-    def __init__(self, url: str, *, quick: "ObjectStore", bulk: "ObjectStore", remedy: str) -> None:
+    def __init__(
+        self, url: str, *, quick: "ObjectStore", bulk: "ObjectStore", remedy: str, endpoint: str | None = None
+    ) -> None:
         self.url = url
+        self.endpoint = endpoint
         self.conditional = False
         """Whether the store is known to honour conditional writes (see `probe`); otherwise `create` looks first."""
         self._knows_conditions = True

@@ -64,7 +64,7 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
             credential_provider=provider,
         )
 
-    return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=_REMEDY)
+    return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=_REMEDY, endpoint=endpoint)
 
 
 def _config(region: str, endpoint: str | None, bucket: str) -> "S3Config":
