@@ -1,6 +1,7 @@
 """Arguments and options that several commands have."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -33,6 +34,11 @@ def json_option(command: F) -> F:
 def run_argument(command: F) -> F:
     """``RUN``, as it was written: the command gets `run`."""
     return click.argument("run", metavar="RUN", shell_complete=_complete_run)(command)
+
+
+def recipe_argument(command: F) -> F:
+    """``RECIPE``, as it was written: the command gets `recipe`."""
+    return click.argument("recipe", metavar="RECIPE", shell_complete=_complete_recipe)(command)
 
 
 def environment_options(command: F) -> F:
@@ -69,3 +75,12 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
     store = ctx.params.get("store") or _open(None)
     names = [name for name in reversed(store.folders(RUNS)) if name.startswith(incomplete)]
     return [CompletionItem(name) for name in ["last", *names] if name.startswith(incomplete)]
+
+
+def _complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
+    from runner.spec.at_hand import recipes_at_hand
+
+    names = [CompletionItem(name) for name in recipes_at_hand(Path.cwd()) if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]

@@ -1,20 +1,105 @@
-"""Take hold of a run that is about to be worked on here: once on this machine, and nowhere else meanwhile."""
+"""Begin work on a run, new or old: once on this machine, and nowhere else meanwhile."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.launch.choose import choose_by_name, waiting_run
+from runner.launch.end import utc_now
+from runner.launch.local import attempt_command
 from runner.launch.lock import RunLock, RunLocked
 from runner.launch.places import state_folder
-from runner.launch.status import RunStatus, run_status
+from runner.launch.prepare import Prepared
+from runner.launch.status import RunStatus, run_document, run_status
+from runner.launch.submit import new_run_id, run_json, submit
 from runner.spec.errors import UserError
 from runner.storage.store import Store
 
 
+def begin(
+    store: Store, prepared: Prepared, *, name: str | None, git_revision: str | None, say: Callable[[str], None]
+) -> tuple[str, RunLock]:
+    """The run that a launch means, submitted if it is new, with its lock on this machine.
+
+    Args:
+        store: where runs live.
+        prepared: the recipe.
+        name: the id that the caller wants; None: a fresh one.
+        git_revision: of the recipe's folder.
+        say: told if an old run is resumed, or why none is.
+
+    Raises:
+        UserError: a run of that name is running, or this machine's state folder cannot be written.
+    """
+    while True:
+        run_id, exists, why = _choose(store, prepared, name)
+        if why:
+            say(why)
+        if exists:
+            return run_id, take_hold(store, run_id)
+        lock = _take_lock(store, run_id)
+        try:
+            if submit(store, _document(prepared, run_id, git_revision), prepared.inputs):
+                return run_id, lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()  # somebody was faster with this very name: look again
+
+
+def rehearse(
+    store: Store, prepared: Prepared, *, name: str | None, git_revision: str | None
+) -> tuple[dict[str, Any], list[str], str | None]:
+    """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
+    run_id, exists, why = _choose(store, prepared, name)
+    document = run_document(store, run_id) if exists else _document(prepared, run_id, git_revision)
+    return document, attempt_command(store.url, run_id, parent_pid=None), why
+
+
 def take_hold(store: Store, run_id: str) -> RunLock:
-    """The run's lock on this machine, if the run can go on.
+    """The lock on this machine of a run that exists and can go on.
 
     Raises:
         UserError: it has ended, or it runs here or elsewhere; the message says what to do.
     """
+    lock = _take_lock(store, run_id)
     try:
-        lock = RunLock.take(state_folder(store.url, run_id))
+        _refuse_what_cannot_go_on(run_status(store, run_id))
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, bool, str | None]:
+    """The run's id, whether it exists, and what is worth saying about that."""
+    if name is not None:
+        choice = choose_by_name(store, name, prepared.recipe, prepared.digest)
+        return choice.run_id, choice.exists, choice.why
+    recipe_name = prepared.recipe["name"]
+    waiting = waiting_run(store, recipe_name, prepared.digest)
+    why = waiting and (
+        f"this is a new run; {waiting} of the same recipe and settings was interrupted, "
+        f"and `runner resume {waiting}` continues it"
+    )
+    return new_run_id(recipe_name, datetime.now(UTC)), False, why
+
+
+def _document(prepared: Prepared, run_id: str, git_revision: str | None) -> dict[str, Any]:
+    return run_json(
+        run_id=run_id,
+        recipe=prepared.recipe,
+        settings=prepared.settings,
+        recipe_digest=prepared.digest,
+        git_revision=git_revision,
+        created_at=utc_now(),
+    )
+
+
+def _take_lock(store: Store, run_id: str) -> RunLock:
+    folder = state_folder(store.url, run_id)
+    try:
+        return RunLock.take(folder)
     except RunLocked as locked:
         raise UserError(
             f"the run is running on this machine already, supervised by process {locked.pid or '?'}",
@@ -24,15 +109,9 @@ def take_hold(store: Store, run_id: str) -> RunLock:
     except OSError as error:
         raise UserError(
             f"cannot be written: {error.strerror}",
-            where=str(state_folder(store.url, run_id)),
+            where=str(folder),
             remedy="make room there, or point XDG_STATE_HOME to a folder that you may write to",
         ) from error
-    try:
-        _refuse_what_cannot_go_on(run_status(store, run_id))
-    except BaseException:
-        lock.close()
-        raise
-    return lock
 
 
 def _refuse_what_cannot_go_on(status: RunStatus) -> None:

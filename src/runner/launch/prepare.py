@@ -1,0 +1,93 @@
+"""From a checked recipe to what stands in ``run.json``: local data files become inputs of the run, named by digest."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from runner.spec.errors import UserError
+from runner.spec.load import LoadedRecipe
+from runner.spec.manifest import canonical_json, is_relative_name
+from runner.spec.places import data_files, is_local
+from runner.storage.commit import digest
+
+_TRAINING_SIDE = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A recipe that is ready to be submitted."""
+
+    recipe: Mapping[str, Any]
+    """`Recipe.to_mapping` as JSON gives it back; data files are named by their key in the run."""
+    settings: Mapping[str, Any]
+    """Every setting: its value and who set it."""
+    digest: str
+    """Equal for equal recipes with equal data, wherever the files lie."""
+    inputs: Mapping[str, Path]
+    """Files to bring along, by their key in the run (``inputs/<digest>/<name>``)."""
+
+
+def prepare(loaded: LoadedRecipe) -> Prepared:
+    """Read the recipe's data files once, for their digests.
+
+    Data in single files travels with the run. Folders (of data, or a model) stay where they are: the run names their
+    path, and for data the digest covers their contents.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
+    inputs: dict[str, Path] = {}
+    left_behind: dict[str, str] = {}
+    for source in [*recipe["data"]["train"], *recipe["data"]["eval"]]:
+        path = Path(source["path"])
+        if not is_local(source["path"]):
+            continue
+        if path.is_dir():
+            left_behind[source["path"]] = _folder_digest(path)
+        else:
+            name = path.name if is_relative_name(path.name) else f"data{path.suffix}"
+            source["path"] = f"inputs/{_file_digest(path)}/{name}"
+            inputs[source["path"]] = path
+    for path in loaded.local_files:
+        if path.is_file() and path not in inputs.values():
+            left_behind[str(path)] = _file_digest(path)
+    identity = {"recipe": recipe, "left_behind": left_behind} if left_behind else recipe
+    return Prepared(
+        recipe=recipe,
+        settings={key: {"value": one.value, "source": one.source} for key, one in loaded.settings.items()},
+        digest=blake3(canonical_json(identity)).hexdigest(),
+        inputs=inputs,
+    )
+
+
+def require_training_side() -> None:
+    """Make sure that this machine can train, without importing what that takes.
+
+    Raises:
+        UserError: a package of the training side is not installed.
+    """
+    missing = [name for name in _TRAINING_SIDE if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"this machine cannot train: {', '.join(missing)} not installed",
+            where="--infra local",
+            remedy="pip install 'runner[train]'",
+        )
+
+
+def _folder_digest(folder: Path) -> str:
+    files = {str(path.relative_to(folder)): _file_digest(path) for path in data_files(folder)}
+    return blake3(canonical_json(files)).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return digest(path)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
