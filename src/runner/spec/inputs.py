@@ -1,0 +1,140 @@
+"""The model, data and other files that a recipe names: resolved, and looked at as far as that is cheap."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from runner.spec import rows
+from runner.spec.errors import UserError
+from runner.spec.places import data_files, is_local, resolve
+from runner.spec.problems import Problem
+from runner.spec.recipe import Format, Json
+from runner.spec.yaml_text import Path
+
+_FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
+
+_CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": True, "alpaca": False, "text": False}
+"""Formats that say so; prompts and completions may be either."""
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What is known of one entry of a mixture before anything is downloaded."""
+
+    path: Path
+    """Where it stands: ``("data", "train", 0)``."""
+    format: Format | None
+    """Declared, or recognized from the first row; None for what is not here yet."""
+    conversational: bool | None
+    """Whether its rows have turns with roles; None where only the rows could say."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A recipe's mapping with its paths resolved."""
+
+    data: dict[str, Json]
+    """The mapping; local paths are absolute."""
+    sources: tuple[SourceFacts, ...]
+    """The entries under `data.train`, then those under `data.eval`."""
+    local_files: tuple[pathlib.Path, ...]
+    """The files and folders that it names."""
+    problems: tuple[Problem, ...]
+    """What is missing, empty, or in no known format."""
+
+
+def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path]) -> Inspection:
+    """Resolve every path in a recipe's mapping that the schema accepts, and read the first row of each local dataset.
+
+    Args:
+        data: the mapping; it is not changed.
+        base: the folder in which a relative path begins that stands at a path of the recipe.
+    """
+    problems: list[Problem] = []
+    model = dict(data["model"])
+    name = ("model", "model_name_or_path")
+    model["model_name_or_path"] = _resolved(model["model_name_or_path"], base(name), "model", name, problems)
+    sections: dict[str, Json] = {}
+    facts: list[SourceFacts] = []
+    text_field = data.get("training", {}).get("dataset_text_field", "text")
+    for section in ("train", "eval"):
+        entries = data["data"].get(section, ())
+        if isinstance(entries, dict):
+            continue
+        sections[section] = []
+        for index, entry in enumerate(entries):
+            at: Path = ("data", section, index)
+            path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
+            sections[section].append({**entry, "path": path or entry["path"]})
+            facts.append(
+                _facts(at, sections[section][-1], text_field, problems) if path else SourceFacts(at, None, None)
+            )
+    training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
+    resolved = {**data, "model": model, "data": {**data["data"], **sections}}
+    if training:
+        resolved["training"] = training
+    named = [
+        model["model_name_or_path"],
+        *(entry["path"] for entries in sections.values() for entry in entries),
+        *(training.get(key) for key in _FILES_UNDER_TRAINING),
+    ]
+    local = dict.fromkeys(pathlib.Path(text) for text in named if isinstance(text, str) and is_local(text))
+    return Inspection(resolved, tuple(facts), tuple(local), tuple(problems))
+
+
+def _resolved(written: str, base: pathlib.Path, kind: "str", at: Path, problems: list[Problem]) -> str | None:
+    try:
+        return resolve(written, base, "model" if kind == "model" else "data")
+    except UserError as error:
+        problems.append(Problem(at, error.what, error.remedy))
+        return None
+
+
+def _files_under_training(
+    data: Mapping[str, Json], base: Callable[[Path], pathlib.Path], problems: list[Problem]
+) -> Iterator[tuple[str, str]]:
+    """Settings of the libraries that may name a file; a chat template may also be a tokenizer on the hub."""
+    for key in _FILES_UNDER_TRAINING:
+        written = data.get("training", {}).get(key)
+        if not isinstance(written, str) or written.startswith("{"):
+            continue
+        path = base(("training", key)) / pathlib.Path(written).expanduser()
+        if path.exists():
+            yield key, str(path.resolve())
+        elif key != "chat_template_path" or written.startswith((".", "/", "~")) or path.suffix in (".jinja", ".json"):
+            problems.append(Problem(("training", key), f"there is no file `{written}`", f"looked for {path}"))
+
+
+def _facts(at: Path, entry: Mapping[str, Json], text_field: str, problems: list[Problem]) -> SourceFacts:
+    """Look at one entry whose path is resolved."""
+    path: str = entry["path"]
+    declared: Format | None = entry.get("format")
+    if path.startswith("builtin:"):
+        if declared not in (None, "prompt_completion"):
+            problems.append(Problem((*at, "format"), f"`{path}` has prompts and completions", "leave `format` out"))
+        return SourceFacts(at, "prompt_completion", False)
+    if not is_local(path):
+        return SourceFacts(at, declared, _CONVERSATIONAL.get(declared))
+    try:
+        return _local_facts(at, pathlib.Path(path), declared, text_field)
+    except UserError as error:
+        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
+        return SourceFacts(at, None, None)
+
+
+def _local_facts(at: Path, path: pathlib.Path, declared: Format | None, text_field: str) -> SourceFacts:
+    if path.is_dir():
+        files = data_files(path)
+        if not files:
+            raise UserError(
+                "the folder holds no data files",
+                where=str(path),
+                remedy=f"put one there that ends in {', '.join(rows.SUFFIXES)}",
+            )
+        path = files[0]
+    row = rows.first_row(path, str(path))
+    if row is None:
+        return SourceFacts(at, declared, None)
+    field = "text" if path.suffix.lower() == ".txt" else text_field
+    found = rows.check_row(row, declared, field, str(path))
+    return SourceFacts(at, found, rows.conversational(row, found))

@@ -1,0 +1,125 @@
+"""From a recipe's name to a checked `Recipe`: found, read, overridden, checked by schema and rules, resolved."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.spec import schema
+from runner.spec.at_hand import find_recipe, read_recipe
+from runner.spec.inputs import inspect_inputs
+from runner.spec.overrides import layered
+from runner.spec.problems import RecipeError
+from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, Export, Json, Recipe
+from runner.spec.rules import Facts, contradictions
+from runner.spec.settings import Setting, resolved, source_of
+from runner.spec.synonyms import SAVING, unite_saving
+from runner.spec.yaml_text import Document, Path, parse_document
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe that can be trusted."""
+
+    recipe: Recipe
+    """What to train: local paths are absolute, only what was set stands in the mappings."""
+    settings: Mapping[str, Setting]
+    """Every setting by its dotted path, defaults included, with its value and who set it."""
+    path: pathlib.Path
+    """The recipe's file."""
+    local_files: tuple[pathlib.Path, ...]
+    """The files and folders of this machine that the recipe names, absolute, as they stand in it."""
+
+
+def load_recipe(
+    name_or_path: str,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    cwd: pathlib.Path,
+) -> LoadedRecipe:
+    """Find a recipe, lay the command line over it, and check all of it. Nothing is written, and no network is used.
+
+    Args:
+        name_or_path: a name in ``jobs/`` (the working directory's first, then the shipped ones), or a path.
+        overrides: ``training.learning_rate=1e-4`` each, as given to ``--set``; they count more than the recipe.
+        flags: values by dotted key, as other options set them; they count more than overrides.
+        cwd: the working directory.
+
+    Raises:
+        UserError: whatever is wrong, with its place and remedy; a `RecipeError` lists everything that is.
+    """
+    path = find_recipe(name_or_path, cwd)
+    shown_as = _shown(path, cwd)
+    document = parse_document(read_recipe(path, shown_as=shown_as), name=shown_as)
+    return check_recipe(document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd)
+
+
+def check_recipe(
+    document: Document,
+    path: pathlib.Path,
+    *,
+    shown_as: str,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any],
+    cwd: pathlib.Path,
+) -> LoadedRecipe:
+    """What `load_recipe` does after reading; `shown_as` is what errors call the file."""
+    layers = layered(document, overrides, flags)
+
+    def locate(at: Path) -> str:
+        for length in range(len(at), 0, -1):
+            if at[:length] in layers.places:
+                return layers.places[at[:length]]
+            if at[:length] in document.lines:
+                return f"{shown_as}:{document.lines[at[:length]]}"
+        return shown_as
+
+    if "name" not in layers.data:
+        layers.data["name"] = path.stem
+        layers.sources[("name",)] = "default"
+    if problems := schema.check(layers.data):
+        raise RecipeError(problems, locate, where=shown_as)
+    problems = unite_saving(layers)
+    data: dict[str, Json] = schema.normalized(layers.data, schema.recipe_schema())
+    inspection = inspect_inputs(
+        data, lambda at: path.parent if source_of(at, layers.sources) == "recipe" else cwd.absolute()
+    )
+    recipe = _recipe(inspection.data)
+    settings = resolved(inspection.data, layers.sources, schema.recipe_schema())
+    for key in SAVING:
+        settings.pop(f"training.{key}", None)
+    problems += [*inspection.problems, *contradictions(Facts(recipe, settings, inspection.sources))]
+    if problems:
+        raise RecipeError(problems, locate, where=shown_as)
+    return LoadedRecipe(recipe, settings, path, inspection.local_files)
+
+
+def _recipe(data: Mapping[str, Json]) -> Recipe:
+    evaluation = data["data"].get("eval", ())
+    held_out = evaluation["from_train"] if isinstance(evaluation, dict) else None
+    evaluate = data.get("evaluate", {})
+    return Recipe(
+        name=data["name"],
+        method=data["method"],
+        model=data["model"],
+        data=Data(
+            train=tuple(DataSource(**entry) for entry in data["data"]["train"]),
+            eval=() if isinstance(evaluation, dict) else tuple(DataSource(**entry) for entry in evaluation),
+            eval_from_train=held_out,
+        ),
+        adapter=data.get("adapter"),
+        training=data.get("training", {}),
+        checkpoint=Checkpoint(**data.get("checkpoint", {})),
+        evaluate=Evaluate(**{**evaluate, "prompts": tuple(evaluate.get("prompts", ()))}),
+        export=Export(**data.get("export", {})),
+        resources=data.get("resources", {}),
+    )
+
+
+def _shown(path: pathlib.Path, cwd: pathlib.Path) -> str:
+    """The file as errors name it: short where it lies below the working directory."""
+    try:
+        return str(path.relative_to(cwd.absolute()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,183 @@
+"""What somebody meant who wrote a name that does not exist."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.spec.yaml_text import Path
+
+_TRAINING = {
+    # Names that transformers had before version 5, and what they became.
+    "evaluation_strategy": "write `eval_strategy`, its name since transformers 4.46",
+    "warmup_ratio": "write `warmup_steps: 0.1`: since transformers 5 a fraction below 1 is a share of all steps",
+    "no_cuda": "write `use_cpu: true`, its name since transformers 5",
+    "use_mps_device": "leave it out: an MPS device is used where there is one",
+    "per_gpu_train_batch_size": "write `per_device_train_batch_size`",
+    "per_gpu_eval_batch_size": "write `per_device_eval_batch_size`",
+    "group_by_length": "write `train_sampling_strategy: group_by_length`, its form since transformers 5",
+    "include_inputs_for_metrics": "write `include_for_metrics: [inputs]`",
+    "include_tokens_per_second": "leave it out: `runner metrics` has tokens_per_second at each step",
+    "adafactor": "write `optim: adafactor`",
+    "half_precision_backend": "leave it out: torch's own mixed precision (`bf16`, `fp16`) is the only one left",
+    "fp16_backend": "leave it out: torch's own mixed precision (`bf16`, `fp16`) is the only one left",
+    "fp16_opt_level": "leave it out: it belonged to NVIDIA Apex, which transformers 5 no longer uses",
+    "sharded_ddp": "leave it out: transformers no longer has it",
+    "torchdynamo": "write `torch_compile_backend`",
+    "jit_mode_eval": "leave it out: transformers 5 no longer has it",
+    "use_ipex": "leave it out: transformers 5 no longer has it",
+    "tpu_num_cores": "leave it out: transformers 5 no longer has it",
+    "tpu_metrics_debug": "write `debug: tpu_metrics_debug`",
+    "past_index": "leave it out: transformers 5 no longer has it",
+    "ray_scope": "leave it out: sweeps have files of their own",
+    "mp_parameters": "leave it out: it belonged to SageMaker's model parallelism",
+    "save_safetensors": "leave it out: weights are always saved as safetensors",
+    "overwrite_output_dir": "leave it out: each run has a place of its own in the store",
+    "logging_dir": "leave it out: each run's records lie in the store",
+    "push_to_hub_token": "leave it out: a secret never stands in a recipe",
+    "push_to_hub_model_id": "leave it out: `runner pull RUN DIR` brings the model",
+    "push_to_hub_organization": "leave it out: `runner pull RUN DIR` brings the model",
+    "dispatch_batches": "write `accelerator_config: {dispatch_batches: …}`",
+    "split_batches": "write `accelerator_config: {split_batches: …}`",
+    # Names that TRL's SFTConfig and SFTTrainer had.
+    "max_seq_length": "write `max_length`, its name since TRL 0.20",
+    "tokenizer": "leave it out: the model's own tokenizer is used",
+    "processing_class": "leave it out: the model's own tokenizer is used",
+    "dataset_batch_size": "leave it out: TRL no longer has it",
+    "num_of_sequences": "leave it out: TRL no longer has it",
+    "chars_per_token": "leave it out: TRL no longer has it",
+    "dataset_name": "write the dataset under `data:`, as `train: [{path: …}]`",
+    "dataset_config": "write it under `data:`, as `train: [{path: …, name: …}]`",
+    "dataset_train_split": "write it under `data:`, as `train: [{path: …, split: …}]`",
+    "dataset_test_split": "write it under `data:`, as `eval: [{path: …, split: …}]`",
+    "formatting_func": "write `format:` at the entry under `data.train`",
+    "response_template": "write `completion_only_loss: true` with prompt/completion data",
+    "instruction_template": "write `assistant_only_loss: true` with conversations",
+    # Words of other trainers.
+    "lr": "write `learning_rate`",
+    "epochs": "write `num_train_epochs`",
+    "num_epochs": "write `num_train_epochs`",
+    "steps": "write `max_steps`",
+    "batch_size": "write `effective_batch_size`, the samples in one optimizer step",
+    "train_batch_size": "write `effective_batch_size`, the samples in one optimizer step",
+    "micro_batch_size": "write `per_device_train_batch_size`",
+    "grad_accum": "write `gradient_accumulation_steps`",
+    "sequence_len": "write `max_length`",
+    "sample_packing": "write `packing`",
+    "eval_sample_packing": "write `eval_packing`",
+    "lr_scheduler": "write `lr_scheduler_type`",
+    "scheduler": "write `lr_scheduler_type`",
+    "optimizer": "write `optim`",
+    "gradient_clipping": "write `max_grad_norm`",
+    "val_set_size": "write `data: {eval: {from_train: …}}`",
+}
+_MODEL = {
+    "torch_dtype": "write `dtype`, its name since transformers 4.56",
+    "trust_remote_code": "write it under `training:`, where TRL has it",
+    "model_name": "write `model_name_or_path`",
+    "name": "write `model_name_or_path`",
+    "path": "write `model_name_or_path`",
+    "base_model": "write `model_name_or_path`",
+    "revision": "write `model_revision`",
+    "use_flash_attention_2": "write `attn_implementation: flash_attention_2`",
+    "use_flash_attn": "write `attn_implementation: flash_attention_2`",
+    "flash_attention": "write `attn_implementation: flash_attention_2`",
+    "max_seq_length": "write `max_length` under `training:`",
+    "tokenizer": "leave it out: the model's own tokenizer is used",
+    "tokenizer_name_or_path": "leave it out: the model's own tokenizer is used",
+    "device_map": "leave it out: the model is placed by the runner",
+    "quantization": "write `load_in_4bit: true` or `load_in_8bit: true`",
+}
+_ADAPTER = {
+    "rank": "write `r`",
+    "lora_r": "write `r`",
+    "lora_rank": "write `r`",
+    "alpha": "write `lora_alpha`",
+    "dropout": "write `lora_dropout`",
+    "lora_target_modules": "write `target_modules`",
+    "lora_modules_to_save": "write `modules_to_save`",
+    "lora_target_linear": "write `target_modules: all-linear`",
+    "lora_task_type": "write `task_type`",
+}
+_TOP = {
+    "models": "write `model: {model_name_or_path: …}`",
+    "base_model": "write `model: {model_name_or_path: …}`",
+    "dataset": "write `data: {train: [{path: …}]}`",
+    "datasets": "write `data: {train: [{path: …}]}`",
+    "lora": "write `adapter:`",
+    "peft": "write `adapter:`",
+    "stages": "one method a recipe for now: launch a second recipe for the next stage",
+    "sweep": "a sweep has a file of its own",
+    "stage": "write `method:`",
+    "args": "write `training:`",
+    "trainer": "write `training:`",
+}
+_DATA = {
+    "validation": "write `eval`",
+    "test": "write `eval`",
+    "val": "write `eval`",
+    "eval_from_train": "write `eval: {from_train: …}`",
+    "shuffle": "leave it out: the mixture is always shuffled, by `training.seed`",
+}
+_SOURCE = {
+    "dataset": "write `path`",
+    "type": "write `format`",
+    "config": "write `name`",
+    "subset": "write `name`",
+    "weight": "write `sample`, a number of rows or a fraction of them",
+    "data_files": "write `path`, with the file's name",
+}
+_EXPORT = {
+    "gguf": "GGUF export is not there yet: leave it out",
+    "push_to_hub": "pushing to the hub is not there yet: leave it out, and `runner pull RUN DIR` brings the model",
+}
+FORMER: Mapping[str, Mapping[str, str]] = {
+    "": _TOP,
+    "model": _MODEL,
+    "adapter": _ADAPTER,
+    "training": _TRAINING,
+    "data": _DATA,
+    "data.train": _SOURCE,
+    "data.eval": _SOURCE,
+    "export": _EXPORT,
+}
+"""For each section, names from elsewhere or from before, and what to write instead."""
+
+
+def remedy_for_unknown(path: Path, known: Iterable[str], schema: Mapping[str, Any]) -> str:
+    """What to write instead of the unknown key at the end of `path`.
+
+    Args:
+        path: where the key stands.
+        known: the keys that may stand there.
+        schema: the whole recipe's, for names that belong to another section.
+    """
+    known = list(known)
+    key = str(path[-1])
+    section = ".".join(step for step in path[:-1] if isinstance(step, str))
+    former = FORMER.get(section, {}).get(key)
+    if former:
+        return former
+    sections = {name: list(part.get("properties", ())) for name, part in schema["properties"].items()}
+    homes = [name for name, keys in sections.items() if key in keys and name != section]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    if homes and not close:
+        return f"`{key}` belongs under `{homes[0]}:`"
+    if close:
+        return f"did you mean `{close[0]}`?"
+    for name, names in FORMER.items():
+        if key in names and name in sections:
+            return f"under `{name}:`, {names[key]}" if section != name else names[key]
+    everywhere = {other: name for name, keys in sections.items() for other in keys}
+    if elsewhere := difflib.get_close_matches(key, everywhere, n=1, cutoff=0.85):
+        return f"did you mean `{elsewhere[0]}` under `{everywhere[elsewhere[0]]}:`?"
+    if loose := difflib.get_close_matches(key, known, n=1, cutoff=0.6):
+        return f"did you mean `{loose[0]}`?"
+    if len(known) <= 15:
+        return f"known here: {', '.join(known)}"
+    return "`runner schema` prints every setting there is"
+
+
+def closest(word: str, words: Iterable[str]) -> str | None:
+    """The one of `words` that `word` was probably meant to be."""
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return found[0] if found else None

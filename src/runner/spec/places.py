@@ -1,0 +1,113 @@
+"""Where the model and the data of a recipe are: made on the spot, in a local file or folder, or on the hub."""
+
+import pathlib
+import re
+from typing import Literal, TypeAlias
+
+from runner.spec.errors import UserError
+from runner.spec.names import closest
+from runner.spec.rows import SUFFIXES
+
+BUILTIN_MODELS = ("tiny-llama",)
+BUILTIN_DATA = ("python-docstrings",)
+
+Kind: TypeAlias = Literal["model", "data"]
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_INPUT = re.compile(r"inputs/[0-9a-f]{64}/[^/]+")
+# Files that somebody may hand over as data and that cannot be read as such.
+_OTHER_SUFFIXES = (
+    ".arrow", ".bz2", ".doc", ".docx", ".feather", ".gz", ".htm", ".html", ".md", ".ndjson", ".pdf", ".pickle", ".pkl",
+    ".sqlite", ".tar", ".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst",
+)  # fmt: skip
+
+
+def is_local(written: str) -> bool:
+    """Whether a model's or dataset's name, once resolved, is a file or folder of this machine."""
+    return pathlib.PurePath(written).is_absolute()
+
+
+def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
+    """The name as a recipe keeps it: a hub id and a builtin as they are, a file or folder as its absolute path.
+
+    What looks like a file (``./``, ``../``, ``/``, ``~``, or a data file's ending) has to be there; anything else is
+    local if it is there, and a hub id if it is not.
+
+    Args:
+        written: what stands in the recipe.
+        base: the folder that relative paths begin in.
+        kind: what it names.
+
+    Raises:
+        UserError: there is no such file or builtin, or it can be no name.
+    """
+    if written.startswith("builtin:"):
+        return _builtin(written, kind)
+    if "\0" in written or "\n" in written:
+        raise UserError("is no path and no hub id")
+    if kind == "data" and _INPUT.fullmatch(written):
+        return written
+    if "://" in written:
+        raise UserError(
+            f"`{written}` is a URL, which is not read",
+            remedy="write a hub id such as `user/name`, or a local path",
+        )
+    path = base / pathlib.Path(written).expanduser()
+    suffix = path.suffix.lower()
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from error
+    if there:
+        return str(_checked(path, written, kind))
+    if written.startswith((".", "/", "~")) or (kind == "data" and suffix in (*SUFFIXES, *_OTHER_SUFFIXES)):
+        raise UserError(f"there is no file or folder `{written}`", remedy=_nearest(path))
+    if not _HUB_ID.fullmatch(written):
+        raise UserError(
+            f"`{written}` is no hub id, and there is no such file or folder",
+            remedy="write a hub id such as `user/name`, or a path such as `./train.jsonl`",
+        )
+    return written
+
+
+def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The data files below a folder, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _checked(path: pathlib.Path, written: str, kind: Kind) -> pathlib.Path:
+    path = path.resolve()
+    if kind == "model":
+        if not path.is_dir():
+            raise UserError(f"`{written}` is a file", remedy="write the folder that holds the model's config.json")
+        if not (path / "config.json").is_file():
+            raise UserError(f"the folder `{written}` holds no config.json", remedy="write a model's folder")
+        return path
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"`{written}` is no file that data is read from",
+            remedy=f"convert it to one of: {', '.join(suffix[1:] for suffix in SUFFIXES)}",
+        )
+    return path
+
+
+def _builtin(written: str, kind: Kind) -> str:
+    name = written.removeprefix("builtin:")
+    known, others = (BUILTIN_MODELS, BUILTIN_DATA) if kind == "model" else (BUILTIN_DATA, BUILTIN_MODELS)
+    if name in known:
+        return written
+    meant = closest(name, known)
+    remedy = (
+        f"did you mean `builtin:{meant}`?" if meant else f"there is: {', '.join(f'builtin:{name}' for name in known)}"
+    )
+    what = f"`{written}` is no {kind}" if name in others else f"there is no builtin {kind} `{name}`"
+    raise UserError(what, remedy=remedy)
+
+
+def _nearest(path: pathlib.Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"relative paths begin at the recipe's file: looked for {path}"
+    names = [entry.name for entry in sorted(folder.iterdir())[:1000]]
+    meant = closest(path.name, names)
+    return f"did you mean `{meant}`?" if meant else f"relative paths begin at the recipe's file: looked for {path}"

@@ -1,0 +1,211 @@
+"""The recipe's JSON Schema, and what is wrong with a recipe by it, in words.
+
+The schema is generated from the pinned libraries' own classes by ``tools/generate_schema.py`` and ships beside this
+module. `jsonschema` does the checking; it is imported when the first recipe is checked.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.spec.names import closest, remedy_for_unknown
+from runner.spec.problems import Problem, shown
+from runner.spec.recipe import Json
+from runner.spec.yaml_text import Path
+
+SCHEMA_FILE = pathlib.Path(__file__).with_name("recipe.schema.json")
+
+Schema = Mapping[str, Any]
+
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+_BOUNDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "above {}",
+    "exclusiveMaximum": "below {}",
+}
+_TRUE, _FALSE = ("yes", "on", "y", "1"), ("no", "off", "n", "0")
+_METHODS_TO_COME = ("cpt", "dpo", "grpo", "kto", "orpo", "ppo", "reward", "rloo", "distillation")
+
+
+@functools.cache
+def recipe_schema() -> dict[str, Any]:
+    """The schema, read once; nobody changes it."""
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
+    return schema
+
+
+def check(data: Mapping[str, Json]) -> list[Problem]:
+    """What the schema says against `data`, in the order of its keys."""
+    from jsonschema import Draft202012Validator
+
+    problems: dict[tuple[Path, str], Problem] = {}
+    for error in Draft202012Validator(recipe_schema()).iter_errors(data):
+        for problem in _explain(error):
+            problems.setdefault((problem.path, problem.what), problem)
+    return list(problems.values())
+
+
+def normalized(value: Json, schema: Schema) -> Json:
+    """`value` with whole numbers as such where no other are taken: ``60.0`` passes for an integer in JSON Schema."""
+    if isinstance(value, float) and "integer" in _types(schema) and "number" not in _types(schema):
+        return int(value)
+    if isinstance(value, dict):
+        others = schema.get("additionalProperties")
+        others = others if isinstance(others, Mapping) else {}
+        properties = schema.get("properties", {})
+        return {key: normalized(item, properties.get(key, others)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [normalized(item, schema.get("items", {})) for item in value]
+    return value
+
+
+def _explain(error: Any) -> Iterator[Problem]:
+    path: Path = tuple(error.absolute_path)
+    value, rule, limit, schema = error.instance, error.validator, error.validator_value, error.schema
+    match rule:
+        case "additionalProperties":
+            known = schema.get("properties", {})
+            for key in value:
+                if key not in known:
+                    remedy = remedy_for_unknown((*path, key), known, recipe_schema())
+                    yield Problem((*path, key), "there is no such setting", remedy)
+        case "required":
+            for key in limit:
+                if key not in value:
+                    yield Problem(path, f"`{key}` is missing", _remedy_for_missing(path, key))
+        case "type":
+            yield Problem(path, f"{_kinds(schema)} expected, not {_described(value)}", _remedy_for_type(value, schema))
+        case "enum" | "anyOf":
+            yield _choice(path, value, schema)
+        case "pattern" if path == ("name",):
+            what = f"{shown(value)} cannot name a run"
+            yield Problem(
+                path, what, "write lower-case letters, digits, `.`, `_` and `-`, at most 60, a letter or digit first"
+            )
+        case "minItems" | "minLength":
+            yield Problem(
+                path, f"{shown(value)} is too little", "write at least one entry" if rule == "minItems" else None
+            )
+        case _ if rule in _BOUNDS:
+            yield Problem(path, f"{shown(value)} is out of bounds", f"write a number {_bounds(schema)}")
+        case _:
+            yield Problem(path, str(error.message))
+
+
+def _choice(path: Path, value: Json, schema: Schema) -> Problem:
+    choices = _choices(schema)
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    if path == ("method",) and value in _METHODS_TO_COME:
+        return Problem(path, f"`{value}` is not there yet", f"methods so far: {', '.join(texts)}")
+    if isinstance(value, str):
+        meant = closest(value.lower(), texts)
+        switch = value.lower() in (*_TRUE, *_FALSE) and (True in choices or False in choices)
+        remedy = f"did you mean `{meant}`? " if meant else "write true or false; " if switch else ""
+    else:
+        remedy = "write `no`, in quotes or without: " if value is False and "no" in texts else ""
+    return Problem(
+        path, f"{shown(value)} is none of the choices", f"{remedy}choices: {', '.join(map(_plain, choices))}"
+    )
+
+
+def _choices(schema: Schema) -> list[Json]:
+    found: list[Json] = list(schema.get("enum", ()))
+    for part in schema.get("anyOf", ()):
+        found += [choice for choice in _choices(part) if choice not in found]
+        if "items" in part:
+            found.append("or a list of them")
+    return found
+
+
+def _remedy_for_type(value: Json, schema: Schema) -> str | None:
+    types = _types(schema)
+    remedy = None
+    if value is None:
+        remedy = "write something there, or leave the line out"
+    elif isinstance(value, str) and "boolean" in types and value.lower() in (*_TRUE, *_FALSE):
+        remedy = f"write {'true' if value.lower() in _TRUE else 'false'}: in YAML 1.2 `{value}` is text"
+    elif isinstance(value, str) and types & {"integer", "number"} and (number := _number(value)) is not None:
+        remedy = f"write {number}, as plain digits without quotes"
+    elif isinstance(value, int | float) and "boolean" in types and value in (0, 1):
+        remedy = f"write {'true' if value else 'false'}"
+    elif "string" in types and isinstance(value, int | float):
+        remedy = f'put quotes around it: "{_plain(value)}"'
+    elif "array" in types and "path" in schema.get("items", {}).get("properties", {}):
+        remedy = "write a list of entries: `[{path: …}]`"
+    elif "array" in types and isinstance(value, str | int | float):
+        remedy = f"write a list: [{_plain(value)}]"
+    elif "path" in schema.get("properties", {}) and isinstance(value, str):
+        remedy = f"write `path: {value}`"
+    elif "object" in types:
+        remedy = "write `key: value` lines below it"
+    if "default" in schema and not isinstance(schema["default"], list | dict):
+        default = f"the default is {_plain(schema['default'])}"
+        remedy = f"{remedy}; {default}" if remedy else default
+    return remedy
+
+
+def _remedy_for_missing(path: Path, key: str) -> str:
+    remedies = {
+        "method": "write `method: sft`",
+        "model": "write `model: {model_name_or_path: …}`",
+        "model_name_or_path": "write a model of the hub, a folder, or `builtin:tiny-llama`",
+        "data": "write `data: {train: [{path: …}]}`",
+        "train": "write `train: [{path: …}]`",
+        "path": "write a dataset of the hub, a file, a folder, or `builtin:python-docstrings`",
+        "from_train": "write `from_train: 0.1`, or a list of entries like `train`'s",
+    }
+    return remedies.get(key, f"write `{key}:`")
+
+
+def _number(text: str) -> int | float | None:
+    digits = text.strip().replace("_", "").replace(",", "")
+    try:
+        return int(digits)
+    except ValueError:
+        pass
+    try:
+        return float(digits)
+    except ValueError:
+        return None
+
+
+def _types(schema: Schema) -> set[str]:
+    types = schema.get("type", ())
+    return {types} if isinstance(types, str) else set(types)
+
+
+def _kinds(schema: Schema) -> str:
+    types = schema["type"]
+    names = (
+        [types] if isinstance(types, str) else [name for name in types if name != "integer" or "number" not in types]
+    )
+    return " or ".join(_KINDS[name] for name in sorted(names, key=lambda name: name == "null"))
+
+
+def _bounds(schema: Schema) -> str:
+    return " and ".join(words.format(schema[rule]) for rule, words in _BOUNDS.items() if rule in schema)
+
+
+def _described(value: Json) -> str:
+    if isinstance(value, str) and value:
+        return f"the text {shown(value)}"
+    if isinstance(value, bool):
+        return shown(value)
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return shown(value) if value is not None else "nothing (null)"
+
+
+def _plain(value: Json) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
