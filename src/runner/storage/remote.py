@@ -30,7 +30,12 @@ _PARTS_AT_ONCE = 4
 _RANGES_AT_ONCE = 6
 _MOST_PARTS = 9_000  # S3 allows 10,000
 _CREATE_SECONDS = 20.0
+_CREATE_FIRST_PAUSE_SECONDS = 0.1
+_CREATE_LONGEST_PAUSE_SECONDS = 3.0
 _STANDSTILL_SECONDS = 30
+_LISTING_REPEATS = 2
+_BROKEN_LISTING = "list response body"
+"""In obstore's words for a listing whose answer broke off."""
 _NO_RANGES = "non-partial response"
 """obstore's words for a server that answers a range with 200 instead of 206."""
 
@@ -91,22 +96,27 @@ class RemoteStore:
         """See `Store.create`.
 
         The client repeats no conditional write by itself, for its answer may be what got lost. Here a look tells:
-        what stands there afterwards is ours, another's, or nothing yet.
+        what stands there afterwards is ours, another's, or nothing yet. Nothing also after "it exists" (409): S3 says
+        so while another write is under way that may come to nothing.
         """
         if not self.conditional and self._exists(key):
             return False
         give_up = time.monotonic() + _CREATE_SECONDS
+        pause = _CREATE_FIRST_PAUSE_SECONDS
+        lost: StoreUnavailable | None = None
         while True:
             try:
-                return self.create_blindly(key, data)
-            except StoreUnavailable:
-                if time.monotonic() > give_up:
-                    raise
-                try:
-                    return self.get(key) == data
-                except NotFound:
-                    if time.monotonic() > give_up:
-                        raise
+                if self.create_blindly(key, data):
+                    return True
+            except StoreUnavailable as error:
+                lost = error
+            found = self._found(key)
+            if found is not None:
+                return lost is not None and found == data
+            if time.monotonic() + pause > give_up:
+                raise lost or StoreUnavailable(f"{self.url}: another write to {key} is under way")
+            time.sleep(pause)
+            pause = min(pause * 2, _CREATE_LONGEST_PAUSE_SECONDS)
 
     def create_blindly(self, key: str, data: bytes) -> bool:
         """Write with "only if absent" and trust the store to keep to it; some answer yes and overwrite."""
@@ -189,11 +199,13 @@ class RemoteStore:
             batches = obstore.list(self._quick, checked_prefix(prefix) or None, chunk_size=1000)
             return [ObjectInfo(m["path"], m["size"], m["last_modified"]) for batch in batches for m in batch]
 
-        return iter(sorted(self._call(prefix, collect), key=lambda info: info.key))
+        return iter(sorted(self._listing(prefix, collect), key=lambda info: info.key))
 
     def folders(self, prefix: str) -> list[str]:
         """See `Store.folders`."""
-        listing = self._call(prefix, lambda: obstore.list_with_delimiter(self._quick, checked_prefix(prefix) or None))
+        listing = self._listing(
+            prefix, lambda: obstore.list_with_delimiter(self._quick, checked_prefix(prefix) or None)
+        )
         return sorted(path.rstrip("/").rpartition("/")[2] for path in listing["common_prefixes"])
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -210,6 +222,22 @@ class RemoteStore:
                     self._call(path, partial(obstore.delete, self._quick, [path]))
                 except NotFound:
                     continue
+
+    def _listing(self, prefix: str, call: Callable[[], R]) -> R:
+        """The client repeats a request that is not answered, but no listing whose answer breaks off midway."""
+        for _ in range(_LISTING_REPEATS):
+            try:
+                return call()
+            except BaseError as error:
+                if _BROKEN_LISTING not in str(error):
+                    break
+        return self._call(prefix, call)
+
+    def _found(self, key: str) -> bytes | None:
+        try:
+            return self.get(key)
+        except NotFound:
+            return None
 
     def _exists(self, key: str) -> bool:
         try:
