@@ -44,7 +44,10 @@ def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
         raise UserError("that is no recipe's name", remedy="`runner jobs` lists the recipes at hand")
     at_hand = recipes_at_hand(cwd)
     if _is_path(name_or_path):
-        path = cwd / pathlib.Path(name_or_path).expanduser()
+        try:
+            path = cwd / pathlib.Path(name_or_path).expanduser()
+        except RuntimeError as error:
+            raise UserError(str(error), where=name_or_path, remedy="write the path out") from error
         return _existing(path, name_or_path, at_hand)
     if name_or_path in at_hand:
         return at_hand[name_or_path]

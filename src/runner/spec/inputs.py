@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.spec import rows
 from runner.spec.errors import UserError
-from runner.spec.places import data_files, is_local, resolve
+from runner.spec.places import SAVED_TO_DISK, absolute, first_data_file, is_local, resolve
 from runner.spec.problems import Problem
 from runner.spec.recipe import Format, Json
 from runner.spec.yaml_text import Path
@@ -98,9 +98,9 @@ def _files_under_training(
         written = data.get("training", {}).get(key)
         if not isinstance(written, str) or written.startswith("{"):
             continue
-        path = base(("training", key)) / pathlib.Path(written).expanduser()
+        path = absolute(written, base(("training", key)))
         if path.exists():
-            yield key, str(path.resolve())
+            yield key, str(path)
         elif key != "chat_template_path" or written.startswith((".", "/", "~")) or path.suffix in (".jinja", ".json"):
             problems.append(Problem(("training", key), f"there is no file `{written}`", f"looked for {path}"))
 
@@ -124,17 +124,17 @@ def _facts(at: Path, entry: Mapping[str, Json], text_field: str, problems: list[
 
 def _local_facts(at: Path, path: pathlib.Path, declared: Format | None, text_field: str) -> SourceFacts:
     if path.is_dir():
-        files = data_files(path)
-        if not files:
+        if any((path / name).is_file() for name in SAVED_TO_DISK):
+            return SourceFacts(at, declared, _CONVERSATIONAL.get(declared))
+        file = first_data_file(path)
+        if file is None:
             raise UserError(
                 "the folder holds no data files",
                 where=str(path),
                 remedy=f"put one there that ends in {', '.join(rows.SUFFIXES)}",
             )
-        path = files[0]
+        path = file
     row = rows.first_row(path, str(path))
     if row is None:
         return SourceFacts(at, declared, None)
-    field = "text" if path.suffix.lower() == ".txt" else text_field
-    found = rows.check_row(row, declared, field, str(path))
-    return SourceFacts(at, found, rows.conversational(row, found))
+    return SourceFacts(at, *rows.check_row(row, declared, text_field, str(path)))

@@ -1,15 +1,21 @@
 """Where the model and the data of a recipe are: made on the spot, in a local file or folder, or on the hub."""
 
+import itertools
 import pathlib
 import re
 from typing import Literal, TypeAlias
 
 from runner.spec.errors import UserError
 from runner.spec.names import closest
+from runner.spec.problems import shown
 from runner.spec.rows import SUFFIXES
 
 BUILTIN_MODELS = ("tiny-llama",)
 BUILTIN_DATA = ("python-docstrings",)
+SAVED_TO_DISK = ("state.json", "dataset_dict.json")
+"""What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder."""
+MAX_ENTRIES = 10_000
+"""Entries of a folder that are looked at."""
 
 Kind: TypeAlias = Literal["model", "data"]
 
@@ -52,14 +58,14 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
             f"`{written}` is a URL, which is not read",
             remedy="write a hub id such as `user/name`, or a local path",
         )
-    path = base / pathlib.Path(written).expanduser()
+    path = absolute(written, base)
     suffix = path.suffix.lower()
     try:
-        there = path.exists()
+        if path.exists():
+            _check(path, written, kind)
+            return str(path)
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}") from error
-    if there:
-        return str(_checked(path, written, kind))
+        raise UserError(f"{shown(written)} cannot be read: {error.strerror or error}") from error
     if written.startswith((".", "/", "~")) or (kind == "data" and suffix in (*SUFFIXES, *_OTHER_SUFFIXES)):
         raise UserError(f"there is no file or folder `{written}`", remedy=_nearest(path))
     if not _HUB_ID.fullmatch(written):
@@ -70,25 +76,40 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
     return written
 
 
-def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The data files below a folder, in order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+def absolute(written: str, base: pathlib.Path) -> pathlib.Path:
+    """Where a path leads; a link to a file keeps its own name, whose ending says what the file is.
+
+    Raises:
+        UserError: it begins with the home of nobody.
+    """
+    try:
+        path = base / pathlib.Path(written).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"`{written}`: {error}", remedy="write the path out") from error
+    if path.is_dir() or path.name == "..":
+        return path.resolve()
+    return path.parent.resolve() / path.name
 
 
-def _checked(path: pathlib.Path, written: str, kind: Kind) -> pathlib.Path:
-    path = path.resolve()
+def first_data_file(folder: pathlib.Path) -> pathlib.Path | None:
+    """The first data file below a folder, in order; None where there is none among the first `MAX_ENTRIES`."""
+    entries = itertools.islice(folder.rglob("*"), MAX_ENTRIES)
+    return min((path for path in entries if path.suffix.lower() in SUFFIXES and path.is_file()), default=None)
+
+
+def _check(path: pathlib.Path, written: str, kind: Kind) -> None:
     if kind == "model":
         if not path.is_dir():
             raise UserError(f"`{written}` is a file", remedy="write the folder that holds the model's config.json")
         if not (path / "config.json").is_file():
             raise UserError(f"the folder `{written}` holds no config.json", remedy="write a model's folder")
-        return path
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+    elif not path.is_dir() and not path.is_file():
+        raise UserError(f"`{written}` is no regular file")
+    elif path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise UserError(
             f"`{written}` is no file that data is read from",
             remedy=f"convert it to one of: {', '.join(suffix[1:] for suffix in SUFFIXES)}",
         )
-    return path
 
 
 def _builtin(written: str, kind: Kind) -> str:

@@ -5,7 +5,7 @@ import itertools
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import Format
@@ -22,51 +22,64 @@ COLUMNS: Mapping[Format, tuple[str, ...]] = {
 }
 """The columns that a format needs, in the order in which formats are recognized."""
 
+_OF_TURNS = ("messages", "sharegpt")
 _CHUNK = 1 << 16
 _MAX_ROW = 1 << 24
 
 
-def recognized(columns: Mapping[str, Any], text_field: str = "text") -> Format | None:
-    """The format of rows with these columns; None where no format has them."""
-    for name, needed in COLUMNS.items():
-        if all(column in columns for column in _named(needed, text_field)):
+def recognized(row: Mapping[str, Any]) -> Format | None:
+    """The format that a row's columns speak of, the richer first; None where they are of none."""
+    if "messages" in row:
+        return "sharegpt" if _turns_have(row["messages"], "from") else "messages"
+    if "conversations" in row:
+        return "messages" if _turns_have(row["conversations"], "role") else "sharegpt"
+    for name in ("prompt_completion", "alpaca", "text"):
+        if all(column in row for column in COLUMNS[name]):
             return name
     return None
 
 
-def check_row(row: Mapping[str, Any], declared: Format | None, text_field: str, where: str) -> Format:
-    """The format of a row, declared or recognized.
+def check_row(row: Mapping[str, Any], declared: Format | None, text_field: str, where: str) -> tuple[Format, bool]:
+    """The format of a row, declared or recognized, and whether it is a conversation, whose turns have roles.
+
+    Args:
+        row: the first one.
+        declared: what the recipe says, if it does.
+        text_field: `training.dataset_text_field`, the column that is taken for ``text``.
+        where: the file, for errors.
 
     Raises:
         UserError: the row lacks a column, or what stands in it is none of the format's.
     """
-    found = declared or recognized(row, text_field)
     columns = ", ".join(map(str, row)) or "none"
+    row = {("text" if column == text_field else column): value for column, value in row.items()}
+    fitting = recognized(row)
+    found = declared or fitting
     if found is None:
-        known = "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in get_args(Format))
+        known = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in COLUMNS.items())
         raise UserError(
             f"the columns fit no format: {columns}", where=where, remedy=f"rename them to fit one ({known})"
         )
-    missing = [column for column in _named(COLUMNS[found], text_field) if column not in row]
-    if missing:
-        fitting = recognized(row, text_field)
+    missing = [column for column in COLUMNS[found] if column not in row]
+    if missing and not (found in _OF_TURNS and fitting in _OF_TURNS):
         raise UserError(
             f"format `{found}` needs {' and '.join(f'`{column}`' for column in missing)}; the columns are: {columns}",
             where=where,
-            remedy=f"write `format: {fitting}`, which they fit"
-            if fitting
-            else "rename the columns, or write another format",
+            remedy=f"write `format: {fitting}`, which they fit" if fitting else "rename the columns",
         )
-    for column in _named(COLUMNS[found], text_field):
-        _check_value(row[column], found, column, where)
-    return found
-
-
-def conversational(row: Mapping[str, Any], row_format: Format) -> bool:
-    """Whether a row is a conversation, whose turns have roles."""
-    return row_format in ("messages", "sharegpt") or (
-        row_format == "prompt_completion" and isinstance(row["prompt"], list)
-    )
+    if found in _OF_TURNS:
+        column = "messages" if "messages" in row else "conversations"
+        if not (_turns_have(row[column], "role") or _turns_have(row[column], "from")):
+            raise UserError(
+                f"`{column}` in the first row is no list of turns",
+                where=where,
+                remedy="a turn has `role` and `content`, or `from` and `value`",
+            )
+        return found, True
+    for column in COLUMNS[found]:
+        if not (isinstance(row[column], str) or row[column] is None or _turns_have(row[column], "role")):
+            raise UserError(f"`{column}` in the first row is no text: {json.dumps(row[column])[:80]}", where=where)
+    return found, found == "prompt_completion" and not isinstance(row["prompt"], str)
 
 
 def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:
@@ -94,22 +107,14 @@ def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:
         raise UserError("the file is no UTF-8 text", where=where, remedy="save it as UTF-8") from error
 
 
-def _named(columns: tuple[str, ...], text_field: str) -> tuple[str, ...]:
-    return (text_field,) if columns == COLUMNS["text"] else columns
-
-
-def _check_value(value: Any, row_format: Format, column: str, where: str) -> None:
-    if row_format in ("messages", "sharegpt") or isinstance(value, list):
-        keys = ("from", "value") if row_format == "sharegpt" else ("role", "content")
-        turns = value if isinstance(value, list) else []
-        if not turns or not all(isinstance(turn, dict) and all(key in turn for key in keys) for turn in turns):
-            raise UserError(
-                f"`{column}` in the first row is no list of turns with `{keys[0]}` and `{keys[1]}`",
-                where=where,
-                remedy="the turns of a csv file cannot be read: use jsonl" if isinstance(value, str) else None,
-            )
-    elif not isinstance(value, str):
-        raise UserError(f"`{column}` in the first row is no text: {json.dumps(value)[:80]}", where=where)
+def _turns_have(value: Any, key: str) -> bool:
+    """Whether a conversation's first turn has `key`; CSV files hold conversations as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and key in value[0]
 
 
 def _json(path: pathlib.Path, where: str) -> dict[str, Any]:
@@ -150,6 +155,7 @@ def _is_broken_line(path: pathlib.Path, text: str) -> bool:
 
 
 def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
+    csv.field_size_limit(_MAX_ROW)  # 128 KiB otherwise, which a long document exceeds
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             rows = csv.reader(itertools.islice(file, 10_000))
@@ -159,9 +165,9 @@ def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
             raise UserError(f"the first row is no CSV: {error}", where=where) from error
     if header is None or first is None:
         raise UserError("the dataset is empty: it holds no rows", where=where, remedy="write rows below the header")
-    if len(first) != len(header):
+    if len(first) > len(header):
         raise UserError(f"the first row has {len(first)} columns, and the header {len(header)}", where=where)
-    return dict(zip(header, first, strict=True))
+    return dict(itertools.zip_longest(header, first))
 
 
 def _text(path: pathlib.Path, where: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from runner.spec.owned import SECTIONS
 from runner.spec.places import is_local
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json, Recipe
+from runner.spec.rows import SUFFIXES
 from runner.spec.settings import Setting
 from runner.spec.yaml_text import Path
 
@@ -297,7 +298,7 @@ def local_names(facts: Facts) -> Iterator[Problem]:
                 continue
             if entry.revision is not None:
                 yield Problem((*at, "revision"), "only datasets of the hub have revisions", "leave it out")
-            is_file = not is_local(entry.path) or re.search(r"\.\w+$", entry.path)
+            is_file = not is_local(entry.path) or entry.path.lower().endswith(SUFFIXES)
             if is_file and entry.name is not None:
                 yield Problem((*at, "name"), "only datasets of the hub have configurations", "leave it out")
             if is_file and entry.split.partition("[")[0].strip() != "train":

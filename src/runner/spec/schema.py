@@ -91,7 +91,7 @@ def _explain(error: Any) -> Iterator[Problem]:
         case "pattern" if path == ("name",):
             what = f"{shown(value)} cannot name a run"
             yield Problem(
-                path, what, "write lower-case letters, digits, `.`, `_` and `-`, at most 60, a letter or digit first"
+                path, what, "write lower-case letters, digits, `.`, `_` and `-`, at most 100, a letter or digit first"
             )
         case "minItems" | "minLength":
             yield Problem(
