@@ -33,7 +33,6 @@ _CREATE_SECONDS = 20.0
 _CREATE_FIRST_PAUSE_SECONDS = 0.1
 _CREATE_LONGEST_PAUSE_SECONDS = 3.0
 _STANDSTILL_SECONDS = 30
-_LISTING_REPEATS = 2
 _BROKEN_LISTING = "list response body"
 """In obstore's words for a listing whose answer broke off."""
 _NO_RANGES = "non-partial response"
@@ -225,13 +224,13 @@ class RemoteStore:
 
     def _listing(self, prefix: str, call: Callable[[], R]) -> R:
         """The client repeats a request that is not answered, but no listing whose answer breaks off midway."""
-        for _ in range(_LISTING_REPEATS):
+        for last in (False, False, True):
             try:
-                return call()
-            except BaseError as error:
-                if _BROKEN_LISTING not in str(error):
-                    break
-        return self._call(prefix, call)
+                return self._call(prefix, call)
+            except StoreUnavailable as error:
+                if last or _BROKEN_LISTING not in str(error.__cause__):
+                    raise
+        raise AssertionError("unreachable")
 
     def _found(self, key: str) -> bytes | None:
         try:
