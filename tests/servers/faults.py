@@ -62,7 +62,10 @@ class Answer(Fault):
 
 @dataclass(frozen=True)
 class Slow(Fault):
-    """Wait before passing the request on; then pass bytes on, both ways, no faster than this (0: at full speed)."""
+    """Wait before passing the request on; then pass bytes on no faster than this (0: at full speed).
+
+    The rate is the line's: both directions of all slow requests share it.
+    """
 
     latency_seconds: float = 0.0
     bytes_per_second: int = 0
@@ -110,6 +113,7 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._rules: list[_Rule] = []
         self._seen: list[Seen] = []
+        self._line_free_at = 0.0
 
     @property
     def endpoint(self) -> str:
@@ -192,20 +196,59 @@ class FaultProxy:
             answer, upstream = await asyncio.open_connection("127.0.0.1", self._upstream_port)
             upstream.write(head)
             if isinstance(fault, CutUpload) and length > fault.after_bytes:
-                await _copy(reader, upstream, pace, fault.after_bytes)
+                await self._copy(reader, upstream, pace, fault.after_bytes)
                 _reset(upstream)
                 return _reset(writer)
-            await _copy(reader, upstream, pace, length)
+            await self._copy(reader, upstream, pace, length)
             if isinstance(fault, LoseAnswer):
                 await answer.read()
                 return _reset(writer)
-            await _pass_answer(answer, writer, fault, pace)
+            await self._pass_answer(answer, writer, fault, pace)
         except (OSError, asyncio.IncompleteReadError):
             _reset(writer)  # either side went away: the other one is told
+        except asyncio.CancelledError:
+            pass  # the proxy is being shut down, and asyncio would complain about the connection
         finally:
             for end in (upstream, writer):
                 if end is not None:
                     end.close()
+
+    async def _pass_answer(
+        self, answer: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None, pace: Slow
+    ) -> None:
+        """The server closes after its answer, so its end is the end of the stream."""
+        head = await answer.readuntil(b"\r\n\r\n")
+        writer.write(re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)[:-2] + b"connection: close\r\n\r\n")
+        if isinstance(fault, CutAnswer):
+            await self._copy(answer, writer, pace, fault.after_bytes)
+            if fault.reset:
+                await asyncio.sleep(0.01)  # a reset discards what the client has not read yet
+                _reset(writer)
+            return
+        if isinstance(fault, FlipBit):
+            await self._copy(answer, writer, pace, fault.at_byte)
+            wrong = await answer.read(1)
+            writer.write(bytes(byte ^ 1 for byte in wrong))
+        await self._copy(answer, writer, pace, None)
+
+    async def _copy(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, pace: Slow, length: int | None
+    ) -> None:
+        """So many bytes, or all that come."""
+        block = BLOCK if pace.bytes_per_second == 0 else max(1, min(BLOCK, pace.bytes_per_second // 20))
+        while length is None or length > 0:
+            data = await source.read(block if length is None else min(block, length))
+            if not data:
+                if length is not None:
+                    raise asyncio.IncompleteReadError(b"", length)
+                return
+            if pace.bytes_per_second:
+                now = asyncio.get_running_loop().time()
+                self._line_free_at = max(self._line_free_at, now) + len(data) / pace.bytes_per_second
+                await asyncio.sleep(self._line_free_at - now)
+            target.write(data)
+            await target.drain()
+            length = None if length is None else length - len(data)
 
 
 @contextmanager
@@ -257,41 +300,6 @@ def _rewrite(head: bytes) -> tuple[str, str, int, bytes]:
         if name.lower() not in ("connection", "expect"):
             kept.append(line)
     return method, path, length, "\r\n".join([*kept, "connection: close", "", ""]).encode("latin-1")
-
-
-async def _pass_answer(
-    answer: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None, pace: Slow
-) -> None:
-    """The server closes after its answer, so its end is the end of the stream."""
-    head = await answer.readuntil(b"\r\n\r\n")
-    writer.write(re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)[:-2] + b"connection: close\r\n\r\n")
-    if isinstance(fault, CutAnswer):
-        await _copy(answer, writer, pace, fault.after_bytes)
-        if fault.reset:
-            await asyncio.sleep(0.01)  # a reset discards what the client has not read yet
-            _reset(writer)
-        return
-    if isinstance(fault, FlipBit):
-        await _copy(answer, writer, pace, fault.at_byte)
-        wrong = await answer.read(1)
-        writer.write(bytes(byte ^ 1 for byte in wrong))
-    await _copy(answer, writer, pace, None)
-
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, pace: Slow, length: int | None) -> None:
-    """So many bytes, or all that come."""
-    block = BLOCK if pace.bytes_per_second == 0 else max(1, min(BLOCK, pace.bytes_per_second // 20))
-    while length is None or length > 0:
-        data = await source.read(block if length is None else min(block, length))
-        if not data:
-            if length is not None:
-                raise asyncio.IncompleteReadError(b"", length)
-            return
-        if pace.bytes_per_second:
-            await asyncio.sleep(len(data) / pace.bytes_per_second)
-        target.write(data)
-        await target.drain()
-        length = None if length is None else length - len(data)
 
 
 async def _discard(source: asyncio.StreamReader, length: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from runner.spec.errors import UserError
 from runner.storage.open import open_store
+from runner.storage.probe import probe
 from runner.storage.store import NotFound, Store
 from servers.s3 import ATOMIC_CREATE, BUCKET, CHECKS_SIGNATURES, SECRET_KEY, SERVERS, S3Server
 
@@ -67,12 +68,15 @@ def test_create_does_not_replace_what_was_put(store: Store) -> None:
     assert store.get("runs/r/result.json") == b"there"
 
 
-def test_create_in_a_race(store: Store, lane: str) -> None:
+@pytest.mark.parametrize("probed", [False, True])
+def test_create_in_a_race(store: Store, lane: str, probed: bool) -> None:
     """Of eight at once, one is told that it won where writes are conditional, and its bytes are there.
 
     Elsewhere (Swift looks before it writes; rclone ignores the condition) several may be told so: at least one, and
-    what stands there is one contender's, whole.
+    what stands there is one contender's, whole. Once probed, a store that honours the condition is not looked at first.
     """
+    if probed:
+        probe(store)
     for turn in range(5):
         key = f"runs/r/attempts/{turn:04d}.json"
         contenders = [f"contender {number}".encode() * 50 for number in range(8)]
