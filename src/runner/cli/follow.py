@@ -15,6 +15,7 @@ from runner.launch.submit import write_submission
 from runner.launch.watch import Watch
 from runner.report import outcome
 from runner.report.progress import Display, open_display
+from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from runner.launch.lock import RunLock
@@ -44,7 +45,11 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
         )
         code = supervisor.run()
     lock.close()
-    status = run_status(store, run_id)
+    try:
+        status = run_status(store, run_id)
+    except StoreUnavailable as error:
+        say(f"{run_id} was interrupted, and the store does not answer: {error}")
+        return code
     say(_ending(store, status, log_tail=[] if code == CTRL_C else supervisor.last_lines))
     if as_json:
         print_json(run_outcome(status, store.url))

@@ -7,6 +7,8 @@ from runner.spec.errors import UserError
 from runner.spec.layout import RUN, RUNS, is_run_id, run_key
 from runner.storage.store import NotFound, Store
 
+_MOST_CHECKED = 10
+
 LAST = "last"
 """Stands for the run that was submitted last."""
 
@@ -25,7 +27,7 @@ def find_run(store: Store, text: str) -> str:
     if is_run_id(text) and _exists(store, text):
         return text
     names = [name for name in store.folders(RUNS) if name.startswith(text) or name.endswith(text)] if text else []
-    matches = [name for name in names if _exists(store, name)]
+    matches = names if len(names) > _MOST_CHECKED else [name for name in names if _exists(store, name)]
     if len(matches) == 1:
         return matches[0]
     if matches:

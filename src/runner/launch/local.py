@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any, TypeVar
 
 from runner.launch.end import write_cancelled, write_killed
 from runner.launch.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -24,7 +24,10 @@ from runner.launch.status import AttemptView, boot_id, newest_attempt, run_resul
 from runner.spec.errors import UserError
 from runner.spec.layout import CANCEL, run_key
 from runner.storage.lineage import checkpoint_folders
-from runner.storage.store import NotFound, Store
+from runner.storage.retry import retrying
+from runner.storage.store import NotFound, Store, StoreUnavailable
+
+R = TypeVar("R")
 
 ENTRYPOINT = "runner.train.entrypoint"
 """The module that runs one attempt."""
@@ -102,6 +105,7 @@ class Supervisor:
         self._log_position = 0
         self.last_lines: list[str] = []
         """The last lines that the newest attempt printed; filled in when `run` returns."""
+        self._result: Mapping[str, Any] | None = None
 
     def run(self) -> int:
         """Supervise to the end.
@@ -115,9 +119,14 @@ class Supervisor:
             StoreUnavailable: the store stayed away.
         """
         with self._signals_noted():
-            code = self._attempts()
+            try:
+                code = self._attempts()
+            except StoreUnavailable:
+                if not self._signals:
+                    raise
+                code = self._stopped_by(INTERRUPTED)
         self.last_lines = _last_lines(self._folder / ATTEMPT_LOG)
-        if run_result(self._store, self._run_id) is not None:
+        if self._result is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         return code
 
@@ -125,13 +134,13 @@ class Supervisor:
         fruitless = 0
         reached = self._durable_steps()
         while not self._signals and not self._ended_by_cancel():
-            before = newest_attempt(self._store, self._run_id)
+            before = self._ask(lambda: newest_attempt(self._store, self._run_id))
             code, attempt = self._one_attempt(before.number if before else 0)
-            result = run_result(self._store, self._run_id)
-            if result is not None:
-                if result["state"] == "succeeded":
+            self._result = self._ask(lambda: run_result(self._store, self._run_id))
+            if self._result is not None:
+                if self._result["state"] == "succeeded":
                     return SUCCEEDED
-                return MISTAKE if code == MISTAKE and result["state"] == "failed" else FAILED
+                return MISTAKE if code == MISTAKE and self._result["state"] == "failed" else FAILED
             if self._ended_by_cancel():
                 break
             if not self._may_try_again(code, attempt):
@@ -143,7 +152,7 @@ class Supervisor:
                 self._say(f"giving up: {fruitless} attempts in a row got no further than the last checkpoint")
                 return INTERRUPTED
             self._pause(fruitless)
-        return FAILED if run_result(self._store, self._run_id) is not None else self._stopped_by(INTERRUPTED)
+        return FAILED if self._result is not None else self._stopped_by(INTERRUPTED)
 
     def _stopped_by(self, code: int) -> int:
         """The exit code of a run that can be resumed."""
@@ -151,7 +160,7 @@ class Supervisor:
 
     def _durable_steps(self) -> set[tuple[str, int]]:
         """The stages and steps of all checkpoints that are committed now."""
-        folders = checkpoint_folders(self._store, self._run_id)
+        folders = self._ask(lambda: checkpoint_folders(self._store, self._run_id))
         return {(name.stage, name.step) for name, committed in folders.items() if committed}
 
     def _one_attempt(self, number_before: int) -> tuple[int, AttemptView | None]:
@@ -170,17 +179,16 @@ class Supervisor:
             code = self._wait(process)
         finally:
             # Whatever happened here or there: nothing of the attempt outlives this call.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             process.wait()
-        if code > 128 and code != CTRL_C:
+        if code != CTRL_C and code - 128 in signal.valid_signals():
             code = 128 - code  # a shell's way of saying that a signal killed it
-        attempt = newest_attempt(self._store, self._run_id)
+        attempt = self._ask(lambda: newest_attempt(self._store, self._run_id))
         if attempt is None or attempt.number <= number_before:
             return code, None
         ours = (boot_id(), process.pid)
         if (attempt.claim.get("boot_id"), attempt.claim.get("pid")) == ours and attempt.ended is None and code < 0:
-            write_killed(self._store, attempt, signal_number=-code)
+            self._ask(lambda: write_killed(self._store, attempt, signal_number=-code))
         return code, attempt
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
@@ -193,7 +201,7 @@ class Supervisor:
                 self._say("stopping: the attempt saves a checkpoint first (Ctrl-C again kills it at once)")
             hurried = self._signals.count(signal.SIGINT) > 1
             if kill_at is not None and (hurried or time.monotonic() > kill_at):
-                os.killpg(process.pid, signal.SIGKILL)
+                _kill_group(process.pid)
             self._pass_on()
             self._on_tick()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -209,7 +217,7 @@ class Supervisor:
                 text = log.read()
         except OSError:
             return
-        whole = text[: text.rfind(b"\n") + 1]
+        whole = text[: text.rfind(b"\n") + 1] if len(text) < _TAIL_BYTES else text
         self._log_position += len(whole)
         for line in whole.splitlines():
             if line.startswith(_ITS_OWN_WORDS):
@@ -255,7 +263,7 @@ class Supervisor:
     def _cancelled(self) -> bool:
         """Whether somebody asked for the run to be cancelled."""
         try:
-            self._store.get(run_key(self._run_id, CANCEL))
+            self._ask(lambda: self._store.get(run_key(self._run_id, CANCEL)))
         except NotFound:
             return False
         return True
@@ -264,8 +272,16 @@ class Supervisor:
         """Whether somebody asked for the run to be cancelled; no attempt lives now, so the run ends with that."""
         if not self._cancelled():
             return False
-        write_cancelled(self._store, self._run_id)
+        self._ask(lambda: write_cancelled(self._store, self._run_id))
+        self._result = self._ask(lambda: run_result(self._store, self._run_id))
         return True
+
+    def _ask(self, call: Callable[[], R]) -> R:
+        """Ask the store, again and again while it is away, until somebody wants us to stop."""
+        return retrying(call, until=lambda: bool(self._signals), on_retry=self._say_that_the_store_is_away)
+
+    def _say_that_the_store_is_away(self, error: StoreUnavailable, pause_seconds: float) -> None:
+        self._say(f"the store does not answer ({error}); asking again in {pause_seconds:.0f} s")
 
     def _attempt_log(self) -> IO[bytes]:
         """The local file for what the newest attempt prints."""
@@ -292,6 +308,12 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _kill_group(leader: int) -> None:
+    """Kill what is left of the group that the process `leader` leads or led."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _last_lines(path: Path) -> list[str]:

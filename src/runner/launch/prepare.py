@@ -12,7 +12,7 @@ from blake3 import blake3
 from runner.spec.errors import UserError
 from runner.spec.load import LoadedRecipe
 from runner.spec.manifest import canonical_json, is_relative_name
-from runner.spec.places import data_files, is_local
+from runner.spec.places import is_local
 from runner.storage.commit import digest
 
 _TRAINING_SIDE = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -82,7 +82,7 @@ def require_training_side() -> None:
 
 
 def _folder_digest(folder: Path) -> str:
-    files = {str(path.relative_to(folder)): _file_digest(path) for path in data_files(folder)}
+    files = {str(path.relative_to(folder)): _file_digest(path) for path in folder.rglob("*") if path.is_file()}
     return blake3(canonical_json(files)).hexdigest()
 
 

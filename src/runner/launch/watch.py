@@ -3,7 +3,8 @@
 import threading
 
 from runner.launch.status import RunStatus, run_document, run_status
-from runner.storage.store import Store, StoreUnavailable
+from runner.spec.errors import UserError
+from runner.storage.store import NotFound, Store, StoreUnavailable
 
 LOCAL_SECONDS, REMOTE_SECONDS = 0.5, 2.0
 """How often a folder and a store behind a network are asked."""
@@ -44,8 +45,8 @@ class Watch:
         while not self._stop.is_set():
             try:
                 self.look()
-            except StoreUnavailable:
-                self.store_answers = False
+            except (StoreUnavailable, UserError, NotFound, ValueError, KeyError):
+                self.store_answers = False  # a display is no place to fail; who supervises meets the same, and says so
             else:
                 self.store_answers = True
             self._stop.wait(poll_seconds(self._store))

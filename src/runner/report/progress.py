@@ -89,6 +89,8 @@ def facts(look: Look, seconds_left: float | None) -> str:
 
 def phase(look: Look) -> str:
     """What the attempt is doing, in its own words if it has any."""
+    if look.state == "pending":
+        return "starting"
     return f"{look.phase or look.state} ({look.message})" if look.message else look.phase or look.state
 
 

@@ -1,0 +1,71 @@
+"""What a run is made of is named by its contents, so that it can be told whether two launches mean the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from runner.launch.prepare import Prepared, prepare
+from runner.spec.load import load_recipe
+
+RECIPE = """
+name: small
+method: sft
+model: {model_name_or_path: "builtin:tiny-llama"}
+data:
+  train: [{path: %s}]
+training: {max_steps: 3}
+"""
+ROW = '{"prompt": "a", "completion": "b"}\n'
+
+
+def prepared(folder: Path, path: str = "train.jsonl", overrides: tuple[str, ...] = ()) -> Prepared:
+    (folder / "recipe.yaml").write_text(RECIPE % path)
+    return prepare(load_recipe("./recipe.yaml", overrides=overrides, cwd=folder))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.jsonl").write_text(ROW)
+    return tmp_path
+
+
+def test_a_data_file_becomes_an_input_named_by_its_digest(folder: Path) -> None:
+    made = prepared(folder)
+    key = f"inputs/{blake3(ROW.encode()).hexdigest()}/train.jsonl"
+    assert made.recipe["data"]["train"][0]["path"] == key
+    assert made.inputs == {key: folder / "train.jsonl"}
+
+
+def test_a_prepared_recipe_is_plain_json(folder: Path) -> None:
+    made = prepared(folder)
+    assert json.loads(json.dumps(made.recipe)) == made.recipe
+    assert json.loads(json.dumps(made.settings)) == made.settings
+    assert made.settings["training.max_steps"] == {"value": 3, "source": "recipe"}
+
+
+def test_the_same_recipe_elsewhere_has_the_same_digest(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "train.jsonl").write_text(ROW)
+    assert prepared(folder).digest == prepared(elsewhere).digest
+
+
+def test_a_changed_setting_changes_the_digest(folder: Path) -> None:
+    assert prepared(folder).digest != prepared(folder, overrides=("training.max_steps=4",)).digest
+
+
+def test_a_changed_data_file_changes_the_digest(folder: Path) -> None:
+    before = prepared(folder).digest
+    (folder / "train.jsonl").write_text(ROW * 2)
+    assert prepared(folder).digest != before
+
+
+def test_a_changed_file_in_a_data_folder_changes_the_digest(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "part.jsonl").write_text(ROW)
+    before = prepared(folder, "./data")
+    assert before.recipe["data"]["train"][0]["path"] == str(folder / "data")
+    assert before.inputs == {}
+    (folder / "data" / "part.jsonl").write_text(ROW * 2)
+    assert prepared(folder, "./data").digest != before.digest
