@@ -124,10 +124,21 @@ class ForkedWorker:
         self.send_signal(signal.SIGKILL)
 
 
-def _live(store_url: str, run_id: str, work_dir: str, moment: Moment | None, log: str) -> None:
+def _live(
+    store_url: str,
+    run_id: str,
+    work_dir: str,
+    moment: Moment | None,
+    log: str,
+    environment: dict[str, str],
+    patience: float,
+) -> None:
     """The attempt's process."""
+    os.environ.update(environment)
+    import torch
+
     from runner.storage.open import open_store
-    from runner.train import entrypoint, worker
+    from runner.train import context, entrypoint, sft, worker
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -142,6 +153,7 @@ def _live(store_url: str, run_id: str, work_dir: str, moment: Moment | None, log
         def spawn(self, arguments: Sequence[str], events: int) -> Any:
             def train() -> int:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                torch.set_num_threads(1)
                 if moment is not None and not moment.in_attempt:
                     moment.arm()
                 return worker.main(arguments)
@@ -149,6 +161,7 @@ def _live(store_url: str, run_id: str, work_dir: str, moment: Moment | None, log
             return ForkedWorker(train)
 
     entrypoint.BEAT_SECONDS = 0.1
+    entrypoint.STORE_PATIENCE_SECONDS = context.FINISH_SECONDS = sft.FINISH_SECONDS = patience
     code = Forked(open_store(store_url), run_id, Path(work_dir)).live()
     sys.stdout.flush()
     os._exit(code)
@@ -157,17 +170,19 @@ def _live(store_url: str, run_id: str, work_dir: str, moment: Moment | None, log
 class Attempts:
     """Starts attempts at runs in one store."""
 
-    def __init__(self, store_url: str, folder: Path) -> None:
+    def __init__(self, store_url: str, folder: Path, environment: dict[str, str] | None = None) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         self.store_url = store_url
+        self._environment = {"XDG_CACHE_HOME": str(folder / "cache"), **(environment or {})}
         self.folder = folder
 
-    def start(self, run_id: str, moment: Moment | None = None) -> Any:
-        """Start an attempt; returns its process."""
+    def start(self, run_id: str, moment: Moment | None = None, *, patience_seconds: float = 120.0) -> Any:
+        """Start an attempt that waits for an absent store so long; returns its process."""
         log = str(self.folder / f"{run_id}.log")
         work_dir = str(self.folder / "work" / run_id)
-        process = self._context.Process(target=_live, args=(self.store_url, run_id, work_dir, moment, log))
+        arguments = (self.store_url, run_id, work_dir, moment, log, self._environment, patience_seconds)
+        process = self._context.Process(target=_live, args=arguments)
         process.start()
         return process
 
@@ -181,3 +196,12 @@ class Attempts:
     def log(self, run_id: str) -> str:
         """What the attempts at a run have printed."""
         return (self.folder / f"{run_id}.log").read_text()
+
+    def run_to_the_end(self, run_id: str) -> None:
+        """Make attempts until one of them has succeeded."""
+        for _ in range(4):
+            code = self.run(run_id)
+            if code == 0:
+                return
+            assert code == 75, self.log(run_id)
+        raise AssertionError(f"{run_id} does not end: {self.log(run_id)}")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from blake3 import blake3
 
 from runner.spec.layout import run_key
@@ -18,7 +19,7 @@ _TIMES = ("time", "tokens_per_second", "samples_per_second", "eval_samples_per_s
 
 
 def recipe(data: Path, *, adapter: bool, **training: Any) -> Recipe:
-    """A dozen steps of supervised fine-tuning with everything that has state: dropout, evaluation, best model, patience."""
+    """A dozen steps of supervised fine-tuning with all that has state: dropout, evaluation, best model, patience."""
     return Recipe(
         name="small",
         method="sft",
@@ -36,9 +37,13 @@ def recipe(data: Path, *, adapter: bool, **training: Any) -> Recipe:
             "eval_steps": 4,
             "per_device_eval_batch_size": 4,
             "load_best_model_at_end": True,
+            # The wrong way round, so that the best model is not the last one.
+            "metric_for_best_model": "loss",
+            "greater_is_better": True,
             "early_stopping_patience": 3,
             "logging_steps": 5,
             "seed": 3,
+            "full_determinism": torch.cuda.is_available(),
             **training,
         },
         checkpoint=Checkpoint(save_steps=3, save_minutes=None, save_total_limit=2),

@@ -1,10 +1,8 @@
 """A run that is killed anywhere ends with the same weights, bit for bit, and the same metrics as one that is not."""
 
-import json
 import os
 import random
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
-from runner.train.builtin import builtin_dataset
 
 LOCAL = "runner.storage.local:LocalStore"
 CHECKPOINT = "runner.train.checkpoint:Checkpointer"
@@ -75,31 +72,6 @@ TERMS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty examples from Python's own documentation strings."""
-    path = tmp_path_factory.mktemp("data") / "train.jsonl"
-    rows = list(builtin_dataset("builtin:python-docstrings", where="data"))[:600:10]
-    path.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempts]:
-    """Attempts in a store of this module's own, one thread each."""
-    folder = tmp_path_factory.mktemp("kills")
-    saved = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "XDG_CACHE_HOME", "HF_HOME", "TQDM_DISABLE")}
-    os.environ.update(
-        OMP_NUM_THREADS="1", XDG_CACHE_HOME=str(folder / "cache"), HF_HOME=str(folder / "hf"), TQDM_DISABLE="1"
-    )
-    yield Attempts(str(folder / "store"), folder)
-    for name, value in saved.items():
-        if value is None:
-            os.environ.pop(name)
-        else:
-            os.environ[name] = value
-
-
 @pytest.fixture(scope="module", params=["full", "lora"])
 def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) -> tuple[str, dict[str, Any]]:
     """How the run ends that nobody kills."""
@@ -110,16 +82,6 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
     ended = outcome(store, run_id)
     check_metrics(ended["metrics"])
     return request.param, ended
-
-
-def run_to_the_end(forked: Attempts, run_id: str) -> None:
-    """Attempts until one of them has succeeded."""
-    for _ in range(4):
-        code = forked.run(run_id)
-        if code == 0:
-            return
-        assert code == 75, forked.log(run_id)
-    raise AssertionError(f"{run_id} does not end: {forked.log(run_id)}")
 
 
 def name_of(moment: Moment) -> str:
@@ -136,7 +98,7 @@ def test_killed_at_this_moment_it_ends_the_same(
     submit(store, run_id, recipe(data, adapter=kind == "lora"))
     code = forked.run(run_id, moment)
     assert code == (-signal.SIGKILL if moment.in_attempt else 75), forked.log(run_id)
-    run_to_the_end(forked, run_id)
+    forked.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), expected)
 
 
@@ -155,7 +117,7 @@ def test_told_to_stop_at_this_moment_it_checkpoints_and_ends_the_same(
         assert checkpoints(store, run_id)[0].step == step, "SIGTERM saves at the boundary of the very step"
     assert code in (0, 75)
     if code == 75:
-        run_to_the_end(forked, run_id)
+        forked.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), expected)
 
 
@@ -178,5 +140,5 @@ def test_killed_again_and_again_at_random_it_ends_the_same(
         if process.exitcode == 0:
             break
     else:
-        run_to_the_end(forked, run_id)
+        forked.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), expected)

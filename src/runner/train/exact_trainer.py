@@ -26,7 +26,7 @@ from transformers import (
 from runner.spec.layout import CheckpointName
 from runner.spec.recipe import Checkpoint
 from runner.train.checkpoint import Checkpointer
-from runner.train.checkpoint_files import RUNNER_STATE
+from runner.train.checkpoint_files import RUNNER_STATE, TRAINER_STATE
 from runner.train.metrics import Metrics
 from runner.train.preemption import PreemptionNotice
 from runner.train.training_state import capture
@@ -251,6 +251,15 @@ class ExactResume(Trainer):
         """Take back what TRL counts in memory only (`num_tokens` would begin at 0 again)."""
         if hasattr(self, "_total_train_tokens"):
             self._total_train_tokens = self._tokens_before = int(saved["total_train_tokens"])
+
+    def take_over(self, folder: Path) -> dict[str, Any] | None:
+        """Stand where the trainer stood that saved `folder` after its last step; returns the best so far."""
+        self.load_weights(folder)
+        self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
+        saved = read_runner_state(folder)
+        self.restore_counts(saved)
+        best: dict[str, Any] | None = saved["best"]
+        return best
 
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a checkpoint, and nothing else, into the model."""

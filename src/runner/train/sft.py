@@ -13,7 +13,7 @@ from runner.spec.recipe import Recipe
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import load_data
 from runner.train.evaluate import generate, measure
-from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
+from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage
 from runner.train.export import save_merged, save_model
 from runner.train.model import load_model, lora_config, precision
 from runner.train.preemption import Preempted
@@ -73,10 +73,7 @@ def train(context: Context) -> dict[str, Any]:
         measure_and_generate("before")
 
     if context.is_complete and context.restored is not None:
-        saved = read_runner_state(context.restored)
-        trainer.load_weights(context.restored)
-        trainer.state.global_step, trainer.state.max_steps = saved["step"], saved["max_steps"]
-        best = saved["best"]
+        best = trainer.take_over(context.restored)
     else:
         events.phase("training")
         with context.notice.noted_at_step_boundaries():

@@ -1,0 +1,207 @@
+"""What goes wrong besides kills: damage in the store, a store that is away, a full disk, two attempts at once."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.forked import Attempts, Moment
+from integration.runs import assert_same, check_metrics, outcome, recipe, submit
+from runner.spec.layout import CheckpointName, checkpoint_prefix, run_key
+from runner.storage.attempts import attempts
+from runner.storage.lineage import checkpoints
+from runner.storage.open import open_store
+from runner.storage.store import Store
+from servers.faults import Answer, CutUpload, LoseAnswer, Refuse, faulty
+from servers.s3 import BUCKET, S3Server
+
+
+@pytest.fixture(scope="module")
+def undisturbed(forked: Attempts, data: Path) -> dict[str, Any]:
+    """How the run ends that meets no trouble."""
+    store = open_store(forked.store_url)
+    submit(store, "undisturbed", recipe(data, adapter=False))
+    assert forked.run("undisturbed") == 0, forked.log("undisturbed")
+    return outcome(store, "undisturbed")
+
+
+def interrupted_run(forked: Attempts, run_id: str, data: Path) -> tuple[Store, list[CheckpointName]]:
+    """A run that was killed in its ninth step, with its checkpoints, the newest first."""
+    store = open_store(forked.store_url)
+    submit(store, run_id, recipe(data, adapter=False))
+    assert forked.run(run_id, Moment("runner.train.sft:ExactSFTTrainer.training_step", 19)) == 75
+    known = checkpoints(store, run_id)
+    assert len(known) >= 2
+    return store, known
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove])
+@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors", "manifest.json", "rng_state.pth"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage: Callable[[Path], None], file: str, forked: Attempts, data: Path, undisturbed: dict[str, Any]
+) -> None:
+    if damage is not flip_a_bit and file == "rng_state.pth":
+        pytest.skip("the same as for optimizer.pt")
+    run_id = f"{damage.__name__}-{file}".lower().replace("_", "-")
+    store, known = interrupted_run(forked, run_id, data)
+    damage(Path(forked.store_url) / checkpoint_prefix(run_id, known[0]) / file)
+    assert forked.run(run_id) == 0, forked.log(run_id)
+    assert attempts(store, run_id)[1].restored == known[1], "the one before is used"
+    if not (file == "manifest.json" and damage is remove):  # without a manifest there is no checkpoint to speak of
+        assert str(known[0]) in forked.log(run_id), "it says which one it passes over"
+    assert_same(outcome(store, run_id), undisturbed)
+
+
+def test_a_checkpoint_that_was_committed_without_optimizer_state_is_not_resumed(
+    forked: Attempts, data: Path, undisturbed: dict[str, Any]
+) -> None:
+    """Every peer resumes from such a checkpoint, with other weights in the end and exit code 0."""
+    store, known = interrupted_run(forked, "no-optimizer", data)
+    folder = Path(forked.store_url) / checkpoint_prefix("no-optimizer", known[0])
+    (folder / "optimizer.pt").unlink()
+    manifest = folder / "manifest.json"
+    from runner.spec.manifest import Manifest
+
+    whole = Manifest.parse(manifest.read_bytes())
+    kept = tuple(file for file in whole.files if file.name != "optimizer.pt")
+    manifest.unlink()
+    manifest.write_bytes(Manifest(kept, whole.metadata).to_json())
+    assert forked.run("no-optimizer") == 0, forked.log("no-optimizer")
+    assert attempts(store, "no-optimizer")[1].restored == known[1]
+    assert "optimizer.pt: is missing" in forked.log("no-optimizer") or "optimizer.pt" in forked.log("no-optimizer")
+    assert_same(outcome(store, "no-optimizer"), undisturbed)
+
+
+def test_an_older_attempt_that_is_still_alive_spoils_nothing(
+    forked: Attempts, data: Path, undisturbed: dict[str, Any]
+) -> None:
+    """The machine that was thought lost goes on while a new one has taken over."""
+    store = open_store(forked.store_url)
+    slow = recipe(data, adapter=False)
+    submit(store, "twice", slow)
+    old = forked.start("twice")
+    while not checkpoints(store, "twice"):
+        time.sleep(0.05)
+        assert old.exitcode is None
+    os.kill(old.pid, 19)  # SIGSTOP: the attempt does not notice what happens
+    other = Attempts(forked.store_url, forked.folder / "other-machine")
+    other.folder.mkdir(exist_ok=True)
+    new = other.start("twice")
+    os.kill(old.pid, 18)  # SIGCONT: and now both train
+    new.join(120)
+    old.join(120)
+    assert new.exitcode == 0, other.log("twice")
+    assert old.exitcode in (0, 75), forked.log("twice")
+    assert_same(outcome(store, "twice"), undisturbed)
+    result = json.loads(store.get(run_key("twice", "result.json")))
+    assert result["attempts"] == 2, "the newer attempt's result stands"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB of its own."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("what", ["the work folder", "the store"])
+def test_a_full_disk_is_a_clear_failure_and_the_run_can_be_resumed(
+    what: str, small_disk: Path, tmp_path: Path, data: Path, undisturbed: dict[str, Any]
+) -> None:
+    roomy = tmp_path / "roomy"
+    roomy.mkdir()
+    store_folder, work_folder = (roomy, small_disk) if what == "the work folder" else (small_disk, roomy)
+    forked = Attempts(str(store_folder / "store"), work_folder, {"XDG_CACHE_HOME": str(roomy / "cache")})
+    store = open_store(forked.store_url)
+    submit(store, "full", recipe(data, adapter=False))
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(22 << 20))
+    code = forked.run("full")
+    said = (work_folder / "full.log").read_text()
+    assert code == 75, said
+    filler.unlink()
+    assert forked.run("full") == 0, (work_folder / "full.log").read_text()
+    assert_same(outcome(store, "full"), undisturbed)
+
+
+@pytest.mark.parametrize("server_name", ["ministack"])
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [(Answer(503), 40), (Refuse(), 40), (CutUpload(1000), 20), (LoseAnswer(), 20), (Answer(500), 40)],
+    ids=["503", "refused", "cut uploads", "lost answers", "500"],
+)
+def test_a_store_that_is_away_for_a_while_is_tried_again_while_training_goes_on(
+    fault: Any,
+    times: int,
+    server_name: str,
+    use_server: Callable[[str], S3Server],
+    tmp_path: Path,
+    data: Path,
+    undisturbed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = use_server(server_name)
+    with faulty(server.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        forked = Attempts(f"s3://{BUCKET}/{tmp_path.name}", tmp_path, environment)
+        store = open_store(forked.store_url)
+        submit(store, "away", recipe(data, adapter=False))
+        process = forked.start("away")
+        while not any(attempt.began for attempt in attempts(store, "away")):
+            time.sleep(0.1)
+        proxy.inject(fault, times=times, method="PUT")
+        process.join(180)
+        assert process.exitcode == 0, forked.log("away")
+        assert any(seen.fault == fault for seen in proxy.seen)
+        assert_same(outcome(store, "away"), undisturbed)
+
+
+def test_a_run_whose_store_stays_away_is_interrupted_and_can_be_resumed(
+    use_server: Callable[[str], S3Server],
+    tmp_path: Path,
+    data: Path,
+    undisturbed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = use_server("moto")
+    with faulty(server.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        forked = Attempts(f"s3://{BUCKET}/{tmp_path.name}", tmp_path, environment)
+        store = open_store(forked.store_url)
+        submit(store, "gone", recipe(data, adapter=False))
+        process = forked.start("gone", patience_seconds=3.0)
+        while not checkpoints(store, "gone"):
+            time.sleep(0.1)
+        proxy.inject(Refuse())
+        process.join(180)
+        assert process.exitcode == 75, forked.log("gone")
+        proxy.clear()
+        assert forked.run("gone") == 0, forked.log("gone")
+        assert_same(outcome(store, "gone"), undisturbed)
+        check_metrics(outcome(store, "gone")["metrics"])
