@@ -53,7 +53,8 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
     problems: list[Problem] = []
     model = dict(data["model"])
     name = ("model", "model_name_or_path")
-    model["model_name_or_path"] = _resolved(model["model_name_or_path"], base(name), "model", name, problems)
+    written = model["model_name_or_path"]
+    model["model_name_or_path"] = _resolved(written, base(name), "model", name, problems) or written
     sections: dict[str, Json] = {}
     facts: list[SourceFacts] = []
     text_field = data.get("training", {}).get("dataset_text_field", "text")

@@ -68,12 +68,11 @@ def check_recipe(
     layers = layered(document, overrides, flags)
 
     def locate(at: Path) -> str:
-        for length in range(len(at), 0, -1):
-            if at[:length] in layers.places:
-                return layers.places[at[:length]]
-            if at[:length] in document.lines:
-                return f"{shown_as}:{document.lines[at[:length]]}"
-        return shown_as
+        parts = [at[:length] for length in range(len(at), 0, -1)]
+        on_command_line = next((layers.places[part] for part in parts if part in layers.places), None)
+        if on_command_line is not None:
+            return on_command_line
+        return next((f"{shown_as}:{document.lines[part]}" for part in parts if part in document.lines), shown_as)
 
     if "name" not in layers.data:
         layers.data["name"] = path.stem

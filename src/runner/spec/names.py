@@ -177,7 +177,7 @@ def remedy_for_unknown(path: Path, known: Iterable[str], schema: Mapping[str, An
     return "`runner schema` prints every setting there is"
 
 
-def closest(word: str, words: Iterable[str]) -> str | None:
-    """The one of `words` that `word` was probably meant to be."""
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+def closest(word: str, words: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """The one of `words` that `word` was probably meant to be; `likeness` is 1 for the same word."""
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=likeness)
     return found[0] if found else None

@@ -130,5 +130,5 @@ def _nearest(path: pathlib.Path) -> str:
     if not folder.is_dir():
         return f"relative paths begin at the recipe's file: looked for {path}"
     names = [entry.name for entry in sorted(folder.iterdir())[:1000]]
-    meant = closest(path.name, names)
+    meant = closest(path.name, names, likeness=0.75)
     return f"did you mean `{meant}`?" if meant else f"relative paths begin at the recipe's file: looked for {path}"

@@ -37,11 +37,11 @@ class RecipeError(UserError):
         self.places = tuple(locate(problem.path) for problem in problems)
         if len(problems) == 1:
             [problem], [place] = self.problems, self.places
-            super().__init__(_sentence(problem), where=place, remedy=problem.remedy)
+            super().__init__(_sentence(problem, place), where=place, remedy=problem.remedy)
             return
         lines = [f"{len(problems)} mistakes"]
         for problem, place in list(zip(self.problems, self.places, strict=True))[:MAX_SHOWN]:
-            lines.append(f"  {place}: {_sentence(problem)}")
+            lines.append(f"  {place}: {_sentence(problem, place)}")
             if problem.remedy:
                 lines.append(f"    {problem.remedy}")
         if len(problems) > MAX_SHOWN:
@@ -73,5 +73,6 @@ def shown(value: Any) -> str:
             return str(value)
 
 
-def _sentence(problem: Problem) -> str:
-    return f"{dotted(problem.path)}: {problem.what}" if problem.path else problem.what
+def _sentence(problem: Problem, place: str) -> str:
+    name = dotted(problem.path)
+    return f"{name}: {problem.what}" if name and f" {name}=" not in place else problem.what

@@ -183,7 +183,8 @@ def evaluation(facts: Facts) -> Iterator[Problem]:
     }
     for name, needed in needs.items():
         if needed and not facts.has_eval_data:
-            yield _problem(name, "there is nothing to evaluate on", "write `data: {eval: {from_train: 0.1}}`")
+            what = f"{shown(facts.value(name))}, and there is nothing to evaluate on"
+            yield _problem(name, what, "write `data: {eval: {from_train: 0.1}}`")
     if facts.has_eval_data and not facts.evaluates and not facts.recipe.evaluate.before_and_after:
         yield _problem(
             "data.eval",
@@ -207,21 +208,22 @@ def evaluation(facts: Facts) -> Iterator[Problem]:
         dependent["metric_for_best_model"] or dependent["load_best_model_at_end"]
     ):
         yield _problem("training.save_strategy", "`best` by which metric?", "write `metric_for_best_model: loss` too")
-    if facts.is_set("training.early_stopping_threshold") and not dependent["early_stopping_patience"]:
+    if facts.value("training.early_stopping_threshold") and not dependent["early_stopping_patience"]:
         yield _problem(
             "training.early_stopping_threshold",
             "it has no effect without `early_stopping_patience`",
             "write that too, or leave it out",
         )
     if facts.value("training.eval_steps") is not None and facts.value("training.eval_strategy") != "steps":
-        yield _problem("training.eval_steps", "it has no effect without `eval_strategy: steps`", "write that too")
+        what = f"{shown(facts.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
+        yield _problem("training.eval_steps", what, "write that too, or leave it out")
 
 
 def packing(facts: Facts) -> Iterator[Problem]:
     """Packing fills sequences of `max_length`; without padding and packing, TRL cannot hold to it."""
     packs = facts.value("training.packing") or facts.value("training.eval_packing")
     if packs and facts.value("training.max_length") is None:
-        yield _problem("training.max_length", "packing needs a length to fill", "write `max_length: 1024`")
+        yield _problem("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
     alone = facts.value("training.padding_free") and not facts.value("training.packing")
     if alone and facts.value("training.max_length") is not None:
         yield _problem(

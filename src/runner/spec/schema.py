@@ -79,7 +79,7 @@ def _explain(error: Any) -> Iterator[Problem]:
             for key in value:
                 if key not in known:
                     remedy = remedy_for_unknown((*path, key), known, recipe_schema())
-                    yield Problem((*path, key), "there is no such setting", remedy)
+                    yield Problem((*path, key), f"there is no such setting (it is {shown(value[key])})", remedy)
         case "required":
             for key in limit:
                 if key not in value:
@@ -108,23 +108,26 @@ def _choice(path: Path, value: Json, schema: Schema) -> Problem:
     texts = [choice for choice in choices if isinstance(choice, str)]
     if path == ("method",) and value in _METHODS_TO_COME:
         return Problem(path, f"`{value}` is not there yet", f"methods so far: {', '.join(texts)}")
-    if isinstance(value, str):
-        meant = closest(value.lower(), texts)
-        switch = value.lower() in (*_TRUE, *_FALSE) and (True in choices or False in choices)
-        remedy = f"did you mean `{meant}`? " if meant else "write true or false; " if switch else ""
+    if isinstance(value, list) and value:
+        value = next((item for item in value if item not in choices), value)
+    meant = closest(value.lower(), texts) if isinstance(value, str) else None
+    listed = ", ".join(map(_plain, choices))
+    if meant:
+        remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if len(choices) <= 6 else "")
+    elif value is False and "no" in texts:
+        remedy = f"write `no`, with or without quotes; choices: {listed}"
+    elif True in choices and str(value).lower() in (*_TRUE, *_FALSE):
+        remedy = f"write true or false; choices: {listed}"
     else:
-        remedy = "write `no`, in quotes or without: " if value is False and "no" in texts else ""
-    return Problem(
-        path, f"{shown(value)} is none of the choices", f"{remedy}choices: {', '.join(map(_plain, choices))}"
-    )
+        remedy = f"choices: {listed}"
+    return Problem(path, f"{shown(value)} is none of the choices", remedy)
 
 
 def _choices(schema: Schema) -> list[Json]:
+    """Every single value that an enumeration, or a choice between enumerations, names."""
     found: list[Json] = list(schema.get("enum", ()))
     for part in schema.get("anyOf", ()):
         found += [choice for choice in _choices(part) if choice not in found]
-        if "items" in part:
-            found.append("or a list of them")
     return found
 
 

@@ -43,6 +43,7 @@ _MAX_DIGITS = 400
 _REMEDIES = (
     ("mapping values are not allowed", "put quotes around a value that contains `: `, or mend the indentation"),
     ("cannot start any token", "put quotes around a value that begins with this character"),
+    ("escape", "use single quotes, in which a backslash is a backslash"),
     ("quoted scalar", "close the quote that was opened there"),
     ("did not find expected ',' or ']'", "close the `[` that was opened there, and put commas between its values"),
     ("did not find expected ',' or '}'", "close the `{` that was opened there, and put commas between its values"),
@@ -82,7 +83,7 @@ def parse_document(text: str, *, name: str) -> Document:
     """
     builder = _Builder(text, name)
     root = builder.build()
-    if root is None:
+    if root is None or root.value is None:
         raise UserError("holds no settings", where=name, remedy="write at least name, method, model and data")
     if not isinstance(root.value, dict):
         builder.fail(
