@@ -160,7 +160,7 @@ def remedy_for_unknown(path: Path, known: Iterable[str], schema: Mapping[str, An
     sections = {name: list(part.get("properties", ())) for name, part in schema["properties"].items()}
     homes = [name for name, keys in sections.items() if key in keys and name != section]
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    if homes and not close:
+    if homes:
         return f"`{key}` belongs under `{homes[0]}:`"
     if close:
         return f"did you mean `{close[0]}`?"
@@ -178,6 +178,8 @@ def remedy_for_unknown(path: Path, known: Iterable[str], schema: Mapping[str, An
 
 
 def closest(word: str, words: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The one of `words` that `word` was probably meant to be; `likeness` is 1 for the same word."""
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=likeness)
+    """The one of `words` that begins with `word` or is like it; `likeness` is 1 for the same word."""
+    words = list(words)
+    begun = [other for other in words if len(word) >= 3 and other.startswith(word)]
+    found = begun or difflib.get_close_matches(word, words, n=1, cutoff=likeness)
     return found[0] if found else None

@@ -18,6 +18,7 @@ from runner.spec.places import is_local
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json, Recipe
 from runner.spec.rows import SUFFIXES
+from runner.spec.schema import recipe_schema
 from runner.spec.settings import Setting
 from runner.spec.yaml_text import Path
 
@@ -139,11 +140,11 @@ def quantization(facts: Facts) -> Iterator[Problem]:
         name = "load_in_4bit" if four else "load_in_8bit"
         yield _problem(f"model.{name}", "quantized weights cannot be trained", "write an `adapter:`, or load in full")
     for key in facts.recipe.model:
-        if key.startswith(("bnb_4bit_", "use_bnb_")) and not four and _changed(facts, f"model.{key}"):
+        if key.startswith(("bnb_4bit_", "use_bnb_")) and not four and _asks(facts, f"model.{key}"):
             yield _problem(
                 f"model.{key}", "it has no effect without `load_in_4bit: true`", "write that too, or leave it out"
             )
-        if key.startswith("llm_int8_") and not (four or eight) and _changed(facts, f"model.{key}"):
+        if key.startswith("llm_int8_") and not (four or eight) and _asks(facts, f"model.{key}"):
             yield _problem(
                 f"model.{key}", "it has no effect without `load_in_8bit: true`", "write that too, or leave it out"
             )
@@ -154,9 +155,11 @@ def quantization(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _changed(facts: Facts, name: str) -> bool:
-    """Whether a value is set that asks for something: false and null ask for nothing."""
-    return facts.is_set(name) and facts.value(name) not in (None, False)
+def _asks(facts: Facts, name: str) -> bool:
+    """Whether somebody set a value that is not the default."""
+    section, _, key = name.partition(".")
+    default = recipe_schema()["properties"][section]["properties"][key].get("default")
+    return facts.is_set(name) and facts.value(name) != default
 
 
 def adapter(facts: Facts) -> Iterator[Problem]:
@@ -263,7 +266,7 @@ def checkpointing(facts: Facts) -> Iterator[Problem]:
     """Two names for one thing agree, and state is saved by something."""
     for suffix in ("", "_kwargs"):
         old, new = f"training.gradient_checkpointing{suffix}", f"training.activation_checkpointing{suffix}"
-        if facts.is_set(old) and facts.is_set(new) and facts.value(old) != facts.value(new):
+        if facts.is_set(old) and facts.value(new) not in (None, facts.value(old)):
             yield _problem(
                 old, f"`{new.removeprefix('training.')}`, its newer name, says otherwise", "keep the newer one"
             )
