@@ -13,7 +13,7 @@ from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
 from runner.train.builtin_data import docstrings
 
-VOCABULARY = 4096
+VOCABULARY = 2048
 CONTEXT = 512
 
 _BEGIN, _END, _PADDING, _TURN_START, _TURN_END = "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>"
@@ -69,7 +69,7 @@ def _model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=4,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,

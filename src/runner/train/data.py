@@ -16,7 +16,8 @@ from datasets import Dataset, Features, Json, List, Value, concatenate_datasets,
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import DataSource, Format, Recipe
-from runner.train.formats import COLUMNS, Row, Shape, Unusable, converter, natural_shape, recognize
+from runner.spec.rows import COLUMNS, recognized
+from runner.train.formats import Row, Shape, Unusable, converter, natural_shape
 from runner.train.sources import read_source
 
 DEFAULT_SEED = 42
@@ -127,8 +128,8 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
     if text_field != "text" and text_field in dataset.column_names:
         dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
         dataset = dataset.rename_column(text_field, "text")
-    columns, row = dataset.column_names, dataset[0]
-    name = source.format or recognize(columns, row)
+    columns = dataset.column_names
+    name = source.format or recognized(dataset[0])
     if name is None:
         known = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in COLUMNS.items())
         raise UserError(
@@ -143,7 +144,7 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
             where=f"{where}.format",
             remedy=f"Its columns: {', '.join(columns)}.",
         )
-    return _Entry(where=where, dataset=dataset, format=name, shape=natural_shape(name, row))
+    return _Entry(where=where, dataset=dataset, format=name, shape=natural_shape(name, dataset))
 
 
 def _common_shape(entries: Sequence[_Entry]) -> tuple[Shape, list[str]]:

@@ -18,7 +18,7 @@ Nothing else mixes, since the model would then be shown something else than the 
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -49,15 +49,6 @@ class Unusable(Exception):
     """A row that nothing can be learned from; the message says why, in words that are the same for alike rows."""
 
 
-COLUMNS: Mapping[Format, tuple[str, ...]] = {
-    "messages": ("messages",),
-    "sharegpt": ("conversations",),
-    "prompt_completion": ("prompt", "completion"),
-    "alpaca": ("instruction", "output"),
-    "text": ("text",),
-}
-"""The columns that each format must have."""
-
 _ROLES = {
     "human": "user",
     "user": "user",
@@ -87,30 +78,16 @@ _ALPACA_WITHOUT_INPUT = (
 )
 
 
-def recognize(columns: Collection[str], row: Mapping[str, Any]) -> Format | None:
-    """The format that the columns speak of, the richer first: Alpaca's data, say, also has ``text``.
-
-    Args:
-        columns: the dataset's columns.
-        row: its first row, which tells role/content from from/value.
-    """
-    if "messages" in columns:
-        return "sharegpt" if _has_key(row["messages"], "from") else "messages"
-    if "conversations" in columns:
-        return "messages" if _has_key(row["conversations"], "role") else "sharegpt"
-    for name in ("prompt_completion", "alpaca", "text"):
-        if all(column in columns for column in COLUMNS[name]):
-            return name
-    return None
-
-
-def natural_shape(name: Format, row: Mapping[str, Any]) -> Shape:
-    """The shape that rows of a format have on their own; `row` is the dataset's first."""
+def natural_shape(name: Format, rows: Iterable[Mapping[str, Any]]) -> Shape:
+    """The shape that rows of a format have on their own; the first prompt there is says whether it is a string."""
     if name == "text":
         return Shape.TEXT
     if name in ("messages", "sharegpt"):
         return Shape.CONVERSATION
-    return Shape.PAIR if name == "alpaca" or isinstance(row["prompt"], str) else Shape.MESSAGE_PAIR
+    if name == "alpaca":
+        return Shape.PAIR
+    prompt = next((row["prompt"] for row in rows if row["prompt"] is not None), "")
+    return Shape.PAIR if isinstance(prompt, str) else Shape.MESSAGE_PAIR
 
 
 def converter(name: Format, shape: Shape) -> Callable[[Mapping[str, Any]], Row]:
@@ -253,11 +230,3 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise Unusable("with messages or tools that are neither a list nor JSON") from error
-
-
-def _has_key(messages: Any, key: str) -> bool:
-    try:
-        value = _json(messages) if isinstance(messages, str) else messages
-    except Unusable:
-        return False
-    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping) and key in value[0]

@@ -10,13 +10,12 @@ from datasets.load import load_dataset, load_from_disk
 from huggingface_hub.errors import HfHubHTTPError
 
 from runner.spec.errors import UserError
+from runner.spec.places import SAVED_TO_DISK
 from runner.spec.recipe import DataSource
 from runner.train.builtin import builtin_dataset, is_builtin
 
 _INPUTS = "inputs/"
 _BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
-# What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave behind.
-_SAVED_TO_DISK = ("state.json", "dataset_dict.json")
 
 
 def read_source(source: DataSource, *, where: str, inputs: Callable[[str], Path]) -> Dataset:
@@ -56,7 +55,7 @@ def _builtin(source: DataSource, where: str) -> Dataset:
 
 def _local(path: Path, source: DataSource, where: str) -> Dataset:
     if path.is_dir():
-        if any((path / name).is_file() for name in _SAVED_TO_DISK):
+        if any((path / name).is_file() for name in SAVED_TO_DISK):
             return _saved_to_disk(path, source, where)
         return _load(source, where, str(path), name=source.name)
     if not path.is_file():
