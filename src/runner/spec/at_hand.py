@@ -54,7 +54,7 @@ def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
     beside = cwd / name_or_path
     if _exists(beside):
         return _existing(beside, name_or_path, at_hand)
-    raise UserError("there is no such recipe", where=name_or_path, remedy=_suggestion(name_or_path, at_hand))
+    raise UserError("there is no such recipe", where=_cut(name_or_path), remedy=_suggestion(name_or_path, at_hand))
 
 
 def read_recipe(path: pathlib.Path, *, shown_as: str) -> str:

@@ -78,8 +78,6 @@ TRAINING: Table = {
     "model_init_kwargs": Owned((None,), "the model is loaded by what stands under `model:`", "write it under `model:`"),
     "include_for_metrics": Owned(([],), f"it belongs to compute_metrics, and {_UNREAD}"),
     "batch_eval_metrics": Owned((False,), f"it belongs to compute_metrics, and {_UNREAD}"),
-    "do_train": Owned((True, False), _UNREAD),
-    "do_eval": Owned((True, False, None), _UNREAD),
     "do_predict": Owned((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "local_rank": Owned((-1,), "the runner places processes itself"),
     # What is not there yet.
