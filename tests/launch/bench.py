@@ -40,6 +40,15 @@ supervisor = local.Supervisor(
 sys.exit(supervisor.run())
 """
 
+_RECIPE = """
+name: {name}
+method: sft
+model: {{model_name_or_path: "builtin:tiny-llama"}}
+data:
+  train: [{{path: "builtin:python-docstrings"}}]
+training: {training}
+"""
+
 Plan = dict[str, Any]
 
 
@@ -75,6 +84,13 @@ class Bench:
         )
         assert submit(self.store, document, {})
         return run_id
+
+    def recipe(self, name: str = "small", **training: Any) -> Path:
+        """A recipe's file in our folder: `name`.yaml."""
+        settings = json.dumps({"max_steps": 10, **training})
+        path = self.folder / f"{name}.yaml"
+        path.write_text(_RECIPE.format(name=name, training=settings))
+        return path
 
     def runner(self, *arguments: str, plan: Plan | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
         """A command of `runner`'s, to its end."""

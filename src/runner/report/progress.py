@@ -2,9 +2,12 @@
 
 import os
 import time
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.report.tables import duration, number
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Look(Protocol):
@@ -143,39 +146,36 @@ class PlainDisplay:
 
 
 class TerminalDisplay:
-    """A bar that is drawn over and over, with sentences scrolling above it."""
+    """A bar with the facts below it, drawn over and over, with sentences scrolling above."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console  # here: the attempt is started before this costs its tenth of a second
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
-        self._progress = Progress(
-            TextColumn("{task.fields[phase]:<10}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[facts]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._task: Any = self._progress.add_task("", total=None, phase="starting", facts="")
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+        self._task = self._bar.add_task("starting", total=None)
+        self._facts = ""
         self._pace = Pace()
-        self._progress.start()
+        console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
+        self._live = Live(get_renderable=self._rendered, console=console, transient=True, refresh_per_second=4)
+        self._live.start()
 
     def show(self, look: Look) -> None:
         """See `Display.show`."""
-        self._progress.update(
-            self._task,
-            total=look.max_steps,
-            completed=look.step or 0,
-            phase=phase(look),
-            facts=facts(look, self._pace.seconds_left(look)),
-        )
+        self._bar.update(self._task, total=look.max_steps, completed=look.step or 0, description=phase(look))
+        self._facts = facts(look, self._pace.seconds_left(look))
 
     def say(self, sentence: str) -> None:
         """See `Display.say`."""
-        self._progress.print(sentence, markup=False)
+        self._live.console.print(sentence)
 
     def close(self) -> None:
         """See `Display.close`."""
-        self._progress.stop()
+        self._live.stop()
+
+    def _rendered(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self._bar, Text(self._facts, no_wrap=True, overflow="ellipsis"))

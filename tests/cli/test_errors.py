@@ -1,0 +1,83 @@
+"""A mistake is a message on standard error and an exit code, never a traceback."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from launch.bench import Bench
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lanch"], "did you mean `runner launch`?"),
+        (["frobnicate"], "`runner --help` lists the commands"),
+        (["logs"], "Missing argument 'RUN'"),
+        (["ps", "--nonsense"], "No such option"),
+        (["wait", "nothing"], "no run 'nothing'"),
+        (["launch", "nothing.yaml"], "nothing.yaml"),
+        (["launch", "small.yaml", "--infra", "aws"], "there is no infra 'aws'; there is: local"),
+        (["launch", "small.yaml", "--name", "A B"], "cannot be a run's name"),
+        (["launch", "small.yaml", "--set", "training.learning_rat=1"], "learning_rate"),
+        (["launch", "small.yaml", "--secret", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),
+        (["launch", "small.yaml", "--env-file", "missing.env"], "missing.env"),
+        (["ps", "--store", "ftp://host/x"], "no store has the scheme"),
+    ],
+)
+def test_a_mistake_is_explained_and_exits_2_with_nothing_created(
+    bench: Bench, arguments: list[str], message: str
+) -> None:
+    bench.recipe()
+    before = sorted(bench.folder.rglob("*"))
+    done = bench.runner(*arguments)
+    assert done.returncode == 2, done
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert sorted(bench.folder.rglob("*")) == before
+
+
+def test_a_store_that_does_not_answer_is_no_mistake_of_the_callers(bench: Bench) -> None:
+    environment = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "AWS_REGION": "us-east-1",
+    }
+    done = bench.runner("ps", "--store", "s3://bucket/x", env=environment, timeout=120)
+    assert done.returncode == 1, done
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(bench: Bench) -> None:
+    for number in range(300):
+        bench.submit(f"run-{number}")
+    process = bench.start_runner("ps", "--all")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_ctrl_c_is_130(bench: Bench) -> None:
+    bench.submit()
+    lock = bench.lock("run")
+    process = bench.start_runner("wait", "run")
+    assert process.stderr is not None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert "Traceback" not in process.stderr.read()
+    lock.close()
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    done = subprocess.run([sys.executable, "-m", "runner"], capture_output=True, text=True)
+    assert "Usage: runner" in done.stdout + done.stderr

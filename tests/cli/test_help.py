@@ -1,0 +1,69 @@
+"""Help is quick, complete, and says the same everywhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from runner.cli import _COMMANDS, cli
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+HEAVY = ["torch", "transformers", "trl", "peft", "datasets", "boto3", "obstore", "rich", "yaml", "jsonschema", "blake3"]
+
+
+def command(name: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["launch", "--help"], ["ps", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from runner.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stderr == "[]\n"
+    assert done.stdout
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_command_says_what_the_list_of_commands_says(name: str) -> None:
+    text = command(name).help or ""
+    assert text.splitlines()[0] == _COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_command_has_an_example(name: str) -> None:
+    text = command(name).help or ""
+    assert "Example:" in text
+    example = text.partition("Example:")[2]
+    assert f"runner {name}" in example
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_command_has_the_name_that_it_is_listed_by(name: str) -> None:
+    assert command(name).name == name
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_command_is_documented_with_an_example_and_every_option(name: str) -> None:
+    match = re.search(rf"^## `runner {name}\b.*?(?=^## |\Z)", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    assert match is not None, f"docs/commands.md has no section on `runner {name}`"
+    section = match[0]
+    assert re.search(rf"^(\S+=\S+ )*runner {name}\b", section, re.MULTILINE), "no example"
+    for parameter in command(name).params:
+        if isinstance(parameter, click.Option):
+            assert f"`{max(parameter.opts, key=len)}" in section, f"{parameter.opts} is not documented"
+
+
+def test_the_documentation_knows_no_command_that_is_not_there() -> None:
+    documented = re.findall(r"^## `runner (\S+?)[ `]", DOCS.read_text(), re.MULTILINE)
+    assert documented == list(_COMMANDS)

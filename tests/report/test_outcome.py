@@ -1,0 +1,66 @@
+"""The end of a run says what it gained, where everything is, and what to do next."""
+
+from typing import Any
+
+from runner.report import outcome
+
+RESULT: dict[str, Any] = {
+    "state": "succeeded",
+    "attempts": 3,
+    "step": 60,
+    "max_steps": 60,
+    "before": {"eval_loss": 4.0, "perplexity": 54.598, "samples_per_second": 10.0},
+    "after": {"eval_loss": 2.0, "perplexity": 7.389, "samples_per_second": 10.0},
+    "generations": [
+        {"prompt": "Return\nthe " + "very " * 40, "before": "\x1b[31mno", "after": "word " * 30 + "\n\nend"},
+        {"prompt": "Another", "before": "", "after": "yes"},
+    ],
+    "artifacts": {"model": "artifacts/model/0003-abcd/", "merged": "artifacts/merged/0003-abcd/"},
+}
+
+
+def test_success_compares_before_and_after_and_names_every_place() -> None:
+    text = outcome.succeeded(RESULT, run_id="tiny-ab12", store_url="s3://bucket/x")
+    assert "tiny-ab12 succeeded: 60 of 60 steps in 3 attempts." in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["evaluation", "loss", "4.0000", "2.0000", "-50.0%"] in lines
+    assert ["perplexity", "54.598", "7.3890", "-86.5%"] in lines
+    assert ["model", "s3://bucket/x/runs/tiny-ab12/artifacts/model/0003-abcd/"] in lines
+    for command in ("runner pull tiny-ab12", "runner metrics tiny-ab12", "runner logs tiny-ab12"):
+        assert command in text
+
+
+def test_completions_stand_side_by_side_and_cannot_drive_the_terminal() -> None:
+    text = outcome.side_by_side(RESULT["generations"])
+    assert "\x1b" not in text
+    assert "(nothing)" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert "Prompt: Return the very" in text
+
+
+def test_what_was_not_measured_is_not_shown() -> None:
+    bare = {"step": 5, "max_steps": 5, "attempts": 1, "before": None, "after": None, "artifacts": {}}
+    text = outcome.succeeded(bare, run_id="r", store_url="/store")
+    assert "perplexity" not in text
+    assert "Prompt" not in text
+    assert "r succeeded: 5 of 5 steps.\n" in text
+
+
+def test_a_measure_that_is_missing_on_one_side_has_no_change() -> None:
+    result = {"before": {"eval_loss": 2.0}, "after": {"eval_loss": None, "perplexity": 7.0}}
+    assert outcome.before_and_after(result).splitlines()[1].split() == ["evaluation", "loss", "2.0000", "-", "-"]
+
+
+def test_failure_says_why_shows_the_log_and_what_to_do() -> None:
+    text = outcome.failed(run_id="r", state="failed", reason="CUDA out of memory", log_tail=["a", "b"])
+    assert "r failed: CUDA out of memory" in text
+    assert "  | a\n  | b" in text
+    assert "runner logs r" in text
+
+
+def test_an_interrupted_run_says_how_it_goes_on() -> None:
+    text = outcome.interrupted(run_id="r", reason="preempted", checkpoint_step=40, log_tail=[])
+    assert "r interrupted: preempted" in text
+    assert "runner resume r  continue from step 40" in text
+    text = outcome.interrupted(run_id="r", reason=None, checkpoint_step=None, log_tail=[])
+    assert "continue from the beginning" in text

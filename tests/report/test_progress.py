@@ -1,0 +1,90 @@
+"""Whoever watches a run sees what it does, on a terminal and in a log."""
+
+import io
+from dataclasses import dataclass
+
+import pytest
+
+from runner.report import progress
+from runner.report.progress import Pace, PlainDisplay, TerminalDisplay, facts, open_display
+
+
+@dataclass(frozen=True)
+class Look:
+    state: str = "running"
+    attempts: int = 1
+    phase: str | None = "training"
+    step: int | None = None
+    max_steps: int | None = 60
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    eta_seconds: float | None = None
+    checkpoint_step: int | None = None
+    message: str | None = None
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+FULL = Look(step=12, loss=2.31, tokens_per_second=1800.4, checkpoint_step=10)
+
+
+def test_the_facts_stand_in_one_line() -> None:
+    expected = "step 12/60 · loss 2.3100 · 1,800 tokens/s · 40s left · checkpoint at 10"
+    assert facts(FULL, 40.0) == expected
+    assert facts(Look(), None) == ""
+
+
+def test_a_log_gets_a_line_when_something_changed_and_not_too_often() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream, every_seconds=0)
+    for look in (Look(state="pending", phase=None), Look(phase="loading", message="data"), FULL, FULL):
+        display.show(look)
+    display.say("attempt 2 continues from step 10")
+    assert stream.getvalue().splitlines() == [
+        "starting",
+        "loading (data)",
+        "training: step 12/60 · loss 2.3100 · 1,800 tokens/s · checkpoint at 10",
+        "attempt 2 continues from step 10",
+    ]
+    stream = io.StringIO()
+    display = PlainDisplay(stream, every_seconds=60)
+    for step in range(50):
+        display.show(Look(step=step))
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_time_left_is_estimated_when_the_attempt_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    pace = Pace()
+    assert pace.seconds_left(Look(phase="loading")) is None
+    assert pace.seconds_left(Look(step=10)) is None
+    now[0] = 20.0
+    assert pace.seconds_left(Look(step=20)) == pytest.approx(80.0)
+    assert pace.seconds_left(Look(step=20, eta_seconds=5.0)) == 5.0
+    assert pace.seconds_left(Look(step=15, attempts=2)) is None  # another attempt: another pace
+
+
+def test_a_terminal_gets_a_bar_with_sentences_above_it() -> None:
+    stream = Terminal()
+    display = TerminalDisplay(stream)
+    display.show(FULL)
+    display.say("warning: [not markup]")
+    display.close()
+    text = stream.getvalue()
+    assert "warning: [not markup]" in text
+    assert "loss 2.3100" in text
+    assert "\x1b[?25h" in text  # the cursor is given back
+
+
+def test_the_display_fits_where_it_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(open_display(io.StringIO()), PlainDisplay)
+    display = open_display(Terminal())
+    assert isinstance(display, TerminalDisplay)
+    display.close()
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(open_display(Terminal()), PlainDisplay)
