@@ -103,3 +103,11 @@ def test_what_is_set_can_be_read_back(steps: list[str], value: int) -> None:
     for step in steps:
         result = result[int(step)] if isinstance(result, list) else result[step]
     assert result == value
+
+
+def test_a_default_that_does_not_hold_is_not_recorded(check: Check) -> None:
+    """With an effective batch size, micro-batch and accumulation follow from it and the GPU, not from TRL's default."""
+    settings = check("training.effective_batch_size=16", "training.gradient_accumulation_steps=2").settings
+    assert settings["training.gradient_accumulation_steps"].value == 2
+    assert "training.per_device_train_batch_size" not in settings
+    assert check().settings["training.per_device_train_batch_size"].value == 8

@@ -86,12 +86,20 @@ def check_recipe(
     )
     recipe = _recipe(inspection.data)
     settings = resolved(inspection.data, layers.sources, schema.recipe_schema())
-    for key in SAVING:
+    for key in _decided_elsewhere(recipe):
         settings.pop(f"training.{key}", None)
     problems += [*inspection.problems, *contradictions(Facts(recipe, settings, inspection.sources))]
     if problems:
         raise RecipeError(problems, locate, where=shown_as)
     return LoadedRecipe(recipe, settings, path, inspection.local_files)
+
+
+def _decided_elsewhere(recipe: Recipe) -> tuple[str, ...]:
+    """Settings under `training:` whose defaults in the libraries are not what happens."""
+    if recipe.training.get("effective_batch_size") is None:
+        return SAVING
+    split = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    return SAVING + tuple(key for key in split if key not in recipe.training)
 
 
 def _recipe(data: Mapping[str, Json]) -> Recipe:
