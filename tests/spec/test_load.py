@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from runner.spec import at_hand
 from runner.spec.errors import UserError
-from runner.spec.load import load_recipe
+from runner.spec.load import check_recipe, load_recipe
 from runner.spec.recipe import Recipe
+from runner.spec.schema import recipe_schema
+from runner.spec.yaml_text import parse_document
 from spec.recipes import RECIPE, Check, Refuse, settings_of
 
 
@@ -281,10 +284,33 @@ def test_importing_the_loader_does_not_import_jsonschema() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def nested(depth: int) -> Any:
-    return {"x": nested(depth - 1)} if depth else 1
+VALUES: list[Any] = [
+    *(None, True, False, 0, -1, 1.5, 0.5, 1e300, 10**30),
+    *("", "x", "./x", "..", "/", "~x/y", "a\nb", "\0", "\ud800", "builtin:", "inputs/x", "x" * 5000),
+    *([], [1], [None], ["x"], [[]], [{"path": "."}], {}, {"a": None}, {"a": {"b": [1]}}),
+]
 
 
-def test_deep_flags_are_refused_and_not_followed(refuse: Refuse) -> None:
-    """A value that no section takes is an error however deep it is."""
-    assert refuse(flags={"training.run_name": nested(200)}).remedy
+def setting_paths(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, part in schema.get("properties", {}).items():
+        yield f"{path}{key}"
+        yield from setting_paths(part, f"{path}{key}.")
+        yield from setting_paths(part.get("items", {}), f"{path}{key}.0.")
+
+
+@pytest.mark.parametrize("section", recipe_schema()["properties"])
+def test_any_value_anywhere_is_taken_or_refused(tmp_path: Path, section: str) -> None:
+    """Whatever stands at whichever setting: a recipe that is JSON, or a `UserError`."""
+    text = RECIPE.replace("max_steps: 5", "eval_strategy: epoch") + "adapter: {r: 4}\n"
+    text = text.replace("training:", "  eval: {from_train: 0.1}\ntraining:")
+    document = parse_document(text, name="r.yaml")
+    for path in setting_paths({"properties": {section: recipe_schema()["properties"][section]}}):
+        for value in VALUES:
+            try:
+                loaded = check_recipe(
+                    document, tmp_path / "r.yaml", shown_as="r.yaml", flags={path: value}, cwd=tmp_path
+                )
+            except UserError:
+                continue
+            recipe = loaded.recipe
+            assert Recipe.from_mapping(json.loads(json.dumps(recipe.to_mapping(), allow_nan=False))) == recipe

@@ -99,7 +99,11 @@ def _files_under_training(
         written = data.get("training", {}).get(key)
         if not isinstance(written, str) or written.startswith("{"):
             continue
-        path = absolute(written, base(("training", key)))
+        try:
+            path = absolute(written, base(("training", key)))
+        except UserError as error:
+            problems.append(Problem(("training", key), error.what, error.remedy))
+            continue
         if path.exists():
             yield key, str(path)
         elif key != "chat_template_path" or written.startswith((".", "/", "~")) or path.suffix in (".jinja", ".json"):

@@ -8,9 +8,9 @@ from runner.spec.yaml_text import Path
 
 _TRAINING = {
     # Names that transformers had before version 5, and what they became.
-    "evaluation_strategy": "write `eval_strategy`, its name since transformers 4.46",
+    "evaluation_strategy": "write `eval_strategy`, its name since transformers 4.41",
     "warmup_ratio": "write `warmup_steps: 0.1`: since transformers 5 a fraction below 1 is a share of all steps",
-    "no_cuda": "write `use_cpu: true`, its name since transformers 5",
+    "no_cuda": "write `use_cpu: true`",
     "use_mps_device": "leave it out: an MPS device is used where there is one",
     "per_gpu_train_batch_size": "write `per_device_train_batch_size`",
     "per_gpu_eval_batch_size": "write `per_device_eval_batch_size`",
@@ -39,7 +39,7 @@ _TRAINING = {
     "dispatch_batches": "write `accelerator_config: {dispatch_batches: …}`",
     "split_batches": "write `accelerator_config: {split_batches: …}`",
     # Names that TRL's SFTConfig and SFTTrainer had.
-    "max_seq_length": "write `max_length`, its name since TRL 0.20",
+    "max_seq_length": "write `max_length`, its name in TRL now",
     "tokenizer": "leave it out: the model's own tokenizer is used",
     "processing_class": "leave it out: the model's own tokenizer is used",
     "dataset_batch_size": "leave it out: TRL no longer has it",

@@ -60,12 +60,9 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
         )
     path = absolute(written, base)
     suffix = path.suffix.lower()
-    try:
-        if path.exists():
-            _check(path, written, kind)
-            return str(path)
-    except OSError as error:
-        raise UserError(f"{shown(written)} cannot be read: {error.strerror or error}") from error
+    if path.exists():
+        _check(path, written, kind)
+        return str(path)
     if written.startswith((".", "/", "~")) or (kind == "data" and suffix in (*SUFFIXES, *_OTHER_SUFFIXES)):
         raise UserError(f"there is no file or folder `{written}`", remedy=_nearest(path))
     if not _HUB_ID.fullmatch(written):
@@ -80,15 +77,16 @@ def absolute(written: str, base: pathlib.Path) -> pathlib.Path:
     """Where a path leads; a link to a file keeps its own name, whose ending says what the file is.
 
     Raises:
-        UserError: it begins with the home of nobody.
+        UserError: it begins with the home of nobody, or cannot be a path.
     """
     try:
         path = base / pathlib.Path(written).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"`{written}`: {error}", remedy="write the path out") from error
-    if path.is_dir() or path.name == "..":
-        return path.resolve()
-    return path.parent.resolve() / path.name
+        if path.is_dir() or path.name == "..":
+            return path.resolve()
+        return path.parent.resolve() / path.name
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(written)} cannot be read: {reason}", remedy="write the path out") from error
 
 
 def first_data_file(folder: pathlib.Path) -> pathlib.Path | None:
