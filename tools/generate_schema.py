@@ -221,7 +221,13 @@ def adapter_section() -> Schema:
     choices = [choice for choice in properties["init_lora_weights"]["enum"] if choice != INIT_LORA_WEIGHTS_PATTERN]
     replace_type(
         properties["init_lora_weights"],
-        {"anyOf": [{"enum": choices}, {"type": "string", "pattern": "^pissa_niter_[0-9]+$"}]},
+        # `lora_ga` is missing from peft's annotation, and taken all the same.
+        {
+            "anyOf": [
+                {"enum": [*dict.fromkeys([*choices, "lora_ga"])]},
+                {"type": "string", "pattern": "^pissa_niter_[0-9]+$"},
+            ]
+        },
     )
     adapter = section("A LoRA adapter, under peft's names; leave it out for full fine-tuning.", properties)
     return adapter | {"type": ["null", "object"]}

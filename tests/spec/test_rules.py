@@ -46,6 +46,8 @@ STEPS = "training.eval_strategy=epoch"
         ),
         # Adapters.
         (["export.merge=true"], "export.merge", "no adapter to merge"),
+        (["adapter={init_lora_weights: eva}"], "adapter.init_lora_weights", "a pass over the data"),
+        (["adapter={init_lora_weights: lora_ga}"], "adapter.init_lora_weights", "a pass over the data"),
         (["adapter={target_modules: [q_proj, lm_head]}"], "adapter.target_modules", "never be trained"),
         # Evaluation.
         ([STEPS], "training.eval_strategy", "nothing to evaluate on"),

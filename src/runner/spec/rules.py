@@ -168,6 +168,13 @@ def adapter(facts: Facts) -> Iterator[Problem]:
         if facts.recipe.export.merge:
             yield _problem("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
         return
+    start = str(facts.recipe.adapter.get("init_lora_weights", True))
+    if start.startswith(("eva", "corda", "lora_ga")):
+        yield _problem(
+            "adapter.init_lora_weights",
+            f"`{start}` needs a pass over the data before training, which is not there yet",
+            "leave it out, or write `gaussian`, `pissa` or `olora`",
+        )
     targets = facts.recipe.adapter.get("target_modules")
     if targets == "lm_head" or (isinstance(targets, list) and "lm_head" in targets):
         yield _problem(
