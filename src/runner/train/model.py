@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from peft import LoraConfig
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
@@ -58,7 +59,7 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
     return loaded, tokenizer
 

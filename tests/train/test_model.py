@@ -1,0 +1,217 @@
+"""The model, tokenizer, adapter and precision that a recipe asks for."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from peft import LoraConfig
+from transformers.models.llama import LlamaForCausalLM
+
+from runner.spec.errors import UserError
+from runner.spec.recipe import Data, Recipe
+from runner.train.model import load_model, lora_config, model_dtype, precision, quantization_config
+from train.hub import empty_hub
+
+
+def recipe(adapter=None, training=None, **model):
+    return Recipe(
+        name="test",
+        method="sft",
+        model={"model_name_or_path": "builtin:tiny-llama", **model},
+        data=Data(train=()),
+        adapter=adapter,
+        training=training or {},
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def folder(cache):
+    load_model(recipe(), cache_dir=cache)
+    return next(cache.iterdir())
+
+
+def test_weights_are_float32_unless_the_recipe_says_otherwise(cache):
+    model, tokenizer = load_model(recipe(), cache_dir=cache)
+    assert isinstance(model, LlamaForCausalLM)
+    assert model.dtype is torch.float32
+    assert len(tokenizer) == model.config.vocab_size
+    assert load_model(recipe(dtype="bfloat16"), cache_dir=cache)[0].dtype is torch.bfloat16
+
+
+def test_the_same_weights_come_each_time(cache):
+    first, second = (load_model(recipe(), cache_dir=cache)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_loading_leaves_torchs_random_stream_alone(cache, folder):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    load_model(recipe(), cache_dir=cache)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_attention_implementation_is_the_recipes(cache):
+    model, _ = load_model(recipe(attn_implementation="eager"), cache_dir=cache)
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_folder_is_loaded(folder, tmp_path):
+    model, _ = load_model(recipe(model_name_or_path=str(folder)), cache_dir=tmp_path)
+    assert isinstance(model, LlamaForCausalLM)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [({}, torch.float32), ({"dtype": "auto"}, "auto"), ({"dtype": "float16"}, torch.float16)],
+)
+def test_dtype_means_what_it_means_in_trl(model, dtype):
+    assert model_dtype(model) == dtype
+
+
+def test_nothing_is_quantized_unasked():
+    assert quantization_config({}) is None
+    assert quantization_config({"load_in_4bit": False}) is None
+
+
+def test_four_bits_take_the_names_of_trl_and_of_bitsandbytes():
+    config = quantization_config({"load_in_4bit": True, "use_bnb_nested_quant": True, "dtype": "bfloat16"})
+    assert (config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant) == ("nf4", True)
+    assert config.bnb_4bit_compute_dtype is torch.bfloat16
+    config = quantization_config(
+        {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4", "bnb_4bit_compute_dtype": "float16"}
+    )
+    assert (config.bnb_4bit_quant_type, config.bnb_4bit_compute_dtype) == ("fp4", torch.float16)
+
+
+def test_eight_bits_take_the_names_of_bitsandbytes():
+    config = quantization_config({"load_in_8bit": True, "llm_int8_threshold": 4.0})
+    assert (config.load_in_8bit, config.llm_int8_threshold) == (True, 4.0)
+
+
+def test_four_bits_load_and_an_adapter_trains_on_them(cache):
+    pytest.importorskip("bitsandbytes")
+    model, _ = load_model(recipe(load_in_4bit=True), cache_dir=cache)
+    assert model.is_loaded_in_4bit
+
+
+def test_an_adapter_takes_pefts_names():
+    assert lora_config(recipe()) is None
+    config = lora_config(recipe(adapter={"r": 4, "lora_dropout": 0.1, "target_modules": "all-linear"}))
+    assert isinstance(config, LoraConfig)
+    assert (config.task_type, config.r, config.lora_dropout) == ("CAUSAL_LM", 4, 0.1)
+
+
+def test_what_peft_refuses_is_a_mistake_in_the_recipe():
+    with pytest.raises(UserError, match="adapter: "):
+        lora_config(recipe(adapter={"r": 4, "layers_pattern": "layers", "target_modules": "all-linear", "nope": 1}))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what holds without a GPU")
+def test_a_cpu_computes_in_float32_unless_told_otherwise():
+    assert precision({}) == {"bf16": False, "fp16": False}
+    assert precision({"bf16": True}) == {"bf16": True, "fp16": False}
+
+
+def test_the_recipes_precision_wins():
+    assert precision({"fp16": True}) == {"bf16": False, "fp16": True}
+    assert precision({"bf16": False}) == {"bf16": False, "fp16": False}
+
+
+@pytest.mark.gpu
+def test_a_gpu_computes_in_bfloat16_from_ampere_on_and_in_float16_before():
+    is_ampere = torch.cuda.get_device_capability() >= (8, 0)
+    assert precision({}) == {"bf16": is_ampere, "fp16": not is_ampere}
+    assert precision({"use_cpu": True}) == {"bf16": False, "fp16": False}
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_weights_go_straight_there(cache):
+    model, _ = load_model(recipe(), cache_dir=cache)
+    assert model.device.type == "cuda"
+    assert model.dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"model_name_or_path": "/nowhere/model"}, "model.model_name_or_path: there is no folder /nowhere/model"),
+        ({"model_name_or_path": "builtin:nothing"}, "model.model_name_or_path: there is no built-in model"),
+        ({"dtype": "float99"}, "model.dtype: 'float99' is no type of weights"),
+        ({"attn_implementation": "nothing"}, "model: builtin:tiny-llama cannot be loaded"),
+    ],
+)
+def test_a_mistake_is_one_message_that_names_its_place(cache, model, message):
+    with pytest.raises(UserError, match=message):
+        load_model(recipe(**model), cache_dir=cache)
+
+
+@pytest.mark.parametrize("config", [{}, {"model_type": "nothing"}, None])
+def test_a_folder_that_holds_no_model_is_a_mistake(tmp_path, config):
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_model(recipe(model_name_or_path=str(tmp_path)), cache_dir=tmp_path)
+
+
+def test_damaged_weights_are_said_so(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_model(recipe(model_name_or_path=str(tmp_path)), cache_dir=tmp_path)
+
+
+HUB_PROGRAM = """
+import json, sys
+from pathlib import Path
+from runner.spec.errors import UserError
+from runner.spec.recipe import Data, Recipe
+from runner.train.model import load_model
+for name in sys.argv[1:]:
+    recipe = Recipe(name="t", method="sft", model={"model_name_or_path": name}, data=Data(train=()))
+    try:
+        load_model(recipe, cache_dir=Path())
+    except UserError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def hub_messages(tmp_path, *names, **environment):
+    """What is said of models on a hub; in a process of its own, since the hub's address is read at import."""
+    finished = subprocess.run(
+        [sys.executable, "-c", HUB_PROGRAM, *names],
+        env={**os.environ, "HF_HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+def test_what_the_hub_does_not_give_is_one_message_with_a_remedy(tmp_path):
+    with empty_hub() as endpoint:
+        messages = hub_messages(
+            tmp_path, "someone/gated", "someone/missing", "someone/unpinned", HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0"
+        )
+    gated, missing, unpinned = messages
+    assert "model.model_name_or_path: someone/gated is gated" in gated
+    assert "HF_TOKEN" in gated
+    assert "someone/missing is not on the hub" in missing
+    assert "model.model_revision" in unpinned
+
+
+def test_offline_is_said_so(tmp_path):
+    (message,) = hub_messages(tmp_path, "someone/something", HF_HUB_OFFLINE="1")
+    assert message.startswith("model.model_name_or_path: someone/something cannot be loaded")
+    assert "Offline, name a folder" in message
