@@ -1,15 +1,20 @@
 """The commands on a run from its launch to its results, from other shells too."""
 
 import csv
+import fcntl
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launch.bench import Bench, gone, wait_until
+from launch.bench import CLI, Bench, gone, wait_until
 from runner.launch.lock import lock_holder
 from runner.launch.places import state_folder
 from runner.launch.status import run_result, run_status
@@ -80,7 +85,7 @@ def test_a_dry_run_prints_what_would_be_done_and_does_nothing(bench: Bench) -> N
     launched(bench, "--name", "try")
     written = json.loads(bench.store.get("runs/try/run.json"))
     assert {**printed["run"], "created_at": ""} == {**written, "created_at": ""}
-    assert printed["command"][1:5] == ["-m", "runner.train.entrypoint", "--store", bench.store.url]
+    assert printed["command"][1:6] == ["-P", "-m", "runner.train.entrypoint", "--store", bench.store.url]
 
 
 def test_a_dry_run_for_people_is_the_record_and_the_command(bench: Bench) -> None:
@@ -88,7 +93,7 @@ def test_a_dry_run_for_people_is_the_record_and_the_command(bench: Bench) -> Non
     done = bench.runner("launch", "small.yaml", "--dry-run")
     record, _, command = done.stdout.strip().rpartition("\n")
     assert json.loads(record)["name"] == "small"
-    assert "-m runner.train.entrypoint --store" in command
+    assert "-P -m runner.train.entrypoint --store" in command
 
 
 def test_local_data_travels_with_the_run(bench: Bench) -> None:
@@ -219,6 +224,55 @@ def test_ctrl_c_on_a_launch_leaves_a_run_that_can_be_resumed(bench: Bench) -> No
     assert "Traceback" not in said
     assert bench.runner("resume", "try", "--detach").returncode == 0
     assert bench.runner("wait", "try").returncode == 0
+
+
+def test_a_terminal_that_goes_away_lets_the_attempt_save(bench: Bench) -> None:
+    """Closed windows, lost connections: SIGHUP, and standard error that can no longer be written to."""
+    bench.recipe()
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", CLI, "launch", "small.yaml", "--name", "try"]
+    process = subprocess.Popen(
+        command,
+        env={**bench.environment, "STAND_IN": '{"pace": 0.2}', "TERM": "xterm"},
+        cwd=bench.folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    pids = bench.pids("try")
+    wait_until(lambda: (run_status(bench.store, "try").step or 0) >= 3)
+    os.close(ours)
+    process.wait(20)
+    assert all(map(gone, pids))
+    status = run_status(bench.store, "try")
+    assert (status.state, status.reason) == ("interrupted", "told to stop")
+
+
+def test_a_reader_that_leaves_does_not_stop_the_run(bench: Bench) -> None:
+    bench.recipe()
+    process = bench.start_runner("launch", "small.yaml", "--name", "try", plan={"pace": 0.1})
+    bench.pids("try")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.wait(20)
+    assert run_status(bench.store, "try").state == "succeeded"
+
+
+def test_files_in_the_working_directory_are_not_taken_for_libraries(bench: Bench) -> None:
+    bench.recipe()
+    for name in ("datasets", "click", "runner", "json"):
+        (bench.folder / f"{name}.py").write_text("raise SystemExit('the wrong file was imported')")
+    command = [str(Path(sys.executable).with_name("runner")), "launch", "small.yaml", "--dry-run", "--json"]
+    done = subprocess.run(command, env=bench.environment, cwd=bench.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    attempt = json.loads(done.stdout)["command"]
+    done = subprocess.run(attempt, env=bench.environment, cwd=bench.folder, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no run" in done.stderr
+    assert "wrong file" not in done.stderr
 
 
 # -- looking -----------------------------------------------------------------------------------------------------

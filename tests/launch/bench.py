@@ -21,7 +21,7 @@ from runner.storage.store import Store
 TESTS = Path(__file__).resolve().parents[1]
 STAND_IN = "launch.stand_in"
 
-_CLI = """
+CLI = """
 from runner.cli import main
 from runner.launch import local
 local.ENTRYPOINT = "launch.stand_in"
@@ -94,7 +94,7 @@ class Bench:
 
     def runner(self, *arguments: str, plan: Plan | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
         """A command of `runner`'s, to its end."""
-        return self._finished([sys.executable, "-c", _CLI, *arguments], plan, options)
+        return self._finished([sys.executable, "-c", CLI, *arguments], plan, options)
 
     def supervise(self, run_id: str, plan: Plan, **limits: float) -> "subprocess.CompletedProcess[str]":
         """Supervise a run to its end, in a process of its own; what it says is its standard output."""
@@ -106,7 +106,7 @@ class Bench:
 
     def start_runner(self, *arguments: str, plan: Plan | None = None) -> "subprocess.Popen[str]":
         """A command of `runner`'s, not waited for."""
-        return self.start([sys.executable, "-c", _CLI, *arguments], plan or {})
+        return self.start([sys.executable, "-c", CLI, *arguments], plan or {})
 
     def start(self, command: list[str], plan: Plan) -> "subprocess.Popen[str]":
         """A process with our folders in its environment."""

@@ -3,7 +3,6 @@
 Commands are named in a table and imported when they are run, so that `runner --help` costs what Click costs.
 """
 
-import difflib
 import importlib
 import os
 import sys
@@ -51,6 +50,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"did you mean `runner {near[0]}`?" if near else "`runner --help` lists the commands"
             raise UserError(f"no command {args[0]!r}", remedy=hint)

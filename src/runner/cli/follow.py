@@ -1,8 +1,9 @@
 """Supervise a run in the foreground or the background, and say how it ends: what `launch` and `resume` share."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -81,36 +82,47 @@ def run_detached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
 
 
 class _Screen:
-    """The display, opened at the first need: the attempt is started before anything is imported for it."""
+    """The display, opened at the first need: the attempt is started before anything is imported for it.
+
+    A terminal that is gone (closed, or a pipe whose reader has left) ends the display, and nothing else.
+    """
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._display: Display | None = None
         self._away = False
+        self._gone = False
 
     def __enter__(self) -> "_Screen":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         if self._display is not None:
-            self._display.close()
+            with contextlib.suppress(OSError):
+                self._display.close()
 
     def say(self, sentence: str) -> None:
         """Something happened."""
-        self._open().say(sentence)
+        self._try(lambda display: display.say(sentence))
 
     def tick(self) -> None:
         """Show what was seen last."""
-        if self._watch.status is not None:
-            self._open().show(self._watch.status)
+        status = self._watch.status
+        if status is not None:
+            self._try(lambda display: display.show(status))
         if self._away == self._watch.store_answers:
             self._away = not self._away
             self.say("the store does not answer; asking again" if self._away else "the store answers again")
 
-    def _open(self) -> Display:
-        if self._display is None:
-            self._display = open_display(sys.stderr)
-        return self._display
+    def _try(self, use: Callable[[Display], None]) -> None:
+        if self._gone:
+            return
+        try:
+            if self._display is None:
+                self._display = open_display(sys.stderr)
+            use(self._display)
+        except OSError:
+            self._gone = True
 
 
 def _names(environment: Mapping[str, str]) -> list[str]:
@@ -126,6 +138,8 @@ def _ending(store: "Store", status: RunStatus, *, log_tail: list[str]) -> str:
         return "\n" + outcome.succeeded(result, run_id=status.run_id, store_url=store.url)
     if status.terminal:
         return "\n" + outcome.failed(run_id=status.run_id, state=status.state, reason=status.reason, log_tail=log_tail)
+    if status.state == "running":
+        return f"\n{status.run_id} goes on elsewhere; `runner logs -f {status.run_id}` follows it"
     return "\n" + outcome.interrupted(
         run_id=status.run_id,
         reason=status.reason,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -51,4 +52,6 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
         else:
             time.sleep(poll_seconds(store))
         status = run_status(store, run_id)
+    if status.terminal and lock_holder(state_folder(store.url, run_id)) is None:
+        shutil.rmtree(state_folder(store.url, run_id), ignore_errors=True)
     return status

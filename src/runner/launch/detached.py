@@ -47,7 +47,7 @@ def start_detached(
     """
     before = newest_attempt(store, run_id)
     folder = state_folder(store.url, run_id)
-    command = [sys.executable, "-m", "runner.launch.detached", "--store", store.url, "--run", run_id]
+    command = [sys.executable, "-P", "-m", "runner.launch.detached", "--store", store.url, "--run", run_id]
     command += ["--lock", str(lock.descriptor), "--entrypoint", entrypoint]
     with (folder / _LOG).open("wb") as log:
         supervisor = subprocess.Popen(

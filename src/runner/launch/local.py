@@ -65,7 +65,8 @@ def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entr
         entrypoint: the module to run.
     """
     work = str(work_folder(store_url, run_id))
-    command = [sys.executable, "-m", entrypoint, "--store", store_url, "--run", run_id, "--work-dir", work]
+    # -P: a `datasets.py` in the working directory must not be taken for the library.
+    command = [sys.executable, "-P", "-m", entrypoint, "--store", store_url, "--run", run_id, "--work-dir", work]
     return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
 
 

@@ -99,6 +99,8 @@ class AttemptView:
         """Whether its process lives on this machine; None: it was started elsewhere (or in another container)."""
         if self.claim.get("boot_id") != boot_id() or self.claim.get("host") != socket.gethostname():
             return None
+        if self.claim.get("pid_namespace") not in (None, pid_namespace()):
+            return None
         return process_runs(int(self.claim["pid"]), self.run_id)
 
     def alive(self) -> bool:
@@ -242,6 +244,14 @@ def boot_id() -> str | None:
     """Names this machine's present life; None where the system does not say."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else None
+
+
+def pid_namespace() -> str | None:
+    """Names what process ids mean here: a container counts its own, even under its host's name."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
 
 
 def process_runs(pid: int, word: str) -> bool:
