@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from runner.storage.chunks import ChunkWriter
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from runner.spec.recipe import Checkpoint
 from runner.storage.attempts import claim_attempt, write_restored
+from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.train.checkpoint import Checkpointer
 from runner.train.events import Events

@@ -40,6 +40,13 @@ def interrupted_run(forked: Attempts, run_id: str, data: Path) -> tuple[Store, l
     return store, known
 
 
+def wait_until(process: Any, condition: Callable[[], bool]) -> None:
+    """Wait for something that the living process is to bring about."""
+    while not condition():
+        assert process.exitcode is None, "it has ended"
+        time.sleep(0.05)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -99,9 +106,7 @@ def test_an_older_attempt_that_is_still_alive_spoils_nothing(
     slow = recipe(data, adapter=False)
     submit(store, "twice", slow)
     old = forked.start("twice")
-    while not checkpoints(store, "twice"):
-        time.sleep(0.05)
-        assert old.exitcode is None
+    wait_until(old, lambda: bool(checkpoints(store, "twice")))
     os.kill(old.pid, 19)  # SIGSTOP: the attempt does not notice what happens
     other = Attempts(forked.store_url, forked.folder / "other-machine")
     other.folder.mkdir(exist_ok=True)
@@ -118,10 +123,10 @@ def test_an_older_attempt_that_is_still_alive_spoils_nothing(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MiB of its own."""
+    """A file system of 96 MiB of its own."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"cannot mount a small file system here: {mounted.stderr.decode().strip()}")
     yield folder
@@ -139,7 +144,7 @@ def test_a_full_disk_is_a_clear_failure_and_the_run_can_be_resumed(
     store = open_store(forked.store_url)
     submit(store, "full", recipe(data, adapter=False))
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(22 << 20))
+    filler.write_bytes(bytes(93 << 20))
     code = forked.run("full")
     said = (work_folder / "full.log").read_text()
     assert code == 75, said
@@ -172,8 +177,7 @@ def test_a_store_that_is_away_for_a_while_is_tried_again_while_training_goes_on(
         store = open_store(forked.store_url)
         submit(store, "away", recipe(data, adapter=False))
         process = forked.start("away")
-        while not any(attempt.began for attempt in attempts(store, "away")):
-            time.sleep(0.1)
+        wait_until(process, lambda: any(attempt.began for attempt in attempts(store, "away")))
         proxy.inject(fault, times=times, method="PUT")
         process.join(180)
         assert process.exitcode == 0, forked.log("away")
@@ -196,8 +200,7 @@ def test_a_run_whose_store_stays_away_is_interrupted_and_can_be_resumed(
         store = open_store(forked.store_url)
         submit(store, "gone", recipe(data, adapter=False))
         process = forked.start("gone", patience_seconds=3.0)
-        while not checkpoints(store, "gone"):
-            time.sleep(0.1)
+        wait_until(process, lambda: bool(checkpoints(store, "gone")))
         proxy.inject(Refuse())
         process.join(180)
         assert process.exitcode == 75, forked.log("gone")

@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from launch.bench import Bench, gone, wait_until
+from launch.bench import STAND_IN, Bench, gone, wait_until
+from runner.launch.local import Supervisor
 from runner.launch.places import state_folder
 from runner.launch.status import newest_attempt, run_result, run_status
 from runner.storage.chunks import read_metrics
+from runner.storage.store import Store, StoreUnavailable
 
 
 def test_a_run_continues_after_a_kill_and_after_an_interruption(bench: Bench) -> None:
@@ -184,3 +188,45 @@ def test_a_full_state_folder_is_a_mistake_that_is_explained(bench: Bench, tmp_pa
     assert done.returncode == 2
     assert "XDG_STATE_HOME" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Away:
+    """A store that does not answer when asked for a run's result, for so many times."""
+
+    def __init__(self, store: Store, times: int, then: Callable[[], None] = lambda: None) -> None:
+        self._store = store
+        self._times = times
+        self._then = then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, key: str) -> bytes:
+        if key.endswith("result.json") and self._times:
+            self._times -= 1
+            self._then()
+            raise StoreUnavailable("gone fishing")
+        return self._store.get(key)
+
+
+def supervised_here(bench: Bench, store: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
+    monkeypatch.setenv("PYTHONPATH", bench.environment["PYTHONPATH"])
+    said: list[str] = []
+    lock = bench.lock("run")
+    supervisor = Supervisor(store, "run", environment={}, say=said.append, entrypoint=STAND_IN)
+    code = supervisor.run()
+    lock.close()
+    return code, said
+
+
+def test_a_store_that_is_away_for_a_while_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.submit()
+    code, said = supervised_here(bench, Away(bench.store, 2), monkeypatch)
+    assert code == 0
+    assert [sentence for sentence in said if "the store does not answer (gone fishing)" in sentence] != []
+
+
+def test_ctrl_c_works_while_the_store_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.submit()
+    store = Away(bench.store, 1000, then=lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert supervised_here(bench, store, monkeypatch)[0] == 130

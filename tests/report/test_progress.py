@@ -40,7 +40,7 @@ def test_the_facts_stand_in_one_line() -> None:
 def test_a_log_gets_a_line_when_something_changed_and_not_too_often() -> None:
     stream = io.StringIO()
     display = PlainDisplay(stream, every_seconds=0)
-    for look in (Look(state="pending", phase=None), Look(phase="loading", message="data"), FULL, FULL):
+    for look in (Look(state="interrupted", phase=None), Look(phase="loading", message="data"), FULL, FULL):
         display.show(look)
     display.say("attempt 2 continues from step 10")
     assert stream.getvalue().splitlines() == [

@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.storage.store import NotFound, ObjectInfo, checked_key, checked_prefix
 
-Step = Callable[[str], None]
-"""Told of each request (``create runs/r/run.json``) before it is carried out; may block, or raise instead."""
+Step = Callable[[str], Exception | None]
+"""Told of each request (``create runs/r/run.json``) before it is carried out. May block, raise instead of it, or return
+what is to be raised after it."""
 
 
 class MemoryStore:
@@ -35,31 +37,29 @@ class MemoryStore:
         return MemoryStore(conditional=self.conditional, step=step, data=self.data)
 
     def get(self, key: str) -> bytes:
-        self._step(f"get {key}")
-        try:
-            return self.data[checked_key(key)]
-        except KeyError:
-            raise NotFound(key) from None
+        with self._request(f"get {key}"):
+            try:
+                return self.data[checked_key(key)]
+            except KeyError:
+                raise NotFound(key) from None
 
     def put(self, key: str, data: bytes) -> None:
-        self._step(f"put {key}")
-        self.data[checked_key(key)] = data
+        with self._request(f"put {key}"):
+            self.data[checked_key(key)] = data
 
     def create(self, key: str, data: bytes) -> bool:
-        if not self.conditional:
-            self._step(f"look {key}")
+        if self.conditional:
+            with self._request(f"create {key}"), self._lock:
+                return self.data.setdefault(checked_key(key), data) is data
+        with self._request(f"look {key}"):
             if key in self.data:
                 return False
-            self.put(key, data)
-            return True
-        self._step(f"create {key}")
-        with self._lock:
-            return self.data.setdefault(checked_key(key), data) is data
+        self.put(key, data)
+        return True
 
     def upload(self, key: str, path: Path, *, move: bool = False) -> None:
-        data = path.read_bytes()
-        self._step(f"upload {key}")
-        self.data[checked_key(key)] = data
+        with self._request(f"upload {key}"):
+            self.data[checked_key(key)] = path.read_bytes()
 
     def download(self, key: str, path: Path) -> None:
         data = self.get(key)
@@ -67,10 +67,10 @@ class MemoryStore:
         path.write_bytes(data)
 
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        self._step(f"list {checked_prefix(prefix)}")
-        now = datetime.now(UTC)
-        found = sorted((key, len(data)) for key, data in list(self.data.items()) if key.startswith(prefix))
-        return iter([ObjectInfo(key, size, now) for key, size in found])
+        with self._request(f"list {checked_prefix(prefix)}"):
+            now = datetime.now(UTC)
+            found = sorted((key, len(data)) for key, data in list(self.data.items()) if key.startswith(prefix))
+            return iter([ObjectInfo(key, size, now) for key, size in found])
 
     def folders(self, prefix: str) -> list[str]:
         keys = [info.key.removeprefix(prefix) for info in self.objects(prefix)]
@@ -78,5 +78,12 @@ class MemoryStore:
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in list(keys):
-            self._step(f"delete {key}")
-            self.data.pop(checked_key(key), None)
+            with self._request(f"delete {key}"):
+                self.data.pop(checked_key(key), None)
+
+    @contextmanager
+    def _request(self, text: str) -> Iterator[None]:
+        late = self._step(text)
+        yield
+        if late is not None:
+            raise late

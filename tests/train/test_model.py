@@ -98,7 +98,7 @@ def test_eight_bits_take_the_names_of_bitsandbytes():
     assert (config.load_in_8bit, config.llm_int8_threshold) == (True, 4.0)
 
 
-def test_four_bits_load_and_an_adapter_trains_on_them(cache):
+def test_four_bits_load(cache):
     pytest.importorskip("bitsandbytes")
     model, _ = load_model(recipe(load_in_4bit=True), cache_dir=cache)
     assert model.is_loaded_in_4bit

@@ -92,7 +92,7 @@ def facts(look: Look, seconds_left: float | None) -> str:
 
 def phase(look: Look) -> str:
     """What the attempt is doing, in its own words if it has any."""
-    if look.state == "pending":
+    if look.state in ("pending", "interrupted"):  # the next attempt has not claimed the run yet
         return "starting"
     return f"{look.phase or look.state} ({look.message})" if look.message else look.phase or look.state
 

@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         events.send("outcome", outcome="failed", reason=str(error), retry=False)
         return 2
     except Exception as error:  # noqa: BLE001 (whatever it is, it is reported, and the run has failed)
-        traceback.print_exc()
         if _is_disk_full(error):
             return _interrupted_by_full_disk(events, error)
+        traceback.print_exc()
         reason = "".join(traceback.format_exception_only(error)).strip()
         events.send("outcome", outcome="failed", reason=reason, retry=False)
         return 1
@@ -129,6 +129,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 def _interrupted_by_full_disk(events: Events, error: BaseException) -> int:
     reason = f"the disk is full ({error}); free some space, then `runner resume` goes on from the last checkpoint"
+    print(f"error: {reason}", file=sys.stderr, flush=True)
     events.send("outcome", outcome="interrupted", reason=reason, retry=False)
     return EXIT_INTERRUPTED
 

@@ -1,0 +1,39 @@
+"""All commands work the same on a run that lives in an object store, and from a machine that never saw it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launch.bench import Bench
+from runner.storage.open import open_store
+from servers.s3 import BUCKET, S3Server
+
+
+@pytest.fixture
+def remote(bench: Bench, use_server: Callable[[str], S3Server]) -> Bench:
+    """The bench, with its store in a bucket."""
+    server = use_server("moto")
+    bench.environment |= server.environment() | {"RUNNER_STORE": f"s3://{BUCKET}/{bench.folder.name}"}
+    bench.store = open_store(bench.environment["RUNNER_STORE"])
+    return bench
+
+
+def test_a_run_in_a_bucket_is_launched_interrupted_resumed_and_pulled(remote: Bench, tmp_path: Path) -> None:
+    remote.recipe()
+    interrupted = remote.runner("launch", "small.yaml", "--name", "try", plan={"1": ["kill", 3], "2": ["stop", 5]})
+    assert interrupted.returncode == 75, interrupted
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):  # another machine
+        remote.environment[name] = str(tmp_path / "elsewhere" / name)
+    resumed = remote.runner("resume", "try")
+    assert resumed.returncode == 0, resumed
+    assert "attempt 3 continues from step 4" in resumed.stderr
+    records = json.loads(remote.runner("metrics", "try", "--json").stdout)
+    assert [record["step"] for record in records] == list(range(1, 11))
+    assert remote.runner("logs", "try", "-n", "1").stdout == "step 10\n"
+    assert remote.runner("pull", "last", "out").returncode == 0
+    assert (remote.folder / "out/artifacts/model/model.safetensors").read_bytes() == b"weights" * 1000
+    assert remote.runner("wait", "try").returncode == 0
+    (row,) = json.loads(remote.runner("ps", "--json").stdout)
+    assert (row["run_id"], row["state"], row["attempts"]) == ("try", "succeeded", 3)
