@@ -1,3 +1,25 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and what is skipped where."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
 
 pytest_plugins = ["servers.plugin"]
+
+# The driver's own device; asking torch would mean importing it before any test that needs none.
+_NVIDIA = Path("/dev/nvidiactl")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Skip what this machine cannot show, unless it is asked for by its mark (``pytest -m online``)."""
+    reasons = {
+        "gpu": None if _NVIDIA.exists() else "needs an NVIDIA GPU, and this machine has none",
+        "cloud": "needs an account at a cloud: ask for it with `pytest -m cloud`",
+        "online": "needs the internet: ask for it with `pytest -m online`",
+    }
+    asked = config.option.markexpr
+    for item in items:
+        for mark, reason in reasons.items():
+            if reason is not None and item.get_closest_marker(mark) and mark not in asked:
+                item.add_marker(pytest.mark.skip(reason=reason))

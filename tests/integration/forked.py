@@ -1,7 +1,8 @@
 """Attempts that are forked from a process that has torch imported already, and die at a moment of the test's choice.
 
 Everything but the interpreter's start is the real thing: the attempt's own code in a process of its own, the training
-process as its child, real signals. A start costs a fraction of a second this way instead of ten.
+process as its child, real signals. A start costs a fraction of a second this way instead of ten. Clients of object
+stores have threads, which do not survive a fork: with such a store each process is started from nothing.
 """
 
 import importlib
@@ -124,6 +125,19 @@ class ForkedWorker:
         self.send_signal(signal.SIGKILL)
 
 
+_WORKER = """
+import os, sys, torch
+from runner.train import context, sft, worker
+torch.set_num_threads(1)
+context.FINISH_SECONDS = sft.FINISH_SECONDS = float(sys.argv[1])
+code = worker.main(sys.argv[2:])
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(code)
+"""
+"""`runner.train.worker` as a program of its own, with one thread, and a patience of the test's choice."""
+
+
 def _live(
     store_url: str,
     run_id: str,
@@ -135,10 +149,8 @@ def _live(
 ) -> None:
     """The attempt's process."""
     os.environ.update(environment)
-    import torch
-
     from runner.storage.open import open_store
-    from runner.train import context, entrypoint, sft, worker
+    from runner.train import entrypoint
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -149,29 +161,44 @@ def _live(
     if moment is not None and moment.in_attempt:
         moment.arm()
 
-    class Forked(entrypoint.AttemptLife):
+    class TestedAttempt(entrypoint.AttemptLife):
         def spawn(self, arguments: Sequence[str], events: int) -> Any:
-            def train() -> int:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                torch.set_num_threads(1)
-                if moment is not None and not moment.in_attempt:
-                    moment.arm()
-                return worker.main(arguments)
-
-            return ForkedWorker(train)
+            if survives_fork(store_url):
+                return ForkedWorker(lambda: _train(arguments, moment, patience))
+            return self._start([sys.executable, "-u", "-c", _WORKER, str(patience), *arguments], events)
 
     entrypoint.BEAT_SECONDS = 0.1
-    entrypoint.STORE_PATIENCE_SECONDS = context.FINISH_SECONDS = sft.FINISH_SECONDS = patience
-    code = Forked(open_store(store_url), run_id, Path(work_dir)).live()
+    entrypoint.STORE_PATIENCE_SECONDS = patience
+    code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).live()
     sys.stdout.flush()
     os._exit(code)
+
+
+def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> int:
+    """The training process, forked."""
+    import torch
+
+    from runner.train import context, sft, worker
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
+    torch.set_num_threads(1)
+    context.FINISH_SECONDS = sft.FINISH_SECONDS = patience
+    if moment is not None and not moment.in_attempt:
+        moment.arm()
+    return worker.main(arguments)
+
+
+def survives_fork(store_url: str) -> bool:
+    """Whether a client of that store may be forked: a folder's has no threads."""
+    return "://" not in store_url
 
 
 class Attempts:
     """Starts attempts at runs in one store."""
 
     def __init__(self, store_url: str, folder: Path, environment: dict[str, str] | None = None) -> None:
-        self._context = multiprocessing.get_context("forkserver")
+        self._context: Any = multiprocessing.get_context("forkserver" if survives_fork(store_url) else "spawn")
         self._context.set_forkserver_preload(PRELOAD)
         self.store_url = store_url
         self._environment = {"XDG_CACHE_HOME": str(folder / "cache"), **(environment or {})}

@@ -82,7 +82,6 @@ def test_a_copy_that_fails_is_reported_to_the_one_who_wants_it():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_a_gpu_snapshot_holds_the_values_of_before_the_update():
     weight = torch.zeros(50_000_000, device="cuda")
     snapshot = Snapshot()

@@ -183,6 +183,14 @@ def _compare(file: ManifestFile, size: int | None) -> None:
 
 
 def _fetch_file(store: Store, prefix: str, folder: Path, call: Caller, file: ManifestFile) -> None:
+    try:
+        _download_and_compare(store, prefix, folder, call, file)
+    except Damaged:
+        # Once more: what arrived damaged may have been damaged on the way only (TCP's checksum misses some errors).
+        _download_and_compare(store, prefix, folder, call, file)
+
+
+def _download_and_compare(store: Store, prefix: str, folder: Path, call: Caller, file: ManifestFile) -> None:
     path = folder / file.name
     try:
         call(partial(store.download, prefix + file.name, path))

@@ -26,6 +26,9 @@ T = TypeVar("T")
 FINISH_SECONDS = 900.0
 """How long the end of a run waits for a store that is away, before it leaves the rest to a later attempt."""
 
+LOGGING_STEPS = 10
+"""TRL's default."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -67,8 +70,7 @@ class Context:
             notice=self.notice,
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
-            # TRL's default where the recipe is silent
-            logging_steps=float(self.recipe.training.get("logging_steps") or 10),
+            logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
         )
 
     @property
@@ -115,15 +117,23 @@ class Context:
         return f"artifacts/{name}/{self.claim.token}/"
 
     def copy_shared(self, name: str, folder: Path) -> None:
-        """Copy what lies in the shared folder `name` into `folder`."""
-        shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, symlinks=False)
+        """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
+
+        def links(parent: str, names: list[str]) -> set[str]:
+            return {name for name in names if Path(parent, name).is_symlink()}
+
+        shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
+
+    def metrics_so_far(self) -> list[dict[str, Any]]:
+        """The records of the attempts that this one goes on from."""
+        return self._try(lambda: read_metrics(self.store, self.claim.run_id))
 
     def before_and_after(self) -> dict[str, Any]:
         """The result's `before`, `after` and `generations`, whichever attempt measured them."""
         self._try(self.metrics.flush)
         records = {
             record["phase"]: record
-            for record in self._try(lambda: read_metrics(self.store, self.claim.run_id))
+            for record in self.metrics_so_far()
             if record["kind"] == "eval" and record["phase"] in ("before", "after")
         }
         before, after = records.get("before"), records.get("after")

@@ -192,8 +192,11 @@ class AttemptLife:
 
     def spawn(self, arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
         """Start `runner.train.worker` with its standard input and output piped, and `events` left open in it."""
+        return self._start([sys.executable, "-u", "-m", "runner.train.worker", *arguments], events)
+
+    def _start(self, command: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "runner.train.worker", *arguments],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -29,7 +29,7 @@ from runner.train.checkpoint import Checkpointer
 from runner.train.checkpoint_files import RUNNER_STATE, TRAINER_STATE
 from runner.train.metrics import Metrics
 from runner.train.preemption import PreemptionNotice
-from runner.train.training_state import capture
+from runner.train.training_state import capture, untied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +159,12 @@ class ExactResume(Trainer):
                 self._tokens_before = int(tokens)
             self.lineage.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
             if self.lineage.is_logging_step(self.state):
-                print(f"step {self.state.global_step}/{self.state.max_steps} {_in_words(logs)}", flush=True)
+                print(f"step {self.state.global_step}/{self.state.max_steps}: {_in_words(logs)}", flush=True)
         elif any(key.startswith("eval_") for key in logs):
             self.lineage.metrics.evaluation(self.state.global_step, logs)
-            print(f"evaluation at step {self.state.global_step} {_in_words(logs)}", flush=True)
+            phase = self.lineage.metrics.phase
+            when = f"at step {self.state.global_step}" if phase == "during" else f"{phase} training"
+            print(f"evaluation {when}: {_in_words(logs)}", flush=True)
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
@@ -215,6 +217,16 @@ class ExactResume(Trainer):
             metadata={"complete": extra["complete"], "best": extra["best"], "max_steps": self.state.max_steps},
         )
         self._saving_seconds += time.perf_counter() - began
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """transformers warns of tied weights, of which a checkpoint has one name only, and no more of all else."""
+        assert self.model is not None
+        lacking = set(load_result.missing_keys) & set(untied(self.model.state_dict()))
+        if lacking or load_result.unexpected_keys:
+            raise RuntimeError(
+                f"the checkpoint is another model's: it lacks {sorted(lacking)}, "
+                f"and has {sorted(load_result.unexpected_keys)} besides"
+            )
 
     @property
     def checkpoint_stall_seconds(self) -> float:

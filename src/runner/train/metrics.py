@@ -5,9 +5,10 @@ a record for every step up to it.
 """
 
 import json
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,18 +30,20 @@ class Metrics:
         self._events = events
         self._stage = stage
         self._collected: dict[str, Any] | None = None
+        self._phase = "during"
         threading.Thread(target=self._flush_forever, name="metrics", daemon=True).start()
 
     def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
         """One optimizer step was taken."""
-        self._append({"kind": "train", "stage": self._stage, "step": step, **values, "time": time.time()})
+        known = _in_json(values)
+        self._append({"kind": "train", "stage": self._stage, "step": step, **known, "time": time.time()})
         self._events.progress(
             force=step == max_steps,
             phase="training",
             step=step,
             max_steps=max_steps,
-            loss=values.get("loss"),
-            tokens_per_second=values.get("tokens_per_second"),
+            loss=known.get("loss"),
+            tokens_per_second=known.get("tokens_per_second"),
         )
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
@@ -48,7 +51,7 @@ class Metrics:
         kept = {name: value for name, value in values.items() if name not in _NOT_METRICS}
         record = {"kind": "eval", "stage": self._stage, "step": step, "phase": "during", **kept, "time": time.time()}
         if self._collected is None:
-            self._append(record)
+            self._append(_in_json(record))
         else:
             self._collected.update(record)
 
@@ -60,12 +63,17 @@ class Metrics:
             phase: ``before`` or ``after`` training.
         """
         record: dict[str, Any] = {}
-        self._collected = record
+        self._collected, self._phase = record, phase
         try:
             yield record
         finally:
-            self._collected = None
-        self._append({**record, "kind": "eval", "stage": self._stage, "phase": phase})
+            self._collected, self._phase = None, "during"
+        self._append({**_in_json(record), "kind": "eval", "stage": self._stage, "phase": phase})
+
+    @property
+    def phase(self) -> str:
+        """When an evaluation takes place that takes place now: ``before``, ``during`` or ``after`` training."""
+        return self._phase
 
     def flush(self) -> None:
         """Send what there is.
@@ -85,3 +93,10 @@ class Metrics:
                 self._writer.flush()
             except STORE_TROUBLE:
                 continue  # kept, and tried again; the checkpointer says that the store is away
+
+
+def _in_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what JSON has no word for: a loss that is not a number, or infinite, becomes null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from peft import LoraConfig
+from peft import LoraConfig, LoraRuntimeConfig
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -41,7 +41,7 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
     name = str(model["model_name_or_path"])
     source = str(materialize(name, cache_dir)) if is_builtin(name) else name
     shared: dict[str, Any] = {
-        "trust_remote_code": bool(model.get("trust_remote_code") or recipe.training.get("trust_remote_code")),
+        "trust_remote_code": bool(recipe.training.get("trust_remote_code")),
     }
     if not Path(source).is_dir():
         if Path(source).is_absolute():
@@ -100,8 +100,11 @@ def lora_config(recipe: Recipe) -> LoraConfig | None:
     """
     if recipe.adapter is None:
         return None
+    adapter: dict[str, Any] = {"task_type": "CAUSAL_LM", **recipe.adapter}
     try:
-        return LoraConfig(**{"task_type": "CAUSAL_LM", **recipe.adapter})
+        if isinstance(adapter.get("runtime_config"), Mapping):  # the one nested config that peft does not make itself
+            adapter["runtime_config"] = LoraRuntimeConfig(**adapter["runtime_config"])
+        return LoraConfig(**adapter)
     except (TypeError, ValueError) as error:
         raise UserError(str(error), where="adapter") from error
 

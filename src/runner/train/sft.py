@@ -10,14 +10,14 @@ from trl import SFTConfig, SFTTrainer
 
 from runner.spec.batch import split_batch
 from runner.spec.recipe import Recipe
-from runner.train.context import FINISH_SECONDS, Context
+from runner.train.context import FINISH_SECONDS, LOGGING_STEPS, Context
 from runner.train.data import load_data
 from runner.train.evaluate import generate, measure
-from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage
+from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
 from runner.train.model import load_model, lora_config, precision
 from runner.train.preemption import Preempted
-from runner.train.reporting import FOLDERS, finish_reporting, reporters
+from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
 
 OURS = ("effective_batch_size", "early_stopping_patience", "early_stopping_threshold")
 """What `training:` may hold that is no key of `SFTConfig`."""
@@ -69,7 +69,10 @@ def train(context: Context) -> dict[str, Any]:
             )
             record["generations"] = [{"prompt": p, "text": t} for p, t in zip(prompts, texts, strict=True)]
 
-    if recipe.evaluate.before_and_after and context.restored is None:
+    if context.restored is not None:
+        max_steps = read_runner_state(context.restored)["max_steps"]
+        replay(trainer, context.metrics_so_far, max_steps=max_steps)
+    elif recipe.evaluate.before_and_after:
         measure_and_generate("before")
 
     if context.is_complete and context.restored is not None:
@@ -121,9 +124,12 @@ def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
         **{
             **precision(recipe.training),
             **training,
+            **_activation_checkpointing(training),
             "output_dir": str(output_dir),
             "per_device_train_batch_size": micro_batch,
             "gradient_accumulation_steps": accumulation,
+            # Else it would be the `logging_steps` that are set below.
+            "eval_steps": training.get("eval_steps") or training.get("logging_steps", LOGGING_STEPS),
             "metric_for_best_model": training.get("metric_for_best_model", "loss" if _tracks_best(recipe) else None),
             # `SaveSchedule` decides when to save; the best model comes from the store.
             "save_strategy": "no",
@@ -137,6 +143,18 @@ def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
             "dataloader_pin_memory": training.get("dataloader_pin_memory", torch.cuda.is_available()),
         }
     )
+
+
+def _activation_checkpointing(training: dict[str, Any]) -> dict[str, Any]:
+    """What the recipe says under the old names, ``gradient_checkpointing``, under those that transformers now has.
+
+    TRL's own default bears the old name, so that each run would begin with a warning of transformers'.
+    """
+    default = SFTConfig.__dataclass_fields__["gradient_checkpointing"].default
+    renamed = {"activation_checkpointing": training.get("gradient_checkpointing", default)}
+    if "gradient_checkpointing_kwargs" in training:
+        renamed["activation_checkpointing_kwargs"] = training["gradient_checkpointing_kwargs"]
+    return {name: value for name, value in renamed.items() if training.get(name) is None}
 
 
 def _tracks_best(recipe: Recipe) -> bool:

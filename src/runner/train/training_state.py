@@ -59,12 +59,27 @@ class TrainingState:
             name.removeprefix("weights/"): tensor for name, tensor in tensors.items() if name.startswith("weights/")
         }
         save_file(weights, folder / self.weights_file, metadata={"format": "pt"})
-        torch.save(put_tensors(self.optimizer, tensors), folder / OPTIMIZER)
+        _save(put_tensors(self.optimizer, tensors), folder / OPTIMIZER)
         for name, value in self.small.items():
-            torch.save(value, folder / name)
+            _save(value, folder / name)
         for name, text in self.texts.items():
             (folder / name).write_text(text)
         return {path.name: path for path in sorted(folder.iterdir())}
+
+
+def _save(value: Any, path: Path) -> None:
+    """`torch.save`, with the disk's own word if it fails: torch's writer says "iostream error" whatever it was.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(value, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
+        raise
 
 
 def capture(trainer: Trainer, *, extra: Mapping[str, Any]) -> TrainingState:
@@ -84,7 +99,7 @@ def capture(trainer: Trainer, *, extra: Mapping[str, Any]) -> TrainingState:
         weights_file, weights = ADAPTER_WEIGHTS, peft.get_peft_model_state_dict(model)
         texts["adapter_config.json"] = json.dumps(_adapter_config(model), indent=2)
     else:
-        weights_file, weights = MODEL_WEIGHTS, _untied(model.state_dict())
+        weights_file, weights = MODEL_WEIGHTS, untied(model.state_dict())
         texts["config.json"] = cast(PreTrainedModel, model).config.to_json_string()
     for name, tensor in weights.items():
         tensors[f"weights/{name}"] = tensor.detach()
@@ -104,8 +119,8 @@ def capture(trainer: Trainer, *, extra: Mapping[str, Any]) -> TrainingState:
     )
 
 
-def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Each storage once: safetensors refuses two names for one storage, and loading ties them again."""
+def untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each weight once, by its first name: safetensors refuses two for one storage, and loading ties them again."""
     seen: set[tuple[int, int, torch.Size]] = set()
     kept = {}
     for name, tensor in weights.items():

@@ -1,0 +1,93 @@
+"""Whatever a recipe switches on, a run that is killed ends as the one that is not."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.forked import Attempts, Moment
+from integration.runs import assert_same, check_metrics, outcome, recipe, submit
+from runner.spec.recipe import Checkpoint, Data, DataSource, Recipe
+from runner.storage.attempts import attempts
+from runner.storage.lineage import checkpoints
+from runner.storage.open import open_store
+
+STEP = "runner.train.sft:ExactSFTTrainer.training_step"
+
+# 81 rows make 41 micro-batches (the last of one row) and, by four, 11 updates (the last of one micro-batch) an epoch.
+EPOCHS = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 4}
+CASES: dict[str, dict[str, Any]] = {
+    "evaluated and saved by the epoch": {**EPOCHS, "eval_strategy": "epoch", "save_strategy": "epoch"},
+    "epochs that end within a save": EPOCHS,
+    "packed": {"packing": True, "max_length": 64},
+    "noise in the embeddings": {"neftune_noise_alpha": 5},
+    "another optimizer": {"optim": "adafactor", "weight_decay": 0.1},
+    "a scheduler with a memory": {"lr_scheduler_type": "reduce_lr_on_plateau", "greater_is_better": False},
+    "batches of like lengths": {"train_sampling_strategy": "group_by_length"},
+    "loading in another process": {"dataloader_num_workers": 1},
+    "no best model": {"load_best_model_at_end": False, "early_stopping_patience": None, "metric_for_best_model": None},
+    "no evaluation while training": {
+        "eval_strategy": "no",
+        "load_best_model_at_end": False,
+        "early_stopping_patience": None,
+        "metric_for_best_model": None,
+    },
+    "checkpointed activations": {"gradient_checkpointing": True},
+}
+
+
+def with_data(what: Recipe, data: Path) -> Recipe:
+    """`what` on a mixture of 30 and 60 rows, of which 9 are held out."""
+    sources = (
+        DataSource(path=str(data), format="prompt_completion", sample=0.5),
+        DataSource(path=str(data), format="prompt_completion"),
+    )
+    return replace(what, data=Data(train=sources, eval_from_train=9))
+
+
+def ends_the_same(forked: Attempts, name: str, what: Recipe, kills: tuple[int, ...]) -> dict[str, Any]:
+    """Run `what` once undisturbed, and once killed at these micro-batches; both end alike. Returns how."""
+    store = open_store(forked.store_url)
+    submit(store, f"{name}-calm", what)
+    assert forked.run(f"{name}-calm") == 0, forked.log(f"{name}-calm")
+    expected = outcome(store, f"{name}-calm")
+    submit(store, f"{name}-killed", what)
+    for nth in kills:
+        assert forked.run(f"{name}-killed", Moment(STEP, nth)) == 75, forked.log(f"{name}-killed")
+        assert checkpoints(store, f"{name}-killed"), "it goes on from somewhere"
+    assert forked.run(f"{name}-killed") == 0, forked.log(f"{name}-killed")
+    assert len(attempts(store, f"{name}-killed")) == len(kills) + 1
+    assert_same(outcome(store, f"{name}-killed"), expected)
+    return expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attempts, data: Path) -> None:
+    what = recipe(data, adapter=False, **CASES[case])
+    what = replace(what, training={key: value for key, value in what.training.items() if value is not None})
+    by_epoch = what.training.get("save_strategy") == "epoch"
+    if by_epoch:
+        what = replace(what, checkpoint=Checkpoint(save_steps=None, save_minutes=None, save_total_limit=2))
+    else:
+        what = with_data(what, data)
+    ended = ends_the_same(forked, case.replace(" ", "-"), what, (40,) if by_epoch else (17, 5))
+    check_metrics(ended["metrics"], steps=ended["step"])
+
+
+@pytest.mark.parametrize("adapter", [{"use_dora": True}, {"use_rslora": True, "modules_to_save": ["lm_head"]}])
+def test_with_such_an_adapter_a_killed_run_ends_the_same(adapter: dict[str, Any], forked: Attempts, data: Path) -> None:
+    what = recipe(data, adapter=True)
+    assert what.adapter is not None
+    what = replace(what, adapter={**what.adapter, **adapter})
+    ends_the_same(forked, "-".join(adapter).replace("_", "-"), what, (17,))
+
+
+def test_a_run_that_stops_early_stops_at_the_same_step(forked: Attempts, data: Path) -> None:
+    """The evaluations that it was patient through lie before the kill."""
+    what = recipe(data, adapter=False, eval_steps=2, early_stopping_patience=3)  # "greater is better", and it falls
+    ended = ends_the_same(forked, "early", what, (15,))
+    assert ended["step"] == 8, "the best is that of step 2, and three evaluations are no better"
+    assert ended["max_steps"] == 12
+    assert ended["best"]["step"] == 2
+    check_metrics(ended["metrics"], steps=8)
