@@ -109,7 +109,7 @@ def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float
         max_steps=options.steps,
         max_length=options.length,
         bf16=torch.cuda.is_available(),
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         save_strategy="steps" if kind == "synchronous" else "no",
         save_steps=options.save_steps,
         save_total_limit=1,
