@@ -49,10 +49,13 @@ CANCEL_GRACE_SECONDS = 10.0
 STORE_PATIENCE_SECONDS = 300.0
 """How long the beginning and the end of an attempt wait for a store that is away."""
 
-_QUIET = {
+_ENVIRONMENT = {
     # Progress bars rewrite a line many times a second; in a log each time is a line.
     "TQDM_DISABLE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # On a CPU: threads that wait for each other sleep instead of spinning. Where other programs want the cores too,
+    # spinning makes torch several times slower; where they are idle, sleeping costs next to nothing.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 """What the training process's environment says unless the caller's says otherwise. transformers and TRL also send usage
 data unless told not to; that is not left to the caller: a run speaks to its store and the hub only."""
@@ -192,7 +195,8 @@ class AttemptLife:
 
     def spawn(self, arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
         """Start `runner.train.worker` with its standard input and output piped, and `events` left open in it."""
-        return self._start([sys.executable, "-u", "-m", "runner.train.worker", *arguments], events)
+        # -P: a `datasets.py` in the working directory must not be taken for the library.
+        return self._start([sys.executable, "-P", "-u", "-m", "runner.train.worker", *arguments], events)
 
     def _start(self, command: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
@@ -201,7 +205,7 @@ class AttemptLife:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[events],
-            env={**_QUIET, **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
+            env={**_ENVIRONMENT, **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
             # Signals reach it through us only, also when the terminal's Ctrl-C goes to the whole group.
             process_group=0,
         )
