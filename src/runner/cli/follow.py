@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.forms import print_json, run_outcome
+from runner.cli.typed import as_typed
 from runner.launch import local
 from runner.launch.exit_codes import CTRL_C, MISTAKE, exit_code
 from runner.launch.status import RunStatus, run_result, run_status
@@ -77,7 +78,8 @@ def run_detached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
         print_json(run_outcome(run_status(store, run_id), store.url))
     else:
         click.echo(run_id)
-    say(f"it runs in the background: `runner logs -f {run_id}` follows it, `runner wait {run_id}` waits for its end")
+    follow, wait = as_typed(f"logs -f {run_id}"), as_typed(f"wait {run_id}")
+    say(f"it runs in the background: `{follow}` follows it, `{wait}` waits for its end")
     return 0
 
 
@@ -135,16 +137,19 @@ def _ending(store: "Store", status: RunStatus, *, log_tail: list[str]) -> str:
     if status.state == "succeeded":
         result = run_result(store, status.run_id)
         assert result is not None
-        return "\n" + outcome.succeeded(result, run_id=status.run_id, store_url=store.url)
+        return "\n" + outcome.succeeded(result, run_id=status.run_id, store_url=store.url, typed=as_typed)
     if status.terminal:
-        return "\n" + outcome.failed(run_id=status.run_id, state=status.state, reason=status.reason, log_tail=log_tail)
+        return "\n" + outcome.failed(
+            run_id=status.run_id, state=status.state, reason=status.reason, log_tail=log_tail, typed=as_typed
+        )
     if status.state == "running":
-        return f"\n{status.run_id} goes on elsewhere; `runner logs -f {status.run_id}` follows it"
+        return f"\n{status.run_id} goes on elsewhere; `{as_typed(f'logs -f {status.run_id}')}` follows it"
     return "\n" + outcome.interrupted(
         run_id=status.run_id,
         reason=status.reason,
         checkpoint_step=_newest_step(store, status.run_id),
         log_tail=log_tail,
+        typed=as_typed,
     )
 
 

@@ -1,7 +1,7 @@
 """What is said at the end of a run: what it gained, where everything is, and what to do next."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.report.tables import number, text_table
@@ -9,8 +9,20 @@ from runner.report.tables import number, text_table
 _WIDTH = 100
 
 
-def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str) -> str:
-    """The end of a run that succeeded: before and after, completions, where, what next."""
+def command(words: str) -> str:
+    """A command of ours as somebody types it who has `runner` on the PATH and the store in the environment."""
+    return f"runner {words}"
+
+
+def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: Callable[[str], str] = command) -> str:
+    """The end of a run that succeeded: before and after, completions, where, what next.
+
+    Args:
+        result: the run's ``result.json``.
+        run_id: the run.
+        store_url: where it lives.
+        typed: makes of ``pull RUN`` what is to be typed.
+    """
     parts = [f"{run_id} succeeded: {_steps(result)}."]
     comparison = before_and_after(result)
     if comparison:
@@ -25,34 +37,43 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str) -> str:
         "What to try next:\n"
         + _pairs(
             [
-                (f"runner pull {run_id}", "fetch the model, its metrics and the record of how it was made"),
-                (f"runner metrics {run_id}", "every step's numbers"),
-                (f"runner logs {run_id}", "everything it wrote"),
+                (typed(f"pull {run_id}"), "fetch the model, its metrics and the record of how it was made"),
+                (typed(f"metrics {run_id}"), "every step's numbers"),
+                (typed(f"logs {run_id}"), "everything it wrote"),
             ]
         )
     )
     return "\n\n".join(parts)
 
 
-def failed(*, run_id: str, state: str, reason: str | None, log_tail: Sequence[str]) -> str:
+def failed(
+    *, run_id: str, state: str, reason: str | None, log_tail: Sequence[str], typed: Callable[[str], str] = command
+) -> str:
     """The end of a run that failed or was cancelled: why, the last lines of its log, what to do."""
     parts = [f"{run_id} {state}: {reason or 'no reason was recorded'}"]
     parts += _tail(log_tail)
     if state == "failed":
-        advice = [(f"runner logs {run_id}", "everything it wrote")]
-        advice.append(("runner launch …", "a new run, once the cause is mended"))
+        advice = [(typed(f"logs {run_id}"), "everything it wrote")]
+        advice.append((typed("launch …"), "a new run, once the cause is mended"))
     else:
-        advice = [(f"runner pull {run_id}", "fetch what it had made")]
+        advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
     parts.append("What to do:\n" + _pairs(advice))
     return "\n\n".join(parts)
 
 
-def interrupted(*, run_id: str, reason: str | None, checkpoint_step: int | None, log_tail: Sequence[str]) -> str:
+def interrupted(
+    *,
+    run_id: str,
+    reason: str | None,
+    checkpoint_step: int | None,
+    log_tail: Sequence[str],
+    typed: Callable[[str], str] = command,
+) -> str:
     """The end of a look at a run that was interrupted: why, from where it would continue, and how."""
     parts = [f"{run_id} interrupted: {reason or 'no reason was recorded'}"]
     parts += _tail(log_tail)
     from_where = "from the beginning" if checkpoint_step is None else f"from step {checkpoint_step}"
-    parts.append("What to do:\n" + _pairs([(f"runner resume {run_id}", f"continue {from_where}")]))
+    parts.append("What to do:\n" + _pairs([(typed(f"resume {run_id}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
 
 
