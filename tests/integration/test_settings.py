@@ -1,14 +1,18 @@
 """Whatever a recipe switches on, a run that is killed ends as the one that is not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
-from runner.spec.recipe import Checkpoint, Data, DataSource, Recipe
+from runner.spec.layout import run_key
+from runner.spec.recipe import Checkpoint, Data, DataSource, Export, Recipe
 from runner.storage.attempts import attempts
 from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
@@ -81,6 +85,20 @@ def test_with_such_an_adapter_a_killed_run_ends_the_same(adapter: dict[str, Any]
     assert what.adapter is not None
     what = replace(what, adapter={**what.adapter, **adapter})
     ends_the_same(forked, "-".join(adapter).replace("_", "-"), what, (17,))
+
+
+def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_base(
+    forked: Attempts, data: Path
+) -> None:
+    """QLoRA."""
+    what = recipe(data, adapter=True)
+    quantized = {**what.model, "load_in_4bit": True, "bnb_4bit_use_double_quant": True}
+    ends_the_same(forked, "qlora", replace(what, model=quantized, export=Export(merge=True)), (17,))
+    store = open_store(forked.store_url)
+    artifacts = json.loads(store.get(run_key("qlora-killed", "result.json")))["artifacts"]
+    merged = AutoModelForCausalLM.from_pretrained(Path(forked.store_url) / run_key("qlora-killed", artifacts["merged"]))
+    assert not getattr(merged, "is_loaded_in_4bit", False)
+    assert {parameter.dtype for parameter in merged.parameters()} == {torch.float32}
 
 
 def test_a_run_that_stops_early_stops_at_the_same_step(forked: Attempts, data: Path) -> None:

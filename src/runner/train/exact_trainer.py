@@ -218,6 +218,16 @@ class ExactResume(Trainer):
         )
         self._saving_seconds += time.perf_counter() - began
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """peft loads an adapter as float32, while TRL trains one on a quantized model in bfloat16: as it was before."""
+        loaded = self.model if model is None else model
+        assert loaded is not None
+        dtypes = {name: parameter.dtype for name, parameter in loaded.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, parameter in loaded.named_parameters():
+            if parameter.dtype != dtypes[name]:
+                parameter.data = parameter.data.to(dtypes[name])
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """transformers warns of tied weights, of which a checkpoint has one name only, and no more of all else."""
         assert self.model is not None

@@ -1,17 +1,28 @@
 """What is kept of a trained model: the model or adapter itself, and the adapter merged into its base."""
 
 import dataclasses
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import peft
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from runner.spec.recipe import Recipe
 from runner.train.model import load_model
 
 _QUANTIZATION = ("load_in_4bit", "load_in_8bit")
+_PROMPT = "Once upon a time, there was"
+"""What a merged model is tried on besides the recipe's own prompts."""
+_TOLERANCE = {4: 1e-3, 2: 5e-2}
+"""By the bytes of a weight: how far merged logits may be off, relative to their norm. bfloat16 has 8 bits of precision,
+so that each merged weight is rounded by up to 0.4%."""
+
+
+class MergeFailed(RuntimeError):
+    """The merged model is not what base and adapter are together."""
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -26,7 +37,11 @@ def save_merged(
     """Write the adapter merged into its base, as a model of its own.
 
     The base is loaded again without quantization: merged into a 4-bit base, an adapter would be rounded to 4 bits too
-    (`merge_and_unload` on such a model stays 4-bit). The model in training is left as it is.
+    (`merge_and_unload` on such a model stays 4-bit). The model in training is left as it is. What was written is read
+    back and must answer as base and adapter do.
+
+    Raises:
+        MergeFailed: it does not.
     """
     unquantized = dataclasses.replace(
         recipe, model={key: value for key, value in recipe.model.items() if key not in _QUANTIZATION}
@@ -34,9 +49,28 @@ def save_merged(
     base, _ = load_model(unquantized, cache_dir=cache_dir)
     adapter = folder / "adapter-to-merge"
     model.save_pretrained(str(adapter))
+    apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
+    shutil.rmtree(adapter)
+    prompts = [*recipe.evaluate.prompts, _PROMPT]
+    expected = [_logits(apart, tokenizer, prompt) for prompt in prompts]
     with torch.no_grad():
-        merged: PreTrainedModel = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    for path in adapter.iterdir():
-        path.unlink()
-    adapter.rmdir()
+        merged: Any = apart.merge_and_unload()
     save_model(merged, tokenizer, folder)
+    dtype, device = merged.dtype, merged.device
+    del base, apart, merged  # two copies of a large model may be one too many
+    written = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+    for prompt, wanted in zip(prompts, expected, strict=True):
+        found = _logits(written, tokenizer, prompt)
+        error = float((found - wanted).norm() / wanted.norm())
+        if not error <= _TOLERANCE[dtype.itemsize]:  # also when it is not a number
+            raise MergeFailed(
+                f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
+                f"{error:.1%}); the adapter itself is kept, leave export.merge out"
+            )
+
+
+def _logits(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:
+    """What the model makes of a prompt: logits of shape (tokens, vocabulary), in float32 on the CPU."""
+    tokens = tokenizer(prompt, return_tensors="pt").to(model.device)
+    with torch.no_grad():
+        return cast(torch.Tensor, model(input_ids=tokens["input_ids"]).logits[0].float().cpu())
