@@ -9,6 +9,13 @@ from typing import Any
 
 Schema = dict[str, Any]
 
+POSITIVE: Schema = {"minimum": 1}
+NOT_NEGATIVE: Schema = {"minimum": 0}
+ABOVE_ZERO: Schema = {"exclusiveMinimum": 0}
+BELOW_ONE: Schema = {"minimum": 0, "exclusiveMaximum": 1}
+SEED: Schema = {"minimum": 0, "maximum": 2**32 - 1}  # numpy.random.seed takes no more
+PATH: Schema = {"minLength": 1}
+
 
 def of_type(annotation: Any) -> Schema:
     """The schema of the values that an annotation lets through, in JSON."""
@@ -107,3 +114,15 @@ def explained(text: str | None) -> Schema:
     sentence = re.match(r".*?[^.](?<!e\.g)(?<!i\.e)(?<!etc)(?<!vs)[.!?](?=\s+[A-Z`'\[{<*]|$)", text)
     text = (sentence[0] if sentence else text).removesuffix(".")
     return {"description": (text if len(text) <= 240 else text[:240].rsplit(" ", 1)[0] + " …").removesuffix(",") + "."}
+
+
+def replace_type(schema: Schema, replacement: Schema) -> None:
+    """Keep what explains a setting, and say anew which values it takes."""
+    for key in set(schema) - {"description", "default"}:
+        del schema[key]
+    schema.update(replacement)
+
+
+def section(description: str, properties: dict[str, Schema]) -> Schema:
+    """A mapping with these keys and no others."""
+    return {"description": description, "type": "object", "additionalProperties": False, "properties": properties}

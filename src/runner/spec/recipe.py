@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 Json: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None."""
 
-Method: TypeAlias = Literal["sft"]
+Method: TypeAlias = Literal["sft", "cpt"]
 Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text"]
 
 
@@ -87,7 +87,7 @@ class Recipe:
     name: str
     """Names the run: lower-case letters, digits, ``.``, ``_`` and ``-``."""
     method: Method
-    """The training method."""
+    """The training method: ``sft``, supervised fine-tuning; ``cpt``, continued pretraining on raw text."""
     model: Mapping[str, Json]
     """TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig` names; `model_name_or_path` always."""
     data: Data
@@ -95,7 +95,7 @@ class Recipe:
     adapter: Mapping[str, Json] | None = None
     """peft's `LoraConfig` names; None: full fine-tuning."""
     training: Mapping[str, Json] = field(default_factory=dict)
-    """The names of the method's config class (`SFTConfig`), and ours: `effective_batch_size`,
+    """The method's own settings, under the names of TRL's config class for it, and ours: `effective_batch_size`,
     `early_stopping_patience`, `early_stopping_threshold`."""
     checkpoint: Checkpoint = Checkpoint()
     """When state is saved."""
