@@ -1,5 +1,6 @@
 """JSON Schema from dataclasses: types from annotations, choices and explanations from metadata, defaults."""
 
+import collections.abc
 import dataclasses
 import enum
 import re
@@ -30,7 +31,7 @@ def of_type(annotation: Any) -> Schema:
         return of_union(arguments)
     if origin is typing.Literal:
         return {"enum": list(arguments)}
-    if annotation is dict or origin is dict:
+    if annotation is dict or origin in (dict, collections.abc.Mapping):
         values = of_type(arguments[1]) if arguments else {}
         return {"type": "object", **({"additionalProperties": values} if values else {})}
     if origin is tuple and arguments[-1] is not Ellipsis:

@@ -69,6 +69,12 @@ BITSANDBYTES_TYPES: dict[str, Any] = {
 OURS_BOUNDS: dict[tuple[str, str], Schema] = {
     ("DataSource", "path"): PATH,
     ("DataSource", "sample"): ABOVE_ZERO,
+    ("DataSource", "template"): {
+        "additionalProperties": {
+            "type": ["array", "string"],
+            "items": {"type": "object", "additionalProperties": {"type": "string"}},
+        }
+    },
     ("Data", "eval_from_train"): ABOVE_ZERO,
     ("Checkpoint", "save_steps"): POSITIVE,
     ("Checkpoint", "save_minutes"): ABOVE_ZERO,

@@ -3,6 +3,8 @@
 What all config classes have alike stands once, under ``$defs``; `runner.spec.schema` puts the pieces together.
 """
 
+import dataclasses
+import re
 from typing import Any
 
 from annotations_schema import (
@@ -22,6 +24,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "sft": {},
     # Raw text: documents fill sequences one after the other, and what is longer than one goes on in the next.
     "cpt": {"packing": True, "packing_strategy": "bfd_split"},
+    "dpo": {},
 }
 """Each method, and where its defaults are others than its config class's (the method's script sets them too)."""
 
@@ -88,7 +91,7 @@ def config_class(method: str) -> type:
     """TRL's config class for a method."""
     import trl
 
-    classes: dict[str, type] = {"sft": trl.SFTConfig, "cpt": trl.SFTConfig}
+    classes: dict[str, type] = {"sft": trl.SFTConfig, "cpt": trl.SFTConfig, "dpo": trl.DPOConfig}
     return classes[method]
 
 
@@ -133,5 +136,10 @@ def _properties(cls: type) -> dict[str, Schema]:
         properties["report_to"],
         {"anyOf": [{"enum": ["all", *trackers]}, {"type": "array", "items": {"enum": ["all", *trackers]}}]},
     )
+    if cls.__name__ == "DPOConfig":
+        # Its explanation names what there is; its annotation does not, nor that one name will do.
+        (explanation,) = (field.metadata["help"] for field in dataclasses.fields(cls) if field.name == "loss_type")
+        choices: Schema = {"enum": re.findall(r"`'(\w+)'`", explanation)}
+        replace_type(properties["loss_type"], {"anyOf": [choices, {"type": "array", "items": choices, "minItems": 1}]})
     replace_type(properties["parallelism_config"], {"type": "null"})  # an object of accelerate's, not a mapping
     return {**OURS, **properties}

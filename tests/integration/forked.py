@@ -20,6 +20,7 @@ from typing import Any
 PRELOAD = [
     "runner.train.sft",
     "runner.train.cpt",
+    "runner.train.dpo",
     "runner.train.entrypoint",
     "runner.train.worker",
     "integration.forked",

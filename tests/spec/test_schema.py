@@ -17,7 +17,7 @@ from spec.recipes import Check, Refuse
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = recipe_schema("sft")["properties"]
-CONFIGS = {"sft": "SFTConfig", "cpt": "SFTConfig"}
+CONFIGS = {"sft": "SFTConfig", "cpt": "SFTConfig", "dpo": "DPOConfig"}
 OURS = {"effective_batch_size", "early_stopping_patience", "early_stopping_threshold"}
 
 

@@ -35,7 +35,7 @@ _BOUNDS = {
     "exclusiveMaximum": "below {}",
 }
 _TRUE, _FALSE = ("yes", "on", "y", "1"), ("no", "off", "n", "0")
-_METHODS_TO_COME = ("dpo", "grpo", "kto", "orpo", "ppo", "reward", "rloo", "distillation")
+_METHODS_TO_COME = ("grpo", "kto", "orpo", "ppo", "reward", "rloo", "distillation")
 
 
 @functools.cache

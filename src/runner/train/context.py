@@ -155,7 +155,13 @@ class Context:
         return patiently(call, until=after(FINISH_SECONDS))
 
 
-_MEASURED = ("eval_loss", "perplexity", "samples_per_second")
+_MEASURED = (
+    "eval_loss",
+    "perplexity",
+    "eval_rewards/accuracies",
+    "eval_rewards/margins",
+    "samples_per_second",
+)
 """What of a measurement stands in the result, where the method has it."""
 
 

@@ -129,6 +129,10 @@ def _script(method: Method) -> "Callable[[Context], dict[str, Any]]":
         from runner.train import cpt
 
         return cpt.train
+    if method == "dpo":
+        from runner.train import dpo
+
+        return dpo.train
     from runner.train import sft
 
     return sft.train
