@@ -1,5 +1,6 @@
 """JSON Schema from dataclasses: types from annotations, choices and explanations from metadata, defaults."""
 
+import collections.abc
 import dataclasses
 import enum
 import re
@@ -8,6 +9,13 @@ import typing
 from typing import Any
 
 Schema = dict[str, Any]
+
+POSITIVE: Schema = {"minimum": 1}
+NOT_NEGATIVE: Schema = {"minimum": 0}
+ABOVE_ZERO: Schema = {"exclusiveMinimum": 0}
+BELOW_ONE: Schema = {"minimum": 0, "exclusiveMaximum": 1}
+SEED: Schema = {"minimum": 0, "maximum": 2**32 - 1}  # numpy.random.seed takes no more
+PATH: Schema = {"minLength": 1}
 
 
 def of_type(annotation: Any) -> Schema:
@@ -23,7 +31,7 @@ def of_type(annotation: Any) -> Schema:
         return of_union(arguments)
     if origin is typing.Literal:
         return {"enum": list(arguments)}
-    if annotation is dict or origin is dict:
+    if annotation is dict or origin in (dict, collections.abc.Mapping):
         values = of_type(arguments[1]) if arguments else {}
         return {"type": "object", **({"additionalProperties": values} if values else {})}
     if origin is tuple and arguments[-1] is not Ellipsis:
@@ -107,3 +115,15 @@ def explained(text: str | None) -> Schema:
     sentence = re.match(r".*?[^.](?<!e\.g)(?<!i\.e)(?<!etc)(?<!vs)[.!?](?=\s+[A-Z`'\[{<*]|$)", text)
     text = (sentence[0] if sentence else text).removesuffix(".")
     return {"description": (text if len(text) <= 240 else text[:240].rsplit(" ", 1)[0] + " …").removesuffix(",") + "."}
+
+
+def replace_type(schema: Schema, replacement: Schema) -> None:
+    """Keep what explains a setting, and say anew which values it takes."""
+    for key in set(schema) - {"description", "default"}:
+        del schema[key]
+    schema.update(replacement)
+
+
+def section(description: str, properties: dict[str, Schema]) -> Schema:
+    """A mapping with these keys and no others."""
+    return {"description": description, "type": "object", "additionalProperties": False, "properties": properties}

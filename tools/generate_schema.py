@@ -1,8 +1,9 @@
 """Write `src/runner/spec/recipe.schema.json` from the classes of the installed libraries.
 
-Needs the train extra, since the names, types, choices, defaults and explanations are read from TRL's `SFTConfig` and
+Needs the train extra, since the names, types, choices, defaults and explanations are read from TRL's config classes and
 `ModelConfig`, transformers' `BitsAndBytesConfig` and peft's `LoraConfig` themselves; those of our own sections come
-from `runner.spec.recipe`, and those of `resources` from `resources_schema.py` beside this file.
+from `runner.spec.recipe`, those of `training` from `training_schema.py`, and those of `resources` from
+`resources_schema.py`, both beside this file.
 
     python tools/generate_schema.py            write the file
     python tools/generate_schema.py --check    exit 1 if the file is not current
@@ -20,67 +21,36 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from annotations_schema import Schema, explained, fields_of, of_field, of_type
+from annotations_schema import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    PATH,
+    POSITIVE,
+    Schema,
+    explained,
+    fields_of,
+    of_field,
+    of_type,
+    replace_type,
+    section,
+)
 from resources_schema import RESOURCES
+from training_schema import training_by_method
 
 from runner.spec import recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src/runner/spec/recipe.schema.json"
 
-_POSITIVE: Schema = {"minimum": 1}
-_NOT_NEGATIVE: Schema = {"minimum": 0}
-_ABOVE_ZERO: Schema = {"exclusiveMinimum": 0}
-_BELOW_ONE: Schema = {"minimum": 0, "exclusiveMaximum": 1}
-_SEED: Schema = {"minimum": 0, "maximum": 2**32 - 1}  # numpy.random.seed takes no more
-_PATH = {"minLength": 1}
-
 # What the annotations leave open: bounds, and types that the classes take besides those they declare.
-TRAINING_BOUNDS: dict[str, Schema] = {
-    "per_device_train_batch_size": _POSITIVE,
-    "per_device_eval_batch_size": _POSITIVE,
-    "gradient_accumulation_steps": _POSITIVE,
-    "num_train_epochs": _ABOVE_ZERO,
-    "max_steps": {"minimum": -1},
-    "learning_rate": _NOT_NEGATIVE,
-    "warmup_steps": _NOT_NEGATIVE,
-    "weight_decay": _NOT_NEGATIVE,
-    "adam_beta1": _BELOW_ONE,
-    "adam_beta2": _BELOW_ONE,
-    "adam_epsilon": _NOT_NEGATIVE,
-    "max_grad_norm": _NOT_NEGATIVE,
-    "label_smoothing_factor": _BELOW_ONE,
-    "neftune_noise_alpha": _NOT_NEGATIVE,
-    "torch_empty_cache_steps": _POSITIVE,
-    "logging_steps": _ABOVE_ZERO,
-    "eval_steps": _NOT_NEGATIVE,
-    "eval_delay": _NOT_NEGATIVE,
-    "eval_accumulation_steps": _POSITIVE,
-    "save_steps": _ABOVE_ZERO,
-    "save_total_limit": _POSITIVE,
-    "seed": _SEED,
-    "data_seed": _SEED,
-    "dataloader_num_workers": _NOT_NEGATIVE,
-    "dataloader_prefetch_factor": _POSITIVE,
-    "ddp_bucket_cap_mb": _POSITIVE,
-    "ddp_timeout": _POSITIVE,
-    "dataset_num_proc": _POSITIVE,
-    "max_length": _POSITIVE,
-    "dataset_text_field": _PATH,
-    "fsdp": {"type": ["array", "boolean", "null", "string"]},  # transformers still translates its older forms
-    "do_eval": {"type": ["boolean", "null"]},
-    "resume_from_checkpoint": {"type": ["boolean", "null", "string"]},  # as `Trainer.train` takes it
-    "activation_checkpointing": {"type": ["boolean", "null"]},
-    "gradient_checkpointing": {"type": ["boolean", "null"]},
-}
 ADAPTER_BOUNDS: dict[str, Schema] = {
-    "r": _POSITIVE,
-    "lora_dropout": _BELOW_ONE,
-    "lora_alpha": {"type": "number", **_ABOVE_ZERO},
-    "qalora_group_size": _POSITIVE,
+    "r": POSITIVE,
+    "lora_dropout": BELOW_ONE,
+    "lora_alpha": {"type": "number", **ABOVE_ZERO},
+    "qalora_group_size": POSITIVE,
 }
 INIT_LORA_WEIGHTS_PATTERN = "pissa_niter_[number of iters]"  # peft's Literal holds this text for a family of names
-MODEL_BOUNDS: dict[str, Schema] = {"model_name_or_path": {"type": "string", **_PATH}}
+MODEL_BOUNDS: dict[str, Schema] = {"model_name_or_path": {"type": "string", **PATH}}
 
 # bitsandbytes' arguments have no annotations.
 BITSANDBYTES_TYPES: dict[str, Any] = {
@@ -96,32 +66,20 @@ BITSANDBYTES_TYPES: dict[str, Any] = {
     "bnb_4bit_quant_storage": str | None,
 }
 
-OUR_TRAINING: dict[str, Schema] = {
-    "effective_batch_size": {
-        "description": "Samples in one optimizer step, over all devices: kept whatever the GPU is.",
-        "type": "integer",
-        **_POSITIVE,
-    },
-    "early_stopping_patience": {
-        "description": "Stop after this many evaluations in a row without a better `metric_for_best_model`.",
-        "type": ["integer", "null"],
-        **_POSITIVE,
-    },
-    "early_stopping_threshold": {
-        "description": "The least improvement that early stopping counts as better.",
-        "type": "number",
-        "default": 0.0,
-        **_NOT_NEGATIVE,
-    },
-}
 OURS_BOUNDS: dict[tuple[str, str], Schema] = {
-    ("DataSource", "path"): _PATH,
-    ("DataSource", "sample"): _ABOVE_ZERO,
-    ("Data", "eval_from_train"): _ABOVE_ZERO,
-    ("Checkpoint", "save_steps"): _POSITIVE,
-    ("Checkpoint", "save_minutes"): _ABOVE_ZERO,
-    ("Checkpoint", "save_total_limit"): _POSITIVE,
-    ("Evaluate", "max_new_tokens"): _POSITIVE,
+    ("DataSource", "path"): PATH,
+    ("DataSource", "sample"): ABOVE_ZERO,
+    ("DataSource", "template"): {
+        "additionalProperties": {
+            "type": ["array", "string"],
+            "items": {"type": "object", "additionalProperties": {"type": "string"}},
+        }
+    },
+    ("Data", "eval_from_train"): ABOVE_ZERO,
+    ("Checkpoint", "save_steps"): POSITIVE,
+    ("Checkpoint", "save_minutes"): ABOVE_ZERO,
+    ("Checkpoint", "save_total_limit"): POSITIVE,
+    ("Evaluate", "max_new_tokens"): POSITIVE,
 }
 
 
@@ -198,21 +156,6 @@ def bitsandbytes_fields() -> dict[str, Schema]:
     }
 
 
-def training_section() -> Schema:
-    """Every field of `SFTConfig`, and ours."""
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-    from trl import SFTConfig
-
-    properties = fields_of(SFTConfig, TRAINING_BOUNDS)
-    trackers = ["none", *sorted(INTEGRATION_TO_CALLBACK)]
-    replace_type(
-        properties["report_to"],
-        {"anyOf": [{"enum": ["all", *trackers]}, {"type": "array", "items": {"enum": ["all", *trackers]}}]},
-    )
-    replace_type(properties["parallelism_config"], {"type": "null"})  # an object of accelerate's, not a mapping
-    return section("The method's own settings, under TRL's and transformers' names.", {**OUR_TRAINING, **properties})
-
-
 def adapter_section() -> Schema:
     """Every field of `LoraConfig`."""
     from peft import LoraConfig
@@ -246,18 +189,6 @@ def model_section() -> Schema:
     return model | {"required": ["model_name_or_path"]}
 
 
-def replace_type(schema: Schema, replacement: Schema) -> None:
-    """Keep what explains a setting, and say anew which values it takes."""
-    for key in set(schema) - {"description", "default"}:
-        del schema[key]
-    schema.update(replacement)
-
-
-def section(description: str, properties: dict[str, Schema]) -> Schema:
-    """A mapping with these keys and no others."""
-    return {"description": description, "type": "object", "additionalProperties": False, "properties": properties}
-
-
 def generate() -> str:
     """The whole schema, as the file holds it: one line, since it is read at each check."""
     texts = docstrings(recipe.Recipe)
@@ -281,12 +212,13 @@ def generate() -> str:
             "model": model_section(),
             "adapter": adapter_section(),
             "data": {"description": texts["data"]} | data_section(),
-            "training": training_section(),
+            "training": {"description": texts["training"].replace("``", "`"), "type": "object"},
             "checkpoint": {"description": texts["checkpoint"]} | ours(recipe.Checkpoint),
             "evaluate": {"description": texts["evaluate"]} | ours(recipe.Evaluate),
             "export": {"description": texts["export"]} | ours(recipe.Export),
             "resources": RESOURCES,
         },
+        **training_by_method(),
     }
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
 

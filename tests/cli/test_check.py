@@ -113,11 +113,11 @@ def test_a_broken_recipe_is_listed_as_such(folder: Path) -> None:
 
 def test_the_schema_is_printed_as_it_ships(tmp_path: Path) -> None:
     """An editor gets exactly what a check uses."""
-    from runner.spec.schema import recipe_schema
+    from runner.spec.schema import published_schema
 
     done = runner(tmp_path, "schema")
     assert done.returncode == 0
-    assert json.loads(done.stdout) == recipe_schema()
+    assert json.loads(done.stdout) == published_schema()
 
 
 def test_a_check_leaves_the_heavy_packages_alone(folder: Path) -> None:

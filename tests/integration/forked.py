@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PRELOAD = ["runner.train.sft", "runner.train.entrypoint", "runner.train.worker", "integration.forked"]
+PRELOAD = [
+    "runner.train.sft",
+    "runner.train.cpt",
+    "runner.train.dpo",
+    "runner.train.entrypoint",
+    "runner.train.worker",
+    "integration.forked",
+]
 
 
 @dataclass(frozen=True)
@@ -127,9 +134,9 @@ class ForkedWorker:
 
 _WORKER = """
 import os, sys, torch
-from runner.train import context, sft, worker
+from runner.train import context, course, worker
 torch.set_num_threads(1)
-context.FINISH_SECONDS = sft.FINISH_SECONDS = float(sys.argv[1])
+context.FINISH_SECONDS = course.FINISH_SECONDS = float(sys.argv[1])
 code = worker.main(sys.argv[2:])
 sys.stdout.flush()
 sys.stderr.flush()
@@ -178,12 +185,12 @@ def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> 
     """The training process, forked."""
     import torch
 
-    from runner.train import context, sft, worker
+    from runner.train import context, course, worker
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
     torch.set_num_threads(1)
-    context.FINISH_SECONDS = sft.FINISH_SECONDS = patience
+    context.FINISH_SECONDS = course.FINISH_SECONDS = patience
     if moment is not None and not moment.in_attempt:
         moment.arm()
     return worker.main(arguments)

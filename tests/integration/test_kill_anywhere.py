@@ -18,8 +18,8 @@ CHECKPOINT = "runner.train.checkpoint:Checkpointer"
 
 MOMENTS = [
     # before training
-    Moment("runner.train.sft:load_data"),
-    Moment("runner.train.sft:measure"),
+    Moment("runner.train.course:load_data"),
+    Moment("runner.train.course:measure"),
     # in a step
     Moment("runner.train.sft:ExactSFTTrainer.training_step", 1),
     Moment("runner.train.sft:ExactSFTTrainer.training_step", 9, after=True),
@@ -48,9 +48,9 @@ MOMENTS = [
     Moment("runner.storage.prune:_delete_folder", 2, after=True),
     # after training: the best model, the last evaluation, the export, the result
     Moment("runner.train.sft:ExactSFTTrainer.load_weights"),
-    Moment("runner.train.sft:generate", 2),
-    Moment("runner.train.sft:save_model"),
-    Moment("runner.train.sft:save_model", after=True),
+    Moment("runner.train.course:generate", 2),
+    Moment("runner.train.course:save_model"),
+    Moment("runner.train.course:save_model", after=True),
     Moment("runner.train.context:commit", after=True),
     Moment("runner.train.entrypoint:AttemptLife._write_result", in_attempt=True),
     Moment("runner.train.entrypoint:AttemptLife._write_result", after=True, in_attempt=True),
@@ -60,15 +60,15 @@ MOMENTS = [
 ]
 
 TERMS = [
-    Moment("runner.train.sft:load_model", signal=signal.SIGTERM),
-    Moment("runner.train.sft:measure", signal=signal.SIGTERM),
+    Moment("runner.train.course:load_model", signal=signal.SIGTERM),
+    Moment("runner.train.course:measure", signal=signal.SIGTERM),
     Moment("runner.train.sft:ExactSFTTrainer.training_step", 1, signal=signal.SIGTERM),
     Moment("runner.train.sft:ExactSFTTrainer.training_step", 7, signal=signal.SIGTERM),
     Moment("runner.train.sft:ExactSFTTrainer.training_step", 16, after=True, signal=signal.SIGTERM),
     Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
     Moment("runner.train.sft:ExactSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
-    Moment("runner.train.sft:generate", 2, signal=signal.SIGTERM),
-    Moment("runner.train.sft:save_model", signal=signal.SIGTERM),
+    Moment("runner.train.course:generate", 2, signal=signal.SIGTERM),
+    Moment("runner.train.course:save_model", signal=signal.SIGTERM),
 ]
 
 

@@ -12,11 +12,13 @@ from jsonschema import Draft202012Validator
 
 from runner.spec.errors import UserError
 from runner.spec.names import FORMER
-from runner.spec.schema import SCHEMA_FILE, recipe_schema
+from runner.spec.schema import SCHEMA_FILE, methods, published_schema, recipe_schema
 from spec.recipes import Check, Refuse
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = recipe_schema()["properties"]
+SECTIONS = recipe_schema("sft")["properties"]
+CONFIGS = {"sft": "SFTConfig", "cpt": "SFTConfig", "dpo": "DPOConfig"}
+OURS = {"effective_batch_size", "early_stopping_patience", "early_stopping_threshold"}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="the train extra is not installed")
@@ -29,9 +31,38 @@ def test_the_schema_is_current() -> None:
 
 def test_the_schema_is_a_schema_and_small() -> None:
     """Editors take it, and reading it costs a check next to nothing."""
-    Draft202012Validator.check_schema(recipe_schema())
-    assert recipe_schema()["$id"].startswith("urn:")
-    assert SCHEMA_FILE.stat().st_size < 80_000
+    Draft202012Validator.check_schema(published_schema())
+    assert published_schema()["$id"].startswith("urn:")
+    assert SCHEMA_FILE.stat().st_size < 110_000  # about a millisecond to read
+
+
+@pytest.mark.parametrize("method", methods())
+def test_editors_are_told_what_a_check_says(method: str) -> None:
+    """The published schema's conditions come to the same as the schema of one method that a check uses."""
+    training = recipe_schema(method)["properties"]["training"]["properties"]
+    everywhere = {name: schema for other in methods().values() for name, schema in other["properties"].items()}
+    published, checked = Draft202012Validator(published_schema()), Draft202012Validator(recipe_schema(method))
+    for name in everywhere:
+        recipe = {"method": method, "model": {"model_name_or_path": "x"}, "data": {"train": [{"path": "x"}]}}
+        for value in (1, "x", {"no": {"such": "value"}}):
+            recipe["training"] = {name: value}
+            assert published.is_valid(recipe) == checked.is_valid(recipe), (name, value)
+        if name not in training:
+            assert not checked.is_valid(recipe), name
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="the train extra is not installed")
+@pytest.mark.parametrize(("method", "config"), CONFIGS.items())
+def test_each_method_takes_its_own_config_class(method: str, config: str) -> None:
+    """All of its keys, and ours besides."""
+    import dataclasses
+
+    import trl
+
+    names = {field.name for field in dataclasses.fields(getattr(trl, config)) if field.init}
+    taken = set(recipe_schema(method)["properties"]["training"]["properties"])
+    assert names <= taken
+    assert taken - names <= OURS
 
 
 def settings_with_defaults() -> list[tuple[str, Any]]:
@@ -139,7 +170,7 @@ def test_a_whole_number_written_as_a_float_becomes_one(check: Check) -> None:
         ("data.train=[x.jsonl]", "a mapping expected, not the text `x.jsonl`", "write `path: x.jsonl`"),
         ("data.eval={}", "`from_train` is missing", "write `from_train: 0.1`"),
         ("checkpoint=", "a mapping expected, not nothing (null)", "leave the line out"),
-        ("method=grpo", "`grpo` is not there yet", "methods so far: sft"),
+        ("method=kto", "`kto` is not there yet", "methods so far: sft"),
         ("method=sfft", "`sfft` is none of the choices", "did you mean `sft`?"),
         ("name=My Run", "`My Run` cannot name a run", "lower-case letters"),
         ("name=", "text expected", "leave the line out"),

@@ -82,7 +82,12 @@ def before_and_after(result: Mapping[str, Any]) -> str:
     before, after = result.get("before"), result.get("after")
     if not before or not after:
         return ""
-    labels = {"eval_loss": "evaluation loss", "perplexity": "perplexity"}
+    labels = {
+        "eval_loss": "evaluation loss",
+        "perplexity": "perplexity",
+        "eval_rewards/accuracies": "reward accuracy",
+        "eval_rewards/margins": "reward margin",
+    }
     rows = [
         [label, number(before.get(name)), number(after.get(name)), _change(before.get(name), after.get(name))]
         for name, label in labels.items()

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from runner.spec import rows
 from runner.spec.errors import UserError
-from runner.spec.places import SAVED_TO_DISK, absolute, first_data_file, is_local, resolve
-from runner.spec.problems import Problem
-from runner.spec.recipe import Format, Json
+from runner.spec.places import BUILTIN_DATA, SAVED_TO_DISK, absolute, first_data_file, is_local, resolve
+from runner.spec.problems import Problem, shown
+from runner.spec.recipe import Format, Json, Method
+from runner.spec.template import fields, filled
 from runner.spec.yaml_text import Path
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
@@ -68,7 +69,9 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
             path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
             sections[section].append({**entry, "path": path or entry["path"]})
             facts.append(
-                _facts(at, sections[section][-1], text_field, problems) if path else SourceFacts(at, None, None)
+                _facts(at, sections[section][-1], data["method"], text_field, problems)
+                if path
+                else SourceFacts(at, None, None)
             )
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
@@ -110,36 +113,66 @@ def _files_under_training(
             problems.append(Problem(("training", key), f"there is no file `{written}`", f"looked for {path}"))
 
 
-def _facts(at: Path, entry: Mapping[str, Json], text_field: str, problems: list[Problem]) -> SourceFacts:
+def _facts(
+    at: Path, entry: Mapping[str, Json], method: Method, text_field: str, problems: list[Problem]
+) -> SourceFacts:
     """Look at one entry whose path is resolved."""
     path: str = entry["path"]
     declared: Format | None = entry.get("format")
-    if path.startswith("builtin:"):
-        if declared not in (None, "prompt_completion"):
-            problems.append(Problem((*at, "format"), f"`{path}` has prompts and completions", "leave `format` out"))
-        return SourceFacts(at, "prompt_completion", False)
-    if not is_local(path):
-        return SourceFacts(at, declared, _CONVERSATIONAL.get(declared))
+    template: Mapping[str, Json] = entry.get("template") or {}
+    if declared is not None and declared not in rows.FORMATS[method]:
+        formats = ", ".join(rows.FORMATS[method])
+        problems.append(Problem((*at, "format"), f"{shown(declared)} is no format for {method}", f"write {formats}"))
+        return SourceFacts(at, None, None)
     try:
-        return _local_facts(at, pathlib.Path(path), declared, text_field)
+        named = fields(template)
+    except UserError as error:
+        problems.append(Problem((*at, "template"), error.what, error.remedy))
+        return SourceFacts(at, None, None)
+    try:
+        row = _first_row(path)
+    except UserError as error:
+        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
+        return SourceFacts(at, None, None)
+    declared = declared or rows.recognized(template, method)
+    if row is None:
+        if len(rows.FORMATS[method]) == 1:
+            declared = rows.FORMATS[method][0]
+        decisive = template.get(rows.COLUMNS[declared][0]) if declared else None
+        conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
+        return SourceFacts(at, declared, conversational)
+    missing = [name for name in named if name not in row]
+    if missing:
+        what = f"{path} has no field {' and '.join(map(shown, missing))}"
+        problems.append(Problem((*at, "template"), what, f"its fields: {', '.join(map(str, row))}"))
+        return SourceFacts(at, None, None)
+    try:
+        return SourceFacts(at, *rows.check_row({**row, **filled(template, row)}, declared, text_field, path, method))
     except UserError as error:
         problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
         return SourceFacts(at, None, None)
 
 
-def _local_facts(at: Path, path: pathlib.Path, declared: Format | None, text_field: str) -> SourceFacts:
-    if path.is_dir():
-        if any((path / name).is_file() for name in SAVED_TO_DISK):
-            return SourceFacts(at, declared, _CONVERSATIONAL.get(declared))
-        file = first_data_file(path)
+def _first_row(path: str) -> Mapping[str, Json] | None:
+    """The first row of what is on this machine; None where only the training can tell.
+
+    Raises:
+        UserError: there are no rows, or they cannot be read.
+    """
+    if path.startswith("builtin:"):
+        return dict.fromkeys(BUILTIN_DATA[path.removeprefix("builtin:")], "text")
+    if not is_local(path):
+        return None
+    place = pathlib.Path(path)
+    if place.is_dir():
+        if any((place / name).is_file() for name in SAVED_TO_DISK):
+            return None
+        file = first_data_file(place)
         if file is None:
             raise UserError(
                 "the folder holds no data files",
-                where=str(path),
+                where=path,
                 remedy=f"put one there that ends in {', '.join(rows.SUFFIXES)}",
             )
-        path = file
-    row = rows.first_row(path, str(path))
-    if row is None:
-        return SourceFacts(at, declared, None)
-    return SourceFacts(at, *rows.check_row(row, declared, text_field, str(path)))
+        place = file
+    return rows.first_row(place, str(place))

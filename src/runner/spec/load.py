@@ -80,12 +80,13 @@ def check_recipe(
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = unite_saving(layers)
-    data: dict[str, Json] = schema.normalized(layers.data, schema.recipe_schema())
+    known = schema.recipe_schema(layers.data["method"])
+    data: dict[str, Json] = schema.normalized(layers.data, known)
     inspection = inspect_inputs(
         data, lambda at: path.parent if source_of(at, layers.sources) == "recipe" else cwd.absolute()
     )
     recipe = _recipe(inspection.data)
-    settings = resolved(inspection.data, layers.sources, schema.recipe_schema())
+    settings = resolved(inspection.data, layers.sources, known)
     for key in _decided_elsewhere(recipe):
         settings.pop(f"training.{key}", None)
     problems += [*inspection.problems, *contradictions(Facts(recipe, settings, inspection.sources))]

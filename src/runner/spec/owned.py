@@ -87,6 +87,12 @@ TRAINING: Table = {
 }
 """Under `training:`."""
 
+DPO: Table = {
+    "sync_ref_model": Owned((False,), "the reference would change, and a checkpoint does not hold it"),
+    "padding_free": Owned((False,), "TRL's DPO trainer takes no notice of it for now"),
+}
+"""Under `training:` when the method is `dpo`, besides."""
+
 MODEL: Table = {
     "use_peft": Owned((False,), _IN_ADAPTER, "leave it out and write `adapter: {r: 16, …}`"),
     "lora_r": Owned((16,), _IN_ADAPTER, "write `adapter: {r: …}`"),
@@ -113,3 +119,5 @@ ADAPTER: Table = {
 """Under `adapter:`."""
 
 SECTIONS: Mapping[str, Table] = {"training": TRAINING, "model": MODEL, "adapter": ADAPTER}
+BY_METHOD: Mapping[str, Table] = {"dpo": DPO}
+"""What each method's `training:` owns besides."""

@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from runner.spec.errors import UserError
@@ -11,7 +12,8 @@ from runner.spec.problems import shown
 from runner.spec.rows import SUFFIXES
 
 BUILTIN_MODELS = ("tiny-llama",)
-BUILTIN_DATA = ("python-docstrings",)
+BUILTIN_DATA: Mapping[str, tuple[str, ...]] = {"python-docstrings": ("prompt", "completion")}
+"""Each builtin dataset with its columns, which hold texts."""
 SAVED_TO_DISK = ("state.json", "dataset_dict.json")
 """What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder."""
 MAX_ENTRIES = 10_000
@@ -112,7 +114,7 @@ def _check(path: pathlib.Path, written: str, kind: Kind) -> None:
 
 def _builtin(written: str, kind: Kind) -> str:
     name = written.removeprefix("builtin:")
-    known, others = (BUILTIN_MODELS, BUILTIN_DATA) if kind == "model" else (BUILTIN_DATA, BUILTIN_MODELS)
+    known, others = (BUILTIN_MODELS, tuple(BUILTIN_DATA)) if kind == "model" else (tuple(BUILTIN_DATA), BUILTIN_MODELS)
     if name in known:
         return written
     meant = closest(name, known)

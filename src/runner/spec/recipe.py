@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias
 Json: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None."""
 
-Method: TypeAlias = Literal["sft"]
-Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text"]
+Method: TypeAlias = Literal["sft", "cpt", "dpo"]
+Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class DataSource:
     """The branch, tag or commit of a hub dataset."""
     format: Format | None = None
     """How the rows are read; None: recognized from the columns."""
+    template: Mapping[str, Json] | None = None
+    """Columns that are written from a row's fields, ``{field}`` each: ``{text: "{title}: {body}"}``, or messages."""
     sample: float | int | None = None
     """Draw this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
 
@@ -87,7 +89,8 @@ class Recipe:
     name: str
     """Names the run: lower-case letters, digits, ``.``, ``_`` and ``-``."""
     method: Method
-    """The training method."""
+    """The training method: ``sft``, supervised fine-tuning; ``cpt``, continued pretraining on raw text; ``dpo``,
+    direct preference optimization."""
     model: Mapping[str, Json]
     """TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig` names; `model_name_or_path` always."""
     data: Data
@@ -95,7 +98,7 @@ class Recipe:
     adapter: Mapping[str, Json] | None = None
     """peft's `LoraConfig` names; None: full fine-tuning."""
     training: Mapping[str, Json] = field(default_factory=dict)
-    """The names of the method's config class (`SFTConfig`), and ours: `effective_batch_size`,
+    """The method's own settings, under the names of TRL's config class for it, and ours: `effective_batch_size`,
     `early_stopping_patience`, `early_stopping_threshold`."""
     checkpoint: Checkpoint = Checkpoint()
     """When state is saved."""

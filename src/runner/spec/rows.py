@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.spec.errors import UserError
-from runner.spec.recipe import Format
+from runner.spec.recipe import Format, Method
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 """The files that can be trained on."""
@@ -19,27 +19,44 @@ COLUMNS: Mapping[Format, tuple[str, ...]] = {
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
     "text": ("text",),
+    "preference": ("chosen", "rejected"),
+    "prompt_only": ("prompt",),
 }
-"""The columns that a format needs, in the order in which formats are recognized."""
+"""The columns that a format needs."""
+
+FORMATS: Mapping[Method, tuple[Format, ...]] = {
+    "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "text"),
+    "cpt": ("text",),
+    "dpo": ("preference",),
+}
+"""The formats that a method trains on, in the order in which they are recognized."""
 
 _OF_TURNS = ("messages", "sharegpt")
 _CHUNK = 1 << 16
 _MAX_ROW = 1 << 24
 
 
-def recognized(row: Mapping[str, Any]) -> Format | None:
-    """The format that a row's columns speak of, the richer first; None where they are of none."""
-    if "messages" in row:
-        return "sharegpt" if _turns_have(row["messages"], "from") else "messages"
-    if "conversations" in row:
-        return "messages" if _turns_have(row["conversations"], "role") else "sharegpt"
-    for name in ("prompt_completion", "alpaca", "text"):
+def recognized(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
+    """The format of a method that a row's columns speak of, the richer first; None where they are of none."""
+    if "messages" in FORMATS[method]:
+        if "messages" in row:
+            return "sharegpt" if _turns_have(row["messages"], "from") else "messages"
+        if "conversations" in row:
+            return "messages" if _turns_have(row["conversations"], "role") else "sharegpt"
+    for name in FORMATS[method]:
         if all(column in row for column in COLUMNS[name]):
             return name
     return None
 
 
-def check_row(row: Mapping[str, Any], declared: Format | None, text_field: str, where: str) -> tuple[Format, bool]:
+def described(method: Method) -> str:
+    """The formats of a method with their columns, for errors."""
+    return "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in FORMATS[method])
+
+
+def check_row(
+    row: Mapping[str, Any], declared: Format | None, text_field: str, where: str, method: Method = "sft"
+) -> tuple[Format, bool]:
     """The format of a row, declared or recognized, and whether it is a conversation, whose turns have roles.
 
     Args:
@@ -47,18 +64,20 @@ def check_row(row: Mapping[str, Any], declared: Format | None, text_field: str, 
         declared: what the recipe says, if it does.
         text_field: `training.dataset_text_field`, the column that is taken for ``text``.
         where: the file, for errors.
+        method: what is trained, which says what formats there may be.
 
     Raises:
         UserError: the row lacks a column, or what stands in it is none of the format's.
     """
     columns = ", ".join(map(str, row)) or "none"
     row = {("text" if column == text_field else column): value for column, value in row.items()}
-    fitting = recognized(row)
+    fitting = recognized(row, method)
     found = declared or fitting
     if found is None:
-        known = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in COLUMNS.items())
         raise UserError(
-            f"the columns fit no format: {columns}", where=where, remedy=f"rename them to fit one ({known})"
+            f"the columns fit no format: {columns}",
+            where=where,
+            remedy=f"rename them to fit one ({described(method)}), or write a `template:`",
         )
     missing = [column for column in COLUMNS[found] if column not in row]
     if missing and not (found in _OF_TURNS and fitting in _OF_TURNS):
@@ -79,7 +98,7 @@ def check_row(row: Mapping[str, Any], declared: Format | None, text_field: str, 
     for column in COLUMNS[found]:
         if not (isinstance(row[column], str) or row[column] is None or _turns_have(row[column], "role")):
             raise UserError(f"`{column}` in the first row is no text: {json.dumps(row[column])[:80]}", where=where)
-    return found, found == "prompt_completion" and not isinstance(row["prompt"], str)
+    return found, found not in ("alpaca", "text") and not isinstance(row[COLUMNS[found][0]], str)
 
 
 def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from runner.spec.batch import split_batch
 from runner.spec.errors import UserError
 from runner.spec.inputs import SourceFacts
-from runner.spec.owned import SECTIONS
+from runner.spec.owned import BY_METHOD, SECTIONS
 from runner.spec.places import is_local
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json, Recipe
@@ -69,7 +69,8 @@ def _problem(name: str, what: str, remedy: str | None = None) -> Problem:
 
 def owned_settings(facts: Facts) -> Iterator[Problem]:
     """What the runner answers for stays as it is."""
-    for section, table in SECTIONS.items():
+    tables = [*SECTIONS.items(), ("training", BY_METHOD.get(facts.recipe.method, {}))]
+    for section, table in tables:
         for key, owned in table.items():
             name = f"{section}.{key}"
             value = facts.value(name)
@@ -234,7 +235,8 @@ def packing(facts: Facts) -> Iterator[Problem]:
     packs = facts.value("training.packing") or facts.value("training.eval_packing")
     if packs and facts.value("training.max_length") is None:
         yield _problem("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
-    alone = facts.value("training.padding_free") and not facts.value("training.packing")
+    may_pack = "training.packing" in facts.settings
+    alone = may_pack and facts.value("training.padding_free") and not facts.value("training.packing")
     if alone and facts.value("training.max_length") is not None:
         yield _problem(
             "training.padding_free",
@@ -254,6 +256,22 @@ def loss(facts: Facts) -> Iterator[Problem]:
         if facts.value(f"training.{key}") and known and len(without) == len(facts.sources):
             what = f"the data ({', '.join(dict.fromkeys(str(source.format) for source in without))}) have {words}"
             yield _problem(f"training.{key}", what, "leave it out")
+
+
+def preferences(facts: Facts) -> Iterator[Problem]:
+    """What TRL's `DPOConfig` and `DPOTrainer` refuse, said before anything is loaded."""
+    if facts.recipe.method != "dpo":
+        return
+    kinds = facts.value("training.loss_type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    weights = facts.value("training.loss_weights")
+    if weights is not None and len(weights) != len(kinds):
+        what = f"{len(weights)} weights for {len(kinds)} kinds of loss"
+        yield _problem("training.loss_weights", what, "write one for each name under `loss_type`")
+    if "exo_pair" in kinds and not facts.value("training.label_smoothing"):
+        yield _problem("training.loss_type", "`exo_pair` needs a `label_smoothing` above 0", "write 1e-3, as its paper")
+    if facts.value("training.use_weighting") and {"aot", "aot_unpaired"} & set(kinds):
+        yield _problem("training.use_weighting", "TRL has no weighting for `aot`", "leave it out")
 
 
 def data_loader(facts: Facts) -> Iterator[Problem]:
@@ -374,6 +392,7 @@ RULES: tuple[Rule, ...] = (
     evaluation,
     packing,
     loss,
+    preferences,
     data_loader,
     checkpointing,
     shares,

@@ -35,23 +35,71 @@ _BOUNDS = {
     "exclusiveMaximum": "below {}",
 }
 _TRUE, _FALSE = ("yes", "on", "y", "1"), ("no", "off", "n", "0")
-_METHODS_TO_COME = ("cpt", "dpo", "grpo", "kto", "orpo", "ppo", "reward", "rloo", "distillation")
+_METHODS_TO_COME = ("grpo", "kto", "orpo", "ppo", "reward", "rloo", "distillation")
 
 
 @functools.cache
-def recipe_schema() -> dict[str, Any]:
-    """The schema, read once; nobody changes it."""
+def published_schema() -> dict[str, Any]:
+    """The schema of every recipe, as editors take it; read once, and nobody changes it."""
     schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
     return schema
+
+
+@functools.cache
+def methods() -> Mapping[str, Schema]:
+    """Each method with what `training` may hold under it, in full."""
+    published = published_schema()
+    return {
+        condition["if"]["properties"]["method"]["const"]: _in_full(
+            condition["then"]["properties"]["training"], published["$defs"]
+        )
+        for condition in published["allOf"]
+    }
+
+
+@functools.cache
+def recipe_schema(method: str | None = None) -> dict[str, Any]:
+    """The schema of recipes of one method, without conditions; nobody changes it.
+
+    Args:
+        method: which; None, or one that there is not: every method's settings are taken, the first's meaning counts.
+    """
+    whole = {key: value for key, value in published_schema().items() if key not in ("allOf", "$defs")}
+    training = methods().get(method or "")
+    if training is None:
+        properties = {
+            name: part for one in reversed(list(methods().values())) for name, part in one["properties"].items()
+        }
+        training = {**next(iter(methods().values())), "properties": properties}
+    description = whole["properties"]["training"]["description"]
+    return {**whole, "properties": {**whole["properties"], "training": {**training, "description": description}}}
+
+
+def _in_full(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, Any]:
+    """A section with what it refers to: of a setting that both describe, its own words count."""
+    reference = section.get("$ref")
+    if reference is None:
+        return dict(section)
+    base = _in_full(definitions[reference.removeprefix("#/$defs/")], definitions)
+    known = base["properties"]
+    own = {
+        name: {**known.get(name, {}), **({} if part is True else part)}
+        for name, part in section.get("properties", {}).items()
+    }
+    rest = {key: value for key, value in section.items() if key not in ("$ref", "properties")}
+    return {**base, **rest, "properties": {**known, **own}}
 
 
 def check(data: Mapping[str, Json]) -> list[Problem]:
     """What the schema says against `data`, in the order of its keys."""
     from jsonschema import Draft202012Validator
 
+    written = data.get("method")
+    method = written if isinstance(written, str) else None
+    schema = recipe_schema(method)
     problems: dict[tuple[Path, str], Problem] = {}
-    for error in Draft202012Validator(recipe_schema()).iter_errors(data):
-        for problem in _explain(error):
+    for error in Draft202012Validator(schema).iter_errors(data):
+        for problem in _explain(error, schema, method):
             problems.setdefault((problem.path, problem.what), problem)
     return list(problems.values())
 
@@ -70,15 +118,23 @@ def normalized(value: Json, schema: Schema) -> Json:
     return value
 
 
-def _explain(error: Any) -> Iterator[Problem]:
+def _explain(error: Any, whole: Schema, method: str | None) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
     value, rule, limit, schema = error.instance, error.validator, error.validator_value, error.schema
     match rule:
         case "additionalProperties":
             known = schema.get("properties", {})
             for key in value:
-                if key not in known:
-                    remedy = remedy_for_unknown((*path, key), known, recipe_schema())
+                if key in known:
+                    continue
+                elsewhere = _methods_with(key) if path == ("training",) else []
+                if elsewhere:
+                    remedy = f"leave it out, or write `method: {elsewhere[0]}`"
+                    yield Problem(
+                        (*path, key), f"it is a setting of {' and '.join(elsewhere)}, not of {method}", remedy
+                    )
+                else:
+                    remedy = remedy_for_unknown((*path, key), known, whole)
                     yield Problem((*path, key), f"there is no such setting (it is {shown(value[key])})", remedy)
         case "required":
             for key in limit:
@@ -101,6 +157,11 @@ def _explain(error: Any) -> Iterator[Problem]:
             yield Problem(path, f"{shown(value)} is out of bounds", f"write a number {_bounds(schema)}")
         case _:
             yield Problem(path, str(error.message))
+
+
+def _methods_with(key: str) -> list[str]:
+    """The methods under which `training` has a setting."""
+    return [method for method, training in methods().items() if key in training["properties"]]
 
 
 def _choice(path: Path, value: Json, schema: Schema) -> Problem:

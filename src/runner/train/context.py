@@ -155,6 +155,15 @@ class Context:
         return patiently(call, until=after(FINISH_SECONDS))
 
 
+_MEASURED = (
+    "eval_loss",
+    "perplexity",
+    "eval_rewards/accuracies",
+    "eval_rewards/margins",
+    "samples_per_second",
+)
+"""What of a measurement stands in the result, where the method has it."""
+
+
 def _measured(record: Mapping[str, Any] | None) -> dict[str, float] | None:
-    names = ("eval_loss", "perplexity", "samples_per_second")
-    return None if record is None else {name: record[name] for name in names}
+    return None if record is None else {name: record[name] for name in _MEASURED if name in record}

@@ -15,8 +15,9 @@ from typing import Any
 from datasets import Dataset, Features, Json, List, Value, concatenate_datasets, disable_caching
 
 from runner.spec.errors import UserError
-from runner.spec.recipe import DataSource, Format, Recipe
-from runner.spec.rows import COLUMNS, recognized
+from runner.spec.recipe import DataSource, Format, Method, Recipe
+from runner.spec.rows import COLUMNS, FORMATS, described, recognized
+from runner.spec.template import fields, filled
 from runner.train.formats import Row, Shape, Unusable, converter, natural_shape
 from runner.train.sources import read_source
 
@@ -29,7 +30,12 @@ _FEATURES: Mapping[Shape, Mapping[str, Any]] = {
     Shape.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
     Shape.PAIR: {"prompt": Value("string"), "completion": Value("string")},
     Shape.TEXT: {"text": Value("string")},
+    Shape.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
+    Shape.PREFERENCE_MESSAGES: {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES, "tools": Json()},
+    Shape.PROMPT: {"prompt": Value("string")},
+    Shape.PROMPT_MESSAGES: {"prompt": _MESSAGES},
 }
+_PROMPTS = (Shape.PROMPT, Shape.PROMPT_MESSAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class TrainingData:
     eval: Dataset | None
     """What is measured on, in the same columns; None: the recipe names nothing."""
     shape: Shape
-    """Conversations, pairs or text."""
+    """What a row is."""
     notes: tuple[str, ...]
     """Sentences for the log: rows that were dropped and why, formats that were brought together."""
 
@@ -82,7 +88,11 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         places = [f"data.{section}.{index}" for index in range(len(sources))]
         return [
             _recognized(
-                _drawn(read_source(source, where=where, inputs=inputs), source, where, seed), source, where, text_field
+                _drawn(read_source(source, where=where, inputs=inputs), source, where, seed),
+                source,
+                where,
+                text_field,
+                recipe.method,
             )
             for where, source in zip(places, sources, strict=True)
         ]
@@ -123,19 +133,25 @@ def _drawn(dataset: Dataset, source: DataSource, where: str, seed: int) -> Datas
     return dataset.select(sorted(random.Random(f"{seed}:{where}").sample(range(len(dataset)), count)))
 
 
-def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str) -> _Entry:
-    """The entry with its format, said or recognized, and its text under the name ``text``."""
+def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> _Entry:
+    """The entry with its template filled in, its format, said or recognized, and its text under the name ``text``."""
+    template = source.template or {}
+    if template:
+        dataset = _filled(dataset, template, where)
     if text_field != "text" and text_field in dataset.column_names:
         dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
         dataset = dataset.rename_column(text_field, "text")
     columns = dataset.column_names
-    name = source.format or recognized(dataset[0])
+    name = source.format or recognized(template, method) or recognized(dataset[0], method)
     if name is None:
-        known = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in COLUMNS.items())
         raise UserError(
             f"the columns of {source.path} are of no known format: {', '.join(columns)}",
             where=where,
-            remedy=f"Rename them to those of a format ({known}).",
+            remedy=f"Rename them to those of a format ({described(method)}), or write a template.",
+        )
+    if name not in FORMATS[method]:
+        raise UserError(
+            f"{name} is no format for {method}", where=f"{where}.format", remedy=f"Write {', '.join(FORMATS[method])}."
         )
     missing = [column for column in COLUMNS[name] if column not in columns]
     if missing and not (name in ("messages", "sharegpt") and {"messages", "conversations"} & set(columns)):
@@ -147,13 +163,32 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
     return _Entry(where=where, dataset=dataset, format=name, shape=natural_shape(name, dataset))
 
 
+def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
+    """The rows with the template's columns added to them, in the place of those of the same name."""
+    missing = [name for name in fields(template) if name not in dataset.column_names]
+    if missing:
+        raise UserError(
+            f"there is no field {', '.join(missing)}",
+            where=f"{where}.template",
+            remedy=f"Its fields: {', '.join(dataset.column_names)}.",
+        )
+    made = {column: Value("string") if isinstance(part, str) else _MESSAGES for column, part in template.items()}
+    return dataset.map(
+        lambda row: filled(template, row),
+        features=Features({**dataset.features, **made}),
+        load_from_cache_file=False,
+        desc=f"Filling in the template of {where}",
+    )
+
+
 def _common_shape(entries: Sequence[_Entry]) -> tuple[Shape, list[str]]:
     """The one shape that all entries can take, and what is to be said about it."""
     shapes = {entry.shape for entry in entries}
     if len(shapes) == 1:
         return shapes.pop(), []
     first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.shape is not b.shape)
-    if not all(entry.shape.is_conversational or entry.format == "alpaca" for entry in entries):
+    of_turns = (Shape.CONVERSATION, Shape.MESSAGE_PAIR)
+    if not all(entry.shape in of_turns or entry.format == "alpaca" for entry in entries):
         raise UserError(
             f"{first.where} holds {first.shape.value} and {second.where} {second.shape.value}: they cannot be mixed",
             where="data",
@@ -183,9 +218,23 @@ def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
 def _mixture(entries: Sequence[_Entry], shape: Shape, notes: list[str]) -> Dataset:
     """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped."""
     features = dict(_FEATURES[shape])
+    if shape in _PROMPTS:
+        features = {**_columns_for_rewards(entries), **features}
     if not any("tools" in entry.dataset.column_names for entry in entries):
         features.pop("tools", None)
     return concatenate_datasets([_converted(entry, shape, Features(features), notes) for entry in entries])
+
+
+def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
+    """What stands beside the prompts: reward functions are given it, so that all rows must have the same."""
+    for entry in entries[1:]:
+        if set(entry.dataset.column_names) != set(entries[0].dataset.column_names):
+            raise UserError(
+                f"{entries[0].where} and {entry.where} differ in their columns, which reward functions are given",
+                where="data",
+                remedy="Write a template for each that makes the same columns.",
+            )
+    return entries[0].dataset.features
 
 
 def _converted(entry: _Entry, shape: Shape, features: Features, notes: list[str]) -> Dataset:

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy
 import torch
@@ -22,21 +22,18 @@ GENERATION_BATCH = 8
 """Prompts that are completed at a time."""
 
 
-class Measurement(TypedDict):
-    """What `measure` finds."""
-
-    eval_loss: float
-    """Mean loss over the evaluation data, as the trainer reports it."""
-    perplexity: float
-    """Its exponential."""
-    samples_per_second: float
-    """Rows evaluated in a second."""
-
-
-def measure(trainer: Trainer) -> Measurement:
+def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
     """Evaluate the trainer's model on its evaluation data, and leave the trainer as it was.
 
     Trackers and the trainer's `log` see the evaluation as they see any other.
+
+    Args:
+        trainer: any; its evaluation data are used.
+        perplexity: whether to give the exponential of the loss too, which means something for a mean over tokens only.
+
+    Returns:
+        ``eval_loss``, the mean loss as the trainer reports it; ``samples_per_second``, rows evaluated in a second; and
+        ``perplexity``.
 
     Raises:
         UserError: there are no evaluation data.
@@ -50,11 +47,11 @@ def measure(trainer: Trainer) -> Measurement:
     with _unchanged_books(trainer), _unchanged(trainer.model):
         metrics = trainer.evaluate()
     loss = float(metrics["eval_loss"])
-    return {
-        "eval_loss": loss,
-        "perplexity": math.exp(loss) if loss < math.log(torch.finfo(torch.float64).max) else math.inf,
-        "samples_per_second": float(metrics["eval_samples_per_second"]),
-    }
+    measured = {"eval_loss": loss, "samples_per_second": float(metrics["eval_samples_per_second"])}
+    if perplexity:
+        representable = loss < math.log(torch.finfo(torch.float64).max)
+        measured["perplexity"] = math.exp(loss) if representable else math.inf
+    return measured
 
 
 def generate(

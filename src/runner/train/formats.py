@@ -9,6 +9,8 @@ prompt_completion   ``prompt``, ``completion``: two strings    a pair of strings
                     …: two lists of messages                   a pair of messages
 alpaca              ``instruction``, ``input``, ``output``     a pair of strings in Alpaca's own wording
 text                ``text``                                   text
+preference          ``prompt``, ``chosen``, ``rejected``       a prompt with two answers, strings or messages
+prompt_only         ``prompt``, and any other                  a prompt, a string or messages, and the others
 ==================  =========================================  ==========================================
 
 The loss is on the completion of a pair, and on all of a conversation or text (TRL's `completion_only_loss`,
@@ -17,6 +19,7 @@ messages mix, as conversations; Alpaca's rows join either as a user's and an ass
 Nothing else mixes, since the model would then be shown something else than the data says.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
@@ -38,11 +41,19 @@ class Shape(Enum):
     """``prompt`` and ``completion``, strings."""
     TEXT = "plain text"
     """``text``."""
+    PREFERENCE = "preferences in strings"
+    """``prompt``, ``chosen`` and ``rejected``, strings."""
+    PREFERENCE_MESSAGES = "preferences in messages"
+    """``prompt``, ``chosen`` and ``rejected``, lists of messages, and perhaps ``tools``."""
+    PROMPT = "prompts in strings"
+    """``prompt``, a string, and what reward functions are given besides."""
+    PROMPT_MESSAGES = "prompts in messages"
+    """``prompt``, a list of messages, and what reward functions are given besides."""
 
     @property
     def is_conversational(self) -> bool:
         """Whether rows go through the tokenizer's chat template."""
-        return self in (Shape.CONVERSATION, Shape.MESSAGE_PAIR)
+        return self in (Shape.CONVERSATION, Shape.MESSAGE_PAIR, Shape.PREFERENCE_MESSAGES, Shape.PROMPT_MESSAGES)
 
 
 class Unusable(Exception):
@@ -86,14 +97,27 @@ def natural_shape(name: Format, rows: Iterable[Mapping[str, Any]]) -> Shape:
         return Shape.CONVERSATION
     if name == "alpaca":
         return Shape.PAIR
-    prompt = next((row["prompt"] for row in rows if row["prompt"] is not None), "")
-    return Shape.PAIR if isinstance(prompt, str) else Shape.MESSAGE_PAIR
+    column = "chosen" if name == "preference" else "prompt"
+    first = next((row[column] for row in rows if row[column] is not None), "")
+    of_strings, of_messages = {
+        "preference": (Shape.PREFERENCE, Shape.PREFERENCE_MESSAGES),
+        "prompt_only": (Shape.PROMPT, Shape.PROMPT_MESSAGES),
+    }.get(name, (Shape.PAIR, Shape.MESSAGE_PAIR))
+    return of_strings if isinstance(first, str) else of_messages
 
 
 def converter(name: Format, shape: Shape) -> Callable[[Mapping[str, Any]], Row]:
     """The function that turns a row of a format into a row of `shape`, or raises `Unusable`."""
     if name == "text":
         return _text
+    by_shape: dict[Shape, Callable[[Mapping[str, Any]], Row]] = {
+        Shape.PREFERENCE: _string_preference,
+        Shape.PREFERENCE_MESSAGES: _message_preference,
+        Shape.PROMPT: lambda row: {**row, "prompt": _string(row, "prompt")},
+        Shape.PROMPT_MESSAGES: lambda row: {**row, "prompt": _messages(row["prompt"])},
+    }
+    if shape in by_shape:
+        return by_shape[shape]
     if name == "prompt_completion" and shape is Shape.PAIR:
         return _string_pair
     if name == "alpaca" and shape is Shape.PAIR:
@@ -121,6 +145,33 @@ def _message_pair(row: Mapping[str, Any]) -> Row:
 
 def _string_pair(row: Mapping[str, Any]) -> Row:
     return {"prompt": _string(row, "prompt", may_be_empty=True), "completion": _string(row, "completion")}
+
+
+def _string_preference(row: Mapping[str, Any]) -> Row:
+    if not isinstance(row.get("prompt"), str):
+        raise Unusable("without a prompt")
+    chosen, rejected = _string(row, "chosen"), _string(row, "rejected")
+    if chosen == rejected:
+        raise Unusable("whose two answers are the same")
+    return {"prompt": row["prompt"], "chosen": chosen, "rejected": rejected}
+
+
+def _message_preference(row: Mapping[str, Any]) -> Row:
+    """Of a row without messages for a prompt, the prompt is what both conversations begin with."""
+    chosen, rejected = _messages(row["chosen"]), _messages(row["rejected"])
+    if isinstance(row.get("prompt"), Sequence) and not isinstance(row["prompt"], str):
+        prompt = _messages(row["prompt"])
+    else:
+        turns = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
+        prompt = [turn for turn, _ in turns]
+        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
+    if not prompt:
+        raise Unusable("without a prompt")
+    if chosen == rejected:
+        raise Unusable("whose two answers are the same")
+    if not (any(map(_is_answer, chosen)) and any(map(_is_answer, rejected))):
+        raise Unusable("without an assistant's turn in both answers")
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected, "tools": _tools(row)}
 
 
 def _text(row: Mapping[str, Any]) -> Row:

@@ -10,20 +10,23 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.process import die_with_parent
 from runner.spec.errors import UserError
 from runner.spec.layout import run_key
-from runner.spec.recipe import Recipe
+from runner.spec.recipe import Method, Recipe
 from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.events import Events
 from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
+
+if TYPE_CHECKING:
+    from runner.train.context import Context
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -73,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
-    # Heavy, so imported here: the signal handlers stand by now.
-    from runner.train import sft
+    # Heavy, so imported here: the signal handlers stand by now. `course` brings what all methods need.
+    from runner.train import course  # noqa: F401
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
     from runner.train.metrics import Metrics
@@ -83,6 +86,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    train = _script(recipe.method)
     stage = recipe.method
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,12 +115,27 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer=checkpointer,
     )
     try:
-        return sft.train(context)
+        return train(context)
     except Preempted:
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
         raise
+
+
+def _script(method: Method) -> "Callable[[Context], dict[str, Any]]":
+    """The method's script: one each, and what it needs is imported with it only."""
+    if method == "cpt":
+        from runner.train import cpt
+
+        return cpt.train
+    if method == "dpo":
+        from runner.train import dpo
+
+        return dpo.train
+    from runner.train import sft
+
+    return sft.train
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -1,0 +1,164 @@
+"""The course of a training from its trainer to its result, the same whatever the method.
+
+A method's script (`sft`, `cpt`, …) says what is trained on and by which trainer, then goes through these steps in
+order. Each knows what an earlier attempt has done already.
+"""
+
+from functools import partial
+from typing import Any, cast
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+
+from runner.train.context import FINISH_SECONDS, Context
+from runner.train.data import TrainingData, load_data
+from runner.train.evaluate import generate, measure
+from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
+from runner.train.export import save_merged, save_model
+from runner.train.model import load_model
+from runner.train.preemption import Preempted
+from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
+
+
+def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTokenizerBase]:
+    """The recipe's data, model and tokenizer.
+
+    Raises:
+        UserError: the recipe's `data` or `model` does not fit what is there.
+    """
+    context.events.phase("loading", "data")
+    data = load_data(context.recipe, inputs=context.input_path)
+    for note in data.notes:
+        print(f"data: {note}", flush=True)
+    context.events.phase("loading", "model")
+    model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
+    return data, model, tokenizer
+
+
+def callbacks(context: Context, lineage: Lineage) -> list[Any]:
+    """Trackers and early stopping, as the recipe has them."""
+    training = context.recipe.training
+    found: list[Any] = reporters(
+        training.get("report_to", "none"),
+        run_id=context.claim.run_id,
+        folder=context.shared_folder,
+        is_logging_step=lineage.is_logging_step,
+    )
+    patience = training.get("early_stopping_patience")
+    if patience is not None:
+        threshold = training.get("early_stopping_threshold", 0.0)
+        found.append(EarlyStopping(early_stopping_patience=patience, early_stopping_threshold=threshold))
+    return found
+
+
+class Course:
+    """The steps, to be taken in the order in which they stand here.
+
+    Args:
+        context: the attempt.
+        trainer: the method's, ready to train.
+        tokenizer: the model's.
+        conversational: whether `evaluate.prompts` are a user's messages; otherwise text to go on with.
+        loss_is_cross_entropy: whether the loss is a mean over tokens, which has a perplexity.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        trainer: ExactResume,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        conversational: bool,
+        loss_is_cross_entropy: bool = True,
+    ) -> None:
+        self._context = context
+        self._trainer = trainer
+        self._tokenizer = tokenizer
+        self._conversational = conversational
+        self._loss_is_cross_entropy = loss_is_cross_entropy
+        self._best: dict[str, Any] | None = None
+        trainer.remove_callback(PrinterCallback)
+
+    def measure_before(self) -> None:
+        """Measure the model as it comes, if the recipe asks; a resumed run tells its trackers what it had measured."""
+        context = self._context
+        if context.restored is not None:
+            max_steps = read_runner_state(context.restored)["max_steps"]
+            replay(self._trainer, context.metrics_so_far, max_steps=max_steps)
+        elif context.recipe.evaluate.before_and_after:
+            self._measure("before")
+
+    def train(self) -> None:
+        """Train, from the checkpoint if there is one.
+
+        Raises:
+            Preempted: the machine goes away; a checkpoint has been taken.
+        """
+        context, trainer = self._context, self._trainer
+        if context.is_complete and context.restored is not None:
+            self._best = trainer.take_over(context.restored)
+            return
+        context.events.phase("training")
+        with context.notice.noted_at_step_boundaries():
+            trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
+        if not trainer.is_complete:
+            raise Preempted
+        self._best = trainer.best()
+
+    def take_best(self) -> None:
+        """Go on with the best evaluation's weights instead of the last, if the recipe asks."""
+        context, best = self._context, self._best
+        if context.recipe.training.get("load_best_model_at_end") and best:
+            if best["step"] == self._trainer.state.global_step:
+                return
+            context.events.phase("uploading", "the best checkpoint is fetched when it is in the store")
+            context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            self._trainer.load_weights(context.fetch_checkpoint(best["step"]))
+
+    def measure_after(self) -> None:
+        """Measure the trained model, if the recipe asks."""
+        if self._context.recipe.evaluate.before_and_after:
+            self._measure("after")
+
+    def keep(self) -> dict[str, Any]:
+        """Put what was made into the store; returns what the run's result says."""
+        context, trainer, tokenizer = self._context, self._trainer, self._tokenizer
+        context.events.phase("exporting")
+        finish_reporting()
+        artifacts = {
+            "model": context.commit_artifact("model", lambda folder: save_model(trainer.model, tokenizer, folder))
+        }
+        if context.recipe.export.merge:
+            artifacts["merged"] = context.commit_artifact(
+                "merged",
+                lambda folder: save_merged(context.recipe, trainer.model, tokenizer, folder, cache_dir=context.cache),
+            )
+        for name in FOLDERS:
+            if (context.shared_folder / name).is_dir():
+                artifacts[name] = context.commit_artifact(name, partial(context.copy_shared, name))
+
+        context.events.phase("uploading")
+        context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+        return {
+            "step": trainer.state.global_step,
+            "max_steps": trainer.state.max_steps,
+            **context.before_and_after(),
+            "best": self._best,
+            "artifacts": artifacts,
+            "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
+        }
+
+    def _measure(self, phase: str) -> None:
+        evaluate, trainer = self._context.recipe.evaluate, self._trainer
+        self._context.events.phase("evaluating", f"{phase} training")
+        with self._context.metrics.evaluating(phase) as record:
+            measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
+            record.update(step=trainer.state.global_step, **measured)
+            prompts = list(evaluate.prompts)
+            texts = generate(
+                cast(PreTrainedModel, trainer.model),
+                self._tokenizer,
+                prompts,
+                max_new_tokens=evaluate.max_new_tokens,
+                conversational=self._conversational,
+            )
+            record["generations"] = [{"prompt": p, "text": t} for p, t in zip(prompts, texts, strict=True)]

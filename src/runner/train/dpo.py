@@ -1,0 +1,58 @@
+"""Direct preference optimization, full or LoRA, through TRL's `DPOTrainer`. Read it from top to bottom.
+
+The reference is the model as it comes: with an adapter that is the base with the adapter off, without one it is loaded
+a second time.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from trl import DPOConfig, DPOTrainer
+
+from runner.spec.recipe import Recipe
+from runner.train.arguments import tracks_best, trainer_arguments
+from runner.train.context import Context
+from runner.train.course import Course, callbacks, load
+from runner.train.exact_trainer import ExactResume
+from runner.train.model import load_model, lora_config
+
+
+class ExactDPOTrainer(ExactResume, DPOTrainer):
+    """TRL's `DPOTrainer`, resumable exactly."""
+
+
+def train(context: Context) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+    """
+    recipe = context.recipe
+    data, model, tokenizer = load(context)
+    # Not left to TRL, which would load it without the recipe's revision, type of weights and the rest.
+    needs_reference = recipe.adapter is None and not recipe.training.get("precompute_ref_log_probs")
+    reference = load_model(recipe, cache_dir=context.cache)[0] if needs_reference else None
+    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    trainer = ExactDPOTrainer(
+        model=model,
+        ref_model=reference,
+        args=dpo_config(recipe, context.folder),
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        processing_class=tokenizer,
+        peft_config=lora_config(recipe),
+        callbacks=callbacks(context, lineage),
+        lineage=lineage,
+    )
+    course = Course(context, trainer, tokenizer, conversational=data.conversational, loss_is_cross_entropy=False)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def dpo_config(recipe: Recipe, output_dir: Path) -> DPOConfig:
+    """TRL's config for a recipe."""
+    return DPOConfig(**trainer_arguments(recipe, output_dir, config=DPOConfig))

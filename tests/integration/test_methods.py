@@ -1,0 +1,118 @@
+"""Every method but supervised fine-tuning, which has a file of its own: a run that is killed ends as if it had not."""
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.forked import Attempts, Moment
+from integration.runs import assert_same, check_metrics, outcome, recipe, submit
+from runner.spec.recipe import Data, DataSource, Recipe
+from runner.storage.lineage import checkpoints
+from runner.storage.open import open_store
+
+TEXT = {"text": "{prompt}{completion}"}
+PREFERENCE = {
+    "prompt": [{"role": "system", "content": ""}, {"role": "user", "content": "{prompt}"}],
+    "chosen": [{"role": "assistant", "content": "{completion}"}],
+    "rejected": [{"role": "assistant", "content": "I do not know {prompt}"}],
+}
+
+
+def on(data: Path, template: dict[str, Any]) -> Data:
+    """The data of the other tests, as a method needs them."""
+    return Data(train=(DataSource(path=str(data), template=template),), eval_from_train=8)
+
+
+def cpt(data: Path) -> Recipe:
+    """Packed text, with the embeddings trained in full beside the adapter."""
+    what = recipe(data, adapter=True, per_device_train_batch_size=1)
+    assert what.adapter is not None
+    adapter = {**what.adapter, "target_modules": ["q_proj", "v_proj"], "modules_to_save": ["embed_tokens"]}
+    return replace(what, method="cpt", adapter=adapter, data=on(data, TEXT))
+
+
+def dpo(data: Path, *, adapter: bool) -> Recipe:
+    """Preferences in messages."""
+    what = recipe(data, adapter=adapter, max_length=96, learning_rate=1e-3)
+    return replace(what, method="dpo", data=on(data, PREFERENCE))
+
+
+RUNS = {
+    "cpt": lambda data: cpt(data),
+    "dpo": lambda data: dpo(data, adapter=False),
+    "dpo-lora": lambda data: dpo(data, adapter=True),
+}
+TRAINERS = {
+    "cpt": "runner.train.sft:ExactSFTTrainer",
+    "dpo": "runner.train.dpo:ExactDPOTrainer",
+    "dpo-lora": "runner.train.dpo:ExactDPOTrainer",
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) -> tuple[str, dict[str, Any]]:
+    """How the run ends that nobody kills."""
+    store = open_store(forked.store_url)
+    kind: str = request.param
+    submit(store, kind, RUNS[kind](data))
+    assert forked.run(kind) == 0, forked.log(kind)
+    ended = outcome(store, kind)
+    check_metrics(ended["metrics"], steps=ended["step"])
+    return kind, ended
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        Moment("THE:TRAINER.training_step", 9, after=True),
+        Moment("torch.optim:AdamW.step", 8),
+        Moment("runner.storage.local:LocalStore.upload", 9),
+        Moment("THE:TRAINER.prediction_step", 6, after=True),
+        Moment("runner.train.course:save_model", after=True),
+    ],
+    ids=str,
+)
+def test_killed_at_this_moment_it_ends_the_same(
+    moment: Moment, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
+) -> None:
+    kind, expected = undisturbed
+    moment = replace(moment, target=moment.target.replace("THE:TRAINER", TRAINERS[kind]))
+    store = open_store(forked.store_url)
+    run_id = f"{kind}-{moment}".lower()
+    submit(store, run_id, RUNS[kind](data))
+    assert forked.run(run_id, moment) == 75, forked.log(run_id)
+    forked.run_to_the_end(run_id)
+    assert_same(outcome(store, run_id), expected)
+
+
+def test_told_to_stop_in_a_step_it_checkpoints_there_and_ends_the_same(
+    undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
+) -> None:
+    kind, expected = undisturbed
+    store = open_store(forked.store_url)
+    run_id = f"{kind}-told"
+    submit(store, run_id, RUNS[kind](data))
+    moment = Moment(f"{TRAINERS[kind]}.training_step", 9, signal=signal.SIGTERM)
+    assert forked.run(run_id, moment) == 75, forked.log(run_id)
+    assert checkpoints(store, run_id)[0].step == 5, "SIGTERM saves at the boundary of the very step"
+    forked.run_to_the_end(run_id)
+    assert_same(outcome(store, run_id), expected)
+
+
+def test_what_dpo_is_about_is_measured(forked: Attempts, data: Path) -> None:
+    """Rewards as TRL logs them, at each step and in each evaluation; a perplexity would mean nothing."""
+    store = open_store(forked.store_url)
+    submit(store, "measured", dpo(data, adapter=True))
+    assert forked.run("measured") == 0, forked.log("measured")
+    ended = outcome(store, "measured")
+    assert ended["before"]["eval_rewards/margins"] == 0, "the model is its own reference at first"
+    assert ended["after"]["eval_rewards/margins"] > 0
+    assert ended["after"]["eval_loss"] < ended["before"]["eval_loss"]
+    assert "perplexity" not in ended["after"]
+    for record in ended["metrics"]:
+        prefix = "eval_" if record["kind"] == "eval" else ""
+        assert f"{prefix}rewards/margins" in record
+        assert f"{prefix}rewards/accuracies" in record
