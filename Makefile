@@ -16,7 +16,8 @@ quickstart: .venv/.train  ## set up and run the main job, offline, to a finished
 	$(BIN)/runner launch quickstart
 
 test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the tests
-	$(BIN)/pytest
+	@# A file is one worker's, since its tests share what they compare with.
+	$(BIN)/pytest --numprocesses logical --dist loadscope
 
 check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
