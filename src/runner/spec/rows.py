@@ -28,6 +28,7 @@ FORMATS: Mapping[Method, tuple[Format, ...]] = {
     "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "text"),
     "cpt": ("text",),
     "dpo": ("preference",),
+    "grpo": ("prompt_only",),
 }
 """The formats that a method trains on, in the order in which they are recognized."""
 
