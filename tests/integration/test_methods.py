@@ -149,6 +149,33 @@ def test_told_to_stop_in_a_step_it_checkpoints_there_and_ends_the_same(
     assert_same(outcome(store, run_id), expected)
 
 
+CASES = {
+    "precomputed": lambda data: with_training(dpo(data, adapter=False), precompute_ref_log_probs=True),
+    "tokens": lambda data: replace(
+        cpt(data), adapter={"r": 4, "target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [1, 40]}}
+    ),
+}
+
+
+def with_training(what: Recipe, **training: Any) -> Recipe:
+    return replace(what, training={**what.training, **training})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attempts, data: Path) -> None:
+    """References that are computed once, and a few rows of the embeddings that are trained beside an adapter."""
+    store = open_store(forked.store_url)
+    what = CASES[case](data)
+    submit(store, f"{case}-calm", what)
+    assert forked.run(f"{case}-calm") == 0, forked.log(f"{case}-calm")
+    submit(store, f"{case}-killed", what)
+    moment = Moment("torch.optim:AdamW.step", 8)
+    assert forked.run(f"{case}-killed", moment) == 75, forked.log(f"{case}-killed")
+    assert checkpoints(store, f"{case}-killed"), "it goes on from somewhere"
+    forked.run_to_the_end(f"{case}-killed")
+    assert_same(outcome(store, f"{case}-killed"), outcome(store, f"{case}-calm"))
+
+
 def test_what_dpo_is_about_is_measured(forked: Attempts, data: Path) -> None:
     """Rewards as TRL logs them, at each step and in each evaluation; a perplexity would mean nothing."""
     store = open_store(forked.store_url)
