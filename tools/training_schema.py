@@ -25,6 +25,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     # Raw text: documents fill sequences one after the other, and what is longer than one goes on in the next.
     "cpt": {"packing": True, "packing_strategy": "bfd_split"},
     "dpo": {},
+    "grpo": {},
 }
 """Each method, and where its defaults are others than its config class's (the method's script sets them too)."""
 
@@ -87,11 +88,25 @@ OURS: dict[str, Schema] = {
 }
 
 
+REWARD_FUNCS: Schema = {
+    "description": "The reward functions, each a Python file's (`rewards.py:correct`) or built in "
+    "(`builtin:exact-answer`); their rewards are added up.",
+    "type": "array",
+    "items": {"type": "string", **PATH},
+    "minItems": 1,
+}
+
+
 def config_class(method: str) -> type:
     """TRL's config class for a method."""
     import trl
 
-    classes: dict[str, type] = {"sft": trl.SFTConfig, "cpt": trl.SFTConfig, "dpo": trl.DPOConfig}
+    classes: dict[str, type] = {
+        "sft": trl.SFTConfig,
+        "cpt": trl.SFTConfig,
+        "dpo": trl.DPOConfig,
+        "grpo": trl.GRPOConfig,
+    }
     return classes[method]
 
 
@@ -142,4 +157,7 @@ def _properties(cls: type) -> dict[str, Schema]:
         choices: Schema = {"enum": re.findall(r"`'(\w+)'`", explanation)}
         replace_type(properties["loss_type"], {"anyOf": [choices, {"type": "array", "items": choices, "minItems": 1}]})
     replace_type(properties["parallelism_config"], {"type": "null"})  # an object of accelerate's, not a mapping
+    if cls.__name__ == "GRPOConfig":
+        replace_type(properties["scale_rewards"], {"enum": [True, False, "group", "batch", "none"]})
+        return {**OURS, "reward_funcs": REWARD_FUNCS, **properties}
     return {**OURS, **properties}

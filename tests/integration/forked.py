@@ -21,6 +21,7 @@ PRELOAD = [
     "runner.train.sft",
     "runner.train.cpt",
     "runner.train.dpo",
+    "runner.train.grpo",
     "runner.train.entrypoint",
     "runner.train.worker",
     "integration.forked",

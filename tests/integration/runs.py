@@ -15,7 +15,7 @@ from runner.storage.store import Store
 STEPS = 12
 
 # What depends on the clock and not on the training.
-_TIMES = ("time", "tokens_per_second", "samples_per_second", "eval_samples_per_second")
+_TIMES = ("time", "tokens_per_second", "step_time", "samples_per_second", "eval_samples_per_second")
 
 
 def recipe(data: Path, *, adapter: bool, **training: Any) -> Recipe:

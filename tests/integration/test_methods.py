@@ -30,7 +30,12 @@ def cpt(data: Path) -> Recipe:
     """Packed text, with the embeddings trained in full beside the adapter."""
     what = recipe(data, adapter=True, per_device_train_batch_size=1)
     assert what.adapter is not None
-    adapter = {**what.adapter, "target_modules": ["q_proj", "v_proj"], "modules_to_save": ["embed_tokens"]}
+    adapter = {
+        **what.adapter,
+        "target_modules": ["q_proj", "v_proj"],
+        "modules_to_save": ["embed_tokens"],
+        "ensure_weight_tying": True,
+    }
     return replace(what, method="cpt", adapter=adapter, data=on(data, TEXT))
 
 
@@ -40,15 +45,56 @@ def dpo(data: Path, *, adapter: bool) -> Recipe:
     return replace(what, method="dpo", data=on(data, PREFERENCE))
 
 
+REWARDS = '''
+def vowels(completions, **kwargs):
+    """Something that a model with random weights already does more or less of."""
+    return [sum(text.count(letter) for letter in "aeiou") / 10 for text in completions]
+
+
+def mentions(completions, answer, **kwargs):
+    return [float(answer_[:2] in text) for text, answer_ in zip(completions, answer, strict=True)]
+'''
+
+
+def grpo(data: Path, *, adapter: bool, **training: Any) -> Recipe:
+    """Prompts, with rewards from a file, and generations that last for several steps."""
+    rewards = data.parent / "rewards.py"
+    rewards.write_text(REWARDS)
+    settings = {
+        "reward_funcs": [f"{rewards}:vowels", f"{rewards}:mentions", "builtin:length"],
+        "num_generations": 2,
+        "max_completion_length": 8,
+        "metric_for_best_model": "reward",
+        **training,
+    }
+    what = recipe(data, adapter=adapter, **settings)
+    kept = {key: value for key, value in what.training.items() if key != "max_length"}
+    return replace(what, method="grpo", training=kept, data=on(data, {"prompt": "{prompt}", "answer": "{completion}"}))
+
+
+# Four prompts are two generation batches, each for four micro-batches and, trained on twice, four updates: an epoch has
+# eight, and the next draws another order.
+TWICE = {"steps_per_generation": 4, "num_iterations": 2, "per_device_train_batch_size": 1}
+
 RUNS = {
     "cpt": lambda data: cpt(data),
     "dpo": lambda data: dpo(data, adapter=False),
     "dpo-lora": lambda data: dpo(data, adapter=True),
+    "grpo": lambda data: replace(
+        grpo(data, adapter=False, **TWICE),
+        data=Data(
+            train=(DataSource(path=str(data), template={"prompt": "{prompt}", "answer": "{completion}"}, sample=12),),
+            eval_from_train=8,
+        ),
+    ),
+    "grpo-lora": lambda data: grpo(data, adapter=True, steps_per_generation=6, beta=0.1),
 }
 TRAINERS = {
     "cpt": "runner.train.sft:ExactSFTTrainer",
     "dpo": "runner.train.dpo:ExactDPOTrainer",
     "dpo-lora": "runner.train.dpo:ExactDPOTrainer",
+    "grpo": "runner.train.grpo:ExactGRPOTrainer",
+    "grpo-lora": "runner.train.grpo:ExactGRPOTrainer",
 }
 
 
@@ -68,6 +114,7 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
     "moment",
     [
         Moment("THE:TRAINER.training_step", 9, after=True),
+        Moment("THE:TRAINER.training_step", 22),
         Moment("torch.optim:AdamW.step", 8),
         Moment("runner.storage.local:LocalStore.upload", 9),
         Moment("THE:TRAINER.prediction_step", 6, after=True),
@@ -100,6 +147,33 @@ def test_told_to_stop_in_a_step_it_checkpoints_there_and_ends_the_same(
     assert checkpoints(store, run_id)[0].step == 5, "SIGTERM saves at the boundary of the very step"
     forked.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), expected)
+
+
+CASES = {
+    "precomputed": lambda data: with_training(dpo(data, adapter=False), precompute_ref_log_probs=True),
+    "tokens": lambda data: replace(
+        cpt(data), adapter={"r": 4, "target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [1, 40]}}
+    ),
+}
+
+
+def with_training(what: Recipe, **training: Any) -> Recipe:
+    return replace(what, training={**what.training, **training})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attempts, data: Path) -> None:
+    """References that are computed once, and a few rows of the embeddings that are trained beside an adapter."""
+    store = open_store(forked.store_url)
+    what = CASES[case](data)
+    submit(store, f"{case}-calm", what)
+    assert forked.run(f"{case}-calm") == 0, forked.log(f"{case}-calm")
+    submit(store, f"{case}-killed", what)
+    moment = Moment("torch.optim:AdamW.step", 8)
+    assert forked.run(f"{case}-killed", moment) == 75, forked.log(f"{case}-killed")
+    assert checkpoints(store, f"{case}-killed"), "it goes on from somewhere"
+    forked.run_to_the_end(f"{case}-killed")
+    assert_same(outcome(store, f"{case}-killed"), outcome(store, f"{case}-calm"))
 
 
 def test_what_dpo_is_about_is_measured(forked: Attempts, data: Path) -> None:

@@ -107,6 +107,28 @@ def test_a_format_is_recognized_from_the_columns(row: dict[str, Any], row_format
 
 
 @pytest.mark.parametrize(
+    ("method", "row", "row_format", "conversational"),
+    [
+        ("dpo", {"prompt": "a", "chosen": "b", "rejected": "c"}, "preference", False),
+        ("dpo", {"chosen": TURNS, "rejected": TURNS, "messages": TURNS}, "preference", True),
+        ("grpo", {"prompt": "a", "completion": "b"}, "prompt_only", False),
+        ("grpo", {"prompt": TURNS}, "prompt_only", True),
+        ("cpt", {"text": "a", "messages": TURNS}, "text", False),
+    ],
+)
+def test_each_method_recognizes_its_own_formats(
+    method: Any, row: dict[str, Any], row_format: str, conversational: bool
+) -> None:
+    """What other columns a dataset has is no matter."""
+    assert check_row(row, None, "text", "x", method) == (row_format, conversational)
+
+
+def test_preferences_in_strings_need_a_prompt() -> None:
+    with pytest.raises(UserError, match=r"needs `prompt`; the columns are: question, chosen, rejected"):
+        check_row({"question": "a", "chosen": "b", "rejected": "c"}, None, "text", "x", "dpo")
+
+
+@pytest.mark.parametrize(
     ("row", "declared", "what", "remedy"),
     [
         ({"a": 1, "b": 2}, None, "the columns fit no format: a, b", "messages: messages; prompt_completion"),

@@ -74,6 +74,31 @@ def test_a_template_makes_messages_of_fields(load: Any) -> None:
     assert prompts == [[USER], [{"role": "system", "content": "Hi."}, USER]]
 
 
+def test_preferences_without_a_prompt_say_what_to_write(load: Any) -> None:
+    with pytest.raises(UserError, match=r"no column prompt.*\n.*template: .*: question, chosen, rejected"):
+        load("dpo", {"question": "Why?", "chosen": "Because.", "rejected": "No."})
+
+
+def test_prompts_keep_the_columns_that_rewards_are_given(load: Any) -> None:
+    rows = [{"prompt": "1 + 1?", "answer": 2, "tags": ["sum"]}, {"prompt": "", "answer": 3, "tags": []}]
+    data = load("grpo", *rows)
+    assert data.shape is Shape.PROMPT
+    assert data.train[:] == {"prompt": ["1 + 1?"], "answer": [2], "tags": [["sum"]]}
+    data = load("grpo", *rows, source=replace(ONE, template={"prompt": [{"role": "user", "content": "{prompt} Hm."}]}))
+    assert data.conversational
+    assert {"prompt": [{"role": "user", "content": "1 + 1? Hm."}], "answer": 2, "tags": ["sum"]} in list(data.train)
+
+
+def test_prompts_of_a_mixture_have_the_same_columns(tmp_path: Path) -> None:
+    """A reward function would be given a column for some of its completions only."""
+    for name, row in (("a", {"prompt": "x", "answer": "y"}), ("b", {"prompt": "x", "solution": "y"})):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    sources = tuple(DataSource(path=str(tmp_path / f"{name}.jsonl")) for name in "ab")
+    recipe = Recipe(name="t", method="grpo", model={}, data=Data(train=sources))
+    with pytest.raises(UserError, match="differ in their columns, which reward functions are given"):
+        load_data(recipe, inputs=Path)
+
+
 def test_raw_text_from_any_column(load: Any) -> None:
     rows = [{"code": "x = 1", "path": "a.py"}, {"code": "", "path": "b.py"}]
     data = load("cpt", *rows, dataset_text_field="code")

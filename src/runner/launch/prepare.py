@@ -13,6 +13,7 @@ from runner.spec.errors import UserError
 from runner.spec.load import LoadedRecipe
 from runner.spec.manifest import canonical_json, is_relative_name
 from runner.spec.places import is_local
+from runner.spec.rewards import split_reward
 from runner.storage.commit import digest
 
 _TRAINING_SIDE = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -35,8 +36,8 @@ class Prepared:
 def prepare(loaded: LoadedRecipe) -> Prepared:
     """Read the recipe's data files once, for their digests.
 
-    Data in single files travels with the run. Folders (of data, or a model) stay where they are: the run names their
-    path, and for data the digest covers their contents.
+    Data in single files, and files of reward functions, travel with the run. Folders (of data, or a model) stay where
+    they are: the run names their path, and for data the digest covers their contents.
 
     Raises:
         UserError: a file cannot be read.
@@ -44,6 +45,13 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
     recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
     inputs: dict[str, Path] = {}
     left_behind: dict[str, str] = {}
+
+    def brought(path: Path) -> str:
+        name = path.name if is_relative_name(path.name) else f"data{path.suffix}"
+        key = f"inputs/{_file_digest(path)}/{name}"
+        inputs[key] = path
+        return key
+
     for source in [*recipe["data"]["train"], *recipe["data"]["eval"]]:
         path = Path(source["path"])
         if not is_local(source["path"]):
@@ -51,9 +59,12 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         if path.is_dir():
             left_behind[source["path"]] = _folder_digest(path)
         else:
-            name = path.name if is_relative_name(path.name) else f"data{path.suffix}"
-            source["path"] = f"inputs/{_file_digest(path)}/{name}"
-            inputs[source["path"]] = path
+            source["path"] = brought(path)
+    rewards = recipe["training"].get("reward_funcs", [])
+    for index, name in enumerate(rewards):
+        file, function = split_reward(name)
+        if file is not None and is_local(file):
+            rewards[index] = f"{brought(Path(file))}:{function}"
     for path in loaded.local_files:
         if path.is_file() and path not in inputs.values():
             left_behind[str(path)] = _file_digest(path)

@@ -87,6 +87,8 @@ def before_and_after(result: Mapping[str, Any]) -> str:
         "perplexity": "perplexity",
         "eval_rewards/accuracies": "reward accuracy",
         "eval_rewards/margins": "reward margin",
+        "eval_reward": "reward",
+        "eval_completions/mean_length": "completion tokens",
     }
     rows = [
         [label, number(before.get(name)), number(after.get(name)), _change(before.get(name), after.get(name))]

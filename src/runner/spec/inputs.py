@@ -9,6 +9,7 @@ from runner.spec.errors import UserError
 from runner.spec.places import BUILTIN_DATA, SAVED_TO_DISK, absolute, first_data_file, is_local, resolve
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Format, Json, Method
+from runner.spec.rewards import resolve_reward, split_reward
 from runner.spec.template import fields, filled
 from runner.spec.yaml_text import Path
 
@@ -74,6 +75,8 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
                 else SourceFacts(at, None, None)
             )
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
+    if "reward_funcs" in training:
+        training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
     if training:
         resolved["training"] = training
@@ -81,6 +84,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
         model["model_name_or_path"],
         *(entry["path"] for entries in sections.values() for entry in entries),
         *(training.get(key) for key in _FILES_UNDER_TRAINING),
+        *(split_reward(name)[0] for name in training.get("reward_funcs", ())),
     ]
     local = dict.fromkeys(pathlib.Path(text) for text in named if isinstance(text, str) and is_local(text))
     return Inspection(resolved, tuple(facts), tuple(local), tuple(problems))
@@ -92,6 +96,18 @@ def _resolved(written: str, base: pathlib.Path, kind: "str", at: Path, problems:
     except UserError as error:
         problems.append(Problem(at, error.what, error.remedy))
         return None
+
+
+def _rewards(written: list[str], base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> list[str]:
+    resolved = []
+    for index, name in enumerate(written):
+        at: Path = ("training", "reward_funcs", index)
+        try:
+            resolved.append(resolve_reward(name, base(at)))
+        except UserError as error:
+            problems.append(Problem(at, error.what, error.remedy))
+            resolved.append(name)
+    return resolved
 
 
 def _files_under_training(

@@ -7,11 +7,12 @@ from typing import Any
 
 from runner.spec import schema
 from runner.spec.at_hand import find_recipe, read_recipe
+from runner.spec.facts import Facts
 from runner.spec.inputs import inspect_inputs
 from runner.spec.overrides import layered
 from runner.spec.problems import RecipeError
 from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, Export, Json, Recipe
-from runner.spec.rules import Facts, contradictions
+from runner.spec.rules import contradictions
 from runner.spec.settings import Setting, resolved, source_of
 from runner.spec.synonyms import SAVING, unite_saving
 from runner.spec.yaml_text import Document, Path, parse_document

@@ -49,7 +49,10 @@ _TRAINING = {
     "dataset_config": "write it under `data:`, as `train: [{path: …, name: …}]`",
     "dataset_train_split": "write it under `data:`, as `train: [{path: …, split: …}]`",
     "dataset_test_split": "write it under `data:`, as `eval: [{path: …, split: …}]`",
-    "formatting_func": "write `format:` at the entry under `data.train`",
+    "formatting_func": "write `template:` at the entry under `data.train`",
+    "max_prompt_length": "leave it out: TRL no longer has it; `max_length` cuts whole sequences",
+    "ref_model": "leave it out: the model as it comes is the reference",
+    "reward_model": "write `reward_funcs`, with functions of a Python file",
     "response_template": "write `completion_only_loss: true` with prompt/completion data",
     "instruction_template": "write `assistant_only_loss: true` with conversations",
     # Words of other trainers.
@@ -125,6 +128,8 @@ _SOURCE = {
     "subset": "write `name`",
     "weight": "write `sample`, a number of rows or a fraction of them",
     "data_files": "write `path`, with the file's name",
+    "columns": 'write `template: {text: "{column}"}`',
+    "rename": 'write `template: {text: "{column}"}`',
 }
 _EXPORT = {
     "gguf": "GGUF export is not there yet: leave it out",

@@ -118,6 +118,26 @@ ADAPTER: Table = {
 }
 """Under `adapter:`."""
 
+_NO_VLLM = "generation by vLLM is not there yet"
+_NO_BATCHING = "it is not known to generate the same completions again after a kill"
+_NO_TABLE = "its tables would stay on the machine that trains, and go away with it"
+_CONTROLLER = "a checkpoint does not hold the controller's state"
+
+GRPO: Table = {
+    "sync_ref_model": Owned((False,), "the reference would change, and a checkpoint does not hold it"),
+    "use_vllm": Owned((False,), _NO_VLLM),
+    "use_transformers_continuous_batching": Owned((False,), _NO_BATCHING),
+    "use_transformers_paged": Owned((False,), _NO_BATCHING),
+    "use_adaptive_entropy": Owned((False,), _CONTROLLER, "leave it out; `entropy_coef` alone is a fixed weight"),
+    "log_completions": Owned((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
+    "log_completions_hub_repo": Owned((None,), _NO_HUB),
+    "max_tool_calling_iterations": Owned((None,), "tools are not there yet"),
+    "remove_unused_columns": Owned(
+        (False, None), "reward functions would no longer be given the other columns, such as the answer"
+    ),
+}
+"""Under `training:` when the method is `grpo`, besides."""
+
 SECTIONS: Mapping[str, Table] = {"training": TRAINING, "model": MODEL, "adapter": ADAPTER}
-BY_METHOD: Mapping[str, Table] = {"dpo": DPO}
+BY_METHOD: Mapping[str, Table] = {"dpo": DPO, "grpo": GRPO}
 """What each method's `training:` owns besides."""

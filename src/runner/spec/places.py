@@ -12,7 +12,10 @@ from runner.spec.problems import shown
 from runner.spec.rows import SUFFIXES
 
 BUILTIN_MODELS = ("tiny-llama",)
-BUILTIN_DATA: Mapping[str, tuple[str, ...]] = {"python-docstrings": ("prompt", "completion")}
+BUILTIN_DATA: Mapping[str, tuple[str, ...]] = {
+    "python-docstrings": ("prompt", "completion"),
+    "arithmetic": ("prompt", "answer"),
+}
 """Each builtin dataset with its columns, which hold texts."""
 SAVED_TO_DISK = ("state.json", "dataset_dict.json")
 """What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder."""

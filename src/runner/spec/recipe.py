@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 Json: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None."""
 
-Method: TypeAlias = Literal["sft", "cpt", "dpo"]
+Method: TypeAlias = Literal["sft", "cpt", "dpo", "grpo"]
 Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"]
 
 
@@ -90,7 +90,7 @@ class Recipe:
     """Names the run: lower-case letters, digits, ``.``, ``_`` and ``-``."""
     method: Method
     """The training method: ``sft``, supervised fine-tuning; ``cpt``, continued pretraining on raw text; ``dpo``,
-    direct preference optimization."""
+    direct preference optimization; ``grpo``, group relative policy optimization."""
     model: Mapping[str, Json]
     """TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig` names; `model_name_or_path` always."""
     data: Data

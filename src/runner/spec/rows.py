@@ -28,6 +28,7 @@ FORMATS: Mapping[Method, tuple[Format, ...]] = {
     "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "text"),
     "cpt": ("text",),
     "dpo": ("preference",),
+    "grpo": ("prompt_only",),
 }
 """The formats that a method trains on, in the order in which they are recognized."""
 
@@ -98,6 +99,12 @@ def check_row(
     for column in COLUMNS[found]:
         if not (isinstance(row[column], str) or row[column] is None or _turns_have(row[column], "role")):
             raise UserError(f"`{column}` in the first row is no text: {json.dumps(row[column])[:80]}", where=where)
+    if found == "preference" and isinstance(row["chosen"], str) and "prompt" not in row:
+        raise UserError(
+            f"format `preference` needs `prompt`; the columns are: {columns}",
+            where=where,
+            remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
+        )
     return found, found not in ("alpaca", "text") and not isinstance(row[COLUMNS[found][0]], str)
 
 

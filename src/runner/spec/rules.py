@@ -6,65 +6,23 @@ pure function from the facts to problems, and `RULES` is the list of them.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
 
 from runner.spec.batch import split_batch
 from runner.spec.errors import UserError
-from runner.spec.inputs import SourceFacts
+from runner.spec.facts import Facts, Rule, problem_at
+from runner.spec.method_rules import preferences, rewards
 from runner.spec.owned import BY_METHOD, SECTIONS
 from runner.spec.places import is_local
 from runner.spec.problems import Problem, shown
-from runner.spec.recipe import Json, Recipe
+from runner.spec.recipe import Json
 from runner.spec.rows import SUFFIXES
-from runner.spec.schema import recipe_schema
-from runner.spec.settings import Setting
 from runner.spec.yaml_text import Path
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that a rule may look at."""
-
-    recipe: Recipe
-    """The recipe, complete."""
-    settings: Mapping[str, Setting]
-    """Every setting with its source, defaults included."""
-    sources: tuple[SourceFacts, ...]
-    """What is known of the data."""
-
-    def value(self, name: str) -> Any:
-        """A setting's value, its default where nobody set it; None where there is no such setting."""
-        setting = self.settings.get(name)
-        return None if setting is None else setting.value
-
-    def is_set(self, name: str) -> bool:
-        """Whether somebody wrote it."""
-        setting = self.settings.get(name)
-        return setting is not None and setting.source != "default"
-
-    @property
-    def has_eval_data(self) -> bool:
-        """Whether there is anything to evaluate on."""
-        return bool(self.recipe.data.eval) or self.recipe.data.eval_from_train is not None
-
-    @property
-    def evaluates(self) -> bool:
-        """Whether training evaluates on the way."""
-        return str(self.value("training.eval_strategy")) != "no"
-
-
-Rule: TypeAlias = Callable[[Facts], Iterable[Problem]]
 
 
 def contradictions(facts: Facts) -> list[Problem]:
     """Everything that the rules say against a recipe."""
     return [problem for rule in RULES for problem in rule(facts)]
-
-
-def _problem(name: str, what: str, remedy: str | None = None) -> Problem:
-    return Problem(tuple(name.split(".")), what, remedy)
 
 
 def owned_settings(facts: Facts) -> Iterator[Problem]:
@@ -75,7 +33,7 @@ def owned_settings(facts: Facts) -> Iterator[Problem]:
             name = f"{section}.{key}"
             value = facts.value(name)
             if facts.is_set(name) and not any(_same(value, harmless) for harmless in owned.harmless):
-                yield _problem(name, f"{shown(value)} is not taken: {owned.reason}", owned.remedy)
+                yield problem_at(name, f"{shown(value)} is not taken: {owned.reason}", owned.remedy)
 
 
 def _same(left: Json, right: Json) -> bool:
@@ -113,19 +71,21 @@ def steps_and_epochs(facts: Facts) -> Iterator[Problem]:
     """`max_steps` overrides `num_train_epochs`, so one of two that stand side by side means nothing."""
     steps, epochs = facts.settings["training.max_steps"], facts.settings["training.num_train_epochs"]
     if steps.value == 0:
-        yield _problem("training.max_steps", "0 trains nothing", "write a number of steps, or leave it out for epochs")
+        yield problem_at(
+            "training.max_steps", "0 trains nothing", "write a number of steps, or leave it out for epochs"
+        )
     elif steps.value > 0 and epochs.source == steps.source != "default":
-        yield _problem("training.num_train_epochs", "`max_steps` overrides it", "keep one of the two")
+        yield problem_at("training.num_train_epochs", "`max_steps` overrides it", "keep one of the two")
 
 
 def precision(facts: Facts) -> Iterator[Problem]:
     """Mixed precision is of one type, and float16 needs float32 weights to scale its gradients into."""
     for suffix in ("", "_full_eval"):
         if facts.value(f"training.bf16{suffix}") and facts.value(f"training.fp16{suffix}"):
-            yield _problem(f"training.fp16{suffix}", f"`bf16{suffix}` is true as well", "keep one of the two")
+            yield problem_at(f"training.fp16{suffix}", f"`bf16{suffix}` is true as well", "keep one of the two")
     half = facts.is_set("model.dtype") and facts.value("model.dtype") == "float16"
     if half and facts.value("training.fp16") and facts.recipe.adapter is None:
-        yield _problem(
+        yield problem_at(
             "model.dtype",
             "float16 weights cannot be trained with `fp16: true`: torch refuses to unscale float16 gradients",
             "write `dtype: float32`, or train an adapter",
@@ -136,49 +96,42 @@ def quantization(facts: Facts) -> Iterator[Problem]:
     """A quantized model trains through an adapter only, and what tunes quantization needs it switched on."""
     four, eight = facts.value("model.load_in_4bit"), facts.value("model.load_in_8bit")
     if four and eight:
-        yield _problem("model.load_in_8bit", "`load_in_4bit` is true as well", "keep one of the two")
+        yield problem_at("model.load_in_8bit", "`load_in_4bit` is true as well", "keep one of the two")
     if (four or eight) and facts.recipe.adapter is None:
         name = "load_in_4bit" if four else "load_in_8bit"
-        yield _problem(f"model.{name}", "quantized weights cannot be trained", "write an `adapter:`, or load in full")
+        yield problem_at(f"model.{name}", "quantized weights cannot be trained", "write an `adapter:`, or load in full")
     for key in facts.recipe.model:
-        if key.startswith(("bnb_4bit_", "use_bnb_")) and not four and _asks(facts, f"model.{key}"):
-            yield _problem(
+        if key.startswith(("bnb_4bit_", "use_bnb_")) and not four and facts.asks(f"model.{key}"):
+            yield problem_at(
                 f"model.{key}", "it has no effect without `load_in_4bit: true`", "write that too, or leave it out"
             )
-        if key.startswith("llm_int8_") and not (four or eight) and _asks(facts, f"model.{key}"):
-            yield _problem(
+        if key.startswith("llm_int8_") and not (four or eight) and facts.asks(f"model.{key}"):
+            yield problem_at(
                 f"model.{key}", "it has no effect without `load_in_8bit: true`", "write that too, or leave it out"
             )
     nested = {facts.recipe.model.get(key) for key in ("use_bnb_nested_quant", "bnb_4bit_use_double_quant")}
     if nested == {True, False}:
-        yield _problem(
+        yield problem_at(
             "model.use_bnb_nested_quant", "`bnb_4bit_use_double_quant` says otherwise", "keep one of the two"
         )
-
-
-def _asks(facts: Facts, name: str) -> bool:
-    """Whether somebody set a value that is not the default."""
-    section, _, key = name.partition(".")
-    default = recipe_schema()["properties"][section]["properties"][key].get("default")
-    return facts.is_set(name) and facts.value(name) != default
 
 
 def adapter(facts: Facts) -> Iterator[Problem]:
     """What needs an adapter, and where TRL takes none."""
     if facts.recipe.adapter is None:
         if facts.recipe.export.merge:
-            yield _problem("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
+            yield problem_at("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
         return
     start = str(facts.recipe.adapter.get("init_lora_weights", True))
     if start.startswith(("eva", "corda", "lora_ga")):
-        yield _problem(
+        yield problem_at(
             "adapter.init_lora_weights",
             f"`{start}` needs a pass over the data before training, which is not there yet",
             "leave it out, or write `gaussian`, `pissa` or `olora`",
         )
     targets = facts.recipe.adapter.get("target_modules")
     if targets == "lm_head" or (isinstance(targets, list) and "lm_head" in targets):
-        yield _problem(
+        yield problem_at(
             "adapter.target_modules",
             "an adapter on `lm_head` would never be trained: TRL computes the loss from its weight directly",
             "take `lm_head` out; `modules_to_save: [lm_head]` trains it in full",
@@ -195,9 +148,9 @@ def evaluation(facts: Facts) -> Iterator[Problem]:
     for name, needed in needs.items():
         if needed and not facts.has_eval_data:
             what = f"{shown(facts.value(name))}, and there is nothing to evaluate on"
-            yield _problem(name, what, "write `data: {eval: {from_train: 0.1}}`")
+            yield problem_at(name, what, "write `data: {eval: {from_train: 0.1}}`")
     if facts.has_eval_data and not facts.evaluates and not facts.recipe.evaluate.before_and_after:
-        yield _problem(
+        yield problem_at(
             "data.eval",
             "nothing evaluates on it",
             "write `training: {eval_strategy: epoch}` or `evaluate: {before_and_after: true}`, or leave it out",
@@ -212,33 +165,33 @@ def evaluation(facts: Facts) -> Iterator[Problem]:
     for key, needed in dependent.items():
         if needed and not facts.evaluates:
             value = shown(facts.value(f"training.{key}"))
-            yield _problem(
+            yield problem_at(
                 f"training.{key}", f"{value} needs evaluations on the way", "write `eval_strategy: epoch` too"
             )
     if facts.value("training.save_strategy") == "best" and not (
         dependent["metric_for_best_model"] or dependent["load_best_model_at_end"]
     ):
-        yield _problem("training.save_strategy", "`best` by which metric?", "write `metric_for_best_model: loss` too")
+        yield problem_at("training.save_strategy", "`best` by which metric?", "write `metric_for_best_model: loss` too")
     if facts.value("training.early_stopping_threshold") and not dependent["early_stopping_patience"]:
-        yield _problem(
+        yield problem_at(
             "training.early_stopping_threshold",
             "it has no effect without `early_stopping_patience`",
             "write that too, or leave it out",
         )
     if facts.value("training.eval_steps") is not None and facts.value("training.eval_strategy") != "steps":
         what = f"{shown(facts.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
-        yield _problem("training.eval_steps", what, "write that too, or leave it out")
+        yield problem_at("training.eval_steps", what, "write that too, or leave it out")
 
 
 def packing(facts: Facts) -> Iterator[Problem]:
     """Packing fills sequences of `max_length`; without padding and packing, TRL cannot hold to it."""
     packs = facts.value("training.packing") or facts.value("training.eval_packing")
     if packs and facts.value("training.max_length") is None:
-        yield _problem("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
+        yield problem_at("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
     may_pack = "training.packing" in facts.settings
     alone = may_pack and facts.value("training.padding_free") and not facts.value("training.packing")
     if alone and facts.value("training.max_length") is not None:
-        yield _problem(
+        yield problem_at(
             "training.padding_free",
             "without packing, `max_length` would not be kept to",
             "write `packing: true`, or `max_length: null`",
@@ -255,23 +208,7 @@ def loss(facts: Facts) -> Iterator[Problem]:
         without = [source for source in known if not ok(source)]
         if facts.value(f"training.{key}") and known and len(without) == len(facts.sources):
             what = f"the data ({', '.join(dict.fromkeys(str(source.format) for source in without))}) have {words}"
-            yield _problem(f"training.{key}", what, "leave it out")
-
-
-def preferences(facts: Facts) -> Iterator[Problem]:
-    """What TRL's `DPOConfig` and `DPOTrainer` refuse, said before anything is loaded."""
-    if facts.recipe.method != "dpo":
-        return
-    kinds = facts.value("training.loss_type")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    weights = facts.value("training.loss_weights")
-    if weights is not None and len(weights) != len(kinds):
-        what = f"{len(weights)} weights for {len(kinds)} kinds of loss"
-        yield _problem("training.loss_weights", what, "write one for each name under `loss_type`")
-    if "exo_pair" in kinds and not facts.value("training.label_smoothing"):
-        yield _problem("training.loss_type", "`exo_pair` needs a `label_smoothing` above 0", "write 1e-3, as its paper")
-    if facts.value("training.use_weighting") and {"aot", "aot_unpaired"} & set(kinds):
-        yield _problem("training.use_weighting", "TRL has no weighting for `aot`", "leave it out")
+            yield problem_at(f"training.{key}", what, "leave it out")
 
 
 def data_loader(facts: Facts) -> Iterator[Problem]:
@@ -280,7 +217,7 @@ def data_loader(facts: Facts) -> Iterator[Problem]:
         return
     for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
         if facts.value(f"training.{key}"):
-            yield _problem(
+            yield problem_at(
                 f"training.{key}",
                 "there are no workers: `dataloader_num_workers` is 0",
                 "write `dataloader_num_workers: 2`",
@@ -292,12 +229,12 @@ def checkpointing(facts: Facts) -> Iterator[Problem]:
     for suffix in ("", "_kwargs"):
         old, new = f"training.gradient_checkpointing{suffix}", f"training.activation_checkpointing{suffix}"
         if facts.is_set(old) and facts.value(new) not in (None, facts.value(old)):
-            yield _problem(
+            yield problem_at(
                 old, f"`{new.removeprefix('training.')}`, its newer name, says otherwise", "keep the newer one"
             )
     saved = facts.recipe.checkpoint
     if saved.save_steps is None and saved.save_minutes is None and facts.value("training.save_strategy") != "epoch":
-        yield _problem("checkpoint.save_minutes", "null, and no `save_steps`: state would never be saved", "keep one")
+        yield problem_at("checkpoint.save_minutes", "null, and no `save_steps`: state would never be saved", "keep one")
 
 
 def shares(facts: Facts) -> Iterator[Problem]:
@@ -319,7 +256,7 @@ def local_names(facts: Facts) -> Iterator[Problem]:
     model = facts.recipe.model
     here = is_local(model["model_name_or_path"]) or model["model_name_or_path"].startswith("builtin:")
     if here and facts.value("model.model_revision") != "main":
-        yield _problem("model.model_revision", "only models of the hub have revisions", "leave it out")
+        yield problem_at("model.model_revision", "only models of the hub have revisions", "leave it out")
     for section, entries in (("train", facts.recipe.data.train), ("eval", facts.recipe.data.eval)):
         for index, entry in enumerate(entries):
             at: Path = ("data", section, index)
@@ -363,14 +300,16 @@ def json_texts(facts: Facts) -> Iterator[Problem]:
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
-            yield _problem(f"training.{key}", f"{shown(value)} is no mapping", "write `{name: value}`, without quotes")
+            yield problem_at(
+                f"training.{key}", f"{shown(value)} is no mapping", "write `{name: value}`, without quotes"
+            )
 
 
 def report_to(facts: Facts) -> Iterator[Problem]:
     """What is installed must not decide what is reported to."""
     value = facts.value("training.report_to")
     if value == "all" or (isinstance(value, list) and "all" in value):
-        yield _problem(
+        yield problem_at(
             "training.report_to", "`all` depends on what is installed there", "name them: `[tensorboard, wandb]`"
         )
 
@@ -379,7 +318,7 @@ def resources(facts: Facts) -> Iterator[Problem]:
     """SkyPilot takes one of each pair."""
     for one, other in (("any_of", "ordered"), ("accelerators", "gpus"), ("infra", "cloud")):
         if one in facts.recipe.resources and other in facts.recipe.resources:
-            yield _problem(f"resources.{other}", f"`{one}` is there as well", "keep one of the two")
+            yield problem_at(f"resources.{other}", f"`{one}` is there as well", "keep one of the two")
 
 
 RULES: tuple[Rule, ...] = (
@@ -393,6 +332,7 @@ RULES: tuple[Rule, ...] = (
     packing,
     loss,
     preferences,
+    rewards,
     data_loader,
     checkpointing,
     shares,

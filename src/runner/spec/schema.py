@@ -35,7 +35,7 @@ _BOUNDS = {
     "exclusiveMaximum": "below {}",
 }
 _TRUE, _FALSE = ("yes", "on", "y", "1"), ("no", "off", "n", "0")
-_METHODS_TO_COME = ("grpo", "kto", "orpo", "ppo", "reward", "rloo", "distillation")
+_METHODS_TO_COME = ("kto", "orpo", "ppo", "reward", "rloo", "distillation")
 
 
 @functools.cache
@@ -221,7 +221,7 @@ def _remedy_for_type(value: Json, schema: Schema) -> str | None:
 
 def _remedy_for_missing(path: Path, key: str) -> str:
     remedies = {
-        "method": "write `method: sft`",
+        "method": "write `method: sft`, or another: cpt, dpo, grpo",
         "model": "write `model: {model_name_or_path: …}`",
         "model_name_or_path": "write a model of the hub, a folder, or `builtin:tiny-llama`",
         "data": "write `data: {train: [{path: …}]}`",

@@ -1,4 +1,4 @@
-"""What recipes name as ``builtin:…``: a model and a dataset made on the spot, offline and reproducibly.
+"""What recipes name as ``builtin:…``: a model and datasets made on the spot, offline and reproducibly.
 
 ``model_name_or_path: builtin:tiny-llama`` and ``path: builtin:python-docstrings``.
 """
@@ -12,11 +12,15 @@ from pathlib import Path
 import blake3
 
 from runner.spec.errors import UserError
+from runner.train.builtin_arithmetic import arithmetic
 from runner.train.builtin_data import Example, docstrings
 
 PREFIX = "builtin:"
 
-_DATASETS: dict[str, Callable[[], Sequence[Example]]] = {"python-docstrings": docstrings}
+_DATASETS: dict[str, Callable[[], Sequence[Example]]] = {
+    "python-docstrings": docstrings,
+    "arithmetic": arithmetic,
+}
 _MODELS = ("tiny-llama",)
 # Part of a cached model's name: to be raised with every change of the bytes that this code makes.
 _REVISION = 1

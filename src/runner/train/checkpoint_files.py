@@ -10,6 +10,8 @@ SCHEDULER = "scheduler.pt"
 SCALER = "scaler.pt"
 TRAINER_STATE = "trainer_state.json"
 RUNNER_STATE = "runner_state.json"
+METHOD_STATE = "method_state.pt"
+"""What a method's trainer keeps between steps and transformers does not know of; not every method has any."""
 MODEL_WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 

@@ -160,6 +160,8 @@ _MEASURED = (
     "perplexity",
     "eval_rewards/accuracies",
     "eval_rewards/margins",
+    "eval_reward",
+    "eval_completions/mean_length",
     "samples_per_second",
 )
 """What of a measurement stands in the result, where the method has it."""

@@ -160,7 +160,14 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
             where=f"{where}.format",
             remedy=f"Its columns: {', '.join(columns)}.",
         )
-    return _Entry(where=where, dataset=dataset, format=name, shape=natural_shape(name, dataset))
+    shape = natural_shape(name, dataset)
+    if shape is Shape.PREFERENCE and "prompt" not in columns:
+        raise UserError(
+            f"{source.path} has no column prompt, which the format {name} needs",
+            where=where,
+            remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
+        )
+    return _Entry(where=where, dataset=dataset, format=name, shape=shape)
 
 
 def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:

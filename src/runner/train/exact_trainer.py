@@ -26,7 +26,7 @@ from transformers import (
 from runner.spec.layout import CheckpointName
 from runner.spec.recipe import Checkpoint
 from runner.train.checkpoint import Checkpointer
-from runner.train.checkpoint_files import RUNNER_STATE, TRAINER_STATE
+from runner.train.checkpoint_files import METHOD_STATE, RUNNER_STATE, TRAINER_STATE
 from runner.train.metrics import Metrics
 from runner.train.preemption import PreemptionNotice
 from runner.train.training_state import capture, untied
@@ -211,7 +211,7 @@ class ExactResume(Trainer):
             "world_size": self.args.world_size,
         }
         self.lineage.checkpointer.save(
-            capture(self, extra=extra),
+            capture(self, extra=extra, method_state=self.method_state()),
             name,
             best_step=self.state.best_global_step if self.lineage.tracks_best else None,
             metadata={"complete": extra["complete"], "best": extra["best"], "max_steps": self.state.max_steps},
@@ -266,6 +266,8 @@ class ExactResume(Trainer):
         folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
         if folder is not None:
             self.restore_counts(read_runner_state(Path(folder)))
+            if (Path(folder) / METHOD_STATE).is_file():
+                self.restore_method_state(torch.load(Path(folder) / METHOD_STATE, weights_only=True))
         self._step_ended = time.perf_counter()
         return begun
 
@@ -273,6 +275,15 @@ class ExactResume(Trainer):
         """Take back what TRL counts in memory only (`num_tokens` would begin at 0 again)."""
         if hasattr(self, "_total_train_tokens"):
             self._total_train_tokens = self._tokens_before = int(saved["total_train_tokens"])
+        else:
+            self._tokens_before = int(self.state.num_input_tokens_seen)
+
+    def method_state(self) -> dict[str, Any]:
+        """What the method keeps between steps and transformers does not save, as copies; for a method to override."""
+        return {}
+
+    def restore_method_state(self, state: dict[str, Any]) -> None:
+        """Take back what `method_state` gave."""
 
     def take_over(self, folder: Path) -> dict[str, Any] | None:
         """Stand where the trainer stood that saved `folder` after its last step; returns the best so far."""

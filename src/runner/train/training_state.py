@@ -22,6 +22,7 @@ from transformers.trainer_callback import ExportableState
 
 from runner.train.checkpoint_files import (
     ADAPTER_WEIGHTS,
+    METHOD_STATE,
     MODEL_WEIGHTS,
     OPTIMIZER,
     RUNNER_STATE,
@@ -82,12 +83,13 @@ def _save(value: Any, path: Path) -> None:
         raise
 
 
-def capture(trainer: Trainer, *, extra: Mapping[str, Any]) -> TrainingState:
+def capture(trainer: Trainer, *, extra: Mapping[str, Any], method_state: Mapping[str, Any]) -> TrainingState:
     """Collect the state of `trainer` between two steps, without copying any weight.
 
     Args:
         trainer: any transformers `Trainer` on one device, its optimizer made.
         extra: what our own state file holds.
+        method_state: what the method keeps besides, copied; tensors, numbers, texts, lists and mappings of them.
     """
     model, scheduler = trainer.model, trainer.lr_scheduler
     assert model is not None
@@ -108,6 +110,8 @@ def capture(trainer: Trainer, *, extra: Mapping[str, Any]) -> TrainingState:
         SCHEDULER: copy.deepcopy(scheduler.state_dict()),
         rng_state_file(trainer.args.process_index, trainer.args.world_size): _random_states(),
     }
+    if method_state:
+        small[METHOD_STATE] = dict(method_state)
     if getattr(trainer.accelerator, "scaler", None) is not None:
         small[SCALER] = copy.deepcopy(trainer.accelerator.scaler.state_dict())
     return TrainingState(

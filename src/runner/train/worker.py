@@ -133,6 +133,10 @@ def _script(method: Method) -> "Callable[[Context], dict[str, Any]]":
         from runner.train import dpo
 
         return dpo.train
+    if method == "grpo":
+        from runner.train import grpo
+
+        return grpo.train
     from runner.train import sft
 
     return sft.train

@@ -1,0 +1,75 @@
+"""Built-in rewards say what they promise, for strings and for messages, and a file's functions are found."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.spec.errors import UserError
+from runner.train.builtin import builtin_dataset
+from runner.train.rewards import answer_format, exact_answer, load_rewards
+
+
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "reward"),
+    [
+        ("12 + 7 is 19.\nAnswer: 19", "19", 1.0),
+        ("Answer: 18\nNo, wait. Final Answer: **19**", "19", 1.0),
+        ("12 + 7 = 19", "19", 1.0),
+        ("The answer is 1,000.", "1000", 1.0),
+        ("Answer: 19.0", "19", 1.0),
+        ("Answer: -3", "-3", 1.0),
+        ("Answer: 190", "19", 0.0),
+        ("Answer: nineteen", "19", 0.0),
+        ("", "19", 0.0),
+        ("Answer: Paris", "Paris", 1.0),
+    ],
+)
+def test_an_answer_is_compared_as_a_number_where_it_is_one(completion: str, answer: str, reward: float) -> None:
+    assert exact_answer([completion, said(completion)], [answer, answer]) == [reward, reward]
+
+
+@pytest.mark.parametrize(
+    ("completion", "reward"),
+    [
+        ("I add.\nAnswer: 19\n", 1.0),
+        ("**Final Answer:** 19", 1.0),
+        ("Answer:", 0.0),
+        ("Answer: 1\nor so", 0.0),
+        ("", 0),
+    ],
+)
+def test_the_format_is_an_answer_on_the_last_line(completion: str, reward: float) -> None:
+    assert answer_format([completion, said(completion)]) == [reward, reward]
+
+
+def load(*names: str, columns: tuple[str, ...] = ("prompt", "answer")) -> list[Any]:
+    return load_rewards(names, inputs=Path, columns=columns, max_completion_length=10)
+
+
+def test_the_shorter_the_better() -> None:
+    (length,) = load("builtin:length")
+    assert length(completion_ids=[[], [1] * 5, [1] * 10], prompts=[]) == [1.0, 0.5, 0.0]
+
+
+def test_an_exact_answer_needs_one_to_compare_with() -> None:
+    with pytest.raises(UserError, match="needs a column `answer`"):
+        load("builtin:exact-answer", columns=("prompt", "solution"))
+
+
+def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
+    (tmp_path / "rewards.py").write_text("import no_such_module\ndef f(**kwargs): ...\n")
+    with pytest.raises(UserError, match="No module named 'no_such_module'"):
+        load(f"{tmp_path}/rewards.py:f")
+
+
+def test_arithmetic_is_right_and_no_problem_comes_twice() -> None:
+    rows = builtin_dataset("builtin:arithmetic", where="data")
+    assert len({row["prompt"] for row in rows}) == len(rows) == 2000
+    for row in rows:
+        problem = row["prompt"].removeprefix("What is ").removesuffix("?")
+        assert eval(problem) == int(row["answer"])
