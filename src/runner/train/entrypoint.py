@@ -85,12 +85,14 @@ def _now() -> str:
 
 
 def _oom_kills() -> int:
-    """How many processes of this container the kernel has killed for memory (cgroup v2), 0 where nobody counts."""
-    try:
-        lines = Path("/sys/fs/cgroup/memory.events").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    """How many processes of this container the kernel has killed for memory, 0 where nobody counts."""
+    for file in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
+        try:
+            lines = Path("/sys/fs/cgroup", file).read_text().splitlines()
+        except OSError:
+            continue
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0
 
 
 class AttemptLife:
