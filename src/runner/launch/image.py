@@ -203,7 +203,7 @@ def layers(containers: Containers, name: str) -> list[Layer]:
     for size, text in reversed(steps):
         if size:
             words = _instruction(text)
-            what = next(parts, None) if "COPY" in words and "/opt/venv" in words else None
+            what = next(parts, None) if words.startswith("COPY") and "/opt/venv" in text else None
             found.append(Layer(size_bytes=size, created_by=f"COPY /opt/venv: {what}" if what else words))
     return found
 
