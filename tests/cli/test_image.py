@@ -1,6 +1,7 @@
 """What `runner image` and `--infra docker` say when something is missing: one message, with the remedy, exit 2."""
 
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_folder_that_is_no_checkout_builds_nothing(tmp_path: Path) -> None:
 
 def test_the_build_command_says_what_the_labels_shall_say() -> None:
     command = build_command(PODMAN, ROOT, accelerator="cpu", tag="x", build_args=["BASE_IMAGE=y"], more=["--no-cache"])
-    arguments = [after for word, after in zip(command, command[1:], strict=False) if word == "--build-arg"]
+    arguments = [after for word, after in pairwise(command) if word == "--build-arg"]
     assert [argument.partition("=")[0] for argument in arguments] == [
         "ACCELERATOR",
         "VERSION",

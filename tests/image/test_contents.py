@@ -7,6 +7,9 @@ import pytest
 
 from image.conftest import ROOT, Built, build_arguments, podman, runner
 from image.machine import Machine
+from runner.launch.containers import Containers
+from runner.launch.image import inspect
+from runner.launch.sbom import read_packages, sbom
 from runner.launch.submit import revision_of
 
 pytestmark = pytest.mark.image
@@ -46,6 +49,18 @@ def test_built_again_from_the_same_tree_it_is_the_same_image(image: Built, machi
     assert again["id"] == image.report["id"]
 
 
+def test_the_sbom_names_every_python_package_and_debians_and_is_always_the_same(image: Built) -> None:
+    containers = Containers(program="podman")
+    found = inspect(containers, image.name)
+    document, again = (sbom(found, read_packages(containers, found)) for _ in range(2))
+    assert document == again
+    purls = {component["purl"] for component in document["components"]}
+    assert len(purls) == len(document["components"])
+    locked = [line for line in (ROOT / "images/cpu.lock").read_text().splitlines() if not line.startswith("#")]
+    assert {f"pkg:pypi/{pin.replace('==', '@')}" for pin in locked} <= {purl.partition("%2B")[0] for purl in purls}
+    assert any(purl.startswith("pkg:deb/debian/tini@") for purl in purls)
+
+
 def test_what_skypilot_needs_is_there(image: Built) -> None:
     """Its own lists for docker images and for Kubernetes, without the compiler."""
     programs = "bash sudo rsync ssh sshd curl wget patch pip3 fusermount nc lspci ps runner"
@@ -74,7 +89,7 @@ def test_there_is_no_compiler_no_cache_and_no_test(image: Built) -> None:
 
 
 def test_nothing_of_the_machine_that_built_it_is_in_it(image: Built, machine: Machine) -> None:
-    """Where its packages came from is a secret of the build's; of what was mounted, empty places are all that is left."""
+    """Where its packages came from is a secret of the build's; of what was mounted, empty places are left."""
     mounted = [word.split(":")[1] for word in machine.build_arguments if word.endswith(":ro")]
     left = image.sh(f"find /etc/pip.conf /run/secrets {' '.join(mounted)} -type f -size +0 2> /dev/null || true")
     assert left.stdout == ""

@@ -2,11 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.options import json_option
+
+if TYPE_CHECKING:
+    from runner.launch.containers import Containers
+    from runner.launch.image import Image
 
 _engine_option = click.option(
     "--engine", type=click.Choice(["docker", "podman"]), help="The program to use. Default: the one that is there."
@@ -26,7 +30,7 @@ def image() -> None:
     """
 
 
-@image.command(context_settings={"ignore_unknown_options": False})
+@image.command()
 @click.option(
     "--accelerator",
     type=click.Choice(["cuda", "cpu"]),
@@ -43,6 +47,12 @@ def image() -> None:
     default=Path(),
     help="A checkout of runner. Default: the working directory.",
 )
+@click.option(
+    "--sbom",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write down what is installed in it, as a CycloneDX document.",
+)
 @_engine_option
 @click.option("--dry-run", is_flag=True, help="Print the command, and do nothing.")
 @json_option
@@ -52,6 +62,7 @@ def build(
     tag: str | None,
     build_args: tuple[str, ...],
     context: Path,
+    sbom: Path | None,
     engine: str | None,
     dry_run: bool,
     as_json: bool,
@@ -81,6 +92,8 @@ def build(
         click.echo(shlex.join(command))
         return
     built = images.build(containers, command, tag=name)
+    if sbom is not None:
+        _write_sbom(sbom, containers, built)
     layers = images.layers(containers, name)
     if as_json:
         print_json({**dataclasses.asdict(built), "layers": [dataclasses.asdict(layer) for layer in layers]})
@@ -113,6 +126,19 @@ def push(ref: str, engine: str | None, as_json: bool, options: tuple[str, ...]) 
         print_json({"image": pinned})
     else:
         click.echo(pinned)
+
+
+def _write_sbom(path: Path, containers: "Containers", built: "Image") -> None:
+    import json
+
+    from runner.launch.sbom import read_packages, sbom
+    from runner.spec.errors import UserError
+
+    document = sbom(built, read_packages(containers, built))
+    try:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=str(path), remedy="name another file") from error
 
 
 def _megabytes(size_bytes: int) -> str:
