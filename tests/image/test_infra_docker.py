@@ -109,13 +109,20 @@ def test_ctrl_c_saves_and_leaves_no_container_and_resume_goes_on(here: Here, cal
     assert_same(outcome(here.store, "stopped"), calm)
 
 
-def test_killing_runner_takes_the_container_with_it(here: Here) -> None:
+def test_killing_runner_takes_the_container_with_it_and_resume_goes_on_at_once(
+    here: Here, calm: dict[str, Any]
+) -> None:
     launch = here.launch("orphan")
     wait_for(lambda: checkpoints(here.store, "orphan"))
     assert len(containers()) == 1
     launch.kill()
     launch.communicate(timeout=20)
     wait_for(lambda: containers() == [], 20)
+    code, said = finished(here.start("resume", "orphan", "--detach"))
+    assert code == 0, said
+    code, said = finished(here.start("wait", "orphan"))
+    assert code == 0, said
+    assert_same(outcome(here.store, "orphan"), calm)
 
 
 def test_a_secret_reaches_the_container_and_no_command_line(here: Here) -> None:

@@ -80,6 +80,10 @@ def take_hold(store: Store, run_id: str) -> RunLock:
     """
     lock = _take_lock(store, run_id)
     try:
+        if run_document(store, run_id)["infra"] == "docker":
+            from runner.launch.docker import note_killed  # here: a local run does without
+
+            note_killed(store, run_id)
         _refuse_what_cannot_go_on(run_status(store, run_id))
     except BaseException:
         lock.close()

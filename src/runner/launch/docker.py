@@ -6,6 +6,7 @@ names, and variables by name. The network is the machine's, as with SkyPilot, so
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from runner.launch.containers import Containers, find_containers
+from runner.launch.end import write_killed
 from runner.launch.environment import SECRET_NAMES
 from runner.launch.image import Image, obtain
 from runner.launch.places import work_folder
+from runner.launch.status import boot_id, newest_attempt
 from runner.spec.places import is_local
+from runner.storage.store import Store
 
 _GPU = Path("/dev/nvidiactl")
 _PASSED_ON = (
@@ -38,6 +42,7 @@ _PASSED_ON = (
 with ``--env-file`` and ``--secret``."""
 
 _STOP_SECONDS = 5.0
+_NAME = re.compile(r"runner-[0-9a-f]{12}")
 
 
 class DockerEngine:
@@ -175,6 +180,29 @@ def image_for(name: str | None) -> Image:
     """
     containers = find_containers()
     return obtain(containers, name or f"runner:{'cuda' if _GPU.exists() else 'cpu'}")
+
+
+def note_killed(store: Store, run_id: str) -> None:
+    """Write down that the run's newest attempt was killed, if it was a container of this machine that is gone.
+
+    Nobody else does for one whose supervisor died with it: it would look alive until its last sign of life is old.
+
+    Raises:
+        UserError: neither docker nor podman is there.
+    """
+    attempt = newest_attempt(store, run_id)
+    if attempt is None or attempt.ended is not None or attempt.claim.get("boot_id") != boot_id():
+        return
+    name = str(attempt.claim.get("host"))
+    if _NAME.fullmatch(name) is None:
+        return
+    containers = find_containers()
+    until = time.monotonic() + _STOP_SECONDS  # it may be dying at this moment
+    while containers.ask("container", "inspect", name).returncode == 0:
+        if time.monotonic() > until:
+            return
+        time.sleep(0.2)
+    write_killed(store, attempt, signal_number=signal.SIGKILL)
 
 
 def _names(environment: Mapping[str, str]) -> set[str]:

@@ -219,7 +219,7 @@ def _refused(containers: Containers, name: str, said: str) -> UserError:
     """Why a registry did not give or take an image."""
     registry = name.split("/")[0] if "." in name.split("/")[0] or ":" in name.split("/")[0] else ""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    reason = (lines or [first_line(said)])[-1]
+    reason = (lines or [first_line(said)])[-1].removeprefix("Error: ")
     low = said.lower()
     if any(word in low for word in ("manifest unknown", "not found", "name unknown", "no such image", "404")):
         return UserError(
