@@ -7,7 +7,6 @@ from typing import Any
 from runner.launch.choose import choose_by_name, waiting_run
 from runner.launch.end import utc_now
 from runner.launch.engine import engine_of
-from runner.launch.local import ENTRYPOINT
 from runner.launch.lock import RunLock, RunLocked
 from runner.launch.places import state_folder
 from runner.launch.prepare import Prepared
@@ -69,7 +68,7 @@ def rehearse(
     """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
     run_id, exists, why = _choose(store, prepared, name)
     document = run_document(store, run_id) if exists else _document(prepared, run_id, git_revision, infra, image)
-    return document, engine_of(document, entrypoint=ENTRYPOINT).command(store.url, run_id), why
+    return document, engine_of(document).command(store.url, run_id), why
 
 
 def take_hold(store: Store, run_id: str) -> RunLock:

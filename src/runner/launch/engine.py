@@ -42,12 +42,12 @@ class Engine(Protocol):
         """
 
 
-def engine_of(document: Mapping[str, Any], *, entrypoint: str) -> Engine:
+def engine_of(document: Mapping[str, Any], *, entrypoint: str | None = None) -> Engine:
     """The engine that a run was launched to.
 
     Args:
         document: its ``run.json``.
-        entrypoint: the module that runs an attempt, for the local engine.
+        entrypoint: the module that runs an attempt, for the local engine; None: the real one.
 
     Raises:
         UserError: it is not at hand on this machine.
@@ -59,7 +59,7 @@ def engine_of(document: Mapping[str, Any], *, entrypoint: str) -> Engine:
     if document["infra"] == "local":
         from runner.launch.local import LocalEngine  # here: it needs what is above
 
-        return LocalEngine(entrypoint)
+        return LocalEngine() if entrypoint is None else LocalEngine(entrypoint)
     raise UserError(
         f"the run was launched to {document['infra']}, which this version cannot use", where=document["run_id"]
     )
