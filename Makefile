@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lock clean
+.PHONY: help quickstart test test-image check lock lock-cuda clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,11 +19,14 @@ test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the te
 	@# A file is one worker's, since its tests share what they compare with.
 	$(BIN)/pytest --numprocesses logical --dist loadscope
 
-check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter
+test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
+
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 .venv/.train: images/cpu.lock pyproject.toml
 	@echo "setting up .venv (about a minute; once)"
@@ -45,8 +48,16 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter
 	@bash tests/servers/install.sh
 	@touch $@
 
+# What the image is made of, and what tests it. podman keeps the layers, so that only what has changed is built again.
+.venv/.image-tested: .venv/.train .venv/.dev Dockerfile .dockerignore pyproject.toml $(shell find images jobs src tests/image -type f -not -path '*/__pycache__/*')
+	$(BIN)/pytest -m image tests/image
+	@touch $@
+
 lock:  ## write the lock files anew from what is installed in .venv
 	$(BIN)/python tools/lock.py
+
+lock-cuda:  ## write images/cuda.lock anew from images/cpu.lock and what the package index says of torch
+	$(BIN)/python tools/lock_cuda.py
 
 clean:  ## remove what the targets above have made
 	rm -rf .venv .venv-servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

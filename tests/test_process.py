@@ -8,6 +8,8 @@ import textwrap
 import time
 from pathlib import Path
 
+import pytest
+
 CHILD = """
 import sys, time
 from runner.process import die_with_parent
@@ -50,3 +52,14 @@ def test_a_parent_that_died_before_the_call_is_noticed() -> None:
     assert os.getpid() != 1
     assert child.returncode == 137
     assert child.stdout == b""
+
+
+def test_a_process_dies_when_its_standard_input_ends() -> None:
+    """So does an attempt in a container, whose supervisor held the other end."""
+    code = "from runner.process import die_with_stdin; import time; die_with_stdin(); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 137

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,3 +26,17 @@ def die_with_parent(expected_parent_pid: int) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != expected_parent_pid:
         os._exit(128 + signal.SIGKILL)
+
+
+def die_with_stdin() -> None:
+    """Have this process end at once (exit 137) when its standard input ends: whoever holds the other end has died.
+
+    For a process in a container, whose parent cannot be seen from inside. A thread of its own reads; nobody else may.
+    """
+
+    def read_to_the_end() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(128 + signal.SIGKILL)
+
+    threading.Thread(target=read_to_the_end, name="stdin", daemon=True).start()

@@ -64,6 +64,18 @@ def test_a_command_is_documented_with_an_example_and_every_option(name: str) -> 
             assert f"`{max(parameter.opts, key=len)}" in section, f"{parameter.opts} is not documented"
 
 
+@pytest.mark.parametrize("name", ["build", "push"])
+def test_an_image_command_is_documented_with_an_example_and_every_option(name: str) -> None:
+    group = command("image")
+    assert isinstance(group, click.Group)
+    assert f"runner image {name}" in (group.commands[name].help or "").partition("Example:")[2]
+    section = DOCS.read_text().partition("## `runner image`")[2].partition("\n## ")[0]
+    assert f"`runner image {name} " in section
+    for parameter in group.commands[name].params:
+        if isinstance(parameter, click.Option):
+            assert re.search(rf"`{max(parameter.opts, key=len)}\b", section), f"{parameter.opts} is not documented"
+
+
 def test_the_documentation_knows_no_command_that_is_not_there() -> None:
     documented = re.findall(r"^## `runner (\S+?)[ `]", DOCS.read_text(), re.MULTILINE)
     assert documented == list(_COMMANDS)

@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("runner.cli.check:check", "Say whether recipes are valid, and what is wrong with them."),
     "jobs": ("runner.cli.jobs:jobs", "List the recipes at hand."),
     "schema": ("runner.cli.schema:schema", "Print the JSON Schema of recipes, for editors."),
+    "image": ("runner.cli.image:image", "Build the image that runs train in, and push it to a registry."),
     "doctor": ("runner.cli.doctor:doctor", "Look for what is missing on this machine."),
     "completion": ("runner.cli.completion:completion", "Print the script that completes commands in your shell."),
 }

@@ -11,8 +11,9 @@ import click
 from runner.cli.forms import print_json, run_outcome
 from runner.cli.typed import as_typed
 from runner.launch import local
+from runner.launch.engine import engine_of
 from runner.launch.exit_codes import CTRL_C, MISTAKE, exit_code
-from runner.launch.status import RunStatus, run_result, run_status
+from runner.launch.status import RunStatus, run_document, run_result, run_status
 from runner.launch.submit import write_submission
 from runner.launch.watch import Watch
 from runner.report import outcome
@@ -35,6 +36,7 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     Returns:
         The exit code.
     """
+    engine = engine_of(run_document(store, run_id), entrypoint=local.ENTRYPOINT)
     write_submission(store, run_id, pid=os.getpid(), environment=_names(environment))
     with Watch(store, run_id) as watch, _Screen(watch) as screen:
         supervisor = local.Supervisor(
@@ -43,7 +45,7 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
             environment=environment,
             say=screen.say,
             on_tick=screen.tick,
-            entrypoint=local.ENTRYPOINT,
+            engine=engine,
         )
         code = supervisor.run()
     lock.close()

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     help="Change a setting, such as training.learning_rate=1e-4.",
 )
 @click.option("--name", metavar="NAME", help="The run's id; launched again, an unfinished run of that name goes on.")
-@click.option("--infra", metavar="INFRA", default="local", show_default=True, help="Where: local is this machine.")
+@click.option(
+    "--infra", metavar="INFRA", default="local", show_default=True, help="Where: local or docker, on this machine."
+)
+@click.option(
+    "--image", metavar="REF", help="With --infra docker: the image, by name or digest. Default: runner:cuda or :cpu."
+)
 @environment_options
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written and run, and do nothing.")
@@ -34,6 +39,7 @@ def launch(
     overrides: tuple[str, ...],
     name: str | None,
     infra: str,
+    image: str | None,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
     detach: bool,
@@ -58,21 +64,31 @@ def launch(
     from runner.spec.errors import UserError
     from runner.spec.load import load_recipe
 
-    if infra != "local":
-        remedy = "leave --infra out: runs train on this machine"
-        raise UserError(f"there is no infra {infra!r}; there is: local", where="--infra", remedy=remedy)
+    if infra not in ("local", "docker"):
+        remedy = "local trains in processes of this machine, docker in a container on it"
+        raise UserError(f"there is no infra {infra!r}; there are: local, docker", where="--infra", remedy=remedy)
+    if image is not None and infra == "local":
+        raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
     loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
     files = [Path(file) for file in env_files]
     environment = chosen_environment(files, secrets)
     prepared = prepare(loaded)
     run_name = None if name is None else checked_name(name)
     revision = revision_of(loaded.path.parent)
+    pinned = None
+    if infra == "docker":
+        from runner.launch.docker import image_for
+
+        pinned = image_for(image).pinned
     if dry_run:
-        document, command, why = rehearse(store, prepared, name=run_name, git_revision=revision)
+        document, command, why = rehearse(
+            store, prepared, name=run_name, git_revision=revision, infra=infra, image=pinned
+        )
         _print_dry_run(document, command, why, as_json=as_json)
         return
-    require_training_side()
-    run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say)
+    if infra == "local":
+        require_training_side()
+    run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=infra, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached
     raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))

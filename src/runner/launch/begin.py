@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.launch.choose import choose_by_name, waiting_run
 from runner.launch.end import utc_now
-from runner.launch.local import attempt_command
+from runner.launch.engine import engine_of
 from runner.launch.lock import RunLock, RunLocked
 from runner.launch.places import state_folder
 from runner.launch.prepare import Prepared
@@ -17,7 +17,14 @@ from runner.storage.store import Store
 
 
 def begin(
-    store: Store, prepared: Prepared, *, name: str | None, git_revision: str | None, say: Callable[[str], None]
+    store: Store,
+    prepared: Prepared,
+    *,
+    name: str | None,
+    git_revision: str | None,
+    say: Callable[[str], None],
+    infra: str = "local",
+    image: str | None = None,
 ) -> tuple[str, RunLock]:
     """The run that a launch means, submitted if it is new, with its lock on this machine.
 
@@ -27,6 +34,8 @@ def begin(
         name: the id that the caller wants; None: a fresh one.
         git_revision: of the recipe's folder.
         say: told if an old run is resumed, or why none is.
+        infra: where a new run runs.
+        image: the image of a new run, by digest or id.
 
     Raises:
         UserError: a run of that name is running, or this machine's state folder cannot be written.
@@ -39,7 +48,7 @@ def begin(
             return run_id, take_hold(store, run_id)
         lock = _take_lock(store, run_id)
         try:
-            if submit(store, _document(prepared, run_id, git_revision), prepared.inputs):
+            if submit(store, _document(prepared, run_id, git_revision, infra, image), prepared.inputs):
                 return run_id, lock
         except BaseException:
             lock.close()
@@ -48,12 +57,18 @@ def begin(
 
 
 def rehearse(
-    store: Store, prepared: Prepared, *, name: str | None, git_revision: str | None
+    store: Store,
+    prepared: Prepared,
+    *,
+    name: str | None,
+    git_revision: str | None,
+    infra: str = "local",
+    image: str | None = None,
 ) -> tuple[dict[str, Any], list[str], str | None]:
     """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
     run_id, exists, why = _choose(store, prepared, name)
-    document = run_document(store, run_id) if exists else _document(prepared, run_id, git_revision)
-    return document, attempt_command(store.url, run_id, parent_pid=None), why
+    document = run_document(store, run_id) if exists else _document(prepared, run_id, git_revision, infra, image)
+    return document, engine_of(document).command(store.url, run_id), why
 
 
 def take_hold(store: Store, run_id: str) -> RunLock:
@@ -64,6 +79,10 @@ def take_hold(store: Store, run_id: str) -> RunLock:
     """
     lock = _take_lock(store, run_id)
     try:
+        if run_document(store, run_id)["infra"] == "docker":
+            from runner.launch.docker import note_killed  # here: a local run does without
+
+            note_killed(store, run_id)
         _refuse_what_cannot_go_on(run_status(store, run_id))
     except BaseException:
         lock.close()
@@ -85,7 +104,9 @@ def _choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, bo
     return new_run_id(recipe_name, datetime.now(UTC)), False, why
 
 
-def _document(prepared: Prepared, run_id: str, git_revision: str | None) -> dict[str, Any]:
+def _document(
+    prepared: Prepared, run_id: str, git_revision: str | None, infra: str, image: str | None
+) -> dict[str, Any]:
     return run_json(
         run_id=run_id,
         recipe=prepared.recipe,
@@ -93,6 +114,8 @@ def _document(prepared: Prepared, run_id: str, git_revision: str | None) -> dict
         recipe_digest=prepared.digest,
         git_revision=git_revision,
         created_at=utc_now(),
+        infra=infra,
+        image=image,
     )
 
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.launch.end import utc_now
+from runner.launch.engine import engine_of
 from runner.launch.local import ENTRYPOINT, Supervisor
 from runner.launch.lock import RunLock
 from runner.launch.places import state_folder
-from runner.launch.status import newest_attempt, run_result
+from runner.launch.status import newest_attempt, run_document, run_result
 from runner.spec.errors import UserError
 from runner.storage.open import open_store
 from runner.storage.store import Store
@@ -88,9 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(sentence: str) -> None:
         print(utc_now(), sentence, flush=True)
 
-    supervisor = Supervisor(
-        open_store(options.store), options.run, environment={}, say=say, entrypoint=options.entrypoint
-    )
+    store = open_store(options.store)
+    engine = engine_of(run_document(store, options.run), entrypoint=options.entrypoint)
+    supervisor = Supervisor(store, options.run, environment={}, say=say, engine=engine)
     return supervisor.run()
 
 

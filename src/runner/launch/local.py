@@ -1,4 +1,4 @@
-"""The local engine: runs a run's attempts as processes of this machine, one after the other, until it has ended.
+"""The supervisor of a run's attempts, one after the other until it has ended, and the local engine: processes.
 
 The attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
 exits 75); it is started again after that or after a kill, as long as the run gets anywhere.
@@ -18,6 +18,7 @@ from types import FrameType
 from typing import IO, Any, TypeVar
 
 from runner.launch.end import write_cancelled, write_killed
+from runner.launch.engine import Attempt, Engine
 from runner.launch.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.launch.places import state_folder, work_folder
 from runner.launch.status import AttemptView, boot_id, newest_attempt, run_result
@@ -70,6 +71,63 @@ def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entr
     return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
 
 
+class LocalEngine:
+    """Attempts as processes of this machine.
+
+    Args:
+        entrypoint: the module that runs an attempt.
+    """
+
+    def __init__(self, entrypoint: str = ENTRYPOINT) -> None:
+        self._entrypoint = entrypoint
+
+    def command(self, store_url: str, run_id: str) -> list[str]:
+        """The command of one attempt, as `Engine.command`."""
+        return attempt_command(store_url, run_id, parent_pid=None, entrypoint=self._entrypoint)
+
+    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> "LocalAttempt":
+        """Start a process, as `Engine.start`."""
+        process = subprocess.Popen(
+            attempt_command(store_url, run_id, parent_pid=os.getpid(), entrypoint=self._entrypoint),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        return LocalAttempt(process)
+
+
+class LocalAttempt:
+    """One attempt in a session of its own. As `engine.Attempt`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Wait for its end; its exit code, or None if time is up."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_seconds)
+        return None
+
+    def stop(self) -> None:
+        """SIGTERM for its leader, which passes it on."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL for its whole group."""
+        _kill_group(self._process.pid)
+
+    def clear(self) -> None:
+        """Kill what is left of its group, and reap it."""
+        _kill_group(self._process.pid)
+        self._process.wait()
+
+    def made(self, claim: Mapping[str, Any]) -> bool:
+        """Whether the claim names this process."""
+        return (claim.get("boot_id"), claim.get("pid")) == (boot_id(), self._process.pid)
+
+
 class Supervisor:
     """Runs attempts of one run. Use it once, from the main thread, with the run's lock held.
 
@@ -81,6 +139,7 @@ class Supervisor:
         on_tick: called about ten times a second, for a display.
         limits: how patient it is.
         entrypoint: the module that runs an attempt.
+        engine: where attempts run; None: as processes of this machine.
     """
 
     def __init__(
@@ -93,6 +152,7 @@ class Supervisor:
         on_tick: Callable[[], None] = lambda: None,
         limits: Limits = Limits(),
         entrypoint: str = ENTRYPOINT,
+        engine: Engine | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -100,10 +160,11 @@ class Supervisor:
         self._say = say
         self._on_tick = on_tick
         self._limits = limits
-        self._entrypoint = entrypoint
+        self._engine = LocalEngine(entrypoint) if engine is None else engine
         self._folder = state_folder(store.url, run_id)
         self._signals: list[int] = []
         self._log_position = 0
+        self._ours = False
         self.last_lines: list[str] = []
         """The last lines that the newest attempt printed; filled in when `run` returns."""
         self._result: Mapping[str, Any] | None = None
@@ -168,47 +229,37 @@ class Supervisor:
         """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
         self._log_position = 0
         with self._attempt_log() as log:
-            process = subprocess.Popen(
-                attempt_command(self._store.url, self._run_id, parent_pid=os.getpid(), entrypoint=self._entrypoint),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-            )
+            process = self._engine.start(self._store.url, self._run_id, environment=self._environment, log=log)
         try:
             code = self._wait(process)
         finally:
             # Whatever happened here or there: nothing of the attempt outlives this call.
-            _kill_group(process.pid)
-            process.wait()
+            process.clear()
         if code != CTRL_C and code - 128 in signal.valid_signals():
             code = 128 - code  # a shell's way of saying that a signal killed it
         attempt = self._ask(lambda: newest_attempt(self._store, self._run_id))
         if attempt is None or attempt.number <= number_before:
             return code, None
-        ours = (boot_id(), process.pid)
-        if (attempt.claim.get("boot_id"), attempt.claim.get("pid")) == ours and attempt.ended is None and code < 0:
+        self._ours = process.made(attempt.claim)
+        if self._ours and attempt.ended is None and code < 0:
             self._ask(lambda: write_killed(self._store, attempt, signal_number=-code))
         return code, attempt
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+    def _wait(self, process: Attempt) -> int:
         """Wait for the attempt; hand signals on; kill it when it does not stop."""
         kill_at: float | None = None
-        while process.poll() is None:
+        while (code := process.wait(_TICK_SECONDS)) is None:
             if self._signals and kill_at is None:
-                process.terminate()
+                process.stop()
                 kill_at = time.monotonic() + self._limits.grace_seconds
                 self._say("stopping: the attempt saves a checkpoint first (Ctrl-C again kills it at once)")
             hurried = self._signals.count(signal.SIGINT) > 1
             if kill_at is not None and (hurried or time.monotonic() > kill_at):
-                _kill_group(process.pid)
+                process.kill()
             self._pass_on()
             self._on_tick()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_TICK_SECONDS)
         self._pass_on()
-        return process.returncode
+        return code
 
     def _pass_on(self) -> None:
         """Say what the attempt itself (not what it runs) has printed since the last look: warnings, where it begins."""
@@ -232,7 +283,7 @@ class Supervisor:
         if ended is not None and not ended["retry"]:
             self._say(f"not started again: {ended['reason']}")
             return False
-        if attempt is not None and attempt.alive():
+        if attempt is not None and not self._ours and attempt.alive():
             host = attempt.claim.get("host")
             self._say(f"not started again: attempt {attempt.number} of the run began elsewhere, on {host}")
             return False

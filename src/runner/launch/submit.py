@@ -58,8 +58,10 @@ def run_json(
     recipe_digest: str,
     git_revision: str | None,
     created_at: str,
+    infra: str = "local",
+    image: str | None = None,
 ) -> dict[str, Any]:
-    """The contents of ``run.json``."""
+    """The contents of ``run.json``; `image` by digest or id, for an infra that runs images."""
     return {
         "version": 1,
         "run_id": run_id,
@@ -67,9 +69,9 @@ def run_json(
         "recipe": recipe,
         "settings": settings,
         "digest": recipe_digest,
-        "infra": "local",
+        "infra": infra,
         "accelerators": None,
-        "image": None,
+        "image": image,
         "runner_version": __version__,
         "git_revision": git_revision,
         "created_at": created_at,

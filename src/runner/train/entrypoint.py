@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runner.process import die_with_parent
+from runner.process import die_with_parent, die_with_stdin
 from runner.spec.errors import UserError
 from runner.spec.layout import CANCEL, RESULT, RUN, run_key
 from runner.storage.attempts import (
@@ -70,9 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True, help="id of the run")
     parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of the run's own")
     parser.add_argument("--parent", type=int, help="process id of the supervisor to die with")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="die with who holds standard input open")
     options = parser.parse_args(arguments)
     if options.parent is not None:
         die_with_parent(options.parent)
+    if options.until_stdin_closes:
+        die_with_stdin()
     try:
         return AttemptLife(open_store(options.store), options.run, options.work_dir).live()
     except UserError as error:
@@ -88,12 +91,14 @@ def _now() -> str:
 
 
 def _oom_kills() -> int:
-    """How many processes of this container the kernel has killed for memory (cgroup v2), 0 where nobody counts."""
-    try:
-        lines = Path("/sys/fs/cgroup/memory.events").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    """How many processes of this container the kernel has killed for memory, 0 where nobody counts."""
+    for file in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
+        try:
+            lines = Path("/sys/fs/cgroup", file).read_text().splitlines()
+        except OSError:
+            continue
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0
 
 
 class AttemptLife:

@@ -1,0 +1,101 @@
+"""What `runner image` and `--infra docker` say when something is missing: one message, with the remedy, exit 2."""
+
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from launch.bench import Bench
+from runner.launch.containers import Containers
+from runner.launch.image import build_command
+from runner.spec.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PODMAN = Containers(program="podman")
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    """A program on a PATH of the test's own: docker and podman as they behave when they do not work."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def refused(bench: Bench, *arguments: str) -> str:
+    done: subprocess.CompletedProcess[str] = bench.runner(*arguments, env={"PATH": str(bench.folder / "bin")}, cwd=ROOT)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("image", "build"), ("image", "push", "x"), ("launch", "quickstart", "--infra", "docker")]
+)
+def test_without_docker_and_podman_it_says_what_to_install(bench: Bench, arguments: tuple[str, ...]) -> None:
+    said = refused(bench, *arguments)
+    assert "neither docker nor podman" in said
+    assert "install docker" in said
+    assert bench.store.folders("runs/") == []
+
+
+def test_a_program_that_was_asked_for_and_is_not_there_is_named(bench: Bench) -> None:
+    assert "podman is not on this machine's PATH" in refused(bench, "image", "build", "--engine", "podman")
+
+
+def test_docker_without_its_daemon_is_told_from_none(bench: Bench) -> None:
+    program(bench.folder / "bin", "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    said = refused(bench, "image", "build")
+    assert "docker does not work: Cannot connect to the Docker daemon" in said
+    assert "start its service" in said
+
+
+def test_podman_is_used_where_docker_has_no_daemon(bench: Bench) -> None:
+    program(bench.folder / "bin", "docker", "exit 1")
+    program(bench.folder / "bin", "podman", "exit 0")
+    done = bench.runner("image", "build", "--dry-run", env={"PATH": str(bench.folder / "bin")}, cwd=ROOT)
+    assert done.stdout.startswith("podman build --tag runner:cuda "), done
+
+
+def test_a_failed_step_of_the_build_is_named(bench: Bench) -> None:
+    fails = 'test "$1" = info || { echo "STEP 2/3: RUN false"; echo "Error: exit status 1" >&2; exit 1; }'
+    program(bench.folder / "bin", "podman", fails)
+    assert "it stopped at `STEP 2/3: RUN false`" in refused(bench, "image", "build")
+
+
+def test_a_folder_that_is_no_checkout_builds_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing here to build the image from"):
+        build_command(PODMAN, tmp_path, accelerator="cpu", tag="x")
+
+
+def test_the_build_command_says_what_the_labels_shall_say() -> None:
+    command = build_command(PODMAN, ROOT, accelerator="cpu", tag="x", build_args=["BASE_IMAGE=y"], more=["--no-cache"])
+    arguments = [after for word, after in pairwise(command) if word == "--build-arg"]
+    assert [argument.partition("=")[0] for argument in arguments] == [
+        "ACCELERATOR",
+        "VERSION",
+        "REVISION",
+        "LOCK_DIGEST",
+        "BASE_IMAGE",
+    ]
+    assert command[-2:] == ["--no-cache", str(ROOT)]
+
+
+def test_a_build_argument_without_a_name_is_refused() -> None:
+    with pytest.raises(UserError, match="is not NAME=VALUE"):
+        build_command(PODMAN, ROOT, accelerator="cpu", tag="x", build_args=["nonsense"])
+
+
+def test_an_infra_that_is_not_there_and_an_image_that_is_not_used_are_refused(bench: Bench) -> None:
+    assert "there are: local, docker" in refused(bench, "launch", "quickstart", "--infra", "moon")
+    assert "add --infra docker" in refused(bench, "launch", "quickstart", "--image", "x")
+
+
+def test_the_cuda_lock_is_the_cpu_lock_and_what_nvidia_adds() -> None:
+    cpu, cuda = (
+        {line for line in (ROOT / f"images/{name}.lock").read_text().splitlines() if not line.startswith("#")}
+        for name in ("cpu", "cuda")
+    )
+    assert cpu <= cuda, "`make lock-cuda` writes it anew"
+    assert {pin.split("-")[0].split("=")[0] for pin in cuda - cpu} == {"nvidia", "cuda", "triton"}
+    assert not any("://" in pin or "+" in pin for pin in cuda)

@@ -1,0 +1,45 @@
+"""Write ``images/cuda.lock``: the pins of ``images/cpu.lock``, and what torch's CUDA build needs besides.
+
+Nothing is downloaded but metadata: pip resolves torch under the pins that there are, for the Python and the platform
+that it runs on, which must be the image's (3.11, Linux, x86-64). Where packages come from is pip's setting, and must be
+an index that has torch's CUDA build (PyPI has). ``make lock-cuda``.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CPU, CUDA = (ROOT / "images" / f"{name}.lock" for name in ("cpu", "cuda"))
+ABOUT = "# images/cpu.lock, and what torch's CUDA build needs besides; written by tools/lock_cuda.py"
+OURS = re.compile(r"nvidia-.+|cuda-.+|triton")
+
+
+def resolved(torch: str) -> dict[str, str]:
+    """Versions by canonical name of what `torch` (``torch==2.13.0``) needs, as pip resolves it."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        command += ["--report", str(report), "--constraint", str(CPU), torch]
+        subprocess.run(command, check=True)
+        found = json.loads(report.read_text())["install"]
+    packages = [package["metadata"] for package in found]
+    return {re.sub(r"[-_.]+", "-", package["name"]).lower(): package["version"] for package in packages}
+
+
+def main() -> None:
+    """Write the file."""
+    pins = [line for line in CPU.read_text().splitlines() if not line.startswith("#")]
+    (torch,) = [pin for pin in pins if pin.startswith("torch==")]
+    more = [f"{name}=={version}" for name, version in resolved(torch).items() if OURS.fullmatch(name)]
+    if not more:
+        sys.exit("this index has torch without CUDA: name one that has it, with pip's own settings")
+    CUDA.write_text("\n".join([ABOUT, *sorted(pins + more)]) + "\n")
+    print(f"{CUDA.relative_to(ROOT)}: {len(pins) + len(more)} packages")
+
+
+if __name__ == "__main__":
+    main()
