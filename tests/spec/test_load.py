@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,11 +124,9 @@ def test_a_recipe_that_is_not_there(shipped: Path, tmp_path: Path, name: str, wh
 )
 def test_a_file_that_is_no_recipe(refuse: Refuse, content: bytes, what: str) -> None:
     """An empty file, a binary, a foreign encoding, a bomb of ten megabytes."""
-    began = time.perf_counter()
     error = refuse(text=content)
     assert what in error.what
     assert (error.where or "").startswith("recipe.yaml")
-    assert time.perf_counter() - began < 0.5
 
 
 def test_a_byte_order_mark_is_no_mistake(check: Check) -> None:
@@ -262,20 +259,18 @@ def test_a_refused_recipe_leaves_nothing_behind(tmp_path: Path, refuse: Refuse) 
     assert everything_below(tmp_path) == ["recipe.yaml"]
 
 
-def test_a_check_imports_no_training_library_and_is_quick(tmp_path: Path) -> None:
-    """No torch, no numpy; the whole process in well under half a second of processor time."""
+def test_a_check_imports_no_training_library(tmp_path: Path) -> None:
+    """No torch, no numpy; how quick it is stands in ``benchmarks/startup.py``."""
     (tmp_path / "r.yaml").write_text(RECIPE)
     script = (
-        "import sys, pathlib, time\n"
+        "import sys, pathlib\n"
         "from runner.spec.load import load_recipe\n"
         "load_recipe('./r.yaml', cwd=pathlib.Path.cwd())\n"
         "heavy = {'torch', 'transformers', 'trl', 'peft', 'datasets', 'numpy', 'pandas', 'click', 'boto3', 'obstore'}\n"
-        "print(sorted(heavy & set(sys.modules)), time.process_time())\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    imported, _, seconds = done.stdout.strip().rpartition(" ")
-    assert imported == "[]"
-    assert float(seconds) < 0.4
+    assert done.stdout.strip() == "[]"
 
 
 def test_importing_the_loader_does_not_import_jsonschema() -> None:

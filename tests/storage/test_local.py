@@ -2,7 +2,6 @@
 
 import errno
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -182,12 +181,10 @@ def test_a_missing_source_is_no_missing_object(folder: LocalStore, tmp_path: Pat
     assert not folder.root.exists()
 
 
-def test_ten_thousand_runs_are_named_in_a_moment(folder: LocalStore) -> None:
-    """A listing of the runs looks into none of them."""
+def test_ten_thousand_runs_are_named(folder: LocalStore) -> None:
+    """In their order, whatever order the file system gives them in."""
     for number in range(10_000):
         (folder.root / f"runs/run-{number:05d}").mkdir(parents=True)
-    start = time.perf_counter()
     names = folder.folders("runs/")
-    assert time.perf_counter() - start < 0.5
     assert len(names) == 10_000
     assert names == sorted(names)

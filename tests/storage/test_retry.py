@@ -45,7 +45,7 @@ def test_enough_is_enough() -> None:
     start = time.monotonic()
     with pytest.raises(StoreUnavailable, match="time 1"):
         retrying(Flaky(9), until=after(0.3), first_seconds=60, longest_seconds=60)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
 
 
 def test_no_patience_is_one_call() -> None:
