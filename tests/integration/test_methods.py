@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.spec.recipe import Data, DataSource, Recipe
 from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
+from runner.train.builtin import materialize
 
 TEXT = {"text": "{prompt}{completion}"}
 PREFERENCE = {
@@ -152,9 +154,21 @@ def test_told_to_stop_in_a_step_it_checkpoints_there_and_ends_the_same(
 CASES = {
     "precomputed": lambda data: with_training(dpo(data, adapter=False), precompute_ref_log_probs=True),
     "tokens": lambda data: replace(
-        cpt(data), adapter={"r": 4, "target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [1, 40]}}
+        cpt(data),
+        model={"model_name_or_path": untied(data.parent)},
+        adapter={"r": 4, "target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [1, 40]}},
     ),
 }
+
+
+def untied(folder: Path) -> str:
+    """The builtin model with a head of its own."""
+    target = folder / "untied"
+    if not target.is_dir():
+        source = materialize("builtin:tiny-llama", folder)
+        AutoModelForCausalLM.from_pretrained(source, tie_word_embeddings=False).save_pretrained(target)
+        AutoTokenizer.from_pretrained(source).save_pretrained(target)
+    return str(target)
 
 
 def with_training(what: Recipe, **training: Any) -> Recipe:

@@ -4,15 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 from trl.trainer.utils import RepeatSampler
 
 from integration.runs import recipe
 from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.spec.schema import recipe_schema
+from runner.train.builtin import materialize
 from runner.train.cpt import DEFAULTS, cpt_config
 from runner.train.dpo import dpo_config
 from runner.train.grpo import EpochSampler, grpo_config
+from runner.train.model import check_head
 
 
 @pytest.fixture
@@ -43,6 +47,14 @@ def test_what_trl_refuses_of_grpo_is_the_recipes_mistake(small: Recipe, tmp_path
     training = {**small.training, "reward_funcs": ["builtin:length"], "num_generations": 3}
     with pytest.raises(UserError, match="must be divisible by"):
         grpo_config(replace(small, training=training), tmp_path)
+
+
+def test_an_adapter_that_trls_loss_cannot_see_is_refused(tmp_path: Path) -> None:
+    """Rows of tied embeddings: the head's weight is not where TRL reads it."""
+    model = AutoModelForCausalLM.from_pretrained(materialize("builtin:tiny-llama", tmp_path))
+    config = LoraConfig(target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [1, 2]})
+    with pytest.raises(UserError, match=r"adapter\.trainable_token_indices: .* tied to its embeddings"):
+        check_head(get_peft_model(model, config))
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

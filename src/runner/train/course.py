@@ -14,7 +14,7 @@ from runner.train.data import TrainingData, load_data
 from runner.train.evaluate import generate, measure
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
-from runner.train.model import load_model
+from runner.train.model import check_head, load_model
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
 
@@ -59,6 +59,9 @@ class Course:
         tokenizer: the model's.
         conversational: whether `evaluate.prompts` are a user's messages; otherwise text to go on with.
         loss_is_cross_entropy: whether the loss is a mean over tokens, which has a perplexity.
+
+    Raises:
+        UserError: the adapter is one that the trainer would not train.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Course:
         self._conversational = conversational
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
+        check_head(trainer.model)
         trainer.remove_callback(PrinterCallback)
 
     def measure_before(self) -> None:

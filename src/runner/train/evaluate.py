@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
 
 from runner.spec.errors import UserError
 
@@ -45,6 +45,8 @@ def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
             remedy="Write data.eval, for example eval: {from_train: 0.05}.",
         )
     with _unchanged_books(trainer), _unchanged(trainer.model):
+        # GRPO draws completions. An attempt that only measures has not trained, and must draw the same ones.
+        set_seed(trainer.args.seed)
         metrics = trainer.evaluate()
     loss = float(metrics["eval_loss"])
     measured = {"eval_loss": loss, "samples_per_second": float(metrics["eval_samples_per_second"])}

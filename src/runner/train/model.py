@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from peft import LoraConfig, LoraRuntimeConfig
+from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -107,6 +108,23 @@ def lora_config(recipe: Recipe) -> LoraConfig | None:
         return LoraConfig(**adapter)
     except (TypeError, ValueError) as error:
         raise UserError(str(error), where="adapter") from error
+
+
+def check_head(model: Any) -> None:
+    """See that TRL's trainers can read the head of a model that peft has wrapped.
+
+    They compute log-probabilities from the weight of the head itself. Where it is tied to the embeddings,
+    `trainable_token_indices` hides it behind a wrapper.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
+        raise UserError(
+            "the head of this model is tied to its embeddings, and TRL's loss cannot see single rows of it change",
+            where="adapter.trainable_token_indices",
+            remedy="Write modules_to_save: [embed_tokens] and ensure_weight_tying: true instead.",
+        )
 
 
 def precision(training: Mapping[str, Any]) -> dict[str, bool]:
