@@ -53,9 +53,6 @@ _ENVIRONMENT = {
     # Progress bars rewrite a line many times a second; in a log each time is a line.
     "TQDM_DISABLE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # On a CPU: threads that wait for each other sleep instead of spinning. Where other programs want the cores too,
-    # spinning makes torch several times slower; where they are idle, sleeping costs next to nothing.
-    "OMP_WAIT_POLICY": "PASSIVE",
 }
 """What the training process's environment says unless the caller's says otherwise. transformers and TRL also send usage
 data unless told not to; that is not left to the caller: a run speaks to its store and the hub only."""
