@@ -34,7 +34,7 @@ from annotations_schema import (
     replace_type,
     section,
 )
-from resources_schema import RESOURCES
+from resources_schema import RESOURCES, SKY
 from training_schema import training_by_method
 
 from runner.spec import recipe
@@ -217,6 +217,7 @@ def generate() -> str:
             "evaluate": {"description": texts["evaluate"]} | ours(recipe.Evaluate),
             "export": {"description": texts["export"]} | ours(recipe.Export),
             "resources": RESOURCES,
+            "sky": SKY,
         },
         **training_by_method(),
     }

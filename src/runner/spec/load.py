@@ -123,6 +123,7 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
         evaluate=Evaluate(**{**evaluate, "prompts": tuple(evaluate.get("prompts", ()))}),
         export=Export(**data.get("export", {})),
         resources=data.get("resources", {}),
+        sky=data.get("sky", {}),
     )
 
 

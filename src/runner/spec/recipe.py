@@ -108,6 +108,8 @@ class Recipe:
     """Which artifacts are made."""
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
+    sky: Mapping[str, Json] = field(default_factory=dict)
+    """Other keys of SkyPilot's task, unchanged, laid into the one that is rendered."""
 
     def to_mapping(self) -> dict[str, Json]:
         """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
