@@ -50,4 +50,4 @@ def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_there(store: Store, key: str) -> bool:
-    return any(entry.key == key for entry in store.objects(key))
+    return any(entry.key == key for entry in store.objects(key[: key.rindex("/") + 1]))
