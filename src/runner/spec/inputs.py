@@ -78,10 +78,15 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
     if "reward_funcs" in training:
         training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
+    if base_written := (data.get("export") or {}).get("base"):
+        at = ("export", "base")
+        merged_into = _resolved(base_written, base(at), "model", at, problems) or base_written
+        resolved["export"] = {**data["export"], "base": merged_into}
     if training:
         resolved["training"] = training
     named = [
         model["model_name_or_path"],
+        resolved.get("export", {}).get("base"),
         *(entry["path"] for entries in sections.values() for entry in entries),
         *(training.get(key) for key in _FILES_UNDER_TRAINING),
         *(split_reward(name)[0] for name in training.get("reward_funcs", ())),

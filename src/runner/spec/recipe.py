@@ -86,6 +86,8 @@ class Export:
 
     merge: bool = False
     """The adapter merged into its base, as a model of its own."""
+    base: str | None = None
+    """What the adapter is merged into where the model comes quantized (``…-bnb-4bit``): what that was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)

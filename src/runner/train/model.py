@@ -12,6 +12,7 @@ from peft import LoraConfig, LoraRuntimeConfig
 from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.utils.quantization_config import BitsAndBytesConfig
@@ -19,6 +20,7 @@ from transformers.utils.quantization_config import BitsAndBytesConfig
 from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.train.builtin import is_builtin, materialize
+from runner.train.prequantized import fit_quantization
 
 _AMPERE = 8
 """The first compute capability with bfloat16 arithmetic; before it (T4, V100) torch emulates it, slowly."""
@@ -29,7 +31,7 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
 
     The weights come in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
     computes in `precision`. Quantized (``load_in_4bit``, ``load_in_8bit``), what is not quantized comes in the
-    16-bit type that the hardware has, unless ``dtype`` says otherwise.
+    16-bit type that the hardware has, unless ``dtype`` says otherwise. So does a model that comes quantized.
 
     Args:
         recipe: whose `model`.
@@ -59,6 +61,13 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+        config = AutoConfig.from_pretrained(source, **shared)
+        if fit_quantization(recipe, config, _sixteen_bits()):
+            # As it comes: without settings of ours, which transformers would pass over with a warning.
+            arguments.pop("quantization_config", None)
+            arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
+            if torch.cuda.is_available():
+                arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
@@ -125,6 +134,16 @@ def check_head(model: Any) -> None:
             where="adapter.trainable_token_indices",
             remedy="Write modules_to_save: [embed_tokens] and ensure_weight_tying: true instead.",
         )
+
+
+def make_scalable(model: Any, *, fp16: bool) -> None:
+    """Give the trained weights float32 where gradients are scaled (``fp16``), as on a T4.
+
+    TRL brings the adapter of a quantized model to bfloat16, whose gradients torch's `GradScaler` cannot unscale.
+    """
+    for parameter in model.parameters():
+        if fp16 and parameter.requires_grad and parameter.dtype is not torch.float32:
+            parameter.data = parameter.data.float()
 
 
 def precision(training: Mapping[str, Any]) -> dict[str, bool]:
