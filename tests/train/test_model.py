@@ -186,8 +186,18 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise():
     assert precision({"bf16": True}) == {"bf16": True, "fp16": False}
 
 
-def test_the_recipes_precision_wins():
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what holds without a GPU")
+def test_float16_needs_a_gpu():
+    with pytest.raises(UserError, match=r"training\.fp16: this machine has no GPU"):
+        precision({"fp16": True})
+
+
+@pytest.mark.gpu
+def test_the_recipes_float16_wins():
     assert precision({"fp16": True}) == {"bf16": False, "fp16": True}
+
+
+def test_the_recipes_precision_wins():
     assert precision({"bf16": False}) == {"bf16": False, "fp16": False}
 
 

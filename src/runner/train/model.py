@@ -152,7 +152,7 @@ def precision(training: Mapping[str, Any]) -> dict[str, bool]:
     bfloat16 from Ampere on, float16 on older NVIDIA GPUs, neither on a CPU.
 
     Raises:
-        UserError: the recipe asks for bfloat16 on a GPU that has none.
+        UserError: the recipe asks for bfloat16 on a GPU that has none, or for float16 without a GPU.
     """
     on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
     if training.get("bf16") and on_gpu and not _has_bfloat16():
@@ -160,6 +160,12 @@ def precision(training: Mapping[str, Any]) -> dict[str, bool]:
             f"{torch.cuda.get_device_name()} has no bfloat16",
             where="training.bf16",
             remedy="Write fp16: true, or leave both out: the GPU decides.",
+        )
+    if training.get("fp16") and not torch.accelerator.is_available():
+        raise UserError(
+            "this machine has no GPU, and float16 needs one",
+            where="training.fp16",
+            remedy="Leave it out: the machine decides.",
         )
     if training.get("bf16") is not None or training.get("fp16") is not None:
         bf16, fp16 = bool(training.get("bf16")), bool(training.get("fp16"))
