@@ -1,12 +1,13 @@
 """What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.spec.layout import CheckpointName, artifact_prefix, attempt_key, checkpoint_prefix
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
@@ -115,6 +116,12 @@ class Context:
         )
         shutil.rmtree(folder)
         return f"artifacts/{name}/{self.claim.token}/"
+
+    def record(self, kind: str, record: Mapping[str, Any]) -> None:
+        """Write ``attempts/<n>.<kind>.json``, what is worth knowing of this attempt; the first one stands."""
+        key = attempt_key(self.claim.run_id, self.claim.number, kind)
+        data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
+        self._try(lambda: self.store.create(key, data))
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
