@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from runner.spec.names import remedy_for_unknown
 from runner.spec.overrides import Layered
 from runner.spec.problems import Problem, shown
-from runner.spec.recipe import Json
+from runner.spec.recipe import Json, Recipe
 from runner.spec.settings import Source, source_of
 from runner.spec.synonyms import RANK, unite_saving
 from runner.spec.yaml_text import Path
@@ -92,6 +92,14 @@ def separate(layers: Layered) -> tuple[list[Stage], list[Problem]]:
         stages.append(stage)
     problems += _never_taken(tops, taken)
     return stages, problems
+
+
+def goes_on(recipe: Recipe, following: Recipe) -> bool:
+    """Whether the stage `following` goes on training the adapter of `recipe`, the stage before it.
+
+    If not, it starts from a model: all weights, or base and adapter merged.
+    """
+    return recipe.adapter is not None and following.adapter == recipe.adapter
 
 
 def unique(problems: Iterable[Problem]) -> Sequence[Problem]:
