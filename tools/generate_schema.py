@@ -76,6 +76,19 @@ OURS_BOUNDS: dict[tuple[str, str], Schema] = {
             "items": {"type": "object", "additionalProperties": {"type": "string"}},
         }
     },
+    ("DataSource", "filter"): {
+        "minProperties": 1,
+        "additionalProperties": {
+            "type": ["array", "boolean", "null", "number", "string"],
+            "items": {"type": ["boolean", "null", "number", "string"]},
+            "minItems": 1,
+        },
+    },
+    ("DataSource", "think"): {
+        "additionalProperties": False,
+        "required": ["prompt", "reasoning"],
+        "properties": {name: {"type": "string"} for name in ("prompt", "reasoning", "answer")},
+    },
     ("Data", "eval_from_train"): ABOVE_ZERO,
     ("Checkpoint", "save_steps"): POSITIVE,
     ("Checkpoint", "save_minutes"): ABOVE_ZERO,
