@@ -17,8 +17,9 @@ from typing import Any
 
 from runner.launch.hub_requests import SECONDS, Named, Remembered, all_at_once, configuration, first_rows, status
 from runner.launch.places import hub_cache
+from runner.spec.load import LoadedRecipe
 from runner.spec.places import is_local
-from runner.spec.problems import Problem, shown
+from runner.spec.problems import Problem, RecipeError, shown
 from runner.spec.recipe import DataSource, Recipe
 from runner.spec.sources import look_at
 from runner.spec.yaml_text import Path as Place
@@ -32,6 +33,24 @@ class Verdict:
     """What is not there, may not be read, or does not fit."""
     silence: str | None
     """What is to be said where no answer came in time; None: everything was looked for."""
+
+
+def ask_hub(loaded: LoadedRecipe, token: str | None, *, say: Callable[[str], None]) -> None:
+    """Refuse a recipe by what the hub says.
+
+    Args:
+        loaded: the recipe.
+        token: what the run will have for ``HF_TOKEN``.
+        say: told where the hub did not answer.
+
+    Raises:
+        UserError: what it names is not there, may not be read, or does not fit.
+    """
+    verdict = look_for(loaded.recipe, token=token)
+    if verdict.problems:
+        raise RecipeError(verdict.problems, loaded.locate, where=str(loaded.path))
+    if verdict.silence:
+        say(verdict.silence)
 
 
 def look_for(recipe: Recipe, *, token: str | None, environment: Mapping[str, str] = os.environ) -> Verdict:
@@ -48,11 +67,11 @@ def look_for(recipe: Recipe, *, token: str | None, environment: Mapping[str, str
     endpoint = environment.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     viewer = environment.get("HF_DATASETS_SERVER") or endpoint.replace("://", "://datasets-server.", 1)
     named = named_on_hub(recipe)
-    known = Remembered(hub_cache(), f"{endpoint} {'with' if token else 'without'} a token")
+    known = Remembered(hub_cache(), endpoint, token)
     asked = [one for one in named if not known.has(one)]
     calls: list[Callable[[], Any]] = [lambda one=one: status(endpoint, one, token) for one in asked]  # type: ignore[misc]
-    public = [(at, source) for at, source in _datasets(recipe) if source.revision is None]
-    calls += [lambda source=source: first_rows(viewer, source, token) for _, source in public]  # type: ignore[misc]
+    public = [(at, source, part) for at, source, part in _datasets(recipe) if source.revision is None]
+    calls += [lambda source=source: first_rows(viewer, source, token) for _, source, _ in public]  # type: ignore[misc]
     answers = all_at_once(calls, seconds=SECONDS)
     problems: list[Problem] = []
     silent: list[str] = []
@@ -64,9 +83,9 @@ def look_for(recipe: Recipe, *, token: str | None, environment: Mapping[str, str
         else:
             known.add(one)
     missing = {problem.path[:-1] for problem in problems}
-    for (at, source), looked in zip(public, answers[len(asked) :], strict=True):
+    for (at, source, part), looked in zip(public, answers[len(asked) :], strict=True):
         if looked is not None and at not in missing:
-            problems += _misfits(recipe, at, source, looked)
+            problems += _misfits(part, at, source, looked)
     known.save()
     return Verdict(tuple(problems), _silence(silent))
 
@@ -80,7 +99,7 @@ def named_on_hub(recipe: Recipe) -> list[Named]:
         found.append(Named(("model", "model_name_or_path"), "model", model, revision))
     if recipe.export.base is not None and _is_on_hub(recipe.export.base):
         found.append(Named(("export", "base"), "model", recipe.export.base, "main"))
-    for at, source in _datasets(recipe):
+    for at, source, _ in _datasets(recipe):
         found.append(Named((*at, "path"), "dataset", source.path, source.revision or "main"))
     return found
 
@@ -109,11 +128,13 @@ def run_token(given: Mapping[str, str], *, here: bool, environment: Mapping[str,
         return None
 
 
-def _datasets(recipe: Recipe) -> list[tuple[Place, DataSource]]:
-    sections = (("train", recipe.data.train), ("eval", recipe.data.eval))
+def _datasets(recipe: Recipe) -> list[tuple[Place, DataSource, Recipe]]:
+    """The entries on the hub, with their places and the recipe, or stage, that they belong to."""
+    of_stages: list[tuple[Place, Recipe]] = [(("stages", index), stage) for index, stage in enumerate(recipe.stages)]
     return [
-        (("data", section, index), source)
-        for section, sources in sections
+        ((*place, "data", section, index), source, part)
+        for place, part in of_stages or [((), recipe)]
+        for section, sources in (("train", part.data.train), ("eval", part.data.eval))
         for index, source in enumerate(sources)
         if _is_on_hub(source.path)
     ]
@@ -144,9 +165,8 @@ def _misfits(recipe: Recipe, at: Place, source: DataSource, looked: Mapping[str,
     splits: Mapping[str, Sequence[str]] = looked["splits"]
     config = configuration(source, splits)
     if config is None:
-        what = (
-            f"{source.path} has no configuration {shown(source.name)}" if source.name else f"{source.path} has several"
-        )
+        missing = f"no configuration {shown(source.name)}" if source.name else "several configurations"
+        what = f"{source.path} has {missing}"
         return [Problem((*at, "name"), what, f"write one of: {', '.join(splits)}")]
     wanted = [part.partition("[")[0].strip() for part in source.split.split("+")]
     unknown = [split for split in wanted if split not in splits[config] and split != "all"]

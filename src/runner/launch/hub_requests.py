@@ -1,4 +1,4 @@
-"""Requests to the Hugging Face hub and its dataset viewer, made at once and within a moment; what it said is remembered."""
+"""Requests to the Hugging Face hub and its dataset viewer: all at once, within a moment, and remembered for a while."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+
+from blake3 import blake3
 
 from runner.spec.recipe import DataSource
 from runner.spec.yaml_text import Path as Place
@@ -115,10 +117,17 @@ def all_at_once(calls: Sequence[Callable[[], Any]], *, seconds: float) -> list[A
 
 
 class Remembered:
-    """What the hub has had within the hour: a sweep's trials and a second look ask no second time."""
+    """What the hub has had within the hour: a sweep's trials and a second look ask no second time.
 
-    def __init__(self, file: Path, scope: str) -> None:
-        self._file, self._scope = file, scope
+    Args:
+        file: where it is kept.
+        endpoint: the hub's address.
+        token: what was read with; another one may see less. A few letters of its digest are kept, and not itself.
+    """
+
+    def __init__(self, file: Path, endpoint: str, token: str | None) -> None:
+        self._file = file
+        self._scope = f"{endpoint} {blake3(token.encode()).hexdigest()[:8] if token else '-'}"
         self._times: dict[str, float] = {}
         try:
             read = json.loads(file.read_text())

@@ -35,3 +35,8 @@ def work_folder(store_url: str, run_id: str) -> Path:
 def listing_cache(store_url: str) -> Path:
     """The file that remembers the runs of a store that have ended."""
     return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / store_digest(store_url) / "ended-runs.jsonl"
+
+
+def hub_cache() -> Path:
+    """The file that remembers what the Hugging Face hub was found to have."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / "hub.json"

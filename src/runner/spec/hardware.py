@@ -1,4 +1,4 @@
-"""What an attempt was computed with (``attempts/<n>.hardware-<stage>.json``, and the result's ``hardware``), in words."""
+"""What an attempt was computed with (``attempts/<n>.hardware-<stage>.json``, a result's ``hardware``), in words."""
 
 from collections.abc import Mapping
 from typing import Any
