@@ -34,7 +34,7 @@ from annotations_schema import (
     replace_type,
     section,
 )
-from resources_schema import RESOURCES
+from resources_schema import RESOURCES, SKY
 from training_schema import training_by_method
 
 from runner.spec import recipe
@@ -271,6 +271,7 @@ def generate() -> str:
             "evaluate": {"description": texts["evaluate"]} | evaluate_section(),
             "export": {"description": texts["export"]} | ours(recipe.Export),
             "resources": RESOURCES,
+            "sky": SKY,
             "stages": stages_section(method),
         },
         **training_by_method(),

@@ -131,6 +131,8 @@ class Recipe:
     """Which artifacts are made."""
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
+    sky: Mapping[str, Json] = field(default_factory=dict)
+    """Other keys of SkyPilot's task, unchanged, laid into the one that is rendered."""
     stage: str | None = None
     """Of one stage's recipe: its name. None: a run's."""
     stages: tuple["Recipe", ...] = ()

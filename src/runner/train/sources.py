@@ -93,8 +93,9 @@ def _load(source: DataSource, where: str, path: str, **arguments: Any) -> Datase
         raise UserError(
             str(error),
             where=f"{where}.path",
-            remedy=f"Check the name; for a gated or private one, ask for access at https://huggingface.co/datasets/{path} "
-            "and set HF_TOKEN. A local path must be absolute or relative to the recipe's file.",
+            remedy="Check the name; for a gated or private one, ask for access at "
+            f"https://huggingface.co/datasets/{path} and set HF_TOKEN. "
+            "A local path must be absolute or relative to the recipe's file.",
         ) from error
     except DatasetGenerationError as error:
         raise UserError(f"{source.path} cannot be read: {error.__cause__ or error}", where=f"{where}.path") from error
