@@ -134,7 +134,7 @@ _TABLE = (
         bandwidth_gb_s=3350,
         device_name="H100",
         catalog_names=("H100-SXM", "H100-80GB", "H100-80GB-SXM", "H100-MEGA"),
-        source="NVIDIA H100 datasheet, SXM: BF16 1979 TFLOPS with sparsity, half of it dense, 3.35 TB/s (PCIe 756, 2.0)",
+        source="NVIDIA H100 datasheet, SXM: BF16 1979 TFLOPS with sparsity, half of it dense, 3.35 TB/s",
     ),
     Accelerator(
         name="H200",

@@ -12,8 +12,8 @@ from runner.spec.layout import RUN, RUN_VARIABLE, run_key
 from runner.storage.store import NotFound, Store
 
 
-def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.environ) -> None:
-    """See to it that the store knows the run: a task that was launched by hand brings its record along.
+def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The run's record (``run.json``). A task that was launched by hand brings it along, and it is stored.
 
     Args:
         store: where it lives, or is to.
@@ -24,8 +24,8 @@ def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.enviro
         UserError: nobody knows the run, or files that it reads are not in the store.
     """
     try:
-        store.get(run_key(run_id, RUN))
-        return
+        known: dict[str, Any] = json.loads(store.get(run_key(run_id, RUN)))
+        return known
     except NotFound:
         document = yaml.safe_load(environ.get(RUN_VARIABLE, ""))
     if not isinstance(document, dict) or document.get("run_id") != run_id:
@@ -38,9 +38,12 @@ def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.enviro
             remedy="`runner launch` brings them there; a task that was only rendered does not",
         )
     store.create(run_key(run_id, RUN), json.dumps(document, indent=2).encode() + b"\n")
+    return document
 
 
 def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
+    for stage in recipe.get("stages", ()):
+        yield from _inputs(stage)
     for source in [*recipe["data"]["train"], *recipe["data"]["eval"]]:
         if source["path"].startswith("inputs/"):
             yield source["path"]
