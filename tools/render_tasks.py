@@ -17,6 +17,7 @@ from runner.launch.remote import plan, remote_task
 from runner.launch.submit import run_json
 from runner.launch.task import task_yaml
 from runner.spec.at_hand import shipped_folder
+from runner.spec.errors import UserError
 from runner.spec.load import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,9 +57,16 @@ def rendered(recipe: str, wishes: Wishes) -> str:
 
 
 def files() -> dict[str, str]:
-    """Every file's name and text."""
-    recipes = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
-    return {f"{recipe}.{name}.yaml": rendered(recipe, wishes) for recipe in recipes for name, wishes in MACHINES.items()}
+    """Every file's name and text; none where a recipe does not fit."""
+    found = {}
+    for recipe in sorted(path.stem for path in shipped_folder().glob("*.yaml")):
+        for name, wishes in MACHINES.items():
+            try:
+                found[f"{recipe}.{name}.yaml"] = rendered(recipe, wishes)
+            except UserError as error:
+                if "fits on none" not in error.what:
+                    raise
+    return found
 
 
 def main() -> int:

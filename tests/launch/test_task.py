@@ -24,7 +24,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "the-key", "AWS_SECRET_ACCESS_KEY": "the-secret"}
 
 def recipe(**more: Any) -> Recipe:
     return Recipe(
-        name="r", method="sft", model={}, data=Data(train=(DataSource(path="builtin:python-docstrings"),)), **more
+        name="r",
+        method="sft",
+        model={"model_name_or_path": "builtin:tiny-llama"},
+        data=Data(train=(DataSource(path="builtin:python-docstrings"),)),
+        **more,
     )
 
 
