@@ -1,8 +1,11 @@
 """A real Slurm, driven by a real SkyPilot, where no network is: one of each for all tests here."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -146,12 +149,30 @@ def testbed(s3_server: Callable[[str], S3Server], tmp_path_factory: pytest.TempP
     bed = Testbed(environment, open_store(environment["RUNNER_STORE"]), folder)
     try:
         checked = bed.sky("check", "slurm")
-        assert "testbed" in checked.stdout, checked.stdout + checked.stderr
+        assert "Slurm: enabled" in _without_colours(checked.stdout), checked.stdout + checked.stderr
         yield bed
     finally:
         bed.sky("api", "stop")
         subprocess.run(["bash", str(HERE / "cluster.sh"), "down"], check=True, timeout=120)
+        _end_all_others()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _end_all_others() -> None:
+    """End what is left in this network namespace, which is these tests' own: jobs, SkyPilot's daemons, ssh connections.
+
+    A connection that outlives its cluster would be taken for one to the next.
+    """
+    ours = Path("/proc/self/ns/net").readlink()
+    keep = {os.getpid(), os.getppid()}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(folder.name) not in keep and (folder / "ns/net").readlink() == ours:
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _is_alone() -> bool:
