@@ -23,16 +23,22 @@ _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_s
 
 
 class Metrics:
-    """Takes records as they come and sends them in pieces."""
+    """Takes records as they come and sends them in pieces.
 
-    def __init__(self, writer: ChunkWriter, events: Events) -> None:
+    Args:
+        writer: where to; None: nowhere, for an evaluation that is no part of its run.
+        events: to the attempt.
+    """
+
+    def __init__(self, writer: ChunkWriter | None, events: Events) -> None:
         self._writer = writer
         self._events = events
         self.stage = ""
         """The stage that records are of."""
         self._collected: dict[str, Any] | None = None
         self._phase = "during"
-        threading.Thread(target=self._flush_forever, name="metrics", daemon=True).start()
+        if writer is not None:
+            threading.Thread(target=self._flush_forever, args=(writer,), name="metrics", daemon=True).start()
 
     def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
         """One optimizer step was taken."""
@@ -82,16 +88,18 @@ class Metrics:
         Raises:
             StoreUnavailable: it is kept, and goes with the next flush.
         """
-        self._writer.flush()
+        if self._writer is not None:
+            self._writer.flush()
 
     def _append(self, record: dict[str, Any]) -> None:
-        self._writer.append(json.dumps(record) + "\n")
+        if self._writer is not None:
+            self._writer.append(json.dumps(record) + "\n")
 
-    def _flush_forever(self) -> None:
+    def _flush_forever(self, writer: ChunkWriter) -> None:
         while True:
             time.sleep(FLUSH_SECONDS)
             try:
-                self._writer.flush()
+                writer.flush()
             except STORE_TROUBLE:
                 continue  # kept, and tried again; the checkpointer says that the store is away
 
