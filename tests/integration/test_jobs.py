@@ -37,6 +37,12 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "adapter.modules_to_save=[embed_tokens]",
         "adapter.ensure_weight_tying=true",
     ),
+    "smollm2-135m-cpt-sft-dpo": (
+        *TINY,
+        "training.max_length=96",
+        *(f"stages.{stage}.data.train.0.path=rows.jsonl" for stage in ("cpt", "sft", "dpo")),
+        "stages.cpt.data.train.0.sample=60",
+    ),
     "smollm2-135m-dpo": (*TINY, *SHORT),
     "smollm2-135m-grpo": (*TINY, "training.max_completion_length=8"),
 }
@@ -75,9 +81,13 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, forked: Attempts, 
     assert result["step"] == STEPS
     assert result["before"]
     assert result["after"]
-    assert set(result["artifacts"]) == {"model", *(["merged"] if loaded.recipe.export.merge else [])}
+    stages = loaded.recipe.stages
+    handed_over = {f"stage-{stage.stage_name}" for stage in stages[:-1]}
+    assert set(result["artifacts"]) == {"model", *handed_over, *(["merged"] if loaded.recipe.export.merge else [])}
     records = read_metrics(store, name)
-    check_metrics(records, steps=STEPS)
+    for stage in loaded.recipe.in_order:
+        check_metrics([record for record in records if record["stage"] == stage.stage_name], steps=STEPS)
+    assert [stage["stage"] for stage in result.get("stages", ())] == [stage.stage_name for stage in stages]
     if loaded.recipe.method == "grpo":
         assert all("rewards/closeness/mean" in one for one in records if one["kind"] == "train")
         assert "eval_reward" in result["after"]

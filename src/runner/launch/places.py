@@ -32,6 +32,11 @@ def work_folder(store_url: str, run_id: str) -> Path:
     return state_folder(store_url, run_id) / "work"
 
 
+def cache_folder() -> Path:
+    """What all runs on this machine share, such as builtin models."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "runner"
+
+
 def listing_cache(store_url: str) -> Path:
     """The file that remembers the runs of a store that have ended."""
     return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / store_digest(store_url) / "ended-runs.jsonl"

@@ -2,9 +2,9 @@
 
 ``python -m runner.train.evaluation --store URL --run RUN_ID --work-dir DIR --cache-dir DIR``, started by `runner eval`
 
-The run's own script prepares its trainer as it did then, so that on the same data the same comes out. Nothing is written
-to the store. What it says goes to standard output, a JSON object a line: ``{"phase": …}`` while it works, then
-``{"measured": …}`` or ``{"error": …}``. Everything else that is printed goes to standard error.
+The run's own script prepares its trainer as it did then, so that on the same data the same comes out. Nothing is
+written to the store. What it says goes to standard output, a JSON object a line, whose ``kind`` is ``progress`` while
+it works, then ``measured`` or ``error``. Everything else that is printed goes to standard error.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def evaluate(
     # Heavy, so imported here: a mistake in the arguments is said at once.
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context, compared
-    from runner.train.metrics import Metrics
+    from runner.train.metrics import Metrics, in_json
     from runner.train.scripts import script_of
     from runner.train.stages import THE_RECIPES, started
 
@@ -136,7 +136,7 @@ def evaluate(
         events.phase("evaluating", whose)
         with context.metrics.evaluating(phase) as record:
             course.measure(record)
-        records[phase] = record
+        records[phase] = in_json(record)
     return compared(records)
 
 

@@ -42,7 +42,7 @@ class Metrics:
 
     def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
         """One optimizer step was taken."""
-        known = _in_json(values)
+        known = in_json(values)
         self._append({"kind": "train", "stage": self.stage, "step": step, **known, "time": time.time()})
         self._events.progress(
             force=step == max_steps,
@@ -58,7 +58,7 @@ class Metrics:
         kept = {name: value for name, value in values.items() if name not in _NOT_METRICS}
         record = {"kind": "eval", "stage": self.stage, "step": step, "phase": "during", **kept, "time": time.time()}
         if self._collected is None:
-            self._append(_in_json(record))
+            self._append(in_json(record))
         else:
             self._collected.update(record)
 
@@ -75,7 +75,7 @@ class Metrics:
             yield record
         finally:
             self._collected, self._phase = None, "during"
-        self._append({**_in_json(record), "kind": "eval", "stage": self.stage, "phase": phase})
+        self._append({**in_json(record), "kind": "eval", "stage": self.stage, "phase": phase})
 
     @property
     def phase(self) -> str:
@@ -104,7 +104,7 @@ class Metrics:
                 continue  # kept, and tried again; the checkpointer says that the store is away
 
 
-def _in_json(values: Mapping[str, Any]) -> dict[str, Any]:
+def in_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what JSON has no word for: a loss that is not a number, or infinite, becomes null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
