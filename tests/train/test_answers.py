@@ -60,7 +60,7 @@ def turns(*contents: str) -> list[dict[str, Any]]:
 
 
 def test_what_is_asked_of_a_row_is_all_before_its_last_answer() -> None:
-    """Of conversations, pairs and preferences; rows without an answer are left out, and so are those beyond the limit."""
+    """Of conversations, pairs and preferences; rows without an answer are left out, and those beyond the limit."""
     rows = [
         {"messages": turns("2 + 2?", "4", "And 3 + 3?", "It is\n#### 6")},
         {"prompt": "1 + 1?", "completion": "Final Answer: 2"},
