@@ -40,6 +40,7 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
         + _pairs(
             [
                 (typed(f"pull {run_id}"), "fetch the model, its metrics and the record of how it was made"),
+                (typed(f"eval {run_id}"), "measure it again, or on other data with --data"),
                 (typed(f"metrics {run_id}"), "every step's numbers"),
                 (typed(f"logs {run_id}"), "everything it wrote"),
             ]
@@ -150,7 +151,8 @@ def _change(before: object, after: object, name: str) -> str:
 
 def _steps(result: Mapping[str, Any]) -> str:
     attempts = result.get("attempts") or 1
-    steps = f"{result.get('step')} of {result.get('max_steps')} steps"
+    stages = result.get("stages") or []
+    steps = f"{len(stages)} stages" if stages else f"{result.get('step')} of {result.get('max_steps')} steps"
     return steps + (f" in {attempts} attempts" if attempts > 1 else "")
 
 

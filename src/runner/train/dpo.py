@@ -14,6 +14,7 @@ from runner.train.arguments import tracks_best, trainer_arguments
 from runner.train.context import Context
 from runner.train.course import Course, callbacks, load, new_adapter
 from runner.train.exact_trainer import ExactResume
+from runner.train.lengths import check_lengths
 from runner.train.model import load_model
 
 
@@ -59,6 +60,7 @@ def prepared(context: Context) -> Course:
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
+    check_lengths(data, trainer)
     return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 
 
