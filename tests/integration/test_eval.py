@@ -34,13 +34,13 @@ def rows(path: Path, answer: str) -> Path:
 def sevens(folder: Path, *, adapter: bool) -> Recipe:
     """Learns to answer 7, whatever is asked."""
     training = {**QUICK, "metric_for_best_model": None, "learning_rate": 2e-2 if adapter else 5e-3}
-    what = recipe(folder, adapter=adapter, **training, max_steps=30, per_device_train_batch_size=4)
+    what = recipe(folder, adapter=adapter, **training, max_steps=24, per_device_train_batch_size=4)
     path = str(rows(folder / "sevens.jsonl", "7"))
     return replace(
         what,
         adapter={"r": 16, "target_modules": "all-linear"} if adapter else None,
         data=Data(train=(DataSource(path=path),), eval_from_train=6),
-        evaluate=replace(what.evaluate, exact_match=ExactMatch(max_new_tokens=6)),
+        evaluate=replace(what.evaluate, exact_match=ExactMatch(max_new_tokens=8)),
     )
 
 
