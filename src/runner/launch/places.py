@@ -35,3 +35,13 @@ def work_folder(store_url: str, run_id: str) -> Path:
 def listing_cache(store_url: str) -> Path:
     """The file that remembers the runs of a store that have ended."""
     return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / store_digest(store_url) / "ended-runs.jsonl"
+
+
+def config_cache() -> Path:
+    """The folder of models' configs that were fetched from the hub, to plan with."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / "configs"
+
+
+def price_cache() -> Path:
+    """The folder of prices that were read from SkyPilot's catalogs, which are large."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / "prices"
