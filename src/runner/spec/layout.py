@@ -15,6 +15,7 @@
       logs/<token>-<seq>.txt
       artifacts/<name>/<token>/         same commit rule as a checkpoint
       result.json                       the terminal state; created if absent
+      evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
 
 A *token* names one attempt for ever: its number and four random characters (``0002-9f3c``). Keys carry it so that two
 attempts that are alive at the same time never write the same key, even in a store that ignores conditional writes.
@@ -73,10 +74,10 @@ def token_number(token: str) -> int:
 
 @dataclass(frozen=True, order=True)
 class CheckpointName:
-    """A checkpoint's folder name, taken apart. Orders by stage, step, then attempt."""
+    """A checkpoint's folder name, taken apart. Orders by name; `runner.storage.lineage` knows the order of stages."""
 
     stage: str
-    """The stage it belongs to (the method's name for a run of one stage)."""
+    """The stage it belongs to (the method's name for a run without stages)."""
     step: int
     """Optimizer steps taken in that stage when it was saved."""
     token: str

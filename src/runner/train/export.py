@@ -27,7 +27,7 @@ class MergeFailed(RuntimeError):
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it."""
-    model.save_pretrained(str(folder))
+    _save(model, folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -48,7 +48,7 @@ def save_merged(
     )
     base, _ = load_model(unquantized, cache_dir=cache_dir)
     adapter = folder / "adapter-to-merge"
-    model.save_pretrained(str(adapter))
+    _save(model, adapter)
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
     shutil.rmtree(adapter)
     prompts = [*recipe.evaluate.prompts, _PROMPT]
@@ -67,6 +67,12 @@ def save_merged(
                 f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
                 f"{error:.1%}); the adapter itself is kept, leave export.merge out"
             )
+
+
+def _save(model: Any, folder: Path) -> None:
+    # Not the copy of an adapter that is the reference of DPO and GRPO.
+    of_adapter = {"selected_adapters": ["default"]} if isinstance(model, peft.PeftModel) else {}
+    model.save_pretrained(str(folder), **of_adapter)
 
 
 def _logits(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:

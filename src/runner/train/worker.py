@@ -82,28 +82,25 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.context import Context
     from runner.train.fitted import fitted_to_device
     from runner.train.metrics import Metrics
+    from runner.train.stages import run
 
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
-    train = _script(recipe.method)
-    stage = recipe.method
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events, stage)
+    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events)
     checkpointer = Checkpointer(
         store,
         claim,
         staging=folder / "staging",
-        save_total_limit=recipe.checkpoint.save_total_limit,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
     )
     context = Context(
         recipe=recipe,
-        stage=stage,
         store=store,
         claim=claim,
         folder=folder,
@@ -116,7 +113,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer=checkpointer,
     )
     try:
-        return train(context)
+        return run(context, recipe, lambda stage: _script(stage.method))
     except Preempted:
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
