@@ -6,11 +6,10 @@ from typing import Any
 
 from runner.launch.price import Offer, Prices, cheapest
 from runner.spec.accelerator import ACCELERATORS, Accelerator
-from runner.spec.fit import Fit, fit_workload
+from runner.spec.fit import Fit, fit_workload, workloads, worst
 from runner.spec.recipe import Recipe
-from runner.spec.shape import shape_of
-from runner.spec.throughput import Time, spot_overhead, time_of
-from runner.spec.workload import Workload, workload
+from runner.spec.throughput import Time, in_all, spot_overhead, time_of
+from runner.spec.workload import Workload
 
 COUNTS = (1, 2, 4, 8)
 """How many GPUs a machine may have, where nobody says."""
@@ -92,35 +91,40 @@ def plan(
     Raises:
         UserError: the model cannot be planned, or the adapter's targets are not in it.
     """
-    work = workload(recipe, shape_of(config, name=str(recipe.model["model_name_or_path"])))
+    works = workloads(recipe, config)
     rows = [
         row
-        for accelerator, count in (wanted or _smallest(work, prices, nodes))
-        for row in _rows(work, accelerator, count, prices, nodes=nodes, spot=spot)
+        for accelerator, count in (wanted or _smallest(works, prices, nodes))
+        for row in _rows(works, accelerator, count, prices, nodes=nodes, spot=spot)
     ]
     return sorted(rows, key=_order)
 
 
-def _smallest(work: Workload, prices: Prices, nodes: int) -> Iterator[tuple[Accelerator, int]]:
+def _smallest(works: Sequence[Workload], prices: Prices, nodes: int) -> Iterator[tuple[Accelerator, int]]:
     """Each GPU with the smallest number of it that fits and is offered; where none fits, with the largest offered."""
     for accelerator in ACCELERATORS.values():
         offered = [count for count in COUNTS if prices.of(accelerator.name, count)]
-        fitting = (count for count in offered if fit_workload(work, accelerator, devices=count, nodes=nodes).fits)
+        fitting = (
+            count
+            for count in offered
+            if all(fit_workload(work, accelerator, devices=count, nodes=nodes).fits for work in works)
+        )
         yield accelerator, next(fitting, max(offered, default=1))
 
 
 def _rows(
-    work: Workload, accelerator: Accelerator, count: int, prices: Prices, *, nodes: int, spot: bool
+    works: Sequence[Workload], accelerator: Accelerator, count: int, prices: Prices, *, nodes: int, spot: bool
 ) -> Iterator[Row]:
-    fitted = fit_workload(work, accelerator, devices=count, nodes=nodes)
+    fits = [fit_workload(work, accelerator, devices=count, nodes=nodes) for work in works]
+    fitted = worst(fits)
     if not fitted.fits:
         yield _row(fitted, None, None, spot=False)
         return
     offers = cheapest(prices.of(accelerator.name, count), spot=spot)
-    time = time_of(work, fitted, accelerator)
+    time = in_all([time_of(work, one, accelerator) for work, one in zip(works, fits, strict=True)])
     for offer in offers:
         on_spot = spot and offer.spot is not None
-        overhead = spot_overhead(work.recipe.checkpoint.save_minutes) if on_spot else 1.0
+        overhead = spot_overhead(works[0].recipe.checkpoint.save_minutes) if on_spot else 1.0
         paid = Time(
             steps=time.steps,
             hours=(time.hours[0] * overhead, time.hours[1] * overhead),

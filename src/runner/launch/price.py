@@ -67,7 +67,7 @@ def prices(catalogs: Path | None = None) -> Prices:
         try:
             found = _cached(file)
             newest = max(newest, file.stat().st_mtime)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, IndexError):
             continue  # another schema, or half a file: SkyPilot will say so itself
         if found:
             clouds.append(file.parent.name)
@@ -115,7 +115,7 @@ def _read(file: Path) -> list[Offer]:
     cloud = file.parent.name
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.reader(lines)
-        header = next(reader)
+        header = next(reader, [])
         columns = {name: header.index(name) for name in ("InstanceType", "AcceleratorName", "AcceleratorCount")}
         columns |= {name: header.index(name) for name in ("Price", "SpotPrice", "Region")}
         zone = header.index("AvailabilityZone") if "AvailabilityZone" in header else columns["Region"]

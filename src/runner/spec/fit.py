@@ -5,7 +5,7 @@ effective batch and every other hyperparameter are the recipe's. Pure: the contr
 side applies it to the GPU that it finds itself on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
@@ -82,7 +82,8 @@ def fit(
 
     What the recipe says itself (`per_device_train_batch_size`, `gradient_accumulation_steps`, `gradient_checkpointing`,
     `attn_implementation`, `bf16`, `fp16`, `dtype`, `strategy`) is kept, and the fit says whether that fits. Of what is
-    left open, the fastest that fits is taken; what is estimated has to leave `MARGIN` of the GPU free.
+    left open, the fastest that fits is taken; what is estimated has to leave `MARGIN` of the GPU free. Of a recipe with
+    stages the worst stage's fit is given; each stage is fitted by itself when it is trained.
 
     Args:
         recipe: what to train.
@@ -94,8 +95,19 @@ def fit(
     Raises:
         UserError: the config is no language model's, or the adapter's targets are not in it.
     """
+    works = workloads(recipe, config)
+    return worst([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
+
+
+def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
+    """What a recipe's stages put on a GPU, in order; all of them train a model of the config's shape."""
     shape = shape_of(config, name=str(recipe.model["model_name_or_path"]))
-    return fit_workload(workload(recipe, shape), accelerator, devices=devices, nodes=nodes)
+    return [workload(stage, shape) for stage in recipe.in_order]
+
+
+def worst(fits: Sequence[Fit]) -> Fit:
+    """Of the fits of a run's stages the one that decides: the first that does not fit, else the largest."""
+    return next((one for one in fits if not one.fits), max(fits, key=lambda one: one.memory_gib))
 
 
 def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, nodes: int) -> Fit:
@@ -124,6 +136,12 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
     fits = best is not None and refusal is None
     settings = _settings(recipe, work, chosen, computing, devices * nodes)
     notes = [*_notes(recipe, accelerator, computing, settings), *work.assumptions]
+    if devices * nodes > 1 and recipe.training.get("effective_batch_size") is None:
+        step = chosen.micro_batch * chosen.accumulation
+        notes.append(
+            f"{devices * nodes} GPUs make a step of {step * devices * nodes} rows: the recipe says how many each takes "
+            f"({step}); effective_batch_size would say how many a step has"
+        )
     return Fit(
         accelerators=f"{accelerator.name}:{devices}",
         devices=devices,
@@ -240,8 +258,9 @@ def _impossible(recipe: Recipe, accelerator: Accelerator, attention: str) -> str
     """What the recipe asks for and the GPU or the strategy has not."""
     if recipe.training.get("bf16") and not accelerator.bf16:
         return f"{accelerator.name} has no bfloat16; write `fp16: true`, or leave both out: the GPU decides"
-    if recipe.model.get("dtype") == "bfloat16" and not accelerator.bf16 and recipe.adapter is None:
-        return f"{accelerator.name} has no bfloat16, which `model.dtype` asks for; leave it out"
+    for key in ("dtype", "bnb_4bit_compute_dtype"):
+        if recipe.model.get(key) == "bfloat16" and not accelerator.bf16:
+            return f"{accelerator.name} has no bfloat16, which `model.{key}` asks for; leave it out"
     if attention.startswith("flash_attention") and not accelerator.flash_attention:
         return f"{accelerator.name} is too old for `attn_implementation: {attention}`; write `sdpa`, or leave it out"
     if recipe.training.get("strategy") not in (None, *get_args(Strategy)):

@@ -3,6 +3,7 @@
 A model, not measurements: the ends of each range are stated here with their reasons. Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -128,6 +129,19 @@ def time_of(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
         fast, slow = fast + generating[0], slow + generating[1]
     hours = (steps * fast / 3600 + STARTUP_HOURS[0], steps * slow / 3600 + STARTUP_HOURS[1])
     return Time(steps=steps, hours=hours, assumptions=tuple(assumptions))
+
+
+def in_all(times: Sequence[Time]) -> Time:
+    """The time of stages that are trained one after the other on the same machine."""
+    again = len(times) - 1
+    return Time(
+        steps=sum(time.steps for time in times),
+        hours=(
+            sum(time.hours[0] for time in times) - again * STARTUP_HOURS[0],
+            sum(time.hours[1] for time in times) - again * STARTUP_HOURS[1],
+        ),
+        assumptions=tuple(dict.fromkeys(each for time in times for each in time.assumptions)),
+    )
 
 
 def flops_per_token(work: Workload, fit: Fit) -> float:

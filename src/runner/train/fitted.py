@@ -13,44 +13,46 @@ from transformers.integrations import sdpa_attention
 from runner.spec.accelerator import ACCELERATORS, GIB, Accelerator, recognize
 from runner.spec.fit import Fit, fit, fitted
 from runner.spec.recipe import Recipe
+from runner.storage.fits import fits_so_far, write_fit
+from runner.storage.retry import after
 from runner.train.builtin import is_builtin, materialize
+from runner.train.context import FINISH_SECONDS, Context
+from runner.train.patience import patiently
 
 _OF_A_KIND = 0.9
 """A GPU that has this much of its kind's usual memory is taken to have the usual: drivers differ by some megabytes, and
 the same kind must be fitted alike each time. One that has less is a slice of it."""
 
 
-def fitted_to_device(
-    recipe: Recipe, *, cache_dir: Path, earlier: Sequence[Mapping[str, Any]] = ()
-) -> tuple[Recipe, dict[str, Any] | None]:
-    """The recipe for the GPU of this process, and the record of how it was fitted; says in a line what was chosen.
+def fitted_to_device(context: Context) -> Context:
+    """The context of a stage with its recipe fitted to the GPU of this process; says in a line what was chosen.
 
-    A recipe whose fit says that it will not do is trained nevertheless, in the smallest way: estimates are cautious,
-    and who launched it here may know better.
-
-    Args:
-        recipe: what to train.
-        cache_dir: where a built-in model is made.
-        earlier: records of attempts before this one. A fit for the same GPUs is taken again as it was.
-
-    Returns:
-        the recipe itself and None on a CPU.
+    The fit is recorded with the attempt, and a later attempt on the same GPUs takes it again as it was. A recipe whose
+    fit says that it will not do is trained nevertheless, in the smallest way: estimates are cautious, and who launched
+    it here may know better.
 
     Raises:
         UserError: the adapter's targets are not in the model.
     """
+    recipe = context.recipe
     if not torch.cuda.is_available() or recipe.training.get("use_cpu"):
-        return recipe, None
+        return context
     accelerator = device_at_hand()
     if not accelerator.flash_attention:
         keep_off_math_attention()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    config = _config(recipe, cache_dir)
+    config = _config(recipe, context.cache)
     if config is None:
         print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
-        return recipe, None
-    return apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
+        return context
+    store, claim, stage = context.store, context.claim, recipe.stage_name
+    until = after(FINISH_SECONDS)
+    earlier = patiently(lambda: fits_so_far(store, claim, stage), until=until)
+    chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
+    if os.environ.get("RANK", "0") == "0":
+        patiently(lambda: write_fit(store, claim, stage, record), until=until)
+    return replace(context, recipe=chosen)
 
 
 def apply_fit(
@@ -62,7 +64,16 @@ def apply_fit(
     nodes: int,
     earlier: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Recipe, dict[str, Any]]:
-    """`fitted_to_device`, of a GPU that is known."""
+    """A recipe for a GPU that is known, and the record of how it was fitted.
+
+    Args:
+        recipe: what to train.
+        config: the model's `config.json`.
+        accelerator: which GPU.
+        devices: how many of it a machine has.
+        nodes: how many machines.
+        earlier: records of attempts before this one, oldest first.
+    """
     chosen = fit(recipe, config, accelerator, devices=devices, nodes=nodes)
     settings = dict(chosen.settings)
     before = [one["settings"] for one in earlier if (one["accelerators"], one["nodes"]) == (chosen.accelerators, nodes)]
@@ -138,4 +149,3 @@ def _say(chosen: Fit, *, again: bool, settings: Mapping[str, Any]) -> None:
         print(f"warning: {chosen.accelerators}: {chosen.reason}. Trying all the same", flush=True)
     for note in chosen.notes:
         print(f"fit: {note}", flush=True)
-

@@ -80,7 +80,6 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train import course  # noqa: F401
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
-    from runner.train.fitted import fitted_to_device
     from runner.train.metrics import Metrics
     from runner.train.stages import run
 
