@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers.integrations import sdpa_attention
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
@@ -18,7 +17,7 @@ from runner.storage.attempts import Claim, attempts, claim_attempt
 from runner.storage.fits import fits_so_far, write_fit
 from runner.storage.local import LocalStore
 from runner.train import fitted
-from runner.train.fitted import apply_fit, as_its_kind, keep_off_math_attention, make_scalable
+from runner.train.fitted import apply_fit, as_its_kind, keep_off_math_attention
 
 RECIPE = Recipe(
     name="r",
@@ -111,13 +110,6 @@ def small() -> Any:
         num_key_value_heads=2,
     )
     return LlamaForCausalLM(config)
-
-
-def test_bfloat16_adapters_become_float32_where_float16_is_scaled() -> None:
-    model = get_peft_model(small(), LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")).to(torch.bfloat16)
-    make_scalable(model)
-    assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
-    assert {weight.dtype for weight in model.parameters() if not weight.requires_grad} == {torch.bfloat16}
 
 
 def test_keys_are_repeated_instead_of_asking_torch_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,7 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
         ),
         export=Export(**data.get("export", {})),
         resources=data.get("resources", {}),
+        sky=data.get("sky", {}),
     )
 
 

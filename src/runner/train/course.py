@@ -18,8 +18,7 @@ from runner.train.data import TrainingData, load_data
 from runner.train.evaluate import generate, measure
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
-from runner.train.fitted import make_scalable
-from runner.train.model import check_head, hold_reference, load_model, lora_config
+from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
 
@@ -95,9 +94,8 @@ class Course:
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
         check_head(trainer.model)
-        if trainer.args.fp16:
-            make_scalable(trainer.model)
         hold_reference(trainer.model)
+        make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
 
     def measure_before(self) -> None:

@@ -116,16 +116,6 @@ def keep_off_math_attention() -> None:
     sdpa_attention.use_gqa_in_sdpa = lambda attention_mask, key, value: False
 
 
-def make_scalable(model: Any) -> None:
-    """Make bfloat16 weights that are trained float32: float16's gradient scaler takes no bfloat16 gradients.
-
-    TRL makes adapters of quantized models bfloat16, also on GPUs that compute in float16.
-    """
-    for weight in model.parameters():
-        if weight.requires_grad and weight.dtype == torch.bfloat16:
-            weight.data = weight.data.float()
-
-
 def _config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
     name = str(recipe.model["model_name_or_path"])
     source = str(materialize(name, cache_dir)) if is_builtin(name) else name
