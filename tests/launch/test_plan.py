@@ -6,6 +6,7 @@ import pytest
 
 from runner.launch.plan import Row, dollar_range, hours_range, plan, plan_line
 from runner.launch.price import Offer, Prices, snapshot
+from runner.launch.where_it_fits import where_it_fits
 from runner.spec.accelerator import ACCELERATORS
 from runner.spec.recipe import Checkpoint, Data, DataSource, Recipe
 from runner.spec.shape import bundled_config
@@ -134,6 +135,16 @@ def test_stages_take_as_long_as_all_of_them() -> None:
 def test_built_in_data_have_about_as_many_rows_as_is_written() -> None:
     for name in ("builtin:arithmetic", "builtin:python-docstrings"):
         assert DATASET_ROWS[name] == pytest.approx(len(builtin_dataset(name, where="")), rel=0.1)
+
+
+def test_machines_are_chosen_by_whether_the_recipe_fits() -> None:
+    why_not = where_it_fits(replace(LORA, model={"model_name_or_path": "Qwen/Qwen3-8B"}))
+    assert why_not("A100", 1) is None
+    assert (why_not("t4", 1) or "").startswith("needs ")
+    assert why_not("TPU", 1) is None
+    assert why_not("T4", 0.5) is None
+    unknown = where_it_fits(replace(LORA, model={"model_name_or_path": "someone/model"}), fetch=False)
+    assert unknown("T4", 1) is None
 
 
 def test_a_row_is_said_in_one_line() -> None:

@@ -57,7 +57,7 @@ def plan(
         return
     _print_table(rows)
     click.echo(f"\nPrices: {offers.source}. Times and costs are estimates.", err=True)
-    for note in dict.fromkeys(note for row in rows for note in row.as_json()["notes"]):
+    for note in dict.fromkeys(note for row in rows if row.fit.fits for note in row.as_json()["notes"]):
         click.echo(f"Note: {note}.", err=True)
 
 

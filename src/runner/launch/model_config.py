@@ -23,11 +23,15 @@ _WHERE = "model.model_name_or_path"
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def model_config(recipe: Recipe) -> Mapping[str, Any]:
+def model_config(recipe: Recipe, *, fetch: bool = True) -> Mapping[str, Any]:
     """The config of a recipe's model.
 
     A folder's is read, a bundled one taken as it is, any other fetched from the hub (`HF_ENDPOINT`, with `HF_TOKEN`
     where it is set) and kept, so that planning works offline the next time.
+
+    Args:
+        recipe: whose model.
+        fetch: whether the hub may be asked.
 
     Raises:
         UserError: there is none, or it cannot be had from here.
@@ -46,6 +50,8 @@ def model_config(recipe: Recipe) -> Mapping[str, Any]:
     cached = config_cache() / f"{hashlib.sha256(f'{name}@{revision}'.encode()).hexdigest()[:24]}.json"
     if cached.is_file():
         return _parsed(cached.read_text(), name)
+    if not fetch:
+        raise _unreachable(name, "the hub is not asked")
     text = _fetch(name, revision)
     config = _parsed(text, name)
     try:

@@ -101,15 +101,17 @@ def plan(
 
 
 def _smallest(works: Sequence[Workload], prices: Prices, nodes: int) -> Iterator[tuple[Accelerator, int]]:
-    """Each GPU with the smallest number of it that fits and is offered; where none fits, with the largest offered."""
+    """Each GPU with the smallest number of it that fits and is offered.
+
+    Where none fits, the smallest if it is not for memory, else the largest.
+    """
     for accelerator in ACCELERATORS.values():
-        offered = [count for count in COUNTS if prices.of(accelerator.name, count)]
-        fitting = (
-            count
-            for count in offered
-            if all(fit_workload(work, accelerator, devices=count, nodes=nodes).fits for work in works)
-        )
-        yield accelerator, next(fitting, max(offered, default=1))
+        offered = [count for count in COUNTS if prices.of(accelerator.name, count)] or [1]
+        for count in offered:
+            found = worst([fit_workload(work, accelerator, devices=count, nodes=nodes) for work in works])
+            if found.fits or not found.is_too_large:
+                break
+        yield accelerator, count
 
 
 def _rows(

@@ -61,6 +61,11 @@ class Fit:
     """The peak by its terms."""
 
     @property
+    def is_too_large(self) -> bool:
+        """Whether it is for want of memory that it does not fit."""
+        return self.memory_gib > self.capacity_gib * (1 - MARGIN)
+
+    @property
     def effective_batch(self) -> int:
         """Rows in one optimizer step."""
         return self.micro_batch * self.accumulation * self.devices * self.nodes

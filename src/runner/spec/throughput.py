@@ -21,12 +21,16 @@ DATASET_ROWS = {
     "mlabonne/FineTome-100k": 100_000,
     "Intel/orca_dpo_pairs": 12_859,
     "Nan-Do/code-search-net-python": 455_243,
+    "MathLLMs/MathCodeInstruct": 78_398,
+    "xw27/scibench": 692,
+    "Naholav/CodeGen-Diverse-5K": 5_000,
     "builtin:arithmetic": 2_000,
     "builtin:python-docstrings": 7_000,
 }
-"""Rows of the shipped recipes' data, as the datasets' pages have them; of `builtin:python-docstrings` about."""
+"""Rows of the shipped recipes' data, as the datasets' pages or names have them; the built-in docstrings about."""
 DATASET_TOKENS = {
     "yahma/alpaca-cleaned": (120, 300),
+    "mlabonne/FineTome-100k": (300, 800),
     "Intel/orca_dpo_pairs": (250, 600),
     "Nan-Do/code-search-net-python": (100, 300),
     "builtin:arithmetic": (30, 60),
