@@ -137,6 +137,15 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
     assert result["before"]
     assert result["after"]
     assert set(result["artifacts"]) == {"model", *(["merged"] if loaded.recipe.export.merge else [])}
+    assert (
+        json.loads(store.get(run_key(name, f"attempts/0001.hardware-{loaded.recipe.method}.json"))).items()
+        >= result["hardware"].items()
+    )
+    optimizer = loaded.recipe.training.get("optim", "adamw_torch_fused")
+    assert result["hardware"]["optim"] == optimizer
+    if "deepseek" in name:
+        assert (result["hardware"]["quantization"], result["hardware"]["optim"]) == ("nf4", optimizer)
+        assert result["hardware"]["loss_on"] == ("completions" if "science" in name else "all tokens")
     records = read_metrics(store, name)
     check_metrics(records, steps=STEPS)
     if name == "deepseek-r1-distill-qwen-1.5b-math-science":
