@@ -94,7 +94,7 @@ def test_fits_are_kept_beside_an_attempts_other_records(tmp_path: Path) -> None:
     assert [one["settings"] for one in fits_so_far(store, second, "sft")] == [{"a": 1}]
     assert [one["settings"] for one in fits_so_far(store, second, "dpo")] == [{"a": 2}]
     assert [one.number for one in attempts(store, "run")] == [1, 2]
-    store.put("runs/run/attempts/0002.fitsft.json", b"{")
+    store.put("runs/run/attempts/0002.fit-sft.json", b"{")
     assert [one["settings"] for one in fits_so_far(store, Claim("run", 3, "0003-aaaa"), "sft")] == [{"a": 1}]
 
 

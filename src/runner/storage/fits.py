@@ -10,7 +10,7 @@ from runner.spec.manifest import canonical_json
 from runner.storage.attempts import Claim
 from runner.storage.store import NotFound, Store, create_ours
 
-_RECORD = re.compile(r"(?P<number>\d{4,})\.(?P<kind>fit[a-z]*)\.json")
+_RECORD = re.compile(r"(?P<number>\d{4,})\.fit-(?P<stage>\w+)\.json")
 
 
 def write_fit(store: Store, claim: Claim, stage: str, record: Mapping[str, Any]) -> None:
@@ -20,10 +20,10 @@ def write_fit(store: Store, claim: Claim, stage: str, record: Mapping[str, Any])
         store: where to.
         claim: the attempt.
         stage: which stage of the run.
-        record: ``accelerators`` and ``settings`` at least; ``token`` and ``stage`` are added.
+        record: ``accelerators`` and ``settings`` at least; ``token`` is added.
     """
-    data = canonical_json({**record, "stage": stage, "token": claim.token}) + b"\n"
-    create_ours(store, attempt_key(claim.run_id, claim.number, f"fit{re.sub('[^a-z]', '', stage)}"), data)
+    data = canonical_json({**record, "token": claim.token}) + b"\n"
+    create_ours(store, attempt_key(claim.run_id, claim.number, f"fit-{stage}"), data)
 
 
 def fits_so_far(store: Store, claim: Claim, stage: str) -> list[Mapping[str, Any]]:
@@ -32,12 +32,12 @@ def fits_so_far(store: Store, claim: Claim, stage: str) -> list[Mapping[str, Any
     found: list[tuple[int, Mapping[str, Any]]] = []
     for info in store.objects(prefix):
         match = _RECORD.fullmatch(info.key.removeprefix(prefix))
-        if match is None or int(match["number"]) >= claim.number:
+        if match is None or match["stage"] != stage or int(match["number"]) >= claim.number:
             continue
         try:
             record = json.loads(store.get(info.key))
         except (NotFound, ValueError):
             continue
-        if isinstance(record, dict) and record.get("stage") == stage:
+        if isinstance(record, dict):
             found.append((int(match["number"]), record))
     return [record for _, record in sorted(found, key=lambda each: each[0])]
