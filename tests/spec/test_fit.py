@@ -144,6 +144,16 @@ def test_what_a_gpu_cannot_do_is_said(parts: dict[str, Any], gpu: str, reason: s
     assert found.reason.startswith(reason)
 
 
+def test_a_deepspeed_configuration_of_the_users_own_counts() -> None:
+    zero = {"stage": 3, "offload_optimizer": {"device": "cpu"}}
+    one = recipe("Qwen/Qwen3-8B", adapter=None)
+    own = replace(one, training={**one.training, "deepspeed": {"zero_optimization": zero}})
+    found = fit_of(own, "A100", 8)
+    assert found.strategy == "zero3_offload"
+    assert "training.strategy" not in found.settings
+    assert found.memory_gib < fit_of(replace(one, training={**one.training, "strategy": "zero3"}), "A100", 8).memory_gib
+
+
 def test_gpus_that_do_not_divide_the_batch_are_refused_with_what_to_write() -> None:
     found = fit_of(recipe(), "A100", 3)
     assert not found.fits

@@ -39,7 +39,8 @@ def plan(
       runner plan smollm2-135m-lora
       runner plan my-recipe.yaml --gpu a100 --gpu h100:8 --spot
     """
-    from runner.cli.forms import print_json
+    import json
+
     from runner.launch.model_config import model_config
     from runner.launch.plan import plan as planned
     from runner.launch.price import prices
@@ -53,7 +54,7 @@ def plan(
     offers = prices()
     rows = planned(loaded, model_config(loaded), offers, wanted=wanted, nodes=nodes, spot=spot)
     if as_json:
-        print_json([row.as_json() for row in rows])
+        click.echo(json.dumps([row.as_json() for row in rows], indent=2))
         return
     _print_table(rows)
     click.echo(f"\nPrices: {offers.source}. Times and costs are estimates.", err=True)

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +61,9 @@ def model_config(recipe: Recipe, *, fetch: bool = True) -> Mapping[str, Any]:
 
 
 def _fetch(name: str, revision: str) -> str:
+    import urllib.error  # here: most plans need no network
+    import urllib.request
+
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise _unreachable(name, "HF_HUB_OFFLINE is set")
     url = f"{os.environ.get('HF_ENDPOINT') or _HUB}/{name}/resolve/{revision}/config.json"

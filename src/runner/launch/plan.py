@@ -1,7 +1,8 @@
 """The plan: on which GPUs and clouds a recipe runs, how long that takes and what it costs, before anything is paid."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from runner.launch.price import Offer, Prices, cheapest
@@ -92,15 +93,20 @@ def plan(
         UserError: the model cannot be planned, or the adapter's targets are not in it.
     """
     works = workloads(recipe, config)
+
+    @cache
+    def fits(name: str, count: int) -> tuple[Fit, ...]:
+        return tuple(fit_workload(work, ACCELERATORS[name], devices=count, nodes=nodes) for work in works)
+
     rows = [
         row
-        for accelerator, count in (wanted or _smallest(works, prices, nodes))
-        for row in _rows(works, accelerator, count, prices, nodes=nodes, spot=spot)
+        for accelerator, count in (wanted or _smallest(fits, prices))
+        for row in _rows(works, fits(accelerator.name, count), accelerator, prices, spot=spot)
     ]
     return sorted(rows, key=_order)
 
 
-def _smallest(works: Sequence[Workload], prices: Prices, nodes: int) -> Iterator[tuple[Accelerator, int]]:
+def _smallest(fits: Callable[[str, int], Sequence[Fit]], prices: Prices) -> Iterator[tuple[Accelerator, int]]:
     """Each GPU with the smallest number of it that fits and is offered.
 
     Where none fits, the smallest if it is not for memory, else the largest.
@@ -108,21 +114,20 @@ def _smallest(works: Sequence[Workload], prices: Prices, nodes: int) -> Iterator
     for accelerator in ACCELERATORS.values():
         offered = [count for count in COUNTS if prices.of(accelerator.name, count)] or [1]
         for count in offered:
-            found = worst([fit_workload(work, accelerator, devices=count, nodes=nodes) for work in works])
+            found = worst(fits(accelerator.name, count))
             if found.fits or not found.is_too_large:
                 break
         yield accelerator, count
 
 
 def _rows(
-    works: Sequence[Workload], accelerator: Accelerator, count: int, prices: Prices, *, nodes: int, spot: bool
+    works: Sequence[Workload], fits: Sequence[Fit], accelerator: Accelerator, prices: Prices, *, spot: bool
 ) -> Iterator[Row]:
-    fits = [fit_workload(work, accelerator, devices=count, nodes=nodes) for work in works]
     fitted = worst(fits)
     if not fitted.fits:
         yield _row(fitted, None, None, spot=False)
         return
-    offers = cheapest(prices.of(accelerator.name, count), spot=spot)
+    offers = cheapest(prices.of(accelerator.name, fitted.devices), spot=spot)
     time = in_all([time_of(work, one, accelerator) for work, one in zip(works, fits, strict=True)])
     for offer in offers:
         on_spot = spot and offer.spot is not None

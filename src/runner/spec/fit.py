@@ -195,12 +195,27 @@ def _candidates(work: Workload, share: tuple[int, int], world: int) -> Iterator[
 
 
 def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
-    said = work.recipe.training.get("strategy")
-    if said is not None:
-        return (cast(Strategy, said),)
+    training = work.recipe.training
+    if training.get("strategy") is not None:
+        return (cast(Strategy, training["strategy"]),)
+    if isinstance(training.get("deepspeed"), Mapping):
+        return (_of_deepspeed(training["deepspeed"]),)
     if world == 1:
         return ("ddp",)
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
+
+
+def _of_deepspeed(config: Mapping[str, Any]) -> Strategy:
+    """The strategy that is nearest to a DeepSpeed configuration of the user's own."""
+    zero = config.get("zero_optimization") or {}
+    stage = int(zero.get("stage") or 0)
+    if stage == 0:
+        return "ddp"
+    parts = [zero.get("offload_optimizer"), zero.get("offload_param")]
+    offloads = any(isinstance(part, Mapping) and part.get("device", "none") != "none" for part in parts)
+    if stage == 3:
+        return "zero3_offload" if offloads else "zero3"
+    return "zero2_offload" if offloads else "zero2"
 
 
 def _evaluation_batches(work: Workload) -> tuple[int, ...]:
@@ -289,7 +304,7 @@ def _settings(recipe: Recipe, work: Workload, chosen: _Candidate, computing: str
         found[f"training.{computing}"] = True
     if work.evaluates and chosen.evaluation_batch != setting(recipe, "per_device_eval_batch_size"):
         found["training.per_device_eval_batch_size"] = chosen.evaluation_batch
-    if world > 1 and training.get("strategy") is None:
+    if world > 1 and training.get("strategy") is None and not training.get("deepspeed"):
         found["training.strategy"] = chosen.strategy
     if (dtype := chosen_dtype(work, computing)) is not None:
         found["model.dtype"] = dtype
