@@ -155,7 +155,7 @@ def test_a_refusal_is_skypilots_own_word(testbed: Testbed) -> None:
     """A cloud that is not set up, and a cluster that there is none of: one message, exit 2, and what to do."""
     path = written(testbed, recipe("refused"))
     for infra in ("aws", "slurm/nowhere"):
-        done = testbed.runner("launch", path, "--infra", infra, "--no-spot")
+        done = testbed.runner("launch", path, "--infra", infra, "--on-demand")
         assert done.returncode == 2, done.stderr
         assert "SkyPilot says" in done.stderr
         assert "Traceback" not in done.stderr
