@@ -14,7 +14,7 @@ import yaml
 from integration.runs import outcome
 from runner.storage.open import open_store
 from servers.s3 import SECRET_KEY
-from slurm.conftest import ROOT, SKY, Testbed
+from slurm.bed import ROOT, SKY, Testbed
 
 pytestmark = pytest.mark.slurm
 
