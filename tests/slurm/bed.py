@@ -118,6 +118,12 @@ class Testbed:
         )
 
 
+def alone() -> None:
+    """See that there is no way out of this network namespace: SkyPilot would ask the world whether it is up."""
+    routes = Path("/proc/net/route").read_text().splitlines()[1:]
+    assert not routes, "run this with tests/slurm/inside.sh"
+
+
 @contextlib.contextmanager
 def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
     """Everything up, with `server` for the store; down again at the end, whatever happens.
@@ -126,7 +132,7 @@ def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
         folder: for the user's home and for files.
         server: an S3 server.
     """
-    assert not _routes(), "run this with tests/slurm/inside.sh: SkyPilot would ask the world whether it is up"
+    alone()
     home = folder / "home"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RUNNER_", "XDG_"))},
@@ -174,11 +180,6 @@ def _end_all_others() -> None:
         with contextlib.suppress(OSError):
             if int(folder.name) not in keep and (folder / "ns/net").readlink() == ours:
                 os.kill(int(folder.name), signal.SIGKILL)
-
-
-def _routes() -> list[str]:
-    """The routes of this network namespace: none but the head line where only loopback is."""
-    return Path("/proc/net/route").read_text().splitlines()[1:]
 
 
 def _write(path: Path, text: str) -> None:
