@@ -145,6 +145,14 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
     stages = loaded.recipe.stages
     handed_over = {f"stage-{stage.stage_name}" for stage in stages[:-1]}
     assert set(result["artifacts"]) == {"model", *handed_over, *(["merged"] if loaded.recipe.export.merge else [])}
+    last = loaded.recipe.in_order[-1].stage_name
+    recorded = json.loads(store.get(run_key(name, f"attempts/0001.hardware-{last}.json")))
+    assert recorded.items() >= result["hardware"].items()
+    optimizer = loaded.recipe.training.get("optim", "adamw_torch_fused")
+    assert result["hardware"]["optim"] == optimizer
+    if "deepseek" in name:
+        assert (result["hardware"]["quantization"], result["hardware"]["optim"]) == ("nf4", optimizer)
+        assert result["hardware"]["loss_on"] == ("completions" if "science" in name else "all tokens")
     records = read_metrics(store, name)
     for stage in loaded.recipe.in_order:
         check_metrics([record for record in records if record["stage"] == stage.stage_name], steps=STEPS)

@@ -1,12 +1,13 @@
 """What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix, run_key
+from runner.spec.layout import CheckpointName, artifact_prefix, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
@@ -129,6 +130,12 @@ class Context:
         if not keep:
             shutil.rmtree(folder)
         return f"artifacts/{name}/{self.claim.token}/"
+
+    def record_hardware(self, record: Mapping[str, Any]) -> None:
+        """Write what this attempt at the stage is computed with, as `runner.train.kernels.computed_with` says it."""
+        key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
+        data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
+        self._try(lambda: self.store.create(key, data))
 
     def fetch_artifact(self, key: str) -> Path:
         """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.

@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from runner.spec.hardware import described
 from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
@@ -20,6 +21,7 @@ from runner.train.evaluate import generate, measure
 from runner.train.exact_match import exact_match
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
+from runner.train.kernels import computed_with
 from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
@@ -105,6 +107,9 @@ class Course:
         hold_reference(trainer.model)
         make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
+        self._computed_with = computed_with(trainer)
+        print(f"computed with: {described(self._computed_with)}", flush=True)
+        context.record_hardware(self._computed_with)
 
     @property
     def trainer(self) -> ExactResume:
@@ -181,6 +186,7 @@ class Course:
             **context.before_and_after(),
             "best": self._best,
             "artifacts": artifacts,
+            "hardware": self._computed_with,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
 

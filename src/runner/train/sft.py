@@ -46,19 +46,19 @@ def prepared(context: Context) -> Course:
     """
     recipe = context.recipe
     data, model, tokenizer = load(context)
-    data = keep_reasoning(data, tokenizer, recipe.training)
+    given = keep_reasoning(data, tokenizer, recipe.training)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
     trainer = ExactSFTTrainer(
         model=model,
         args=sft_config(recipe, context.folder),
-        train_dataset=data.train,
-        eval_dataset=data.eval,
+        train_dataset=given.train,
+        eval_dataset=given.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
-    check_lengths(data, trainer)
+    check_lengths(given, trainer)
     return Course(context, trainer, tokenizer, data=data)
 
 
