@@ -10,6 +10,7 @@ from runner.spec.places import BUILTIN_DATA, SAVED_TO_DISK, absolute, first_data
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Format, Json, Method
 from runner.spec.rewards import resolve_reward, split_reward
+from runner.spec.strategy import read_deepspeed_file
 from runner.spec.template import fields, filled
 from runner.spec.yaml_text import Path
 
@@ -75,6 +76,8 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
                 else SourceFacts(at, None, None)
             )
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
+    if isinstance(training.get("deepspeed"), str):
+        training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
     if "reward_funcs" in training:
         training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
@@ -108,6 +111,16 @@ def _rewards(written: list[str], base: Callable[[Path], pathlib.Path], problems:
             problems.append(Problem(at, error.what, error.remedy))
             resolved.append(name)
     return resolved
+
+
+def _deepspeed(written: str, base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> Json:
+    """DeepSpeed's own configuration file, read into the recipe: the run carries it along."""
+    at: Path = ("training", "deepspeed")
+    try:
+        return read_deepspeed_file(absolute(written, base(at)))
+    except UserError as error:
+        problems.append(Problem(at, f"{error.where}: {error.what}" if error.where else error.what, error.remedy))
+        return written
 
 
 def _files_under_training(
