@@ -42,6 +42,8 @@ class Moment:
     """What it is hit with."""
     in_attempt: bool = False
     """In the attempt's own process instead of the training process."""
+    rank: int | None = 0
+    """In which training process of this machine; None: in all."""
 
     def __str__(self) -> str:
         name = self.target.split(":")[1]
@@ -192,7 +194,8 @@ def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> 
     multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
     torch.set_num_threads(1)
     context.FINISH_SECONDS = course.FINISH_SECONDS = patience
-    if moment is not None and not moment.in_attempt:
+    local_rank = int(arguments[arguments.index("--local-rank") + 1])
+    if moment is not None and not moment.in_attempt and moment.rank in (None, local_rank):
         moment.arm()
     return worker.main(arguments)
 

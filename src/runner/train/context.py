@@ -15,9 +15,11 @@ from runner.storage.lineage import checkpoints
 from runner.storage.retry import after
 from runner.storage.store import Store
 from runner.train.checkpoint import Checkpointer
+from runner.train.devices import layout
 from runner.train.events import Events
 from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
+from runner.train.peers import Peers
 from runner.train.patience import patiently
 from runner.train.preemption import PreemptionNotice
 
@@ -58,6 +60,8 @@ class Context:
     """Takes records."""
     checkpointer: Checkpointer
     """Takes checkpoints."""
+    peers: Peers = Peers()
+    """The other training processes of the run."""
 
     def lineage(self, *, tracks_best: bool) -> Lineage:
         """What ties a trainer to this run."""
@@ -68,6 +72,8 @@ class Context:
             checkpointer=self.checkpointer,
             metrics=self.metrics,
             notice=self.notice,
+            peers=self.peers,
+            layout=layout(self.recipe.training, self.peers.world_size),
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
             logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
@@ -93,7 +99,9 @@ class Context:
         """
         name = self._checkpoint_at(step)
         folder = self.folder / "fetched" / str(name)
-        self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
+        with self.peers.first_here_goes_first() as first:
+            if first:
+                self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
     def commit_artifact(self, name: str, make: Callable[[Path], None]) -> str:

@@ -4,10 +4,21 @@ A method's script (`sft`, `cpt`, …) says what is trained on and by which train
 order. Each knows what an earlier attempt has done already.
 """
 
+import copy
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
@@ -17,6 +28,7 @@ from runner.train.export import save_merged, save_model
 from runner.train.model import check_head, load_model
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
+from runner.train.sharded import is_partitioned, whole_weights
 
 
 def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTokenizerBase]:
@@ -27,7 +39,7 @@ def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTok
     """
     context.events.phase("loading", "data")
     data = load_data(context.recipe, inputs=context.input_path)
-    for note in data.notes:
+    for note in data.notes if context.peers.is_first else ():
         print(f"data: {note}", flush=True)
     context.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
@@ -37,17 +49,34 @@ def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTok
 def callbacks(context: Context, lineage: Lineage) -> list[Any]:
     """Trackers and early stopping, as the recipe has them."""
     training = context.recipe.training
-    found: list[Any] = reporters(
-        training.get("report_to", "none"),
-        run_id=context.claim.run_id,
-        folder=context.shared_folder,
-        is_logging_step=lineage.is_logging_step,
-    )
+    found: list[Any] = []
+    if context.peers.is_first:
+        found = reporters(
+            training.get("report_to", "none"),
+            run_id=context.claim.run_id,
+            folder=context.shared_folder,
+            is_logging_step=lineage.is_logging_step,
+        )
     patience = training.get("early_stopping_patience")
     if patience is not None:
         threshold = training.get("early_stopping_threshold", 0.0)
         found.append(EarlyStopping(early_stopping_patience=patience, early_stopping_threshold=threshold))
     return found
+
+
+class AtTrainBegin(TrainerCallback):
+    """Does something once, when the trainer has set everything up and not yet begun."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Do it; what it changes in `control` is not meant for training."""
+        before = copy.copy(control)
+        self._action()
+        return before
 
 
 class Course:
@@ -85,11 +114,15 @@ class Course:
     def measure_before(self) -> None:
         """Measure the model as it comes, if the recipe asks; a resumed run tells its trackers what it had measured."""
         context = self._context
-        if context.restored is not None:
+        if context.restored is not None and context.peers.is_first:
             max_steps = read_runner_state(context.restored)["max_steps"]
             replay(self._trainer, context.metrics_so_far, max_steps=max_steps)
-        elif context.recipe.evaluate.before_and_after:
-            self._measure("before")
+        elif context.restored is None and context.recipe.evaluate.before_and_after:
+            if self._trainer.is_deepspeed_enabled:
+                # DeepSpeed takes the model over when training begins, and gives it to nobody before.
+                self._trainer.add_callback(AtTrainBegin(lambda: self._measure("before")))
+            else:
+                self._measure("before")
 
     def train(self) -> None:
         """Train, from the checkpoint if there is one.
@@ -102,7 +135,7 @@ class Course:
             self._best = trainer.take_over(context.restored)
             return
         context.events.phase("training")
-        with context.notice.noted_at_step_boundaries():
+        with context.notice.noted_at_step_boundaries(), trainer.memory_watched():
             trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
         if not trainer.is_complete:
             raise Preempted
@@ -116,6 +149,7 @@ class Course:
                 return
             context.events.phase("uploading", "the best checkpoint is fetched when it is in the store")
             context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            context.peers.wait_for_all()
             self._trainer.load_weights(context.fetch_checkpoint(best["step"]))
 
     def measure_after(self) -> None:
@@ -128,13 +162,24 @@ class Course:
         context, trainer, tokenizer = self._context, self._trainer, self._tokenizer
         context.events.phase("exporting")
         finish_reporting()
+        weights = None
+        if is_partitioned(trainer.model):
+            weights = whole_weights(trainer.model, is_first=context.peers.is_first)
+            unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
+        if not context.peers.is_first:
+            context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            return {}
         artifacts = {
-            "model": context.commit_artifact("model", lambda folder: save_model(trainer.model, tokenizer, folder))
+            "model": context.commit_artifact(
+                "model", lambda folder: save_model(trainer.model, tokenizer, folder, weights=weights)
+            )
         }
         if context.recipe.export.merge:
             artifacts["merged"] = context.commit_artifact(
                 "merged",
-                lambda folder: save_merged(context.recipe, trainer.model, tokenizer, folder, cache_dir=context.cache),
+                lambda folder: save_merged(
+                    context.recipe, trainer.model, tokenizer, folder, cache_dir=context.cache, weights=weights
+                ),
             )
         for name in FOLDERS:
             if (context.shared_folder / name).is_dir():
@@ -158,6 +203,8 @@ class Course:
             measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
             record.update(step=trainer.state.global_step, **measured)
             prompts = list(evaluate.prompts)
+            if not self._context.peers.is_first and not is_partitioned(trainer.model):
+                prompts = []  # each process has the whole model, and one of them is enough
             texts = generate(
                 cast(PreTrainedModel, trainer.model),
                 self._tokenizer,

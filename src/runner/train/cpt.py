@@ -28,11 +28,12 @@ def train(context: Context) -> dict[str, Any]:
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
     recipe = context.recipe
+    args = cpt_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
     trainer = ExactSFTTrainer(
         model=model,
-        args=cpt_config(recipe, context.folder),
+        args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,

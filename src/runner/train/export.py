@@ -25,14 +25,25 @@ class MergeFailed(RuntimeError):
     """The merged model is not what base and adapter are together."""
 
 
-def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it."""
-    model.save_pretrained(str(folder))
+def save_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it.
+
+    `weights` are its weights where it holds them in parts.
+    """
+    model.save_pretrained(str(folder), **({} if weights is None else {"state_dict": weights}))
     tokenizer.save_pretrained(folder)
 
 
 def save_merged(
-    recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, cache_dir: Path
+    recipe: Recipe,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    cache_dir: Path,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the adapter merged into its base, as a model of its own.
 
@@ -48,7 +59,7 @@ def save_merged(
     )
     base, _ = load_model(unquantized, cache_dir=cache_dir)
     adapter = folder / "adapter-to-merge"
-    model.save_pretrained(str(adapter))
+    model.save_pretrained(str(adapter), **({} if weights is None else {"state_dict": weights}))
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
     shutil.rmtree(adapter)
     prompts = [*recipe.evaluate.prompts, _PROMPT]

@@ -22,6 +22,19 @@ FLUSH_SECONDS = 3.0
 _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_second", "eval_num_tokens")
 
 
+class Unheard(ChunkWriter):
+    """For all training processes but the first, whose records are everybody's."""
+
+    def __init__(self, heard: ChunkWriter) -> None:
+        """Takes the place of `heard`."""
+
+    def append(self, data: str | bytes) -> None:
+        """Nothing."""
+
+    def flush(self, *, final: bool = False) -> None:
+        """Nothing."""
+
+
 class Metrics:
     """Takes records as they come and sends them in pieces."""
 

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,17 @@ from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
+from runner.train.devices import (
+    WrongProcesses,
+    check_processes,
+    for_devices,
+    for_what_is_left,
+    in_words,
+    is_sharded,
+    random_states_for,
+)
 from runner.train.events import Events
+from runner.train.memory import OutOfMemory
 from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
 
 if TYPE_CHECKING:
@@ -40,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--cache-dir", type=Path, required=True)
     parser.add_argument("--events", type=int, required=True, help="file descriptor to write events to")
+    parser.add_argument("--local-rank", type=int, default=0, help="which of this machine's training processes this is")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
@@ -59,6 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _interrupted_by_full_disk(events, error)
         events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
         return EXIT_INTERRUPTED
+    except OutOfMemory as error:
+        events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
+        return 1
+    except WrongProcesses as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
+        return EXIT_INTERRUPTED
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="failed", reason=str(error), retry=False)
@@ -66,8 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (whatever it is, it is reported, and the run has failed)
         if _is_disk_full(error):
             return _interrupted_by_full_disk(events, error)
-        traceback.print_exc()
         reason = "".join(traceback.format_exception_only(error)).strip()
+        if _is_lost_peer(error):
+            # Its own machine says why; here it is no more than noise.
+            events.send("outcome", outcome="failed", reason=reason.splitlines()[0], retry=True, lost_peer=True)
+            return 1
+        traceback.print_exc()
         events.send("outcome", outcome="failed", reason=reason, retry=False)
         return 1
     events.send("outcome", outcome="succeeded", reason=None, retry=False, result=result)
@@ -80,21 +103,33 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train import course  # noqa: F401
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
-    from runner.train.metrics import Metrics
+    from runner.train.metrics import Metrics, Unheard
+    from runner.train.peers import meet
 
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    asked = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
+    recipe = _for_these_devices(asked, restored, assignment)
+    sharded = is_sharded(recipe.training)
+    peers = meet(assignment, local_rank=options.local_rank, alone_too=sharded)
+    if restored is not None:
+        random_states_for(restored, peers.rank, peers.world_size)
+    if peers.is_first and (sharded or peers.world_size > 1):
+        print(in_words(recipe.training, asked, peers.world_size), flush=True)
     train = _script(recipe.method)
     stage = recipe.method
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events, stage)
+    writer = ChunkWriter(store, options.run, "metrics", claim.token)
+    metrics = Metrics(writer if peers.is_first else Unheard(writer), events, stage)
     checkpointer = Checkpointer(
         store,
         claim,
-        staging=folder / "staging",
+        staging=folder / ("staging" if peers.is_first else f"staging-{peers.rank}"),
+        rank=peers.rank,
+        writers=peers.world_size if sharded else 1,
         save_total_limit=recipe.checkpoint.save_total_limit,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
@@ -108,11 +143,12 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         folder=folder,
         shared_folder=options.work_dir / "shared",
         cache=options.cache_dir,
-        restored=None if assignment["checkpoint"] is None else Path(assignment["checkpoint"]),
+        restored=restored,
         events=events,
         notice=notice,
         metrics=metrics,
         checkpointer=checkpointer,
+        peers=peers,
     )
     try:
         return train(context)
@@ -121,6 +157,37 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
         raise
+
+
+def _for_these_devices(recipe: Recipe, restored: Path | None, assignment: dict[str, Any]) -> Recipe:
+    """The recipe as it is trained here.
+
+    Raises:
+        UserError: the batch cannot be shared, or DeepSpeed is not installed.
+        WrongProcesses: the checkpoint is other processes'.
+    """
+    import torch
+
+    world_size = assignment["world_size"]
+    adapted = for_devices(recipe, world_size, split=assignment["split"], pin_memory=torch.cuda.is_available())
+    if is_sharded(adapted.training) and find_spec("deepspeed") is None:
+        raise UserError(
+            "DeepSpeed is not installed here",
+            where="training.strategy",
+            remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
+        )
+    if restored is not None:
+        check_processes(restored, recipe, adapted, world_size)
+        adapted = for_what_is_left(restored, adapted)
+    return adapted
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    if "torch.distributed" not in sys.modules:
+        return False
+    from runner.train.peers import is_lost_peer
+
+    return is_lost_peer(error)
 
 
 def _script(method: Method) -> "Callable[[Context], dict[str, Any]]":
