@@ -1,8 +1,5 @@
 """Several training processes: whatever happens to one of them, the run ends as if nothing had happened."""
 
-import os
-import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

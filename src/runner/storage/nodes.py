@@ -1,9 +1,9 @@
 """How the machines of one attempt find each other: through the store, in three steps.
 
-The head claims the attempt, as ever. Each other machine writes down that it wants to take part, under a word (nonce) that
-it has just made up. When all are there the head writes ``go``, which names these words: so a machine knows that the
-attempt it has found is alive and means it. An attempt left behind by an earlier launch never answers, and SkyPilot's own
-id of the launch stays the same when a managed job is recovered, so nothing less tells the two apart.
+The head claims the attempt, as ever. Each other machine writes down that it wants to take part, under a word (nonce)
+that it has just made up. When all are there the head writes ``go``, which names these words: so a machine knows that
+the attempt it has found is alive and means it. An attempt left behind by an earlier launch never answers, and
+SkyPilot's own id of the launch stays the same when a managed job is recovered: nothing less tells the two apart.
 """
 
 import json

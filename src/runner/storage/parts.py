@@ -1,7 +1,7 @@
 """A checkpoint that several processes write: each uploads its files and lists them, and one makes them a whole.
 
-The list is a key of the writer's own below the checkpoint's folder. No list says anything to a reader: the manifest, which
-the first process writes when all lists are there, is still the one thing that makes a checkpoint.
+The list is a key of the writer's own below the checkpoint's folder. No list says anything to a reader: the manifest,
+which the first process writes when all lists are there, is still the one thing that makes a checkpoint.
 """
 
 import time

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +19,8 @@ from runner.train.devices import layout
 from runner.train.events import Events
 from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
-from runner.train.peers import Peers
 from runner.train.patience import patiently
+from runner.train.peers import Peers
 from runner.train.preemption import PreemptionNotice
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Context:
     """Takes records."""
     checkpointer: Checkpointer
     """Takes checkpoints."""
-    peers: Peers = Peers()
+    peers: Peers = field(default_factory=Peers)
     """The other training processes of the run."""
 
     def lineage(self, *, tracks_best: bool) -> Lineage:

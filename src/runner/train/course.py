@@ -163,7 +163,7 @@ class Course:
         context.events.phase("exporting")
         finish_reporting()
         weights = None
-        if is_partitioned(trainer.model):
+        if is_partitioned(cast(PreTrainedModel, trainer.model)):
             weights = whole_weights(trainer.model, is_first=context.peers.is_first)
             unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
         if not context.peers.is_first:
@@ -203,7 +203,7 @@ class Course:
             measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
             record.update(step=trainer.state.global_step, **measured)
             prompts = list(evaluate.prompts)
-            if not self._context.peers.is_first and not is_partitioned(trainer.model):
+            if not self._context.peers.is_first and not is_partitioned(cast(PreTrainedModel, trainer.model)):
                 prompts = []  # each process has the whole model, and one of them is enough
             texts = generate(
                 cast(PreTrainedModel, trainer.model),

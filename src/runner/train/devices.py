@@ -95,7 +95,8 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     else:
         return
     raise WrongProcesses(
-        f"the checkpoint was written by {wanted}, and there are {found}: {why}; resume it on {before['world_size']} devices"
+        f"the checkpoint was written by {wanted}, and there are {found}: {why}; "
+        f"resume it on {before['world_size']} devices"
     )
 
 

@@ -242,7 +242,7 @@ class AttemptLife:
         )
 
     def _assign(self, place: Place) -> None:
-        """Choose and fetch the checkpoint while the workers import torch, wait for the other machines, then tell all."""
+        """Choose and fetch the checkpoint while the workers import torch; wait for the other machines; tell all."""
         self._progress["phase"] = "restoring"
         folder = self._work_dir / f"attempt-{self._claim.token}" / "restored"
         restored = retrying(
@@ -397,8 +397,8 @@ class AttemptLife:
             self._again = end["again"] = "split" in end and not self._stopping
             self._say(end["reason"], level="error: " if end["outcome"] == "failed" else "warning: ")
         outcome = end["outcome"]
-        code = self._crew.ends()[0]["code"]
-        exit_code = code if outcome == "failed" and code in (1, 2) else _EXIT_CODES.get(outcome, 1)
+        mistaken = outcome == "failed" and any(each["code"] == 2 for each in self._crew.ends())
+        exit_code = 2 if mistaken else _EXIT_CODES.get(outcome, 1)
         try:
             if outcome in ("succeeded", "failed", "cancelled"):
                 standing = patiently(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
@@ -408,7 +408,7 @@ class AttemptLife:
                     outcome, exit_code = standing, _EXIT_CODES.get(standing, 1)
             self._progress["phase"] = "ending"
             self._beat()
-            ended = {
+            ended: dict[str, Any] = {
                 "ended_at": _now(),
                 "exit_code": exit_code,
                 "outcome": outcome,

@@ -1,4 +1,4 @@
-"""The other machines of an attempt, as its head sees them: waits for them, begins with them, notices when one is gone."""
+"""The other machines of an attempt, as its head sees them: wait for them, begin, and notice when one is gone."""
 
 import time
 from collections.abc import Callable, Mapping

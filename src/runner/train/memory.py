@@ -1,7 +1,7 @@
 """Running out of memory in a training step: the same step again, in smaller pieces.
 
-A step's samples are cut into micro-batches, and what a micro-batch needs is what runs out. Half the micro-batch and twice
-the accumulation are the same samples in the same order, so the effective batch stays the recipe's. What was left of a run
+A step's samples are cut into micro-batches, and what a micro-batch needs is what runs out. Half the micro-batch and
+twice the accumulation are the same samples in the same order, so the effective batch stays the recipe's. The new split
 is remembered in the record of the attempt's end, for all attempts to come.
 """
 
@@ -36,7 +36,7 @@ class OutOfMemory(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means, or comes from, memory that could not be had: a GPU's or, in torch's allocator, main memory.
+    """Whether `error` means, or comes from, memory that could not be had: a GPU's or, for torch's tensors, main memory.
 
     `torch.cuda.OutOfMemoryError` is one; other allocators, cuBLAS and DeepSpeed say it in the text of a RuntimeError.
     """

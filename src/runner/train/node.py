@@ -1,7 +1,7 @@
 """One attempt on a machine that is not the head: join what the head has claimed, train along, end with it.
 
-The head decides everything: which attempt it is, which checkpoint it goes on from, how it ended. This machine exits with
-the head's exit code.
+The head decides everything: which attempt it is, which checkpoint it goes on from, how it ended. This machine exits
+with the head's exit code.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The other training processes of a run, as each of them sees them: who is first, and what is agreed on together.
 
-What one process alone decides (a signal that came, a clock) has to be decided by all at the same step, or some would wait
-in a collective operation for others that have gone another way.
+What one process alone would decide (a signal that came, a clock) has to be decided by all at the same step, or some
+would wait in a collective operation for others that have gone another way.
 """
 
 import os
@@ -82,19 +82,19 @@ class Peers:
             self.wait_for_all()
 
 
-def meet(told: Mapping[str, Any], *, local_rank: int, alone_too: bool) -> Peers:
+def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
     """Find the other processes and set up what torch, accelerate and DeepSpeed look for.
 
     Tensors on a GPU go through NCCL, those in main memory through gloo.
 
     Args:
-        told: `rank`, `world_size`, `local_world_size`, the machines' `addresses`, and the `port` that the first listens on.
+        told: `rank`, `world_size`, `local_world_size`, the machines' `addresses`, the `port` that the first listens on.
         local_rank: which process of this machine this is.
-        alone_too: set it all up for a single process too, since DeepSpeed needs it.
+        deepspeed: DeepSpeed takes part, which needs all of it also for a single process.
     """
     rank, world_size = int(told["rank"]), int(told["world_size"])
     peers = Peers(rank=rank, world_size=world_size, local_rank=local_rank)
-    if world_size == 1 and not alone_too:
+    if world_size == 1 and not deepspeed:
         return peers
     address = told["addresses"][rank // int(told["local_world_size"])]
     interface = interface_of(address)
@@ -114,11 +114,19 @@ def meet(told: Mapping[str, Any], *, local_rank: int, alone_too: bool) -> Peers:
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    else:
+    elif deepspeed:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        _spare_the_compiler()
     # Longer than any of ours waits for a store that is away; a process that has died is noticed by who started it.
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     return peers
+
+
+def _spare_the_compiler() -> None:
+    """Keep DeepSpeed from compiling its own all-reduce through shared memory, which takes a minute; gloo has one."""
+    from deepspeed.ops import __compatible_ops__ as known
+
+    known["deepspeed_shm_comm"] = False
 
 
 def is_lost_peer(error: BaseException | None) -> bool:

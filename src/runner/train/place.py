@@ -73,8 +73,8 @@ def find_place(environment: Mapping[str, str], *, use_cpu: bool = False) -> Plac
 def count_gpus(environment: Mapping[str, str]) -> int:
     """The NVIDIA GPUs that a process may use here, without torch, which would take seconds.
 
-    ``CUDA_VISIBLE_DEVICES`` as CUDA reads it (up to the first entry that is none), else what ``nvidia-smi -L`` lists, else
-    the driver's own folder.
+    ``CUDA_VISIBLE_DEVICES`` as CUDA reads it (up to the first entry that is none), else what ``nvidia-smi -L`` lists,
+    else the driver's own folder.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -94,7 +94,7 @@ def count_gpus(environment: Mapping[str, str]) -> int:
 
 
 def free_port(address: str) -> int:
-    """A TCP port that nobody listens on at this machine's `address` (at any, where that is not an address of its own)."""
+    """A TCP port that nobody listens on at this machine's `address` (at any, where that is not its own)."""
     for host in (address, ""):
         with socket.socket() as probe:
             try:
@@ -109,8 +109,8 @@ def free_port(address: str) -> int:
 def interface_of(address: str) -> str | None:
     """The network interface that has an IPv4 address; None if none has it.
 
-    gloo and NCCL look for their interface by the host's name, which on many machines (Debian's ``127.0.1.1``) is that of
-    the loopback.
+    gloo and NCCL look for their interface by the host's name, which on many machines (Debian's ``127.0.1.1``) is that
+    of the loopback.
     """
     if address.startswith("127."):
         return "lo"

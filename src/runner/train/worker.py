@@ -23,6 +23,7 @@ from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
+from runner.train.builtin import is_builtin, materialize
 from runner.train.devices import (
     WrongProcesses,
     check_processes,
@@ -113,7 +114,11 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     recipe = _for_these_devices(asked, restored, assignment)
     sharded = is_sharded(recipe.training)
-    peers = meet(assignment, local_rank=options.local_rank, alone_too=sharded)
+    model = str(recipe.model["model_name_or_path"])
+    if is_builtin(model):
+        # Among several processes, transformers has only the first write a model.
+        materialize(model, options.cache_dir)
+    peers = meet(assignment, local_rank=options.local_rank, deepspeed=sharded)
     if restored is not None:
         random_states_for(restored, peers.rank, peers.world_size)
     if peers.is_first and (sharded or peers.world_size > 1):
