@@ -43,6 +43,7 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         UserError: a file cannot be read.
     """
     recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
+    recipe["sky"] = rooted(recipe["sky"], loaded.path.parent)
     inputs: dict[str, Path] = {}
     left_behind: dict[str, str] = {}
 
@@ -52,19 +53,20 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         inputs[key] = path
         return key
 
-    for source in [*recipe["data"]["train"], *recipe["data"]["eval"]]:
-        path = Path(source["path"])
-        if not is_local(source["path"]):
-            continue
-        if path.is_dir():
-            left_behind[source["path"]] = _folder_digest(path)
-        else:
-            source["path"] = brought(path)
-    rewards = recipe["training"].get("reward_funcs", [])
-    for index, name in enumerate(rewards):
-        file, function = split_reward(name)
-        if file is not None and is_local(file):
-            rewards[index] = f"{brought(Path(file))}:{function}"
+    for one in [recipe, *recipe["stages"]]:
+        for source in [*one["data"]["train"], *one["data"]["eval"]]:
+            path = Path(source["path"])
+            if not is_local(source["path"]):
+                continue
+            if path.is_dir():
+                left_behind[source["path"]] = _folder_digest(path)
+            else:
+                source["path"] = brought(path)
+        rewards = one["training"].get("reward_funcs", [])
+        for index, name in enumerate(rewards):
+            file, function = split_reward(name)
+            if file is not None and is_local(file):
+                rewards[index] = f"{brought(Path(file))}:{function}"
     for path in loaded.local_files:
         if path.is_file() and path not in inputs.values():
             left_behind[str(path)] = _file_digest(path)
@@ -90,6 +92,32 @@ def require_training_side() -> None:
             where="--infra local",
             remedy="pip install 'runner[train]'",
         )
+
+
+def rooted(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A recipe's `sky` with the local paths in it absolute: they are relative to the recipe's file.
+
+    Raises:
+        UserError: there is nothing there.
+    """
+    placed = dict(own)
+    if isinstance(own.get("workdir"), str):
+        placed["workdir"] = _existing(own["workdir"], folder, "sky.workdir")
+    if "file_mounts" in own:
+        placed["file_mounts"] = {
+            target: _existing(source, folder, f"sky.file_mounts.{target}")
+            if isinstance(source, str) and "://" not in source
+            else source
+            for target, source in own["file_mounts"].items()
+        }
+    return placed
+
+
+def _existing(text: str, folder: Path, where: str) -> str:
+    path = folder / Path(text).expanduser()
+    if not path.exists():
+        raise UserError("there is no such file or folder", where=f"{where}: {path}")
+    return str(path)
 
 
 def _folder_digest(folder: Path) -> str:

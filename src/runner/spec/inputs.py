@@ -81,10 +81,15 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
     if "reward_funcs" in training:
         training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
+    if base_written := (data.get("export") or {}).get("base"):
+        at = ("export", "base")
+        merged_into = _resolved(base_written, base(at), "model", at, problems) or base_written
+        resolved["export"] = {**data["export"], "base": merged_into}
     if training:
         resolved["training"] = training
     named = [
         model["model_name_or_path"],
+        resolved.get("export", {}).get("base"),
         *(entry["path"] for entries in sections.values() for entry in entries),
         *(training.get(key) for key in _FILES_UNDER_TRAINING),
         *(split_reward(name)[0] for name in training.get("reward_funcs", ())),
@@ -153,33 +158,59 @@ def _facts(
         formats = ", ".join(rows.FORMATS[method])
         problems.append(Problem((*at, "format"), f"{shown(declared)} is no format for {method}", f"write {formats}"))
         return SourceFacts(at, None, None)
+    think = entry.get("think")
+    if think and (problem := _unfit_for_thinking(at, entry, method)):
+        problems.append(problem)
+        return SourceFacts(at, None, None)
+    writer, texts = ("think", think) if isinstance(think, Mapping) else ("template", template)
     try:
-        named = fields(template)
+        named = fields(texts)
     except UserError as error:
-        problems.append(Problem((*at, "template"), error.what, error.remedy))
+        problems.append(Problem((*at, writer), error.what, error.remedy))
         return SourceFacts(at, None, None)
     try:
         row = _first_row(path)
     except UserError as error:
         problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
         return SourceFacts(at, None, None)
+    if row is not None:
+        for setting, names in ((writer, named), ("filter", entry.get("filter") or ())):
+            if missing := [name for name in names if name not in row]:
+                what = f"{path} has no field {' and '.join(map(shown, missing))}"
+                problems.append(Problem((*at, setting), what, f"its fields: {', '.join(map(str, row))}"))
+                return SourceFacts(at, None, None)
+    if texts is think:
+        return SourceFacts(at, "prompt_completion", True)
     declared = declared or rows.recognized(template, method)
     if row is None:
         if len(rows.FORMATS[method]) == 1:
             declared = rows.FORMATS[method][0]
         decisive = template.get(rows.COLUMNS[declared][0]) if declared else None
         conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
-        return SourceFacts(at, declared, conversational)
-    missing = [name for name in named if name not in row]
-    if missing:
-        what = f"{path} has no field {' and '.join(map(shown, missing))}"
-        problems.append(Problem((*at, "template"), what, f"its fields: {', '.join(map(str, row))}"))
-        return SourceFacts(at, None, None)
+        return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, declared, conversational)
     try:
-        return SourceFacts(at, *rows.check_row({**row, **filled(template, row)}, declared, text_field, path, method))
+        found = rows.check_row({**row, **filled(template, row)}, declared, text_field, path, method)
     except UserError as error:
         problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
         return SourceFacts(at, None, None)
+    if think and found[0] not in rows.OF_TURNS:
+        remedy = 'write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields'
+        problems.append(Problem((*at, "think"), f"true, and {path} holds no conversations ({found[0]})", remedy))
+    return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, *found)
+
+
+def _unfit_for_thinking(at: Path, entry: Mapping[str, Json], method: Method) -> Problem | None:
+    """What `think` cannot stand beside."""
+    if method != "sft":
+        return Problem((*at, "think"), f"it writes answers, which {method} does not train on", "leave it out")
+    if isinstance(entry["think"], Mapping):
+        for key in ("template", "format"):
+            if entry.get(key) is not None:
+                return Problem((*at, key), "`think` says how rows are read", "keep one of the two")
+    elif entry.get("format") not in (None, *rows.OF_TURNS):
+        what = f"{shown(entry['format'])} holds no conversations, which `think: true` is about"
+        return Problem((*at, "format"), what, 'write `think: {prompt: "{question}", reasoning: "{solution}"}`')
+    return None
 
 
 def _first_row(path: str) -> Mapping[str, Json] | None:

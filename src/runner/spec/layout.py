@@ -5,6 +5,10 @@
     runs/<run_id>/
       run.json                          resolved recipe with sources; never changes
       inputs/<digest>/<name>            local files that the recipe names, by their BLAKE3 digest
+      submission.json                   how the run was first started: the engine, by names only
+      launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
+      launches/<n>.job.json             which job that has become
+      launches/<n>.ended.json           SkyPilot has given up on it, and why
       cancel.json                       somebody asked for the run to be cancelled
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
@@ -17,6 +21,7 @@
       logs/<token>-<seq>.txt
       artifacts/<name>/<token>/         same commit rule as a checkpoint
       result.json                       the terminal state; created if absent
+      evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
 
 A *token* names one attempt for ever: its number and four random characters (``0002-9f3c``). Keys carry it so that two
 attempts that are alive at the same time never write the same key, even in a store that ignores conditional writes.
@@ -30,6 +35,9 @@ RUN = "run.json"
 RESULT = "result.json"
 CANCEL = "cancel.json"
 MANIFEST = "manifest.json"
+
+RUN_VARIABLE = "RUNNER_RUN"
+"""The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _TOKEN = re.compile(r"(?P<number>\d{4,})-(?P<nonce>[0-9a-z]{4})")
@@ -83,10 +91,10 @@ def token_number(token: str) -> int:
 
 @dataclass(frozen=True, order=True)
 class CheckpointName:
-    """A checkpoint's folder name, taken apart. Orders by stage, step, then attempt."""
+    """A checkpoint's folder name, taken apart. Orders by name; `runner.storage.lineage` knows the order of stages."""
 
     stage: str
-    """The stage it belongs to (the method's name for a run of one stage)."""
+    """The stage it belongs to (the method's name for a run without stages)."""
     step: int
     """Optimizer steps taken in that stage when it was saved."""
     token: str

@@ -33,8 +33,14 @@ class DataSource:
     """How the rows are read; None: recognized from the columns."""
     template: Mapping[str, Json] | None = None
     """Columns that are written from a row's fields, ``{field}`` each: ``{text: "{title}: {body}"}``, or messages."""
+    think: bool | Mapping[str, Json] | None = None
+    """The answer as reasoning in ``<think>`` tags and "Final Answer:" after it. true: of conversations, from the last
+    answer; ``{prompt: "{question}", reasoning: "{solution}", answer: "{result}"}``: from a row's fields. Without
+    `answer`, it is what the reasoning ends in: ``\\boxed{…}``, ``#### …`` or "the answer is …"."""
+    filter: Mapping[str, Json] | None = None
+    """Rows to take, by a column's value or one of several: ``{split: train, lang: [en, de]}``. Before `sample`."""
     sample: float | int | None = None
-    """Draw this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
+    """Draw up to this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExactMatch:
+    """How final answers are checked: each evaluation row's prompt is answered greedily, and the two compared."""
+
+    answer: str | None = None
+    """The column that holds the right answer; null: the final answer of the row's own completion (of prompts alone: the
+    column `answer`)."""
+    max_samples: int | None = 200
+    """Check the first this many evaluation rows that have an answer; null: all of them."""
+    max_new_tokens: int = 512
+    """The length at which an answer is cut off, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """What is measured before and after training, besides what `training.eval_strategy` does on the way."""
 
@@ -72,6 +91,8 @@ class Evaluate:
     """Generations for these, greedy, before and after."""
     max_new_tokens: int = 64
     """The length of each generation, in tokens."""
+    exact_match: ExactMatch | None = None
+    """The share of evaluation rows whose final answer is right, before and after; null: not checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +101,8 @@ class Export:
 
     merge: bool = False
     """The adapter merged into its base, as a model of its own."""
+    base: str | None = None
+    """What the adapter is merged into where the model comes quantized (``…-bnb-4bit``): what that was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +131,23 @@ class Recipe:
     """Which artifacts are made."""
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
+    sky: Mapping[str, Json] = field(default_factory=dict)
+    """Other keys of SkyPilot's task, unchanged, laid into the one that is rendered."""
+    stage: str | None = None
+    """Of one stage's recipe: its name. None: a run's."""
+    stages: tuple["Recipe", ...] = ()
+    """The stages of a run, in order, each a whole recipe with the defaults laid in; what the run's own recipe says
+    besides is then the first stage's. Empty: a run without stages."""
+
+    @property
+    def in_order(self) -> tuple["Recipe", ...]:
+        """What is trained, one after the other: the stages, or the recipe itself."""
+        return self.stages or (self,)
+
+    @property
+    def stage_name(self) -> str:
+        """What the stage is called in checkpoints and metrics; without stages it bears its method's name."""
+        return self.stage or self.method
 
     def to_mapping(self) -> dict[str, Json]:
         """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
@@ -116,7 +156,8 @@ class Recipe:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Json]) -> "Recipe":
         """Take back what `to_mapping` gave. Trusts its input."""
-        data = mapping["data"]
+        data, evaluate = mapping["data"], mapping["evaluate"]
+        exact_match = evaluate.get("exact_match")
         return cls(
             **{
                 **mapping,
@@ -126,7 +167,14 @@ class Recipe:
                     eval_from_train=data["eval_from_train"],
                 ),
                 "checkpoint": Checkpoint(**mapping["checkpoint"]),
-                "evaluate": Evaluate(**{**mapping["evaluate"], "prompts": tuple(mapping["evaluate"]["prompts"])}),
+                "evaluate": Evaluate(
+                    **{
+                        **evaluate,
+                        "prompts": tuple(evaluate["prompts"]),
+                        "exact_match": None if exact_match is None else ExactMatch(**exact_match),
+                    }
+                ),
                 "export": Export(**mapping["export"]),
+                "stages": tuple(cls.from_mapping(stage) for stage in mapping.get("stages", ())),
             }
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from runner.spec.facts import Facts, problem_at
 from runner.spec.problems import Problem, shown
+from runner.spec.recipe import Recipe
 from runner.spec.strategy import offloads, zero_stage
 
 _DEEPSPEED_SECTIONS = {
@@ -60,6 +61,15 @@ def strategy(facts: Facts) -> Iterator[Problem]:
             f"{value} with `precompute_ref_log_probs` is not there yet",
             "leave one of the two out",
         )
+
+
+def strategy_of_a_stage(recipe: Recipe) -> Iterator[Problem]:
+    """DeepSpeed and accelerate hold one model and one configuration for the life of a process."""
+    training = recipe.training
+    if zero_stage(training, training.get("strategy")):
+        where = "training.deepspeed" if training.get("deepspeed") else "training.strategy"
+        what = "ZeRO is not there yet for `stages:`, since DeepSpeed holds one model for the life of a process"
+        yield problem_at(where, what, "write `strategy: ddp`, or make each stage a run of its own")
 
 
 def _own_configuration(facts: Facts, own: object) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ def trainer_arguments(recipe: Recipe, output_dir: Path, *, config: type[Training
     micro_batch, accumulation = split_batch(recipe.training)
     return {
         **precision(recipe.training),
+        # A machine without an accelerator computes in bfloat16 too, and transformers wants to be told that it may.
+        **({} if torch.accelerator.is_available() else {"use_cpu": True}),
         **training,
         **_activation_checkpointing(training, config),
         "output_dir": str(output_dir),

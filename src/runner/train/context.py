@@ -1,12 +1,12 @@
 """What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
@@ -37,9 +37,7 @@ class Context:
     """One attempt at one stage."""
 
     recipe: Recipe
-    """What to train."""
-    stage: str
-    """The stage's name."""
+    """What to train: the stage's recipe; its model is where the stage starts from."""
     store: Store
     """Where the run lives."""
     claim: Claim
@@ -62,6 +60,17 @@ class Context:
     """Takes checkpoints."""
     peers: Peers = field(default_factory=Peers)
     """The other training processes of the run."""
+    adapter: Path | None = None
+    """The adapter of the stage before, which this one goes on training; None: a new one, if any."""
+    following: Recipe | None = None
+    """The stage after this one; None: this is the last."""
+    finished: Sequence[Mapping[str, Any]] = ()
+    """What `runner.train.stages` knows of the stages before this one, in order."""
+
+    @property
+    def stage(self) -> str:
+        """The stage's name in the store; without stages the method's."""
+        return self.recipe.stage_name
 
     def lineage(self, *, tracks_best: bool) -> Lineage:
         """What ties a trainer to this run."""
@@ -77,6 +86,7 @@ class Context:
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
             logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
+            finished=self.finished,
         )
 
     @property
@@ -104,14 +114,15 @@ class Context:
                 self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
-    def commit_artifact(self, name: str, make: Callable[[Path], None]) -> str:
+    def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
         """Make an artifact in a folder and put it into the store; returns its key in the run.
 
         Args:
             name: the artifact's name.
             make: writes the files into the folder that it is given.
+            keep: leave the files here as well, for `fetch_artifact`.
         """
-        folder = self.folder / "artifacts" / name
+        folder = self._artifact_folder(f"artifacts/{name}/{self.claim.token}/")
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)
         files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -121,8 +132,24 @@ class Context:
                 self.store, prefix, files, {"name": name}, before_manifest=lambda: fence(self.store, self.claim)
             )
         )
-        shutil.rmtree(folder)
+        if not keep:
+            shutil.rmtree(folder)
         return f"artifacts/{name}/{self.claim.token}/"
+
+    def fetch_artifact(self, key: str) -> Path:
+        """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.
+
+        Raises:
+            NotFound, Damaged: it is not in the store as it was put there.
+        """
+        folder = self._artifact_folder(key)
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._try(lambda: fetch(self.store, run_key(self.claim.run_id, key), folder))
+        return folder
+
+    def _artifact_folder(self, key: str) -> Path:
+        return self.folder / key
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
@@ -133,11 +160,12 @@ class Context:
         shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
 
     def metrics_so_far(self) -> list[dict[str, Any]]:
-        """The records of the attempts that this one goes on from."""
-        return self._try(lambda: read_metrics(self.store, self.claim.run_id))
+        """The stage's records, of the attempts that this one goes on from."""
+        records = self._try(lambda: read_metrics(self.store, self.claim.run_id))
+        return [record for record in records if record["stage"] == self.stage]
 
     def before_and_after(self) -> dict[str, Any]:
-        """The result's `before`, `after` and `generations`, whichever attempt measured them."""
+        """What the result says of the stage: `before`, `after` and `generations`, whichever attempt measured them."""
         self._try(self.metrics.flush)
         records = {
             record["phase"]: record

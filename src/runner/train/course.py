@@ -7,8 +7,11 @@ order. Each knows what an earlier attempt has done already.
 import copy
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
+import torch
+from peft import LoraConfig, PeftModel
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,20 +22,22 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
 from runner.train.evaluate import generate, measure
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
-from runner.train.model import check_head, load_model
+from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
 from runner.train.sharded import is_partitioned, whole_weights
 
 
-def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTokenizerBase]:
-    """The recipe's data, model and tokenizer.
+def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
+    """The recipe's data, the model and tokenizer that the stage starts from; with an adapter if it goes on with one.
 
     Raises:
         UserError: the recipe's `data` or `model` does not fit what is there.
@@ -43,7 +48,15 @@ def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTok
         print(f"data: {note}", flush=True)
     context.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
-    return data, model, tokenizer
+    if context.adapter is None:
+        return data, model, tokenizer
+    adapted = PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True)
+    return data, adapted, AutoTokenizer.from_pretrained(context.adapter)
+
+
+def new_adapter(context: Context) -> LoraConfig | None:
+    """The settings of the adapter that the trainer is to make; None: full fine-tuning, or there is one already."""
+    return None if context.adapter is not None else lora_config(context.recipe)
 
 
 def callbacks(context: Context, lineage: Lineage) -> list[Any]:
@@ -54,6 +67,7 @@ def callbacks(context: Context, lineage: Lineage) -> list[Any]:
         found = reporters(
             training.get("report_to", "none"),
             run_id=context.claim.run_id,
+            stage=context.recipe.stage,
             folder=context.shared_folder,
             is_logging_step=lineage.is_logging_step,
         )
@@ -81,6 +95,7 @@ class AtTrainBegin(TrainerCallback):
 
 class Course:
     """The steps, to be taken in the order in which they stand here.
+    For an evaluation alone: `measure`, of as many models as are loaded into the trainer.
 
     Args:
         context: the attempt.
@@ -108,7 +123,10 @@ class Course:
         self._conversational = conversational
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
+        self._weights: dict[str, torch.Tensor] | None = None
         check_head(trainer.model)
+        hold_reference(trainer.model)
+        make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
 
     def measure_before(self) -> None:
@@ -158,32 +176,31 @@ class Course:
             self._measure("after")
 
     def keep(self) -> dict[str, Any]:
-        """Put what was made into the store; returns what the run's result says."""
-        context, trainer, tokenizer = self._context, self._trainer, self._tokenizer
+        """Put what was made into the store; returns what the result says of the stage."""
+        context, trainer = self._context, self._trainer
         context.events.phase("exporting")
         finish_reporting()
-        weights = None
         if is_partitioned(cast(PreTrainedModel, trainer.model)):
-            weights = whole_weights(trainer.model, is_first=context.peers.is_first)
+            self._weights = whole_weights(trainer.model, is_first=context.peers.is_first)
             unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
         if not context.peers.is_first:
             context.checkpointer.finish(within_seconds=FINISH_SECONDS)
             return {}
-        artifacts = {
-            "model": context.commit_artifact(
-                "model", lambda folder: save_model(trainer.model, tokenizer, folder, weights=weights)
-            )
-        }
-        if context.recipe.export.merge:
-            artifacts["merged"] = context.commit_artifact(
-                "merged",
-                lambda folder: save_merged(
-                    context.recipe, trainer.model, tokenizer, folder, cache_dir=context.cache, weights=weights
-                ),
-            )
-        for name in FOLDERS:
-            if (context.shared_folder / name).is_dir():
-                artifacts[name] = context.commit_artifact(name, partial(context.copy_shared, name))
+        artifacts = {}
+        if context.following is None:
+            artifacts["model"] = context.commit_artifact("model", self._save)
+            if context.recipe.export.merge:
+                artifacts["merged"] = context.commit_artifact("merged", self._save_merged)
+        else:
+            # What the next stage starts from: the adapter that it goes on with, or a model.
+            merges = context.recipe.adapter is not None and not goes_on(context.recipe, context.following)
+            make = self._save_merged if merges else self._save
+            name = f"stage-{context.stage}"
+            artifacts[name] = context.commit_artifact(name, make, keep=True)
+        for tracker in FOLDERS:
+            if (context.shared_folder / tracker).is_dir():
+                name = tracker if context.recipe.stage is None else f"{tracker}-{context.stage}"
+                artifacts[name] = context.commit_artifact(name, partial(context.copy_shared, tracker))
 
         context.events.phase("uploading")
         context.checkpointer.finish(within_seconds=FINISH_SECONDS)
@@ -195,6 +212,20 @@ class Course:
             "artifacts": artifacts,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
+
+    def _save(self, folder: Path) -> None:
+        save_model(self._trainer.model, self._tokenizer, folder, weights=self._weights)
+
+    def _save_merged(self, folder: Path) -> None:
+        context = self._context
+        save_merged(
+            context.recipe,
+            self._trainer.model,
+            self._tokenizer,
+            folder,
+            cache_dir=context.cache,
+            weights=self._weights,
+        )
 
     def _measure(self, phase: str) -> None:
         evaluate, trainer = self._context.recipe.evaluate, self._trainer

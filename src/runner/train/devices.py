@@ -30,6 +30,9 @@ def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None,
     Raises:
         UserError: the effective batch cannot be shared by so many.
     """
+    if recipe.stages:
+        stages = (for_devices(stage, world_size, split=split, pin_memory=pin_memory) for stage in recipe.stages)
+        return dataclasses.replace(recipe, stages=tuple(stages))
     training = dict(recipe.training)
     micro_batch, accumulation = split_batch(training, world_size)
     if split is not None and split[0] < micro_batch:
@@ -47,14 +50,18 @@ def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None,
     return dataclasses.replace(recipe, training=training)
 
 
-def in_words(training: Mapping[str, Json], recipe: Recipe, world_size: int) -> str:
-    """How a step is shared, for the log."""
-    micro_batch, accumulation = training["per_device_train_batch_size"], training["gradient_accumulation_steps"]
-    name = chosen_strategy(recipe.training, world_size) or "deepspeed"
-    return (
-        f"{name} on {world_size} processes: a step is {micro_batch} samples x {accumulation} x {world_size} devices = "
-        f"{micro_batch * accumulation * world_size}"
-    )
+def in_words(adapted: Recipe, world_size: int) -> str:
+    """How each stage's steps are shared, for the log."""
+    said = []
+    for stage in adapted.in_order:
+        micro_batch = stage.training["per_device_train_batch_size"]
+        accumulation = stage.training["gradient_accumulation_steps"]
+        zero = zero_stage(stage.training, None)
+        said.append(
+            f"{f'ZeRO-{zero}' if zero else 'ddp'} on {world_size} processes: a step is {micro_batch} samples x "
+            f"{accumulation} x {world_size} devices = {micro_batch * accumulation * world_size}"
+        )
+    return "; then ".join(said)
 
 
 def is_sharded(training: Mapping[str, Json]) -> bool:
@@ -79,7 +86,10 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     """
     saved = json.loads((restored / RUNNER_STATE).read_text())
     before = {"world_size": saved["world_size"], "zero_stage": saved.get("zero_stage", 0)}
-    now = layout(adapted.training, world_size)
+    asked, stage = next(
+        pair for pair in zip(recipe.in_order, adapted.in_order, strict=True) if pair[1].stage_name == saved["stage"]
+    )
+    now = layout(stage.training, world_size)
     if before == now or saved["complete"]:
         return
     wanted = f"{before['world_size']} training processes" + (
@@ -88,9 +98,9 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     found = f"{world_size}" + (f" with ZeRO-{now['zero_stage']}" if now["zero_stage"] else "")
     if before["zero_stage"] or now["zero_stage"]:
         why = "ZeRO's parts of the state belong to as many processes as wrote them"
-    elif recipe.training.get("effective_batch_size") is None:
+    elif asked.training.get("effective_batch_size") is None:
         why = "the recipe has no effective_batch_size, so that a step would have another number of samples"
-    elif recipe.method == "grpo":
+    elif asked.method == "grpo":
         why = "completions were generated ahead, a part by each process"
     else:
         return
@@ -106,7 +116,7 @@ def for_what_is_left(restored: Path, adapted: Recipe) -> Recipe:
     What is left is an evaluation and the export, of whole weights that lie in the checkpoint.
     """
     complete = bool(json.loads((restored / RUNNER_STATE).read_text())["complete"])
-    if not complete or zero_stage(adapted.training, None) not in (1, 2):
+    if adapted.stages or not complete or zero_stage(adapted.training, None) not in (1, 2):
         return adapted
     training = {key: value for key, value in adapted.training.items() if key != "deepspeed"}
     return dataclasses.replace(adapted, training=training)

@@ -27,8 +27,9 @@ from typing import Any
 
 from runner.process import die_with_parent, die_with_stdin
 from runner.spec.errors import UserError
-from runner.spec.layout import CANCEL, RESULT, RUN, run_key
+from runner.spec.layout import CANCEL, RESULT, CheckpointName, run_key
 from runner.storage.attempts import (
+    Attempt,
     Claim,
     attempts,
     claim_attempt,
@@ -41,8 +42,10 @@ from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.train.arrival import ensure_run
 from runner.train.crew import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
 from runner.train.fellows import Fellows
+from runner.train.fruitless import fruitless_attempts
 from runner.train.memory import smaller, split_so_far
 from runner.train.node import NodeLife
 from runner.train.patience import STORE_TROUBLE, patiently
@@ -77,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True, help="id of the run")
     parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of the run's own")
     parser.add_argument("--parent", type=int, help="process id of the supervisor to die with")
+    parser.add_argument("--give-up-after", type=int, metavar="N", help="attempts in a row that got no further")
     parser.add_argument("--until-stdin-closes", action="store_true", help="die with who holds standard input open")
     options = parser.parse_args(arguments)
     if options.parent is not None:
@@ -84,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.until_stdin_closes:
         die_with_stdin()
     try:
-        return AttemptLife(open_store(options.store), options.run, options.work_dir).live()
+        life = AttemptLife(
+            open_store(options.store), options.run, options.work_dir, give_up_after=options.give_up_after
+        )
+        return life.live()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -115,14 +122,18 @@ class AttemptLife:
         store: where the run lives.
         run_id: which run.
         work_dir: a folder on this machine that all attempts of the run share.
+        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: whoever starts
+            attempts counts them.
     """
 
-    def __init__(self, store: Store, run_id: str, work_dir: Path) -> None:
+    def __init__(self, store: Store, run_id: str, work_dir: Path, *, give_up_after: int | None = None) -> None:
         self._store = store
         self._run_id = run_id
         self._work_dir = work_dir
+        self._give_up_after = give_up_after
         self._stopping = False
         self._again = True
+        self._stages: list[str] = []
 
     def live(self) -> int:
         """Make the attempt, and the next one after it ran out of memory; returns the exit code."""
@@ -130,7 +141,7 @@ class AttemptLife:
         if ended is not None:
             print(f"run {self._run_id} has {ended['state']} already", file=sys.stderr)
             return 0 if ended["state"] == "succeeded" else 1
-        place = find_place(os.environ, use_cpu=bool(self._training.get("use_cpu")))
+        place = find_place(os.environ, use_cpu=self._use_cpu)
         if not place.is_head:
             return NodeLife(
                 self._store,
@@ -182,13 +193,10 @@ class AttemptLife:
 
     def _result_that_stands(self) -> dict[str, Any] | None:
         def look() -> dict[str, Any] | None:
-            try:
-                run = json.loads(self._store.get(run_key(self._run_id, RUN)))
-            except NotFound:
-                raise UserError(
-                    f"no run {self._run_id!r} in {self._store.url}", remedy="`runner ps` lists the runs of a store"
-                ) from None
-            self._training: dict[str, Any] = run["recipe"].get("training", {})
+            recipe = ensure_run(self._store, self._run_id)["recipe"]
+            self._stages = [stage["stage"] for stage in recipe.get("stages", ())]
+            first = (recipe.get("stages") or [recipe])[0]
+            self._use_cpu = bool(first.get("training", {}).get("use_cpu"))
             return self._result()
 
         return retrying(look, until=after(STORE_PATIENCE_SECONDS))
@@ -252,17 +260,20 @@ class AttemptLife:
         known = retrying(lambda: attempts(self._store, self._run_id), until=after(STORE_PATIENCE_SECONDS))
         self._split = split_so_far(known)
         retrying(
-            lambda: write_restored(self._store, self._claim, None if restored is None else restored[0]),
+            lambda: write_restored(
+                self._store, self._claim, None if restored is None else restored[0], stages=self._stages
+            ),
             until=after(STORE_PATIENCE_SECONDS),
         )
         if restored is not None:
             self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
-            self._say(f"attempt {self._claim.number} continues from step {restored[0].step}", level="")
+            stage = f" of stage {restored[0].stage}" if self._stages else ""
+            self._say(f"attempt {self._claim.number} continues from step {restored[0].step}{stage}", level="")
         if self._split is not None:
             micro_batch, accumulation = self._split
             self._note = f"micro-batches of {micro_batch}, {accumulation} in a step, since memory ran out"
             self._say(f"attempt {self._claim.number} trains in {self._note}", level="")
-        if not self._all_here():
+        if self._gave_up(None if restored is None else restored[0], known) or not self._all_here():
             return
         assignment = {
             "number": self._claim.number,
@@ -299,6 +310,18 @@ class AttemptLife:
             if self._crew.wait(min(1.0, BEAT_SECONDS)):
                 return False
         self._progress.pop("message", None)
+        return True
+
+    def _gave_up(self, restored: CheckpointName | None, known: Sequence[Attempt]) -> bool:
+        """Whether this attempt would be one too many; then it ends before it begins."""
+        if self._give_up_after is None:
+            return False
+        count = fruitless_attempts([one for one in known if one.number < self._claim.number], restored)
+        if count < self._give_up_after:
+            return False
+        reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
+        self._outcome = {"outcome": "interrupted", "reason": reason, "retry": False}
+        self._crew.hurry(0)
         return True
 
     # -- while it lives ------------------------------------------------------------------------------------------
@@ -399,6 +422,8 @@ class AttemptLife:
         outcome = end["outcome"]
         mistaken = outcome == "failed" and any(each["code"] == 2 for each in self._crew.ends())
         exit_code = 2 if mistaken else _EXIT_CODES.get(outcome, 1)
+        if outcome == "interrupted" and not end["retry"] and self._give_up_after is not None:
+            exit_code = 1  # 75 asks for another attempt
         try:
             if outcome in ("succeeded", "failed", "cancelled"):
                 standing = patiently(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
@@ -432,6 +457,7 @@ class AttemptLife:
         if is_superseded(self._store, self._claim):
             return "superseded"
         progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
+        progress |= {name: self._progress[name] for name in ("stage", "stage_number") if name in self._progress}
         result = {
             "state": end["outcome"],
             "reason": end["reason"],

@@ -32,7 +32,7 @@ def save_model(
 
     `weights` are its weights where it holds them in parts.
     """
-    model.save_pretrained(str(folder), **({} if weights is None else {"state_dict": weights}))
+    _save(model, folder, weights)
     tokenizer.save_pretrained(folder)
 
 
@@ -54,12 +54,9 @@ def save_merged(
     Raises:
         MergeFailed: it does not.
     """
-    unquantized = dataclasses.replace(
-        recipe, model={key: value for key, value in recipe.model.items() if key not in _QUANTIZATION}
-    )
-    base, _ = load_model(unquantized, cache_dir=cache_dir)
+    base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir)
     adapter = folder / "adapter-to-merge"
-    model.save_pretrained(str(adapter), **({} if weights is None else {"state_dict": weights}))
+    _save(model, adapter, weights)
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
     shutil.rmtree(adapter)
     prompts = [*recipe.evaluate.prompts, _PROMPT]
@@ -78,6 +75,22 @@ def save_merged(
                 f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
                 f"{error:.1%}); the adapter itself is kept, leave export.merge out"
             )
+
+
+def _save(model: Any, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:
+    whole = {} if weights is None else {"state_dict": weights}
+    # Not the copy of an adapter that is the reference of DPO and GRPO.
+    of_adapter = {"selected_adapters": ["default"]} if isinstance(model, peft.PeftModel) else {}
+    model.save_pretrained(str(folder), **of_adapter, **whole)
+
+
+def _unquantized(recipe: Recipe) -> Recipe:
+    """The recipe with the base that an adapter is merged into."""
+    model = {key: value for key, value in recipe.model.items() if key not in _QUANTIZATION}
+    if recipe.export.base is not None:
+        model = {key: value for key, value in model.items() if key != "model_revision"}
+        model["model_name_or_path"] = recipe.export.base
+    return dataclasses.replace(recipe, model=model)
 
 
 def _logits(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from peft import LoraConfig, LoraRuntimeConfig
+from peft import LoraConfig, LoraRuntimeConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.utils.quantization_config import BitsAndBytesConfig
@@ -20,7 +21,10 @@ from transformers.utils.quantization_config import BitsAndBytesConfig
 from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.train.builtin import is_builtin, materialize
+from runner.train.prequantized import fit_quantization
 
+_REFERENCE = "ref"
+"""What TRL calls the adapter that is the reference of DPO and GRPO."""
 _AMPERE = 8
 """The first compute capability with bfloat16 arithmetic; before it (T4, V100) torch emulates it, slowly."""
 
@@ -30,7 +34,7 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
 
     The weights come in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
     computes in `precision`. Quantized (``load_in_4bit``, ``load_in_8bit``), what is not quantized comes in the
-    16-bit type that the hardware has, unless ``dtype`` says otherwise.
+    16-bit type that the hardware has, unless ``dtype`` says otherwise. So does a model that comes quantized.
 
     Args:
         recipe: whose `model`.
@@ -61,6 +65,13 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+        config = AutoConfig.from_pretrained(source, **shared)
+        if fit_quantization(recipe, config, _sixteen_bits()):
+            # As it comes: without settings of ours, which transformers would pass over with a warning.
+            arguments.pop("quantization_config", None)
+            arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
+            if torch.cuda.is_available():
+                arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
@@ -112,6 +123,16 @@ def lora_config(recipe: Recipe) -> LoraConfig | None:
         raise UserError(str(error), where="adapter") from error
 
 
+def hold_reference(model: Any) -> None:
+    """Make the reference adapter the very copy of the one in training, where TRL has made one.
+
+    TRL adds it to a model that comes with an adapter, and copies weights by a pattern of their names that does not fit
+    all (rows of embeddings, embeddings' own adapters).
+    """
+    if isinstance(model, PeftModel) and _REFERENCE in model.peft_config:
+        set_peft_model_state_dict(model, get_peft_model_state_dict(model), adapter_name=_REFERENCE)
+
+
 def check_head(model: Any) -> None:
     """See that TRL's trainers can read the head of a model that peft has wrapped.
 
@@ -129,13 +150,23 @@ def check_head(model: Any) -> None:
         )
 
 
+def make_scalable(model: Any, *, fp16: bool) -> None:
+    """Give the trained weights float32 where gradients are scaled (``fp16``), as on a T4.
+
+    TRL brings the adapter of a quantized model to bfloat16, whose gradients torch's `GradScaler` cannot unscale.
+    """
+    for parameter in model.parameters():
+        if fp16 and parameter.requires_grad and parameter.dtype is not torch.float32:
+            parameter.data = parameter.data.float()
+
+
 def precision(training: Mapping[str, Any]) -> dict[str, bool]:
     """``bf16`` and ``fp16`` for the trainer's config: the recipe's if it says either, else what the hardware has.
 
     bfloat16 from Ampere on, float16 on older NVIDIA GPUs, neither on a CPU.
 
     Raises:
-        UserError: the recipe asks for bfloat16 on a GPU that has none.
+        UserError: the recipe asks for bfloat16 on a GPU that has none, or for float16 without a GPU.
     """
     on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
     if training.get("bf16") and on_gpu and not _has_bfloat16():
@@ -143,6 +174,12 @@ def precision(training: Mapping[str, Any]) -> dict[str, bool]:
             f"{torch.cuda.get_device_name()} has no bfloat16",
             where="training.bf16",
             remedy="Write fp16: true, or leave both out: the GPU decides.",
+        )
+    if training.get("fp16") and not torch.accelerator.is_available():
+        raise UserError(
+            "this machine has no GPU, and float16 needs one",
+            where="training.fp16",
+            remedy="Leave it out: the machine decides.",
         )
     if training.get("bf16") is not None or training.get("fp16") is not None:
         bf16, fp16 = bool(training.get("bf16")), bool(training.get("fp16"))

@@ -66,6 +66,14 @@ class Peers:
         dist.gather_object(value, found if self.is_first else None, dst=0)
         return found if self.is_first else []
 
+    def told(self, value: Any) -> Any:
+        """What the first process has, for all."""
+        if self.world_size == 1:
+            return value
+        carried = [value if self.is_first else None]
+        dist.broadcast_object_list(carried, src=0)
+        return carried[0]
+
     def wait_for_all(self) -> None:
         """Go on when all have come here."""
         if self.world_size > 1:

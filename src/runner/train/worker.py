@@ -106,6 +106,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.context import Context
     from runner.train.metrics import Metrics, Unheard
     from runner.train.peers import meet
+    from runner.train.stages import run
 
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
@@ -113,7 +114,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     asked = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     recipe = _for_these_devices(asked, restored, assignment)
-    sharded = is_sharded(recipe.training)
+    sharded = any(is_sharded(stage.training) for stage in recipe.in_order)
     model = str(recipe.model["model_name_or_path"])
     if is_builtin(model):
         # Among several processes, transformers has only the first write a model.
@@ -122,27 +123,23 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     if restored is not None:
         random_states_for(restored, peers.rank, peers.world_size)
     if peers.is_first and (sharded or peers.world_size > 1):
-        print(in_words(recipe.training, asked, peers.world_size), flush=True)
-    train = _script(recipe.method)
-    stage = recipe.method
+        print(in_words(recipe, peers.world_size), flush=True)
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
     writer = ChunkWriter(store, options.run, "metrics", claim.token)
-    metrics = Metrics(writer if peers.is_first else Unheard(writer), events, stage)
+    metrics = Metrics(writer if peers.is_first else Unheard(writer), events)
     checkpointer = Checkpointer(
         store,
         claim,
         staging=folder / ("staging" if peers.is_first else f"staging-{peers.rank}"),
         rank=peers.rank,
         writers=peers.world_size if sharded else 1,
-        save_total_limit=recipe.checkpoint.save_total_limit,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
     )
     context = Context(
         recipe=recipe,
-        stage=stage,
         store=store,
         claim=claim,
         folder=folder,
@@ -156,7 +153,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         peers=peers,
     )
     try:
-        return train(context)
+        return run(context, recipe, lambda stage: _script(stage.method))
     except Preempted:
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
@@ -175,7 +172,7 @@ def _for_these_devices(recipe: Recipe, restored: Path | None, assignment: dict[s
 
     world_size = assignment["world_size"]
     adapted = for_devices(recipe, world_size, split=assignment["split"], pin_memory=torch.cuda.is_available())
-    if is_sharded(adapted.training) and find_spec("deepspeed") is None:
+    if any(is_sharded(stage.training) for stage in adapted.in_order) and find_spec("deepspeed") is None:
         raise UserError(
             "DeepSpeed is not installed here",
             where="training.strategy",
