@@ -1,15 +1,23 @@
 """Several training processes: whatever happens to one of them, the run ends as if nothing had happened."""
 
+import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
-from integration.forked import Attempts, Moment
+from integration.forked import Attempts, Moment, Shortage
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
+from runner.spec.layout import run_key
 from runner.spec.recipe import Recipe
+from runner.storage.attempts import attempts
+from runner.storage.commit import fetch
 from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
+from runner.train.training_state import untied
 
 STRATEGIES = ["ddp", "zero2", "zero3"]
 
@@ -58,3 +66,193 @@ def test_killed_at_this_moment_it_ends_the_same(
     assert checkpoints(store, run_id), "it goes on from somewhere"
     pair.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), expected)
+
+
+def test_told_to_stop_they_save_at_the_same_step_and_end_the_same(
+    undisturbed: tuple[str, dict[str, Any]], pair: Attempts, data: Path
+) -> None:
+    """The signal reaches one of them only."""
+    strategy, expected = undisturbed
+    store = open_store(pair.store_url)
+    run_id = f"{strategy}-told"
+    submit(store, run_id, shared(data, strategy))
+    moment = Moment("runner.train.sft:ExactSFTTrainer.training_step", 9, signal=signal.SIGTERM, rank=1)
+    assert pair.run(run_id, moment) == 75, pair.log(run_id)
+    assert checkpoints(store, run_id)[0].step == 5, "saved at the boundary of the very step"
+    pair.run_to_the_end(run_id)
+    assert_same(outcome(store, run_id), expected)
+
+
+def test_the_model_that_is_kept_is_whole(
+    undisturbed: tuple[str, dict[str, Any]], pair: Attempts, tmp_path: Path
+) -> None:
+    """Also when its weights were spread: `from_pretrained` reads every one of them, in its full shape."""
+    strategy, ended = undisturbed
+    store = open_store(pair.store_url)
+    result = json.loads(store.get(run_key(strategy, "result.json")))
+    fetch(store, run_key(strategy, result["artifacts"]["model"]), tmp_path / "model")
+    weights = load_file(next((tmp_path / "model").glob("*.safetensors")))
+    whole = AutoModelForCausalLM.from_pretrained(next((pair.folder / "cache" / "runner").glob("builtin-tiny-llama-*")))
+    if strategy == "zero2":
+        assert all(".lora_" in name for name in weights)
+        assert all(tensor.abs().sum() > 0 for tensor in weights.values())
+    else:
+        assert {name: tensor.shape for name, tensor in weights.items()} == {
+            name: tensor.shape for name, tensor in untied(whole.state_dict()).items()
+        }
+    assert ended["generations"][0]["before"] is not None
+    assert ended["best"]["step"] in (4, 8, 12)
+
+
+class Machines:
+    """Two machines of one launch, each with an attempt's process and a training process of its own."""
+
+    def __init__(self, store_url: str, folder: Path) -> None:
+        self.nodes = [
+            Attempts(
+                store_url,
+                folder / str(rank),
+                {
+                    "SKYPILOT_NUM_NODES": "2",
+                    "SKYPILOT_NODE_RANK": str(rank),
+                    "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.1",
+                    "RUNNER_PROCESSES": "1",
+                },
+            )
+            for rank in range(2)
+        ]
+        for node in self.nodes:
+            node.folder.mkdir(parents=True)
+
+    def run(self, run_id: str, *moments: Moment | None) -> list[int]:
+        """Start both, the head last; their exit codes."""
+        processes = [
+            node.start(run_id, moment) for node, moment in reversed(list(zip(self.nodes, moments, strict=True)))
+        ]
+        for process in processes:
+            process.join(180)
+            assert process.exitcode is not None, self.log(run_id)
+        return [process.exitcode for process in reversed(processes)]
+
+    def log(self, run_id: str) -> str:
+        return "\n".join(node.log(run_id) for node in self.nodes)
+
+
+def test_two_machines_train_as_one_whatever_happens_to_either(pair: Attempts, data: Path, tmp_path: Path) -> None:
+    """Told to stop on the second, a dead process on the second, a dead head: as two processes of one machine."""
+    store = open_store(pair.store_url)
+    submit(store, "machines", shared(data, "ddp"))
+    machines = Machines(pair.store_url, tmp_path)
+    step = "runner.train.sft:ExactSFTTrainer.training_step"
+    told = Moment(step, 7, signal=signal.SIGTERM, hits_attempt=True)
+    assert machines.run("machines", None, told) == [75, 75], machines.log("machines")
+    assert checkpoints(store, "machines")[0].step == 4
+    assert machines.run("machines", None, Moment(step, 6)) == [75, 75], machines.log("machines")
+    known = attempts(store, "machines")
+    assert known[1].ended is not None
+    assert "training process 1 of 2 was killed by SIGKILL" in known[1].ended["reason"]
+    dead = Moment(step, 2, hits_attempt=True)
+    assert machines.run("machines", dead, None) == [-signal.SIGKILL, 75], machines.log("machines")
+    assert machines.run("machines", None, None) == [0, 0], machines.log("machines")
+    submit(store, "one-machine", shared(data, "ddp"))
+    assert pair.run("one-machine") == 0
+    assert_same(outcome(store, "machines"), outcome(store, "one-machine"))
+
+
+def test_with_the_whole_state_in_each_another_number_of_processes_goes_on(
+    pair: Attempts, data: Path, tmp_path: Path
+) -> None:
+    """The same samples make the same steps, summed in another order."""
+    store = open_store(pair.store_url)
+    batch = {"effective_batch_size": 8, "per_device_train_batch_size": None, "gradient_accumulation_steps": None}
+    submit(store, "fewer", recipe(data, adapter=False, **batch))
+    moment = Moment("runner.train.sft:ExactSFTTrainer.training_step", 5, signal=signal.SIGTERM)
+    assert pair.run("fewer", moment) == 75, pair.log("fewer")
+    alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1"})
+    assert alone.run("fewer") == 0, alone.log("fewer")
+    submit(store, "as-ever", recipe(data, adapter=False, **batch))
+    assert alone.run("as-ever") == 0, alone.log("as-ever")
+    mine, theirs = (
+        [record["loss"] for record in outcome(store, run_id)["metrics"] if record["kind"] == "train"]
+        for run_id in ("fewer", "as-ever")
+    )
+    assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+def test_zeros_parts_belong_to_as_many_processes(pair: Attempts, data: Path, tmp_path: Path) -> None:
+    """Refused with what was expected, and not for good: the right machines can go on."""
+    store = open_store(pair.store_url)
+    submit(store, "parts", shared(data, "zero2", effective_batch_size=8, gradient_accumulation_steps=None))
+    moment = Moment("runner.train.sft:ExactSFTTrainer.training_step", 5, signal=signal.SIGTERM)
+    assert pair.run("parts", moment) == 75, pair.log("parts")
+    alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1", "DS_ACCELERATOR": "cpu"})
+    assert alone.run("parts") == 75
+    ended = attempts(store, "parts")[-1].ended
+    assert ended is not None
+    assert "written by 2 training processes with ZeRO-2, and there are 1 with ZeRO-2" in ended["reason"]
+    assert ended["retry"] is False
+
+
+def test_out_of_memory_it_goes_on_in_smaller_pieces_with_the_same_samples(
+    forked: Attempts, data: Path, tmp_path: Path
+) -> None:
+    """No sample lost or repeated, no kill counted; and killed after that, it is the same again."""
+    store = open_store(forked.store_url)
+    what = recipe(data, adapter=False, per_device_train_batch_size=4, gradient_accumulation_steps=1)
+    step = "runner.train.sft:ExactSFTTrainer.training_step"
+    ample, short = tmp_path / "ample.jsonl", tmp_path / "short.jsonl"
+    submit(store, "ample", what)
+    assert forked.run("ample", Shortage(step, record=str(ample))) == 0, forked.log("ample")
+    submit(store, "short", what)
+    assert forked.run("short", Shortage(step, 6, samples=2, record=str(short))) == 0, forked.log("short")
+
+    first, second = attempts(store, "short")
+    assert first.ended is not None
+    assert first.ended["split"] == [2, 2]
+    assert "memory ran out in step 6" in first.ended["reason"]
+    assert "micro-batches of 2 instead of 4" in first.ended["reason"]
+    assert (first.ended["outcome"], first.ended["retry"]) == ("interrupted", True)
+    assert second.restored is not None
+    assert second.restored.step == 3
+    log = forked.log("short")
+    assert "warning: memory ran out in step 6" in log
+    assert "attempt 2 trains in micro-batches of 2, 2 in a step" in log
+
+    expected, found = rows_by_step(ample), rows_by_step(short, from_the_last=4)
+    assert found == expected
+    losses = [
+        [record["loss"] for record in outcome(store, run_id)["metrics"] if record["kind"] == "train"]
+        for run_id in ("ample", "short")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+    submit(store, "short-and-killed", what)
+    trap = Shortage(step, 6, samples=2, kill_at=9)
+    assert forked.run("short-and-killed", trap) == 75, forked.log("short-and-killed")
+    forked.run_to_the_end("short-and-killed")
+    assert_same(outcome(store, "short-and-killed"), outcome(store, "short"))
+
+
+def rows_by_step(record: Path, *, from_the_last: int = 0) -> dict[int, list[str]]:
+    """The rows of each step, in their order; of steps that were taken twice the later ones, from a step on."""
+    found: dict[int, list[str]] = {}
+    last = 0
+    for line in record.read_text().splitlines():
+        known = json.loads(line)
+        if known["step"] < last:
+            assert known["step"] == from_the_last
+            found = {step: rows for step, rows in found.items() if step < from_the_last}
+        last = known["step"]
+        found.setdefault(last, []).extend(known["rows"])
+    return found
+
+
+def test_with_one_sample_at_a_time_it_fails_and_says_what_to_lower(forked: Attempts, data: Path) -> None:
+    store = open_store(forked.store_url)
+    submit(store, "too-short", recipe(data, adapter=False))
+    step = "runner.train.sft:ExactSFTTrainer.training_step"
+    assert forked.run("too-short", Shortage(step, 2, samples=0)) == 1, forked.log("too-short")
+    result = json.loads(store.get(run_key("too-short", "result.json")))
+    assert result["state"] == "failed"
+    assert "max_length" in result["reason"]
+    assert [attempt.ended.get("split") for attempt in attempts(store, "too-short") if attempt.ended] == [[1, 4], None]

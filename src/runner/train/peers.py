@@ -5,10 +5,13 @@ would wait in a collective operation for others that have gone another way.
 """
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,6 +131,21 @@ def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
     # Longer than any of ours waits for a store that is away; a process that has died is noticed by who started it.
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     return peers
+
+
+def be_quiet(peers: Peers) -> None:
+    """Have what all processes would say be said once; errors are still said by each."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")  # DeepSpeed's calls
+    if peers.is_first:
+        return
+    import datasets
+    import transformers
+
+    warnings.simplefilter("ignore")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for the rest of the process's life)
 
 
 def _spare_the_compiler() -> None:

@@ -105,7 +105,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
     from runner.train.metrics import Metrics, Unheard
-    from runner.train.peers import meet
+    from runner.train.peers import be_quiet, meet
     from runner.train.stages import run
 
     assignment = json.loads(sys.stdin.readline())
@@ -120,6 +120,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         # Among several processes, transformers has only the first write a model.
         materialize(model, options.cache_dir)
     peers = meet(assignment, local_rank=options.local_rank, deepspeed=sharded)
+    be_quiet(peers)
     if restored is not None:
         random_states_for(restored, peers.rank, peers.world_size)
     if peers.is_first and (sharded or peers.world_size > 1):
