@@ -101,6 +101,13 @@ class Shortage(Moment):
         real = owner.training_step
         calls = 0
 
+        def note(known: dict[str, Any]) -> None:
+            if self.record is not None:
+                with Path(self.record).open("a") as file:
+                    file.write(json.dumps(known) + "\n")
+
+        note({"step": None})  # an attempt begins
+
         def trapped(trainer: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal calls
             calls += 1
@@ -113,10 +120,8 @@ class Shortage(Moment):
                 )
             if fits and calls == self.kill_at:
                 self._strike()
-            if self.record is not None:
-                texts = [trainer.processing_class.decode(row, skip_special_tokens=True) for row in rows]
-                with Path(self.record).open("a") as file:
-                    file.write(json.dumps({"step": trainer.state.global_step + 1, "rows": texts}) + "\n")
+            texts = [trainer.processing_class.decode(row, skip_special_tokens=True) for row in rows]
+            note({"step": trainer.state.global_step + 1, "rows": texts})
             return real(trainer, model, inputs, *args, **kwargs)
 
         owner.training_step = trapped

@@ -175,8 +175,8 @@ def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
     said = work.recipe.training.get("strategy")
     if said is not None:
         return (cast(Strategy, said),)
-    if world == 1:
-        return ("ddp",)
+    if world == 1 or work.recipe.method == "grpo" or work.recipe.stage is not None:
+        return ("ddp",)  # the others are not there for these (`strategy_rules`)
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
 
 

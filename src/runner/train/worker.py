@@ -155,7 +155,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     )
     try:
         return run(context, recipe, lambda stage: _script(stage.method))
-    except Preempted:
+    except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
