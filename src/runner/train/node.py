@@ -47,6 +47,18 @@ STORE_PATIENCE_SECONDS = 300.0
 _TAIL_LINES = 40
 
 
+class HeadEnded(Exception):
+    """The head has ended its attempt before it began with us.
+
+    Args:
+        end: its record.
+    """
+
+    def __init__(self, end: dict[str, Any]) -> None:
+        self.end = end
+        super().__init__(str(end["reason"]))
+
+
 class NodeLife:
     """From waiting for the head to the end of its attempt.
 
@@ -115,6 +127,8 @@ class NodeLife:
             self._watch(crew, seat)
         except (StoreUnavailable, OSError, TimeoutError) as error:
             print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
+        except HeadEnded as error:
+            return self._code_after(error.end)
         except NotInvited as error:
             print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
             self._passed = max(self._passed, newest_number(self._store, self._run_id))
@@ -135,6 +149,7 @@ class NodeLife:
         Raises:
             TimeoutError: none did, or we are to stop.
             NotInvited: one began with another machine in our place.
+            HeadEnded: the one that we asked has ended.
         """
         seat: Seat | None = None
         until = time.monotonic() + HEAD_PATIENCE_SECONDS
@@ -150,6 +165,10 @@ class NodeLife:
                 told = read_go(self._store, seat)
                 if told is not None:
                     return seat, told
+                end = read_head_end(self._store, self._run_id, seat.number)
+                if end is not None:
+                    self._passed = seat.number
+                    raise HeadEnded(end)
             if seat is None and self._result() is not None:
                 raise TimeoutError("the run has ended")
             time.sleep(LOOK_SECONDS)
@@ -236,9 +255,12 @@ class NodeLife:
             except STORE_TROUBLE:
                 end = None
             if end is not None:
-                again = end.get("again") and not self._stopping
-                return None if again else int(end["exit_code"])
+                return self._code_after(end)
             if vigil.look(lambda: read_heartbeat(self._store, self._run_id, seat.number)):
                 break
             time.sleep(LOOK_SECONDS)
         return EXIT_INTERRUPTED
+
+    def _code_after(self, end: dict[str, Any]) -> int | None:
+        """The head's exit code; None if it goes on with another attempt."""
+        return None if end.get("again") and not self._stopping else int(end["exit_code"])
