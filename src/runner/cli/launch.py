@@ -75,6 +75,7 @@ def launch(
     from runner.launch.credentials import access
     from runner.launch.environment import SECRET_NAMES, chosen_environment
     from runner.launch.hand_over import new_or_old, rehearsed
+    from runner.launch.hub import ask_hub, run_token
     from runner.launch.machines import Wishes, place_of
     from runner.launch.prepare import prepare, require_training_side
     from runner.launch.remote import plan, remote_task
@@ -103,6 +104,7 @@ def launch(
             return
         require_sky()
         access(store.url, planned.machines).required()
+        ask_hub(loaded, run_token(environment, here=False), say=say)
         document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
         code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)
@@ -119,6 +121,7 @@ def launch(
         return
     if place == "local":
         require_training_side()
+    ask_hub(loaded, run_token(environment, here=place == "local"), say=say)
     run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=place, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached

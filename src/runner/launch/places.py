@@ -42,6 +42,11 @@ def listing_cache(store_url: str) -> Path:
     return cache_folder() / store_digest(store_url) / "ended-runs.jsonl"
 
 
+def hub_cache() -> Path:
+    """The file that remembers what the Hugging Face hub was found to have."""
+    return cache_folder() / "hub.json"
+
+
 def engine_cache(store_url: str, run_id: str) -> Path:
     """The file that remembers what SkyPilot has last said of a run."""
     return cache_folder() / store_digest(store_url) / "skypilot" / f"{run_id}.json"

@@ -1,12 +1,13 @@
 """What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix, run_key
+from runner.spec.layout import CheckpointName, artifact_prefix, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
@@ -66,6 +67,8 @@ class Context:
     """The stage after this one; None: this is the last."""
     finished: Sequence[Mapping[str, Any]] = ()
     """What `runner.train.stages` knows of the stages before this one, in order."""
+    measures_only: bool = False
+    """Nothing is trained: of the training data only so much is made ready as a trainer asks for."""
 
     @property
     def stage(self) -> str:
@@ -136,6 +139,12 @@ class Context:
             shutil.rmtree(folder)
         return f"artifacts/{name}/{self.claim.token}/"
 
+    def record_hardware(self, record: Mapping[str, Any]) -> None:
+        """Write what this attempt at the stage is computed with, as `runner.train.kernels.computed_with` says it."""
+        key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
+        data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
+        self._try(lambda: self.store.create(key, data))
+
     def fetch_artifact(self, key: str) -> Path:
         """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.
 
@@ -172,14 +181,7 @@ class Context:
             for record in self.metrics_so_far()
             if record["kind"] == "eval" and record["phase"] in ("before", "after")
         }
-        before, after = records.get("before"), records.get("after")
-        generations = [
-            {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
-            for old, new in zip(
-                before["generations"] if before else (), after["generations"] if after else (), strict=True
-            )
-        ]
-        return {"before": _measured(before), "after": _measured(after), "generations": generations}
+        return compared(records)
 
     def _checkpoint_at(self, step: int) -> CheckpointName:
         for name in self._try(lambda: checkpoints(self.store, self.claim.run_id)):
@@ -191,9 +193,21 @@ class Context:
         return patiently(call, until=after(FINISH_SECONDS))
 
 
+def compared(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`before`, `after` and `generations` as a result has them, from the records of the two evaluations, if any."""
+    before, after = records.get("before"), records.get("after")
+    generations = [
+        {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
+        for old, new in zip(before["generations"] if before else (), after["generations"] if after else (), strict=True)
+    ]
+    return {"before": _measured(before), "after": _measured(after), "generations": generations}
+
+
 _MEASURED = (
     "eval_loss",
     "perplexity",
+    "exact_match",
+    "exact_match_samples",
     "eval_rewards/accuracies",
     "eval_rewards/margins",
     "eval_reward",

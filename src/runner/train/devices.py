@@ -118,8 +118,7 @@ def for_what_is_left(restored: Path, adapted: Recipe) -> Recipe:
     complete = bool(json.loads((restored / RUNNER_STATE).read_text())["complete"])
     if adapted.stages or not complete or zero_stage(adapted.training, None) not in (1, 2):
         return adapted
-    training = {key: value for key, value in adapted.training.items() if key != "deepspeed"}
-    return dataclasses.replace(adapted, training=training)
+    return by_one_process(adapted)
 
 
 def random_states_for(restored: Path, rank: int, world_size: int) -> None:
@@ -134,3 +133,9 @@ def random_states_for(restored: Path, rank: int, world_size: int) -> None:
     free = free_name(own)
     shutil.copyfile(restored / rng_state_file(rank % before, before), free)
     free.replace(own)
+
+
+def by_one_process(recipe: Recipe) -> Recipe:
+    """`recipe` without DeepSpeed, for an evaluation by one process alone."""
+    training = {key: value for key, value in recipe.training.items() if key != "deepspeed"}
+    return dataclasses.replace(recipe, training=training)

@@ -21,6 +21,7 @@ from transformers.utils.quantization_config import BitsAndBytesConfig
 from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.train.builtin import is_builtin, materialize
+from runner.train.kernels import attention
 from runner.train.prequantized import fit_quantization
 
 _REFERENCE = "ref"
@@ -55,8 +56,6 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
         shared["revision"] = model.get("model_revision") or "main"
     quantization = quantization_config(model)
     arguments: dict[str, Any] = {"dtype": model_dtype(model)}
-    if model.get("attn_implementation"):
-        arguments["attn_implementation"] = model["attn_implementation"]
     if quantization is not None:
         arguments["quantization_config"] = quantization
     alone = os.environ.get("WORLD_SIZE", "1") == "1" and not is_deepspeed_zero3_enabled()
@@ -72,6 +71,8 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
             arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
             if torch.cuda.is_available():
                 arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+        if (implementation := attention(recipe, arguments["dtype"])) is not None:
+            arguments["attn_implementation"] = implementation
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error

@@ -128,8 +128,8 @@ def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
     elif deepspeed:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         _spare_the_compiler()
-    # Longer than any of ours waits for a store that is away; a process that has died is noticed by who started it.
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    # Others wait while the first generates, exports or uploads. One that has died is noticed by who started it.
+    dist.init_process_group(backend, timeout=timedelta(hours=12))
     return peers
 
 

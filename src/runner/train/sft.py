@@ -30,28 +30,37 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
-    recipe = context.recipe
-    args = sft_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
-    data, model, tokenizer = load(context)
-    data = keep_reasoning(data, tokenizer, recipe.training)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
-    trainer = ExactSFTTrainer(
-        model=model,
-        args=args,
-        train_dataset=data.train,
-        eval_dataset=data.eval,
-        processing_class=tokenizer,
-        peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
-    )
-    check_lengths(data, trainer)
-    course = Course(context, trainer, tokenizer, conversational=data.conversational)
+    course = prepared(context)
     course.measure_before()
     course.train()
     course.take_best()
     course.measure_after()
     return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
+    recipe = context.recipe
+    args = sft_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    data, model, tokenizer = load(context)
+    given = keep_reasoning(data, tokenizer, recipe.training)
+    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    trainer = ExactSFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=given.train,
+        eval_dataset=given.eval,
+        processing_class=tokenizer,
+        peft_config=new_adapter(context),
+        callbacks=callbacks(context, lineage),
+        lineage=lineage,
+    )
+    check_lengths(given, trainer)
+    return Course(context, trainer, tokenizer, data=data)
 
 
 def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:
