@@ -157,6 +157,8 @@ def _spare_the_compiler() -> None:
 
 def is_lost_peer(error: BaseException | None) -> bool:
     """Whether `error` says no more than that another process has gone."""
+    if not dist.is_initialized():
+        return False
     while error is not None:
         if isinstance(error, dist.DistNetworkError | dist.DistBackendError):
             return True
