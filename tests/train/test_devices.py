@@ -8,14 +8,14 @@ import pytest
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import Data, DataSource, Method, Recipe
+from runner.spec.strategy import is_sharded
 from runner.train.devices import (
-    WrongProcesses,
     check_processes,
     for_devices,
     for_what_is_left,
-    is_sharded,
     random_states_for,
 )
+from runner.train.preemption import WrongProcesses
 
 
 def recipe(method: Method = "sft", **training: Any) -> Recipe:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from runner.spec.errors import UserError
-from runner.spec.recipe import Json
+from runner.spec.recipe import Json, Recipe
 
 Strategy: TypeAlias = Literal["ddp", "zero2", "zero2_offload", "zero3", "zero3_offload"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -76,6 +76,21 @@ def zero_stage(training: Mapping[str, Json], strategy: Strategy | None) -> int:
     if strategy is None or strategy == "ddp":
         return 0
     return 3 if strategy.startswith("zero3") else 2
+
+
+def asks_for_zero(recipe: Recipe) -> bool:
+    """Whether a recipe, or a stage of one, names DeepSpeed."""
+    return zero_stage(recipe.training, recipe.training.get("strategy")) > 0
+
+
+def is_sharded(training: Mapping[str, Json]) -> bool:
+    """Whether each process keeps a part of the state, and writes it into checkpoints itself."""
+    return bool(training.get("deepspeed"))
+
+
+def layout(training: Mapping[str, Json], world_size: int) -> dict[str, Any]:
+    """What a checkpoint says about the processes that wrote it."""
+    return {"world_size": world_size, "zero_stage": zero_stage(training, None)}
 
 
 def offloads(training: Mapping[str, Json]) -> bool:

@@ -55,7 +55,6 @@ class Checkpointer:
         on_committed: called with the step of each checkpoint that is safe in the store.
         on_warning: called with a sentence when the store is away.
         rank: which of the training processes this is. The first commits; others only add their part.
-        writers: how many of them have files of their own in a checkpoint.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Checkpointer:
         on_committed: Callable[[int], None],
         on_warning: Callable[[str], None],
         rank: int = 0,
-        writers: int = 1,
     ) -> None:
         self.snapshot = Snapshot()
         self._store = store
@@ -77,7 +75,6 @@ class Checkpointer:
         self._on_committed = on_committed
         self._on_warning = on_warning
         self._rank = rank
-        self._writers = writers
         self._to_stage: queue.Queue[_Job] = queue.Queue()
         self._waiting: list[_Job] = []
         self._changed = threading.Condition()
@@ -90,6 +87,8 @@ class Checkpointer:
         """Where files wait for their upload."""
         self.save_total_limit: int | None = None
         """How many of the newest to keep in the store; None: all. It is the stage's."""
+        self.writers = 1
+        """How many training processes have files of their own in a checkpoint. The stage's too."""
         self.last_saved: CheckpointName | None = None
         """The newest checkpoint that was handed over."""
         self.last_committed: CheckpointName | None = None
@@ -182,7 +181,7 @@ class Checkpointer:
                 job.files,
                 {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata},
                 before_manifest=self._before_visible,
-                others=lambda: wait_for_parts(self._store, prefix, range(1, self._writers), until=self._gave_up),
+                others=lambda: wait_for_parts(self._store, prefix, range(1, self.writers), until=self._gave_up),
             )
 
         try:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from runner.spec.layout import CheckpointName, artifact_prefix, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
+from runner.spec.strategy import layout
 from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
 from runner.storage.commit import commit, fetch
@@ -16,7 +17,6 @@ from runner.storage.lineage import checkpoints
 from runner.storage.retry import after
 from runner.storage.store import Store
 from runner.train.checkpoint import Checkpointer
-from runner.train.devices import layout
 from runner.train.events import Events
 from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
@@ -61,6 +61,8 @@ class Context:
     """Takes checkpoints."""
     peers: Peers = field(default_factory=Peers)
     """The other training processes of the run."""
+    split: Sequence[int] | None = None
+    """Micro-batch and accumulation that the run was left with when it ran out of memory; None: it has not."""
     adapter: Path | None = None
     """The adapter of the stage before, which this one goes on training; None: a new one, if any."""
     following: Recipe | None = None

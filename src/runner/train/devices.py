@@ -3,19 +3,20 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from runner.spec.batch import split_batch
-from runner.spec.recipe import Json, Recipe
-from runner.spec.strategy import chosen_strategy, deepspeed_config, zero_stage
+from runner.spec.errors import UserError
+from runner.spec.recipe import Recipe
+from runner.spec.strategy import chosen_strategy, deepspeed_config, is_sharded, layout, zero_stage
 from runner.storage.whole import free_name
 from runner.train.checkpoint_files import RUNNER_STATE, rng_state_file
-
-
-class WrongProcesses(Exception):
-    """The checkpoint was written by other processes than there are now, and cannot be continued by these."""
+from runner.train.context import Context
+from runner.train.preemption import WrongProcesses
 
 
 def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, pin_memory: bool) -> Recipe:
@@ -30,9 +31,6 @@ def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None,
     Raises:
         UserError: the effective batch cannot be shared by so many.
     """
-    if recipe.stages:
-        stages = (for_devices(stage, world_size, split=split, pin_memory=pin_memory) for stage in recipe.stages)
-        return dataclasses.replace(recipe, stages=tuple(stages))
     training = dict(recipe.training)
     micro_batch, accumulation = split_batch(training, world_size)
     if split is not None and split[0] < micro_batch:
@@ -50,28 +48,40 @@ def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None,
     return dataclasses.replace(recipe, training=training)
 
 
-def in_words(adapted: Recipe, world_size: int) -> str:
-    """How each stage's steps are shared, for the log."""
-    said = []
-    for stage in adapted.in_order:
-        micro_batch = stage.training["per_device_train_batch_size"]
-        accumulation = stage.training["gradient_accumulation_steps"]
-        zero = zero_stage(stage.training, None)
-        said.append(
-            f"{f'ZeRO-{zero}' if zero else 'ddp'} on {world_size} processes: a step is {micro_batch} samples x "
-            f"{accumulation} x {world_size} devices = {micro_batch * accumulation * world_size}"
+def shared_out(context: Context) -> Context:
+    """The context of a stage with its recipe as the training processes that there are share it.
+
+    Raises:
+        UserError: the batch cannot be shared, or DeepSpeed is not installed.
+        WrongProcesses: the checkpoint to go on from is other processes'.
+    """
+    peers, recipe = context.peers, context.recipe
+    adapted = for_devices(recipe, peers.world_size, split=context.split, pin_memory=torch.accelerator.is_available())
+    if is_sharded(adapted.training) and find_spec("deepspeed") is None:
+        raise UserError(
+            "DeepSpeed is not installed here",
+            where="training.strategy",
+            remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
         )
-    return "; then ".join(said)
+    if context.restored is not None:
+        check_processes(context.restored, recipe, adapted, peers.world_size)
+        random_states_for(context.restored, peers.rank, peers.world_size)
+        adapted = for_what_is_left(context.restored, adapted)
+    context.checkpointer.writers = peers.world_size if is_sharded(adapted.training) else 1
+    if peers.is_first and (is_sharded(adapted.training) or peers.world_size > 1):
+        print(in_words(adapted, peers.world_size), flush=True)
+    return dataclasses.replace(context, recipe=adapted)
 
 
-def is_sharded(training: Mapping[str, Json]) -> bool:
-    """Whether each process keeps a part of the state, and writes it into checkpoints itself."""
-    return bool(training.get("deepspeed"))
-
-
-def layout(training: Mapping[str, Json], world_size: int) -> dict[str, Any]:
-    """What a checkpoint says about the processes that wrote it."""
-    return {"world_size": world_size, "zero_stage": zero_stage(training, None)}
+def in_words(adapted: Recipe, world_size: int) -> str:
+    """How a step is shared, for the log."""
+    micro_batch = adapted.training["per_device_train_batch_size"]
+    accumulation = adapted.training["gradient_accumulation_steps"]
+    zero = zero_stage(adapted.training, None)
+    return (
+        f"{f'ZeRO-{zero}' if zero else 'ddp'} on {world_size} processes: a step is {micro_batch} samples x "
+        f"{accumulation} x {world_size} devices = {micro_batch * accumulation * world_size}"
+    )
 
 
 def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size: int) -> None:
@@ -86,10 +96,7 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     """
     saved = json.loads((restored / RUNNER_STATE).read_text())
     before = {"world_size": saved["world_size"], "zero_stage": saved.get("zero_stage", 0)}
-    asked, stage = next(
-        pair for pair in zip(recipe.in_order, adapted.in_order, strict=True) if pair[1].stage_name == saved["stage"]
-    )
-    now = layout(stage.training, world_size)
+    now = layout(adapted.training, world_size)
     if before == now or saved["complete"]:
         return
     wanted = f"{before['world_size']} training processes" + (
@@ -98,9 +105,9 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     found = f"{world_size}" + (f" with ZeRO-{now['zero_stage']}" if now["zero_stage"] else "")
     if before["zero_stage"] or now["zero_stage"]:
         why = "ZeRO's parts of the state belong to as many processes as wrote them"
-    elif asked.training.get("effective_batch_size") is None:
+    elif recipe.training.get("effective_batch_size") is None:
         why = "the recipe has no effective_batch_size, so that a step would have another number of samples"
-    elif asked.method == "grpo":
+    elif recipe.method == "grpo":
         why = "completions were generated ahead, a part by each process"
     else:
         return
@@ -116,7 +123,7 @@ def for_what_is_left(restored: Path, adapted: Recipe) -> Recipe:
     What is left is an evaluation and the export, of whole weights that lie in the checkpoint.
     """
     complete = bool(json.loads((restored / RUNNER_STATE).read_text())["complete"])
-    if adapted.stages or not complete or zero_stage(adapted.training, None) not in (1, 2):
+    if not complete or zero_stage(adapted.training, None) not in (1, 2):
         return adapted
     return by_one_process(adapted)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,8 @@ def be_quiet(peers: Peers) -> None:
 
 def _spare_the_compiler() -> None:
     """Keep DeepSpeed from compiling its own all-reduce through shared memory, which takes a minute; gloo has one."""
+    if find_spec("deepspeed") is None:
+        return  # which is said where the strategy is looked at
     from deepspeed.ops import __compatible_ops__ as known
 
     known["deepspeed_shm_comm"] = False

@@ -17,6 +17,7 @@ from runner.spec.recipe import Recipe
 from runner.spec.stages import goes_on
 from runner.train.context import Context
 from runner.train.data import DEFAULT_SEED
+from runner.train.devices import shared_out
 from runner.train.exact_trainer import read_runner_state
 from runner.train.fitted import fitted_to_device
 
@@ -58,6 +59,7 @@ def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) ->
         following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
         of_stage = fitted_to_device(started(context, stage, start))
         of_stage = dataclasses.replace(of_stage, restored=restored, following=following, finished=tuple(finished))
+        of_stage = shared_out(of_stage)
         result = script(stage)(of_stage)
         if recipe.stages:
             result = context.peers.told(result)  # the first has made what the next stage starts from

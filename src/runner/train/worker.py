@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,15 @@ from runner.process import die_with_parent
 from runner.spec.errors import UserError
 from runner.spec.layout import run_key
 from runner.spec.recipe import Recipe
+from runner.spec.strategy import asks_for_zero
 from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.builtin import is_builtin, materialize
-from runner.train.devices import (
-    WrongProcesses,
-    check_processes,
-    for_devices,
-    for_what_is_left,
-    in_words,
-    is_sharded,
-    random_states_for,
-)
 from runner.train.events import Events
 from runner.train.memory import OutOfMemory
-from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
+from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice, WrongProcesses
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -109,20 +100,14 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    asked = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
-    recipe = _for_these_devices(asked, restored, assignment)
-    sharded = any(is_sharded(stage.training) for stage in recipe.in_order)
     model = str(recipe.model["model_name_or_path"])
     if is_builtin(model):
         # Among several processes, transformers has only the first write a model.
         materialize(model, options.cache_dir)
-    peers = meet(assignment, local_rank=options.local_rank, deepspeed=sharded)
+    peers = meet(assignment, local_rank=options.local_rank, deepspeed=any(map(asks_for_zero, recipe.in_order)))
     be_quiet(peers)
-    if restored is not None:
-        random_states_for(restored, peers.rank, peers.world_size)
-    if peers.is_first and (sharded or peers.world_size > 1):
-        print(in_words(recipe, peers.world_size), flush=True)
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
     writer = ChunkWriter(store, options.run, "metrics", claim.token)
@@ -132,7 +117,6 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         claim,
         staging=folder / ("staging" if peers.is_first else f"staging-{peers.rank}"),
         rank=peers.rank,
-        writers=peers.world_size if sharded else 1,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
@@ -145,6 +129,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         shared_folder=options.work_dir / "shared",
         cache=options.cache_dir,
         restored=restored,
+        split=assignment["split"],
         events=events,
         notice=notice,
         metrics=metrics,
@@ -158,29 +143,6 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
         raise
-
-
-def _for_these_devices(recipe: Recipe, restored: Path | None, assignment: dict[str, Any]) -> Recipe:
-    """The recipe as it is trained here.
-
-    Raises:
-        UserError: the batch cannot be shared, or DeepSpeed is not installed.
-        WrongProcesses: the checkpoint is other processes'.
-    """
-    import torch
-
-    world_size = assignment["world_size"]
-    adapted = for_devices(recipe, world_size, split=assignment["split"], pin_memory=torch.cuda.is_available())
-    if any(is_sharded(stage.training) for stage in adapted.in_order) and find_spec("deepspeed") is None:
-        raise UserError(
-            "DeepSpeed is not installed here",
-            where="training.strategy",
-            remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
-        )
-    if restored is not None:
-        check_processes(restored, recipe, adapted, world_size)
-        adapted = for_what_is_left(restored, adapted)
-    return adapted
 
 
 def _is_lost_peer(error: BaseException) -> bool:
