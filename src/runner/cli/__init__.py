@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("runner.cli.wait:wait", "Wait until a run has ended, and exit as it did."),
     "cancel": ("runner.cli.cancel:cancel", "End a run for good."),
     "resume": ("runner.cli.resume:resume", "Continue an interrupted run from its last checkpoint."),
+    "eval": ("runner.cli.eval:evaluate", "Measure a finished run again: what it began with beside what it ended with."),
     "pull": ("runner.cli.pull:pull", "Fetch a run's results, metrics and artifacts."),
     "plan": (
         "runner.cli.plan:plan",
