@@ -1,7 +1,7 @@
 """The fit, applied on the machine: on a CPU nothing, on a GPU what its kind always gets."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,43 +30,53 @@ RECIPE = Recipe(
 CONFIG = bundled_config("unsloth/Llama-3.2-1B-Instruct") or {}
 
 
-def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dict[str, Any], str]:
+@dataclass(frozen=True)
+class Attempt:
+    """Of a `Context` what the fit looks at."""
+
+    recipe: Recipe
+    store: Any
+    claim: Claim
+    cache: Path
+    measures_only: bool = False
+
+
+def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dict[str, Any]]:
     """The recipe on one GPU."""
     return apply_fit(recipe, CONFIG, ACCELERATORS[gpu], **{"devices": 1, "nodes": 1, **more})
 
 
-def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so() -> None:
-    on_t4, record, said = applied("T4")
+def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    on_t4, record = applied("T4")
     assert on_t4.training["fp16"] is True
     assert on_t4.model["dtype"] == "float16"
     assert on_t4.training["per_device_train_batch_size"] * on_t4.training["gradient_accumulation_steps"] == 16
     assert on_t4.training["effective_batch_size"] == 16
-    first, second = said.splitlines()
+    first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("fit: T4:1: fp16, micro-batch 2 x accumulation 8, no checkpointing; about ")
     assert second == "fit: T4 has no bfloat16: float16 with loss scaling"
     assert json.loads(json.dumps(record)) == record
-    on_a100, _, _ = applied("A100")
+    on_a100, _ = applied("A100")
     assert on_a100.training["bf16"] is True
     assert {key: on_a100.training[key] for key in RECIPE.training} == dict(RECIPE.training)
 
 
-def test_what_does_not_fit_is_tried_in_the_smallest_way_with_a_warning() -> None:
+def test_what_does_not_fit_is_tried_in_the_smallest_way_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     large = replace(RECIPE, model={"model_name_or_path": "Qwen/Qwen3-8B"}, adapter=None)
-    config = bundled_config("Qwen/Qwen3-8B") or {}
-    on_t4, record, said = apply_fit(large, config, ACCELERATORS["T4"], devices=1, nodes=1)
+    on_t4, record = apply_fit(large, bundled_config("Qwen/Qwen3-8B") or {}, ACCELERATORS["T4"], devices=1, nodes=1)
     assert not record["fits"]
     assert on_t4.training["per_device_train_batch_size"] == 1
     assert on_t4.training["gradient_checkpointing"] is True
-    assert said.startswith("warning: T4:1: needs ")
+    assert capsys.readouterr().out.startswith("warning: T4:1: needs ")
 
 
-def test_a_later_attempt_on_the_same_gpus_takes_the_same_split() -> None:
+def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(capsys: pytest.CaptureFixture[str]) -> None:
     before = {"accelerators": "A100:1", "nodes": 1, "settings": {"training.per_device_train_batch_size": 1}}
-    again, record, said = applied("A100", earlier=[before])
+    again, record = applied("A100", earlier=[before])
     assert again.training["per_device_train_batch_size"] == 1
     assert record["settings"] == before["settings"]
-    assert said == "fit: A100:1: as the attempts before: per_device_train_batch_size 1"
-    elsewhere, _, _ = applied("L4", earlier=[before])
+    assert capsys.readouterr().out == "fit: A100:1: as the attempts before: per_device_train_batch_size 1\n"
+    elsewhere, _ = applied("L4", earlier=[before])
     assert elsewhere.training["per_device_train_batch_size"] == 2
 
 
@@ -78,36 +88,34 @@ def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
     assert part.memory_gib == 4.75
 
 
-def test_on_a_cpu_nothing_changes_and_nothing_is_written(tmp_path: Path) -> None:
+def test_on_a_cpu_nothing_changes() -> None:
     assert not torch.cuda.is_available()
-    store = LocalStore(tmp_path / "store")
-    claim = claim_attempt(store, "run", {})
-    assert fitted.fitted_to_device(RECIPE, store, claim, cache_dir=tmp_path) is RECIPE
-    assert fits_so_far(store, Claim("run", 2, "0002-aaaa"), "sft") == []
+    context: Any = type("C", (), {"recipe": RECIPE})()
+    assert fitted.fitted_to_device(context) is context
 
 
-def test_each_stage_is_fitted_and_recorded(
+def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a GPU that this machine has not: all but the driver is real."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(fitted, "device_at_hand", lambda: ACCELERATORS["A100"])
     store = LocalStore(tmp_path / "store")
-    first = claim_attempt(store, "run", {})
-    model = {"model_name_or_path": "builtin:tiny-llama"}
-    sft = replace(RECIPE, model=model)
-    staged = replace(sft, stages=(replace(sft, stage="one"), replace(sft, stage="two", method="dpo")))
-    chosen = fitted.fitted_to_device(staged, store, first, cache_dir=tmp_path)
-    assert [stage.training["per_device_train_batch_size"] for stage in chosen.stages] == [16, 16]
-    assert [stage.training["bf16"] for stage in chosen.stages] == [True, True]
-    said = capsys.readouterr().out.splitlines()
-    assert [line.partition(";")[0] for line in said] == [
-        "fit: A100:1: bf16, micro-batch 16 x accumulation 1, no checkpointing"
-    ] * 2
-    second = claim_attempt(store, "run", {})
-    [record] = fits_so_far(store, second, "two")
-    assert record["accelerators"] == "A100:1"
-    assert fitted.fitted_to_device(staged, store, second, cache_dir=tmp_path) == chosen
+    stage = replace(RECIPE, model={"model_name_or_path": "builtin:tiny-llama"}, stage="second")
+
+    def attempt() -> Any:
+        claim = claim_attempt(store, "run", {})
+        context: Any = Attempt(recipe=stage, store=store, claim=claim, cache=tmp_path)
+        return fitted.fitted_to_device(context).recipe
+
+    first = attempt()
+    assert (first.training["per_device_train_batch_size"], first.training["bf16"]) == (16, True)
+    line = "fit: A100:1: bf16, micro-batch 16 x accumulation 1, no checkpointing; about "
+    assert capsys.readouterr().out.startswith(line)
+    [record] = fits_so_far(store, Claim("run", 2, "0002-aaaa"), "second")
+    assert (record["accelerators"], record["fits"]) == ("A100:1", True)
+    assert attempt() == first
+    assert fits_so_far(store, Claim("run", 2, "0002-aaaa"), "first") == []
 
 
 def test_fits_are_kept_beside_an_attempts_other_records(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from runner.spec.recipe import Recipe
-from runner.train.model import load_model, model_dtype
+from runner.train.model import load_model
 
 _QUANTIZATION = ("load_in_4bit", "load_in_8bit")
 _PROMPT = "Once upon a time, there was"
@@ -38,13 +38,12 @@ def save_merged(
 
     The base is loaded again without quantization: merged into a 4-bit base, an adapter would be rounded to 4 bits too
     (`merge_and_unload` on such a model stays 4-bit). The model in training is left as it is. What was written is read
-    back and must answer as base and adapter do. All of that is done on the CPU where the GPU has no room for it.
+    back and must answer as base and adapter do.
 
     Raises:
         MergeFailed: it does not.
     """
-    unquantized = _unquantized(recipe)
-    base, _ = load_model(unquantized, cache_dir=cache_dir, on_gpu=_has_room(unquantized, model))
+    base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir)
     adapter = folder / "adapter-to-merge"
     _save(model, adapter)
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
@@ -80,21 +79,6 @@ def _unquantized(recipe: Recipe) -> Recipe:
         model = {key: value for key, value in model.items() if key != "model_revision"}
         model["model_name_or_path"] = recipe.export.base
     return dataclasses.replace(recipe, model=model)
-
-
-_ROOM = 1.25
-"""Times the weights: merging a layer makes a copy of it, and answering takes some."""
-
-
-def _has_room(unquantized: Recipe, model: Any) -> bool:
-    """Whether the GPU can hold the base a second time, unquantized, beside the model that was trained."""
-    if not torch.cuda.is_available():
-        return True
-    dtype = model_dtype(unquantized.model)
-    needed = _ROOM * model.get_base_model().num_parameters() * (2 if isinstance(dtype, str) else dtype.itemsize)
-    free, _ = torch.cuda.mem_get_info()
-    free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return bool(needed < free)
 
 
 def _logits(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:

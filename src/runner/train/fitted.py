@@ -1,8 +1,8 @@
 """The fit, applied: a recipe's training as the GPU at hand needs it (`runner.spec.fit`). On a CPU nothing changes."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,10 @@ from transformers.integrations import sdpa_attention
 from runner.spec.accelerator import ACCELERATORS, GIB, Accelerator, recognize
 from runner.spec.fit import Fit, fit, fitted
 from runner.spec.recipe import Recipe
-from runner.storage.attempts import Claim
 from runner.storage.fits import fits_so_far, write_fit
 from runner.storage.retry import after
-from runner.storage.store import Store
 from runner.train.builtin import is_builtin, materialize
-from runner.train.context import FINISH_SECONDS
+from runner.train.context import FINISH_SECONDS, Context
 from runner.train.patience import patiently
 
 _OF_A_KIND = 0.9
@@ -26,56 +24,35 @@ _OF_A_KIND = 0.9
 the same kind must be fitted alike each time. One that has less is a slice of it."""
 
 
-def fitted_to_device(
-    recipe: Recipe,
-    store: Store,
-    claim: Claim,
-    *,
-    cache_dir: Path,
-    world_size: int = 1,
-    nodes: int = 1,
-    speaks: bool = True,
-) -> Recipe:
-    """The recipe, each of its stages fitted to the GPU of this process; a line for each says what was chosen.
+def fitted_to_device(context: Context) -> Context:
+    """The context of a stage with its recipe fitted to the GPU of this process; says in a line what was chosen.
 
     The fit is recorded with the attempt, and a later attempt on the same GPUs takes it again as it was. A recipe whose
     fit says that it will not do is trained nevertheless, in the smallest way: estimates are cautious, and who launched
     it here may know better.
 
-    Args:
-        recipe: what to train.
-        store: where the run lives.
-        claim: the attempt.
-        cache_dir: where a built-in model is made.
-        world_size: training processes, with a GPU each, over all machines.
-        nodes: machines.
-        speaks: whether this process is the one that speaks and writes for all of them.
-
     Raises:
         UserError: the adapter's targets are not in the model.
     """
-    if not torch.cuda.is_available() or all(stage.training.get("use_cpu") for stage in recipe.in_order):
-        return recipe
+    recipe = context.recipe
+    if not torch.cuda.is_available() or recipe.training.get("use_cpu"):
+        return context
     accelerator = device_at_hand()
     if not accelerator.flash_attention:
         keep_off_math_attention()
-    config = _config(recipe, cache_dir)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    config = _config(recipe, context.cache)
     if config is None:
-        if speaks:
-            print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
-        return recipe
+        print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
+        return context
+    store, claim, stage = context.store, context.claim, recipe.stage_name
     until = after(FINISH_SECONDS)
-    chosen = []
-    for stage in recipe.in_order:
-        earlier = patiently(partial(fits_so_far, store, claim, stage.stage_name), until=until)
-        one, record, said = apply_fit(
-            stage, config, accelerator, devices=world_size // nodes, nodes=nodes, earlier=earlier
-        )
-        chosen.append(one)
-        if speaks:
-            print(said, flush=True)
-            patiently(partial(write_fit, store, claim, stage.stage_name, record), until=until)
-    return replace(recipe, stages=tuple(chosen)) if recipe.stages else chosen[0]
+    earlier = patiently(lambda: fits_so_far(store, claim, stage), until=until)
+    chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
+    if os.environ.get("RANK", "0") == "0":
+        patiently(lambda: write_fit(store, claim, stage, record), until=until)
+    return replace(context, recipe=chosen)
 
 
 def apply_fit(
@@ -86,8 +63,8 @@ def apply_fit(
     devices: int,
     nodes: int,
     earlier: Sequence[Mapping[str, Any]] = (),
-) -> tuple[Recipe, dict[str, Any], str]:
-    """A recipe without stages for a GPU that is known, the record of how it was fitted, and what to say of it.
+) -> tuple[Recipe, dict[str, Any]]:
+    """A recipe for a GPU that is known, and the record of how it was fitted.
 
     Args:
         recipe: what to train.
@@ -102,6 +79,7 @@ def apply_fit(
     before = [one["settings"] for one in earlier if (one["accelerators"], one["nodes"]) == (chosen.accelerators, nodes)]
     if before:
         settings = dict(before[-1])
+    _say(chosen, again=bool(before) and settings != chosen.settings, settings=settings)
     record = {
         "accelerators": chosen.accelerators,
         "nodes": chosen.nodes,
@@ -111,8 +89,7 @@ def apply_fit(
         "capacity_gib": chosen.capacity_gib,
         "settings": settings,
     }
-    again = bool(before) and settings != chosen.settings
-    return fitted(recipe, settings), record, _in_words(chosen, again=again, settings=settings)
+    return fitted(recipe, settings), record
 
 
 def device_at_hand() -> Accelerator:
@@ -151,13 +128,14 @@ def _config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
     return config
 
 
-def _in_words(chosen: Fit, *, again: bool, settings: Mapping[str, Any]) -> str:
+def _say(chosen: Fit, *, again: bool, settings: Mapping[str, Any]) -> None:
+    size = f"about {chosen.memory_gib:.1f} of {chosen.capacity_gib:.1f} GiB"
     if again:
         words = ", ".join(f"{path.partition('.')[2]} {value}" for path, value in settings.items())
-        line = f"fit: {chosen.accelerators}: as the attempts before: {words}"
+        print(f"fit: {chosen.accelerators}: as the attempts before: {words}", flush=True)
     elif chosen.fits:
-        size = f"about {chosen.memory_gib:.1f} of {chosen.capacity_gib:.1f} GiB"
-        line = f"fit: {chosen.accelerators}: {chosen.reason}; {size}"
+        print(f"fit: {chosen.accelerators}: {chosen.reason}; {size}", flush=True)
     else:
-        line = f"warning: {chosen.accelerators}: {chosen.reason}. Trying all the same"
-    return "\n".join([line, *(f"fit: {note}" for note in chosen.notes)])
+        print(f"warning: {chosen.accelerators}: {chosen.reason}. Trying all the same", flush=True)
+    for note in chosen.notes:
+        print(f"fit: {note}", flush=True)

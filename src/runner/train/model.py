@@ -29,9 +29,7 @@ _AMPERE = 8
 """The first compute capability with bfloat16 arithmetic; before it (T4, V100) torch emulates it, slowly."""
 
 
-def load_model(
-    recipe: Recipe, *, cache_dir: Path, on_gpu: bool = True
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model with its weights, and its tokenizer.
 
     The weights come in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
@@ -41,7 +39,6 @@ def load_model(
     Args:
         recipe: whose `model`.
         cache_dir: where a built-in model is made, once for all runs on this machine.
-        on_gpu: whether it may be put on a GPU at once.
 
     Raises:
         UserError: there is no such model, it is not a language model, or it cannot be had from here.
@@ -60,8 +57,7 @@ def load_model(
     arguments: dict[str, Any] = {"dtype": model_dtype(model)}
     if quantization is not None:
         arguments["quantization_config"] = quantization
-    on_gpu = on_gpu and torch.cuda.is_available()
-    if on_gpu and (quantization is not None or os.environ.get("WORLD_SIZE", "1") == "1"):
+    if torch.cuda.is_available() and (quantization is not None or os.environ.get("WORLD_SIZE", "1") == "1"):
         # Straight to the device: read once, and quantized there.
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:
@@ -71,7 +67,7 @@ def load_model(
             # As it comes: without settings of ours, which transformers would pass over with a warning.
             arguments.pop("quantization_config", None)
             arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
-            if on_gpu:
+            if torch.cuda.is_available():
                 arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
         if (implementation := attention(recipe, arguments["dtype"])) is not None:
             arguments["attn_implementation"] = implementation

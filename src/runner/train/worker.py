@@ -77,7 +77,6 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train import course  # noqa: F401
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
-    from runner.train.fitted import fitted_to_device
     from runner.train.metrics import Metrics
     from runner.train.scripts import script_of
     from runner.train.stages import run
@@ -86,7 +85,6 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
-    recipe = fitted_to_device(recipe, store, claim, cache_dir=options.cache_dir)
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
     metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events)
