@@ -31,7 +31,7 @@ def secrets(*names: str) -> None:
         if value is None:
             raise UserError(
                 f"there is no secret {name} that this notebook may read",
-                remedy="Colab: the key symbol on the left, with notebook access on; Kaggle: Add-ons > Secrets, attached",
+                remedy="Colab: the key on the left, with notebook access on; Kaggle: Add-ons > Secrets, attached",
             )
         os.environ[name] = value
         print(f"{name}: set")
