@@ -1,7 +1,8 @@
 """Write the lock files from what is installed in this environment.
 
 ``images/cpu.lock``: the package with its `train` extra and what builds it. ``tests/requirements.lock``: everything
-besides that the tests and checks need, but for what the browser test has a lock of its own for. Versions only, no index addresses: where packages come from is pip's setting.
+besides that the tests and checks need, but for what the browser's test has a lock of its own for. Versions only, no
+index addresses: where packages come from is pip's setting.
 """
 
 import re

@@ -83,7 +83,7 @@ def require_training_side(where: str = "--infra local") -> None:
     """Make sure that this machine can train, without importing what that takes.
 
     Args:
-        where: who needs it, for the error.
+        where: what asks for it.
 
     Raises:
         UserError: a package of the training side is not installed.
