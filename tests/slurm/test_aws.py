@@ -76,7 +76,7 @@ def run(environment: Mapping[str, str], name: str, *arguments: str) -> "subproce
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -106,7 +106,7 @@ def test_the_optimizer_takes_a_rendered_task(aws: Mapping[str, str], tmp_path: P
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         machine = json.loads(done.stdout)["answer"]["machine"]
         assert f"'{gpu}'" in machine or f"{gpu}:" in machine, machine
