@@ -1,6 +1,7 @@
 """A real Slurm, driven by a real SkyPilot, where no network is: one of each with a store."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -84,6 +85,13 @@ class Testbed:
             text=True,
             start_new_session=True,
         )
+
+    def attempt(self, store_url: str, run_id: str, work: Path) -> list[str]:
+        """The command of an attempt that SkyPilot has no part in, in the environment that runs on the nodes have."""
+        lock = hashlib.sha256((ROOT / "images/cpu.lock").read_bytes()).hexdigest()[:16]
+        python = BASE / f"home/.cache/runner/environments/cpu-{lock}/bin/python"
+        command = [str(python), "-P", "-m", "runner.train.entrypoint", "--store", store_url, "--run", run_id]
+        return ["env", f"PYTHONPATH={ROOT / 'src'}", *command, "--work-dir", str(work)]
 
     def sky(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of SkyPilot's."""

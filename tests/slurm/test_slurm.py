@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +83,7 @@ def runs(testbed: Testbed) -> Iterator["Runs"]:
 
 def asleep(bed: Testbed, run_id: str) -> "subprocess.Popen[str]":
     """An attempt at a run, on a machine that SkyPilot does not know of, put to sleep after its first checkpoint."""
-    entrypoint = [sys.executable, "-P", "-m", "runner.train.entrypoint", "--run", run_id, "--store", bed.store.url]
-    attempt = bed.start(*entrypoint, "--work-dir", str(bed.folder / "old"))
+    attempt = bed.start(*bed.attempt(bed.store.url, run_id, bed.folder / "old"))
     bed.until(run_id, lambda status: newest_step(status) >= EVERY)
     for pid in (attempt.pid, *_descendants(attempt.pid)):
         os.kill(pid, signal.SIGSTOP)
@@ -94,11 +92,14 @@ def asleep(bed: Testbed, run_id: str) -> "subprocess.Popen[str]":
 
 @pytest.fixture(scope="module")
 def undisturbed(testbed: Testbed) -> dict[str, Any]:
-    """The same recipe, here, from its beginning to its end."""
-    store = str(testbed.folder / "undisturbed")
-    done = testbed.runner("launch", str(testbed.folder / "scancelled.yaml"), "--name", "here", "--store", store)
-    assert done.returncode == 0, done.stderr
-    return outcome(open_store(store), "here")
+    """The same run, here, from its beginning to its end, by the Python that the nodes have: the data are its docs."""
+    document = json.loads(testbed.store.get("runs/scancelled/run.json"))
+    store = open_store(str(testbed.folder / "undisturbed"))
+    store.create("runs/here/run.json", json.dumps({**document, "run_id": "here"}).encode())
+    attempt = testbed.start(*testbed.attempt(store.url, "here", testbed.folder / "work"))
+    said = attempt.communicate(timeout=1200)
+    assert attempt.returncode == 0, said
+    return outcome(store, "here")
 
 
 def newest_step(status: dict[str, Any]) -> int:
@@ -124,7 +125,8 @@ def test_an_attempt_that_outlives_its_machine_spoils_nothing(runs: Runs, undistu
     runs.bed.until("outlived", lambda status: status["attempts"] >= 2 and newest_step(status) > EVERY)
     for pid in (runs.old.pid, *_descendants(runs.old.pid)):
         os.kill(pid, signal.SIGCONT)
-    assert runs.old.wait(600) == 75
+    said = runs.old.communicate(timeout=600)
+    assert runs.old.returncode == 75, said
     assert runs.bed.runner("wait", "outlived").returncode == 0
     ended = json.loads(runs.bed.store.get("runs/outlived/attempts/0001.ended.json"))
     assert ended["outcome"] == "superseded"
