@@ -200,8 +200,8 @@ def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
         return (cast(Strategy, training["strategy"]),)
     if isinstance(training.get("deepspeed"), Mapping):
         return (_of_deepspeed(training["deepspeed"]),)
-    if world == 1:
-        return ("ddp",)
+    if world == 1 or work.recipe.method == "grpo" or work.recipe.stage is not None:
+        return ("ddp",)  # the others are not there for these (`strategy_rules`)
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
 
 
