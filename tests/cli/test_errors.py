@@ -18,7 +18,7 @@ from launch.bench import Bench
         (["ps", "--nonsense"], "No such option"),
         (["wait", "nothing"], "no run 'nothing'"),
         (["launch", "nothing.yaml"], "nothing.yaml"),
-        (["launch", "small.yaml", "--infra", "aws"], "there is no infra 'aws'; there are: local, docker"),
+        (["launch", "small.yaml", "--infra", "aws"], "which machines on aws do not see"),
         (["launch", "small.yaml", "--name", "A B"], "cannot be a run's name"),
         (["launch", "small.yaml", "--set", "training.learning_rat=1"], "learning_rate"),
         (["launch", "small.yaml", "--secret", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),

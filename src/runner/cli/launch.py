@@ -105,10 +105,10 @@ def launch(
             content, _ = remote_task(document, store.url, secrets=[key for key in environment if key != SECRET_NAMES])
             _print_task(document, content, why, as_json=as_json)
             return
-        require_sky()
-        confirm_cost(loaded.recipe, planned.machines, yes=yes)
         access(store.url, planned.machines).required()
+        require_sky()
         ask_hub(loaded, run_token(environment, here=False), say=say)
+        confirm_cost(loaded.recipe, planned.machines, yes=yes)
         document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
         code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)

@@ -51,7 +51,7 @@ def machine_options(command: F) -> F:
             help="The most that one hour of a machine may cost.",
         ),
         click.option(
-            "--spot/--no-spot", "use_spot", default=None, help="Whether spot machines are taken. Default: the recipe's."
+            "--spot/--on-demand", "use_spot", default=None, help="Take spot machines. Default: what the recipe says."
         ),
         click.option("--nodes", metavar="N", type=click.IntRange(min=1), help="How many machines."),
         click.option(

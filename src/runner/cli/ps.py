@@ -32,9 +32,8 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
     from runner.launch.news import ask_in_background
 
     runs = list_runs(store)
-    for run in runs:
-        if run.state in ("pending", "interrupted") and run.retry and is_remote(run.infra):
-            ask_in_background(store.url, run.run_id)
+    waiting = [run for run in runs if run.state in ("pending", "interrupted") and run.retry and is_remote(run.infra)]
+    ask_in_background(store.url, [run.run_id for run in waiting])
     shown = [run for index, run in enumerate(runs) if show_all or index < _NEWEST or not run.terminal]
     if as_json:
         print_json([run_row(run) for run in shown])

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
+from runner.launch import skypilot
 from runner.launch.places import default_store, state_folder
 from runner.spec.errors import UserError
 from runner.storage.open import open_store
@@ -41,6 +42,7 @@ def examine(store_url: str | None) -> Iterator[Finding]:
     yield _store(store_url or default_store())
     yield _disk()
     yield _gpu()
+    yield _skypilot()
     yield _variable(
         "HF_TOKEN", "needed for gated models and private data only", "https://huggingface.co/settings/tokens"
     )
@@ -58,6 +60,8 @@ def _packages() -> Iterator[Finding]:
         specifier, _, marker = requirement.partition(";")
         name = re.split(r"[^A-Za-z0-9._-]", specifier.strip(), maxsplit=1)[0]
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        if name == "skypilot":
+            continue  # it may be installed apart: `_skypilot`
         found = _version(name)
         if found is not None:
             yield Finding(name=name, state="ok", detail=found)
@@ -129,6 +133,18 @@ def _gpu() -> Finding:
         detail = f"nvidia-smi fails: {said[0] if said else answer.returncode}"
         return Finding(name="gpu", state="note", detail=detail, remedy="reinstall the NVIDIA driver")
     return Finding(name="gpu", state="ok", detail="; ".join(answer.stdout.strip().splitlines()))
+
+
+def _skypilot() -> Finding:
+    python = skypilot.find_python()
+    found = None if python is None else skypilot.sky_version(python)
+    if found is None:
+        detail = "not installed: runs are for this machine only"
+        return Finding(name="skypilot", state="note", detail=detail, remedy=skypilot.INSTALL)
+    if not skypilot.is_supported(found):
+        detail = f"{found}, {python}: not a version that this was tested with"
+        return Finding(name="skypilot", state="note", detail=detail, remedy=skypilot.INSTALL)
+    return Finding(name="skypilot", state="ok", detail=f"{found}, {python}; `sky check` says which clouds are set up")
 
 
 def _variable(name: str, what_for: str, where: str) -> Finding:

@@ -12,6 +12,7 @@ from runner.launch.end import utc_now
 from runner.launch.environment import SECRET_NAMES
 from runner.launch.launches import Launch, newest_launch, note_ended, note_job, note_launch
 from runner.launch.lock import RunLock, RunLocked
+from runner.launch.machines import is_remote
 from runner.launch.places import engine_cache, state_folder
 from runner.launch.prepare import Prepared
 from runner.launch.remote import Plan, remote_task
@@ -52,8 +53,7 @@ def new_or_old(
             say(why)
         document = _document(prepared, plan, run_id, git_revision)
         if exists:
-            place = {key: document[key] for key in _PLACE}
-            return {**run_document(store, run_id), **place}
+            return _elsewhere_now(store, run_document(store, run_id), document)
         if submit(store, document, prepared.inputs):
             return document
 
@@ -67,6 +67,22 @@ def rehearsed(
     if exists:
         document = {**run_document(store, run_id), **{key: document[key] for key in _PLACE}}
     return document, why
+
+
+def _elsewhere_now(store: Store, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of an old run with the machines that a new launch asks for.
+
+    Raises:
+        UserError: the run was for this machine, or SkyPilot is still at it.
+    """
+    run_id = old["run_id"]
+    if not is_remote(old["infra"]):
+        remedy = f"`runner resume {run_id}` continues it there; or choose another --name"
+        raise UserError(f"the run was launched to --infra {old['infra']}, and stays there", where=run_id, remedy=remedy)
+    launch = newest_launch(store, run_id)
+    if launch is not None and launch.ended is None:
+        _refuse_if_at_it(store, launch)
+    return {**old, **{key: new[key] for key in _PLACE}}
 
 
 def again(store: Store, run_id: str) -> dict[str, Any]:

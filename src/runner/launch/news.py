@@ -1,6 +1,6 @@
 """What SkyPilot last said of a run: remembered on this machine, asked anew in the background, never waited for.
 
-``python -m runner.launch.news --store URL --run RUN_ID`` asks once. The store knows all that an attempt does; only what
+``python -m runner.launch.news --store URL RUN_ID...`` asks once. The store knows all that an attempt does; only what
 comes before the first attempt and between two (a queue, a machine being made ready, no capacity) is SkyPilot's to say.
 """
 
@@ -26,17 +26,17 @@ FRESH_SECONDS = 10.0
 """What SkyPilot said longer ago is asked anew; each question costs it seconds of computing."""
 
 
-def ask_in_background(store_url: str, run_id: str) -> None:
-    """Have SkyPilot asked by a process of its own, unless one is at it or what is known is fresh. Returns at once."""
-    path = engine_cache(store_url, run_id)
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime < FRESH_SECONDS:
-            return
-    if _is_locked(path):
+def ask_in_background(store_url: str, run_ids: Sequence[str]) -> None:
+    """Have SkyPilot asked by a process of its own about runs of which nothing fresh is known. Returns at once.
+
+    One process asks about all of them, and one at a time, since each costs seconds of computing.
+    """
+    stale = [run_id for run_id in run_ids if not _is_fresh(engine_cache(store_url, run_id))]
+    if not stale or _is_locked(_lock_file(store_url)):
         return
     with contextlib.suppress(OSError):
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "runner.launch.news", "--store", store_url, "--run", run_id],
+            [sys.executable, "-P", "-m", "runner.launch.news", "--store", store_url, *stale],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -44,38 +44,50 @@ def ask_in_background(store_url: str, run_id: str) -> None:
         )
 
 
-def refresh(store_url: str, run_id: str) -> Mapping[str, Any] | None:
-    """Ask now, remember the answer, and write it to the store if it is an end. None: somebody else is asking."""
-    path = engine_cache(store_url, run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock_file(path).open("w") as lock:
+def refresh(store_url: str, run_ids: Sequence[str]) -> None:
+    """Ask now, remember the answers, and write ends to the store. Does nothing if somebody else is asking."""
+    lock_file = _lock_file(store_url)
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return None
+            return
         store = open_store(store_url)
-        launch = newest_launch(store, run_id)
-        if launch is None or launch.ended is not None:
-            return None
+        launches = [launch for run_id in run_ids if (launch := newest_launch(store, run_id)) and launch.ended is None]
+        if not launches:
+            return
         try:
-            news = {**skypilot.ask("job", **launch.handle), "launch": launch.number}
+            answer = skypilot.ask("jobs", handles=[launch.handle for launch in launches])
+            found: list[Mapping[str, Any]] = answer["jobs"]
         except (skypilot.SkyPilotSays, UserError) as error:
-            news = {"status": None, "reason": str(error), "ended": False, "launch": launch.number}
-        if news.get("ended"):
-            note_ended(store, launch, status=news["status"], reason=news["reason"])
-        making = path.with_name(f"{path.name}.{os.getpid()}")
-        making.write_text(json.dumps(news))
-        making.replace(path)
-        return news
+            found = [{"status": None, "reason": str(error), "ended": False}] * len(launches)
+        for launch, news in zip(launches, found, strict=True):
+            if news.get("ended"):
+                note_ended(store, launch, status=news["status"], reason=news["reason"])
+            _remember(engine_cache(store_url, launch.run_id), {**news, "launch": launch.number})
 
 
-def _lock_file(path: Path) -> Path:
-    return path.with_suffix(".lock")
+def _remember(path: Path, news: Mapping[str, Any]) -> None:
+    making = path.with_name(f"{path.name}.{os.getpid()}")
+    making.write_text(json.dumps(news))
+    making.replace(path)
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < FRESH_SECONDS
+    except OSError:
+        return False
+
+
+def _lock_file(store_url: str) -> Path:
+    return engine_cache(store_url, "asking").with_suffix(".lock")
 
 
 def _is_locked(path: Path) -> bool:
     try:
-        with _lock_file(path).open() as lock:
+        with path.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -88,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Ask once."""
     parser = argparse.ArgumentParser(prog="python -m runner.launch.news")
     parser.add_argument("--store", required=True)
-    parser.add_argument("--run", required=True)
+    parser.add_argument("runs", nargs="+")
     options = parser.parse_args(arguments)
-    refresh(options.store, options.run)
+    refresh(options.store, options.runs)
     return 0
 
 

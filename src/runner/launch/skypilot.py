@@ -29,9 +29,9 @@ _PROGRAM = str(Path(sky_sdk.__file__).parent)
 _VERSION = "import importlib.metadata as m; print(m.version('skypilot'))"
 
 _REMEDIES = (
-    (r"NoCloudAccess|no cloud|not enabled|No cloud is enabled", "`sky check` says what each cloud needs"),
+    (r"NoCloudAccess|not enabled|No cloud is enabled|sky check", "`sky check` says what each cloud needs"),
     (r"quota|Quota|LimitExceeded", "ask the cloud for a higher quota, or name another GPU or region"),
-    (r"region|zone", "`sky gpus list --all NAME` shows the regions of a GPU"),
+    (r"[Ii]nvalid (region|zone)|(region|zone)\S* not found", "`sky gpus list --all NAME` shows the regions of a GPU"),
     (
         r"ResourcesUnavailable|ResourcesMismatch|No resource|satisfy|No candidate",
         "name other GPUs or infras (both may be repeated), or leave `--infra` out; `sky gpus list` shows what there is",

@@ -44,7 +44,7 @@ class Vigil:
             return status, False
         if is_remote(self._document["infra"]):
             # SkyPilot is at it, for hours if there is no capacity, until it says that it is not any more.
-            ask_in_background(self._store.url, self._run_id)
+            ask_in_background(self._store.url, [self._run_id])
             return status, not status.retry
         if not status.retry or self._was_here():
             # Its supervisor was on this machine and is not any more, or has said that it will not go on.

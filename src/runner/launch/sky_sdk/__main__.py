@@ -89,6 +89,11 @@ def job(name: str, job_id: int | None, cluster: str | None) -> Json:
     }
 
 
+def jobs(handles: list[Json]) -> Json:
+    """The same of several jobs, in their order."""
+    return {"jobs": [job(**handle) for handle in handles]}
+
+
 def _cluster_job(cluster: str, job_id: int | None) -> Json:
     import sky
 
@@ -123,6 +128,7 @@ QUESTIONS: dict[str, Callable[..., Json]] = {
     "validate": validate,
     "optimize": optimize,
     "job": job,
+    "jobs": jobs,
     "cancel": cancel,
 }
 

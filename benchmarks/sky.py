@@ -1,0 +1,108 @@
+"""What the command line costs beside SkyPilot's, for the same jobs on the tests' Slurm.
+
+    tests/slurm/inside.sh .venv/bin/python benchmarks/sky.py [--rounds 5] [--launches 1]
+
+(after `make test-sky`, which installs what this needs). Each round times, one after the other: `runner ps` against
+`sky jobs queue`, `runner logs` against `sky jobs logs` of the same finished job, and `runner render`. Before that, runs
+are started in two ways, alternately: by `runner launch`, and by `sky jobs launch` of what `runner render` prints; the
+time is from the start of the command to the first training step in the store.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from servers.s3 import make_bucket, ministack  # noqa: E402  tests/ has to be on the path first
+from slurm.bed import Testbed, standing  # noqa: E402
+
+RECIPE = """
+method: sft
+model: {model_name_or_path: "builtin:tiny-llama"}
+data: {train: [{path: "builtin:python-docstrings", sample: 200}]}
+training: {max_steps: 30, effective_batch_size: 4, max_length: 48, gradient_checkpointing: false}
+resources: {accelerators: T4:1, cpus: 1+, memory: 2+}
+"""
+SECRETS = ("--secret", "AWS_ACCESS_KEY_ID", "--secret", "AWS_SECRET_ACCESS_KEY")
+
+
+def seconds(command: Callable[[], "subprocess.CompletedProcess[str]"]) -> float:
+    """How long a command takes, which has to succeed."""
+    began = time.monotonic()
+    done = command()
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - began
+
+
+def to_first_step(bed: Testbed, run_id: str, start: Callable[[], None]) -> float:
+    """From the start of a launch to the first step of training, and wait for the end."""
+    began = time.monotonic()
+    start()
+    while True:
+        try:
+            if (bed.status(run_id)["step"] or 0) > 0:
+                break
+        except StopIteration:
+            pass  # a task that was launched by hand brings its run along when it begins
+        time.sleep(0.2)
+    elapsed = time.monotonic() - began
+    assert bed.runner("wait", run_id).returncode == 0
+    return elapsed
+
+
+def main() -> None:
+    """Print a table for each question, and the raw figures as JSON."""
+    parser = argparse.ArgumentParser(description="Time runner beside SkyPilot's own commands.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--launches", type=int, default=1)
+    options = parser.parse_args()
+    raw: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, ministack(Path(folder)) as server:
+        make_bucket(server)
+        with standing(Path(folder), server) as bed:
+            recipe = bed.folder / "timed.yaml"
+            recipe.write_text(RECIPE)
+            where = [str(recipe), "--infra", "slurm/testbed", "--name"]
+
+            def ours(run_id: str) -> None:
+                done = bed.runner("launch", *where, run_id, "--detach")
+                assert done.returncode == 0, done.stderr
+
+            def by_hand(run_id: str) -> None:
+                task = bed.folder / "task.yaml"
+                task.write_text(bed.runner("render", *where, run_id).stdout)
+                done = bed.sky("jobs", "launch", "--yes", "--detach-run", str(task), *SECRETS)
+                assert done.returncode == 0, done.stderr
+
+            for number in range(options.launches):
+                for name, start in (("runner launch", ours), ("sky jobs launch", by_hand)):
+                    run_id = f"{name.split()[0]}-{number}"
+                    took = to_first_step(bed, run_id, lambda start=start, run_id=run_id: start(run_id))  # type: ignore[misc]
+                    raw.setdefault(f"{name}: to the first step", []).append(took)
+                    print(f"{name}: {took:.1f} s", file=sys.stderr)
+            [job] = json.loads(bed.store.get("runs/runner-0/launches/0001.job.json")).values()
+            commands: dict[str, Callable[[], subprocess.CompletedProcess[str]]] = {
+                "runner ps": lambda: bed.runner("ps"),
+                "sky jobs queue": lambda: bed.sky("jobs", "queue"),
+                "runner logs": lambda: bed.runner("logs", "runner-0"),
+                "sky jobs logs": lambda: bed.sky("jobs", "logs", "--no-follow", str(job)),
+                "runner render": lambda: bed.runner("render", "smollm2-135m-lora", "--gpu", "a100:8", "--infra", "aws"),
+            }
+            for _ in range(options.rounds):
+                for name, command in commands.items():
+                    raw.setdefault(name, []).append(seconds(command))
+    for name, values in raw.items():
+        print(f"| `{name}` | {statistics.median(values):.2f} s |")
+    print(json.dumps(raw))
+
+
+if __name__ == "__main__":
+    main()
