@@ -29,7 +29,7 @@ from runner.spec.hardware import described
 from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
-from runner.train.evaluate import generate, measure
+from runner.train.evaluate import GENERATION_BATCH, generate, measure
 from runner.train.exact_match import exact_match
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
@@ -278,7 +278,7 @@ class Course:
                 self._tokenizer,
                 self._data.questions,
                 max_new_tokens=evaluate.exact_match.max_new_tokens,
-                batch_size=trainer.args.per_device_eval_batch_size,
+                batch_size=max(GENERATION_BATCH, trainer.args.per_device_eval_batch_size),
             )
             record.update(found)
             print(f"exact match: {found['exact_match']:.1%} of {found['exact_match_samples']}", flush=True)
