@@ -82,8 +82,8 @@ def _pair(prompt: list[Row], reasoning: str, answer: str | None, tools: Any) -> 
 def concluding_answer(text: str) -> str | None:
     r"""What a solution ends in: the last ``\boxed{…}``, else what follows the last ``####`` or "the answer is".
 
-    None where it says no such thing. It is trained on, so that it ends with its sentence; `runner.train.answers` compares
-    answers, and reads more into them.
+    None where it says no such thing. It is trained on, so it ends with its sentence; `runner.train.answers`, which
+    compares answers, reads more into them.
     """
     boxes = list(_BOXED.finditer(text))
     if boxes:
