@@ -124,7 +124,7 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
     try:
         share = split_batch(recipe.training, devices * nodes)
     except UserError as error:
-        refusal = f"{error.what}; {error.remedy}"
+        refusal = f"effective_batch_size: {error.what}; {error.remedy}"
         share = (1, 1)
     best: tuple[float, _Candidate, Memory] | None = None
     smallest: tuple[_Candidate, Memory] | None = None

@@ -143,6 +143,8 @@ class Context:
 
     def record_hardware(self, record: Mapping[str, Any]) -> None:
         """Write what this attempt at the stage is computed with, as `runner.train.kernels.computed_with` says it."""
+        if self.measures_only:
+            return
         key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
         data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
         self._try(lambda: self.store.create(key, data))

@@ -60,7 +60,8 @@ def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
     if context.adapter is None:
         return data, model, tokenizer
     adapted = PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True)
-    return data, adapted, AutoTokenizer.from_pretrained(context.adapter)
+    trusts = bool(context.recipe.training.get("trust_remote_code"))
+    return data, adapted, AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trusts)
 
 
 def new_adapter(context: Context) -> LoraConfig | None:

@@ -73,7 +73,7 @@ def save_merged(
         if not error <= _TOLERANCE[dtype.itemsize]:  # also when it is not a number
             raise MergeFailed(
                 f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
-                f"{error:.1%}); the adapter itself is kept, leave export.merge out"
+                f"{error:.1%}); leave export.merge out; between two stages, give both the same adapter"
             )
 
 

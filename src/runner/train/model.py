@@ -131,7 +131,8 @@ def hold_reference(model: Any) -> None:
     all (rows of embeddings, embeddings' own adapters).
     """
     if isinstance(model, PeftModel) and _REFERENCE in model.peft_config:
-        set_peft_model_state_dict(model, get_peft_model_state_dict(model), adapter_name=_REFERENCE)
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        set_peft_model_state_dict(model, state, adapter_name=_REFERENCE)
 
 
 def check_head(model: Any) -> None:
