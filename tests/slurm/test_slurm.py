@@ -65,8 +65,8 @@ class Runs:
 def runs(testbed: Testbed) -> Iterator["Runs"]:
     """Every run of this file, handed over at once: a machine takes a minute, and Slurm has six."""
     rows = testbed.folder / "rows.jsonl"
-    good, bad = {"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": 7}
-    rows.write_text("".join(json.dumps(row) + "\n" for row in (*[good] * 20, bad)))
+    row = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
+    rows.write_text(row * 20 + "no JSON at all\n")
     failing = recipe("failing", data={"train": [{"path": str(rows)}]}, evaluate={})
     endless = recipe("endless", training={**recipe("")["training"], "max_steps": 100_000})
     old = None
