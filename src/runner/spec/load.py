@@ -107,7 +107,7 @@ def _decided_elsewhere(recipe: Recipe) -> tuple[str, ...]:
 def _recipe(data: Mapping[str, Json]) -> Recipe:
     evaluation = data["data"].get("eval", ())
     held_out = evaluation["from_train"] if isinstance(evaluation, dict) else None
-    evaluate = data.get("evaluate", {})
+    evaluate, export = data.get("evaluate", {}), data.get("export", {})
     return Recipe(
         name=data["name"],
         method=data["method"],
@@ -121,7 +121,7 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
         training=data.get("training", {}),
         checkpoint=Checkpoint(**data.get("checkpoint", {})),
         evaluate=Evaluate(**{**evaluate, "prompts": tuple(evaluate.get("prompts", ()))}),
-        export=Export(**data.get("export", {})),
+        export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
         resources=data.get("resources", {}),
     )
 

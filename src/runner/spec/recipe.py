@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from runner.spec.quantizations import Quantization
+
 Json: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None."""
 
@@ -80,6 +82,14 @@ class Export:
 
     merge: bool = False
     """The adapter merged into its base, as a model of its own."""
+    gguf: tuple[Quantization, ...] = ()
+    """GGUF files for llama.cpp, one for each quantization, from the (merged) model in 16 bits."""
+    push_to_hub: bool = False
+    """Upload what was made to the Hugging Face hub, with a model card."""
+    hub_model_id: str | None = None
+    """The repository on the hub, `name` or `owner/name`; null: the recipe's name, below the token's owner."""
+    hub_private_repo: bool | None = None
+    """Whether a new repository is private; null: the owner's default. One that exists stays as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +137,6 @@ class Recipe:
                 ),
                 "checkpoint": Checkpoint(**mapping["checkpoint"]),
                 "evaluate": Evaluate(**{**mapping["evaluate"], "prompts": tuple(mapping["evaluate"]["prompts"])}),
-                "export": Export(**mapping["export"]),
+                "export": Export(**{**mapping["export"], "gguf": tuple(mapping["export"].get("gguf", ()))}),
             }
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.spec.batch import split_batch
 from runner.spec.errors import UserError
+from runner.spec.export_rules import export
 from runner.spec.facts import Facts, Rule, problem_at
 from runner.spec.method_rules import preferences, rewards
 from runner.spec.owned import BY_METHOD, SECTIONS
@@ -339,6 +340,7 @@ RULES: tuple[Rule, ...] = (
     local_names,
     json_texts,
     report_to,
+    export,
     resources,
 )
 """Every rule, in the order in which a recipe's sections stand."""

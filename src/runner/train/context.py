@@ -3,14 +3,15 @@
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.spec.layout import CheckpointName, checkpoint_prefix
 from runner.spec.recipe import Recipe
-from runner.storage.attempts import Claim, fence
+from runner.storage.attempts import Claim, attempts, fence
 from runner.storage.chunks import read_metrics
-from runner.storage.commit import commit, fetch
+from runner.storage.commit import fetch
 from runner.storage.lineage import checkpoints
 from runner.storage.retry import after
 from runner.storage.store import Store
@@ -20,6 +21,7 @@ from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
 from runner.train.patience import patiently
 from runner.train.preemption import PreemptionNotice
+from runner.train.shelf import Shelf
 
 T = TypeVar("T")
 
@@ -96,25 +98,30 @@ class Context:
         self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
-    def commit_artifact(self, name: str, make: Callable[[Path], None]) -> str:
+    @cached_property
+    def shelf(self) -> Shelf:
+        """Where the run's artifacts stand."""
+        return Shelf(
+            self.store,
+            self.claim.run_id,
+            self.claim.token,
+            self.folder / "artifacts",
+            trusted=self._equals,
+            before_manifest=lambda: fence(self.store, self.claim),
+            patiently=self._try,
+        )
+
+    def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
         """Make an artifact in a folder and put it into the store; returns its key in the run.
+
+        An artifact that an earlier attempt has made of the very same end of training is not made again.
 
         Args:
             name: the artifact's name.
             make: writes the files into the folder that it is given.
+            keep: leave the files here, for `shelf.folder`.
         """
-        folder = self.folder / "artifacts" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        make(folder)
-        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        prefix = artifact_prefix(self.claim.run_id, name, self.claim.token)
-        self._try(
-            lambda: commit(
-                self.store, prefix, files, {"name": name}, before_manifest=lambda: fence(self.store, self.claim)
-            )
-        )
-        shutil.rmtree(folder)
-        return f"artifacts/{name}/{self.claim.token}/"
+        return self.shelf.commit(name, make, keep=keep)
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
@@ -144,6 +151,18 @@ class Context:
             )
         ]
         return {"before": _measured(before), "after": _measured(after), "generations": generations}
+
+    def _equals(self) -> list[str]:
+        """The earlier attempts whose artifacts are this one's too: this one goes on from the end of training, and they
+        either wrote that checkpoint or went on from it."""
+        if not self.is_complete:
+            return []
+        known = self._try(lambda: attempts(self.store, self.claim.run_id))
+        end = next(attempt.restored for attempt in known if attempt.token == self.claim.token)
+        if end is None or end.stage != self.stage:
+            return []
+        tokens = [one.token for one in known if one.number < self.claim.number and one.restored == end]
+        return [*reversed(tokens), end.token]
 
     def _checkpoint_at(self, step: int) -> CheckpointName:
         for name in self._try(lambda: checkpoints(self.store, self.claim.run_id)):
