@@ -38,6 +38,7 @@ from resources_schema import RESOURCES
 from training_schema import training_by_method
 
 from runner.spec import recipe
+from runner.spec.stages import STAGE_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src/runner/spec/recipe.schema.json"
@@ -80,6 +81,9 @@ OURS_BOUNDS: dict[tuple[str, str], Schema] = {
     ("Checkpoint", "save_minutes"): ABOVE_ZERO,
     ("Checkpoint", "save_total_limit"): POSITIVE,
     ("Evaluate", "max_new_tokens"): POSITIVE,
+    ("ExactMatch", "answer"): PATH,
+    ("ExactMatch", "max_samples"): POSITIVE,
+    ("ExactMatch", "max_new_tokens"): POSITIVE,
 }
 
 
@@ -126,7 +130,7 @@ def data_section() -> Schema:
     source = ours(recipe.DataSource)
     section = ours(recipe.Data)
     held_out = section["properties"].pop("eval_from_train")
-    del held_out["default"]
+    del held_out["default"], section["required"]  # needed once all is laid together, see `stages`
     section["properties"]["train"] |= {"items": source, "minItems": 1}
     section["properties"]["eval"] = {
         "description": "Entries like `train`'s, or `{from_train: …}`.",
@@ -189,9 +193,43 @@ def model_section() -> Schema:
     return model | {"required": ["model_name_or_path"]}
 
 
+def evaluate_section() -> Schema:
+    """`evaluate`, with what stands in `exact_match`."""
+    section = ours(recipe.Evaluate)
+    section["properties"]["exact_match"]["properties"] = ours(recipe.ExactMatch)["properties"]
+    return section
+
+
+def stages_section(method: Schema) -> Schema:
+    """`stages`: what a stage may say is what the recipe may say as the default of all."""
+    return {
+        "description": "Methods one after the other, each from where the one before it ended; the sections beside are "
+        "the defaults of all stages.",
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["method"],
+            "properties": {
+                "name": {
+                    "description": "Names the stage in checkpoints and metrics; its method, if left out.",
+                    "type": "string",
+                    "pattern": STAGE_NAME,
+                },
+                "method": method,
+                "training": {"type": "object"},
+                **{name: {"$ref": f"#/properties/{name}"} for name in ("adapter", "data", "checkpoint", "evaluate")},
+            },
+            "allOf": [{"$ref": "#/$defs/methods"}],
+        },
+    }
+
+
 def generate() -> str:
     """The whole schema, as the file holds it: one line, since it is read at each check."""
     texts = docstrings(recipe.Recipe)
+    method = {"description": texts["method"]} | of_type(recipe.Method)
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:runner:recipe",
@@ -201,22 +239,26 @@ def generate() -> str:
         "description": "What to train.",
         "type": "object",
         "additionalProperties": False,
-        "required": ["method", "model", "data"],
+        "required": ["model"],
+        "if": {"required": ["stages"]},
+        "then": {"properties": {"method": False}},
+        "else": {"required": ["method", "data"], "properties": {"data": {"required": ["train"]}}},
         "properties": {
             "name": {
                 "description": texts["name"].replace("``", "`"),
                 "type": "string",
                 "pattern": "^[a-z0-9][a-z0-9._-]{0,99}$",
             },
-            "method": {"description": texts["method"]} | of_type(recipe.Method),
+            "method": method,
             "model": model_section(),
             "adapter": adapter_section(),
             "data": {"description": texts["data"]} | data_section(),
             "training": {"description": texts["training"].replace("``", "`"), "type": "object"},
             "checkpoint": {"description": texts["checkpoint"]} | ours(recipe.Checkpoint),
-            "evaluate": {"description": texts["evaluate"]} | ours(recipe.Evaluate),
+            "evaluate": {"description": texts["evaluate"]} | evaluate_section(),
             "export": {"description": texts["export"]} | ours(recipe.Export),
             "resources": RESOURCES,
+            "stages": stages_section(method),
         },
         **training_by_method(),
     }

@@ -45,7 +45,7 @@ def pin(package: Distribution) -> str:
 def main() -> None:
     """Write both files."""
     installed = {canonical(package.name): package for package in distributions()}
-    train = closure({("runner", ""), ("runner", "train"), *((name, "") for name in BUILD)}) - NEVER
+    train = closure({("runner", ""), ("runner", "train"), ("runner", "gguf"), *((name, "") for name in BUILD)}) - NEVER
     rest = installed.keys() - train - NEVER
     for path, names, about in (
         (ROOT / "images" / "cpu.lock", train, "runner with its train extra, and what builds it"),

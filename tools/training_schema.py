@@ -139,7 +139,8 @@ def training_by_method() -> Schema:
                 "then": {"properties": {"training": chosen}},
             }
         )
-    return {"allOf": conditions, "$defs": definitions}
+    definitions["methods"] = {"allOf": conditions}
+    return {"allOf": [{"$ref": "#/$defs/methods"}], "$defs": definitions}
 
 
 def _properties(cls: type) -> dict[str, Schema]:

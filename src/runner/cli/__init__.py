@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("runner.cli.cancel:cancel", "End a run for good."),
     "resume": ("runner.cli.resume:resume", "Continue an interrupted run from its last checkpoint."),
     "pull": ("runner.cli.pull:pull", "Fetch a run's results, metrics and artifacts."),
+    "export": ("runner.cli.export:export", "Make more of a run's model: merged, as GGUF files, on the hub."),
     "check": ("runner.cli.check:check", "Say whether recipes are valid, and what is wrong with them."),
     "jobs": ("runner.cli.jobs:jobs", "List the recipes at hand."),
     "schema": ("runner.cli.schema:schema", "Print the JSON Schema of recipes, for editors."),

@@ -59,6 +59,7 @@ def launch(
     from runner.cli.follow import run_attached, run_detached, say
     from runner.launch.begin import begin, rehearse
     from runner.launch.environment import chosen_environment
+    from runner.launch.export import require_exports
     from runner.launch.prepare import prepare, require_training_side
     from runner.launch.submit import checked_name, needed_environment, revision_of
     from runner.spec.errors import UserError
@@ -88,6 +89,7 @@ def launch(
         return
     if infra == "local":
         require_training_side()
+    require_exports(prepared.recipe["export"], environment, here=infra == "local")
     run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=infra, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached

@@ -52,19 +52,20 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         inputs[key] = path
         return key
 
-    for source in [*recipe["data"]["train"], *recipe["data"]["eval"]]:
-        path = Path(source["path"])
-        if not is_local(source["path"]):
-            continue
-        if path.is_dir():
-            left_behind[source["path"]] = _folder_digest(path)
-        else:
-            source["path"] = brought(path)
-    rewards = recipe["training"].get("reward_funcs", [])
-    for index, name in enumerate(rewards):
-        file, function = split_reward(name)
-        if file is not None and is_local(file):
-            rewards[index] = f"{brought(Path(file))}:{function}"
+    for one in [recipe, *recipe["stages"]]:
+        for source in [*one["data"]["train"], *one["data"]["eval"]]:
+            path = Path(source["path"])
+            if not is_local(source["path"]):
+                continue
+            if path.is_dir():
+                left_behind[source["path"]] = _folder_digest(path)
+            else:
+                source["path"] = brought(path)
+        rewards = one["training"].get("reward_funcs", [])
+        for index, name in enumerate(rewards):
+            file, function = split_reward(name)
+            if file is not None and is_local(file):
+                rewards[index] = f"{brought(Path(file))}:{function}"
     for path in loaded.local_files:
         if path.is_file() and path not in inputs.values():
             left_behind[str(path)] = _file_digest(path)

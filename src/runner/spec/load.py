@@ -1,19 +1,21 @@
 """From a recipe's name to a checked `Recipe`: found, read, overridden, checked by schema and rules, resolved."""
 
+import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.spec import schema
 from runner.spec.at_hand import find_recipe, read_recipe
 from runner.spec.facts import Facts
-from runner.spec.inputs import inspect_inputs
-from runner.spec.overrides import layered
-from runner.spec.problems import RecipeError
-from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, Export, Json, Recipe
+from runner.spec.inputs import Inspection, inspect_inputs
+from runner.spec.overrides import Layered, layered
+from runner.spec.problems import Problem, RecipeError
+from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
 from runner.spec.rules import contradictions
 from runner.spec.settings import Setting, resolved, source_of
+from runner.spec.stages import SHARED, separate, unique
 from runner.spec.synonyms import SAVING, unite_saving
 from runner.spec.yaml_text import Document, Path, parse_document
 
@@ -25,7 +27,8 @@ class LoadedRecipe:
     recipe: Recipe
     """What to train: local paths are absolute, only what was set stands in the mappings."""
     settings: Mapping[str, Setting]
-    """Every setting by its dotted path, defaults included, with its value and who set it."""
+    """Every setting by its dotted path, defaults included, with its value and who set it; a stage's settings begin with
+    ``stages.<name>.``."""
     path: pathlib.Path
     """The recipe's file."""
     local_files: tuple[pathlib.Path, ...]
@@ -78,22 +81,62 @@ def check_recipe(
     if "name" not in layers.data:
         layers.data["name"] = path.stem
         layers.sources[("name",)] = "default"
+    folders = (path.parent, cwd.absolute())
+    if "stages" in layers.data:
+        return _check_stages(layers, path, folders, lambda problems: RecipeError(problems, locate, where=shown_as))
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = unite_saving(layers)
+    recipe, settings, inspection, found = _laid_together(layers, folders)
+    if problems := [*problems, *found]:
+        raise RecipeError(problems, locate, where=shown_as)
+    return LoadedRecipe(recipe, settings, path, inspection.local_files)
+
+
+def _check_stages(
+    layers: Layered,
+    path: pathlib.Path,
+    folders: tuple[pathlib.Path, pathlib.Path],
+    error: Callable[[Sequence[Problem]], RecipeError],
+) -> LoadedRecipe:
+    """What `check_recipe` does of a recipe with stages: each is checked as a recipe of its own."""
+    stages, problems = separate(layers)
+    problems += [problem for stage in stages for problem in stage.explained(schema.check(stage.layers.data))]
+    if problems:
+        raise error(unique(problems))
+    recipes, settings, local_files = [], {}, dict[pathlib.Path, None]()
+    for stage in stages:
+        recipe, found, inspection, contradictory = _laid_together(stage.layers, folders)
+        recipes.append(dataclasses.replace(recipe, stage=stage.name))
+        for key, setting in found.items():
+            shared = key.partition(".")[0] in SHARED
+            settings[key if shared else f"stages.{stage.name}.{key}"] = setting
+        local_files |= dict.fromkeys(inspection.local_files)
+        problems += stage.explained(contradictory)
+    if problems:
+        raise error(unique(problems))
+    whole = dataclasses.replace(recipes[0], stage=None, stages=tuple(recipes), export=recipes[-1].export)
+    return LoadedRecipe(whole, settings, path, tuple(local_files))
+
+
+def _laid_together(
+    layers: Layered, folders: tuple[pathlib.Path, pathlib.Path]
+) -> tuple[Recipe, dict[str, Setting], Inspection, list[Problem]]:
+    """The recipe that the schema accepts, its settings, its files, and what is wrong with it still.
+
+    Args:
+        layers: the recipe's, or one stage's.
+        folders: where relative paths of the recipe begin, and those of the command line.
+    """
     known = schema.recipe_schema(layers.data["method"])
     data: dict[str, Json] = schema.normalized(layers.data, known)
-    inspection = inspect_inputs(
-        data, lambda at: path.parent if source_of(at, layers.sources) == "recipe" else cwd.absolute()
-    )
+    inspection = inspect_inputs(data, lambda at: folders[source_of(at, layers.sources) != "recipe"])
     recipe = _recipe(inspection.data)
     settings = resolved(inspection.data, layers.sources, known)
     for key in _decided_elsewhere(recipe):
         settings.pop(f"training.{key}", None)
-    problems += [*inspection.problems, *contradictions(Facts(recipe, settings, inspection.sources))]
-    if problems:
-        raise RecipeError(problems, locate, where=shown_as)
-    return LoadedRecipe(recipe, settings, path, inspection.local_files)
+    problems = [*inspection.problems, *contradictions(Facts(recipe, settings, inspection.sources))]
+    return recipe, settings, inspection, problems
 
 
 def _decided_elsewhere(recipe: Recipe) -> tuple[str, ...]:
@@ -108,6 +151,7 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
     evaluation = data["data"].get("eval", ())
     held_out = evaluation["from_train"] if isinstance(evaluation, dict) else None
     evaluate, export = data.get("evaluate", {}), data.get("export", {})
+    exact_match = evaluate.get("exact_match")
     return Recipe(
         name=data["name"],
         method=data["method"],
@@ -120,7 +164,13 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
         adapter=data.get("adapter"),
         training=data.get("training", {}),
         checkpoint=Checkpoint(**data.get("checkpoint", {})),
-        evaluate=Evaluate(**{**evaluate, "prompts": tuple(evaluate.get("prompts", ()))}),
+        evaluate=Evaluate(
+            **{
+                **evaluate,
+                "prompts": tuple(evaluate.get("prompts", ())),
+                "exact_match": None if exact_match is None else ExactMatch(**exact_match),
+            }
+        ),
         export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
         resources=data.get("resources", {}),
     )

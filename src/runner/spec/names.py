@@ -108,9 +108,8 @@ _TOP = {
     "datasets": "write `data: {train: [{path: …}]}`",
     "lora": "write `adapter:`",
     "peft": "write `adapter:`",
-    "stages": "one method a recipe for now: launch a second recipe for the next stage",
     "sweep": "a sweep has a file of its own",
-    "stage": "write `method:`",
+    "stage": "write `stages: [{method: …}, {method: …}]`",
     "args": "write `training:`",
     "trainer": "write `training:`",
 }
@@ -131,6 +130,12 @@ _SOURCE = {
     "columns": 'write `template: {text: "{column}"}`',
     "rename": 'write `template: {text: "{column}"}`',
 }
+_STAGE = {
+    "model": "`model:` stands at the top, once: a stage starts from the one before it",
+    "export": "`export:` stands at the top, and is of what the last stage ends with",
+    "resources": "`resources:` stand at the top: all stages are one run",
+    "stages": "stages stand one after the other, not in each other",
+}
 _EXPORT = {
     "quantization": "write `gguf: [q4_k_m]`",
     "quantization_method": "write `gguf: [q4_k_m]`",
@@ -149,6 +154,7 @@ FORMER: Mapping[str, Mapping[str, str]] = {
     "data.train": _SOURCE,
     "data.eval": _SOURCE,
     "export": _EXPORT,
+    "stages": _STAGE,
 }
 """For each section, names from elsewhere or from before, and what to write instead."""
 

@@ -92,6 +92,9 @@ def _key(at: Any, path: Path, step: str, where: str) -> str | int:
     if isinstance(at, list):
         if step.isascii() and step.isdigit() and len(step) < 7 and int(step) <= len(at):
             return int(step)
+        named = [index for index, entry in enumerate(at) if path == ("stages",) and step == _name_of(entry)]
+        if len(named) == 1:
+            return named[0]
         raise UserError(
             f"`{so_far}` is a list of {len(at)}, and `{step}` is none of its entries",
             where=where,
@@ -102,3 +105,8 @@ def _key(at: Any, path: Path, step: str, where: str) -> str | int:
         where=where,
         remedy=f"set the whole of it: `--set {so_far}=…`",
     )
+
+
+def _name_of(stage: Json) -> Json:
+    """What an entry under `stages` is called."""
+    return stage.get("name", stage.get("method")) if isinstance(stage, dict) else None

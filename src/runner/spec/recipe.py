@@ -65,6 +65,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExactMatch:
+    """How final answers are checked: each evaluation row's prompt is answered greedily, and the two compared."""
+
+    answer: str | None = None
+    """The column that holds the right answer; null: the final answer of the row's own completion (of prompts alone: the
+    column `answer`)."""
+    max_samples: int | None = 200
+    """Check the first this many evaluation rows that have an answer; null: all of them."""
+    max_new_tokens: int = 512
+    """The length at which an answer is cut off, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """What is measured before and after training, besides what `training.eval_strategy` does on the way."""
 
@@ -74,6 +87,8 @@ class Evaluate:
     """Generations for these, greedy, before and after."""
     max_new_tokens: int = 64
     """The length of each generation, in tokens."""
+    exact_match: ExactMatch | None = None
+    """The share of evaluation rows whose final answer is right, before and after; null: not checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +133,21 @@ class Recipe:
     """Which artifacts are made."""
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
+    stage: str | None = None
+    """Of one stage's recipe: its name. None: a run's."""
+    stages: tuple["Recipe", ...] = ()
+    """The stages of a run, in order, each a whole recipe with the defaults laid in; what the run's own recipe says
+    besides is then the first stage's. Empty: a run without stages."""
+
+    @property
+    def in_order(self) -> tuple["Recipe", ...]:
+        """What is trained, one after the other: the stages, or the recipe itself."""
+        return self.stages or (self,)
+
+    @property
+    def stage_name(self) -> str:
+        """What the stage is called in checkpoints and metrics; without stages it bears its method's name."""
+        return self.stage or self.method
 
     def to_mapping(self) -> dict[str, Json]:
         """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
@@ -126,7 +156,8 @@ class Recipe:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Json]) -> "Recipe":
         """Take back what `to_mapping` gave. Trusts its input."""
-        data = mapping["data"]
+        data, evaluate = mapping["data"], mapping["evaluate"]
+        exact_match = evaluate.get("exact_match")
         return cls(
             **{
                 **mapping,
@@ -136,7 +167,14 @@ class Recipe:
                     eval_from_train=data["eval_from_train"],
                 ),
                 "checkpoint": Checkpoint(**mapping["checkpoint"]),
-                "evaluate": Evaluate(**{**mapping["evaluate"], "prompts": tuple(mapping["evaluate"]["prompts"])}),
+                "evaluate": Evaluate(
+                    **{
+                        **evaluate,
+                        "prompts": tuple(evaluate["prompts"]),
+                        "exact_match": None if exact_match is None else ExactMatch(**exact_match),
+                    }
+                ),
                 "export": Export(**{**mapping["export"], "gguf": tuple(mapping["export"].get("gguf", ()))}),
+                "stages": tuple(cls.from_mapping(stage) for stage in mapping.get("stages", ())),
             }
         )

@@ -53,18 +53,19 @@ def methods() -> Mapping[str, Schema]:
         condition["if"]["properties"]["method"]["const"]: _in_full(
             condition["then"]["properties"]["training"], published["$defs"]
         )
-        for condition in published["allOf"]
+        for condition in published["$defs"]["methods"]["allOf"]
     }
 
 
 @functools.cache
 def recipe_schema(method: str | None = None) -> dict[str, Any]:
-    """The schema of recipes of one method, without conditions; nobody changes it.
+    """The schema of recipes of one method without stages, and without conditions; nobody changes it.
 
     Args:
         method: which; None, or one that there is not: every method's settings are taken, the first's meaning counts.
     """
-    whole = {key: value for key, value in published_schema().items() if key not in ("allOf", "$defs")}
+    published = published_schema()
+    whole = {key: value for key, value in published.items() if key not in ("allOf", "$defs", "if", "then", "else")}
     training = methods().get(method or "")
     if training is None:
         properties = {
@@ -72,7 +73,12 @@ def recipe_schema(method: str | None = None) -> dict[str, Any]:
         }
         training = {**next(iter(methods().values())), "properties": properties}
     description = whole["properties"]["training"]["description"]
-    return {**whole, "properties": {**whole["properties"], "training": {**training, "description": description}}}
+    properties = {
+        **whole["properties"],
+        "data": {**whole["properties"]["data"], **published["else"]["properties"]["data"]},
+        "training": {**training, "description": description},
+    }
+    return {**whole, "required": [*published["else"]["required"], *whole["required"]], "properties": properties}
 
 
 def _in_full(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, Any]:

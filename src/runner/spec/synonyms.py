@@ -9,7 +9,8 @@ from runner.spec.yaml_text import Path
 SAVING = ("save_steps", "save_total_limit")
 """Under `training:` and under `checkpoint:` the same."""
 
-_RANK = {"default": 0, "recipe": 1, "--set": 2, "flag": 3}
+RANK = {"default": 0, "recipe": 1, "--set": 2, "flag": 3}
+"""Of two who set the same, the one with the higher rank counts."""
 
 
 def unite_saving(layers: Layered) -> list[Problem]:
@@ -39,7 +40,7 @@ def unite_saving(layers: Layered) -> list[Problem]:
             )
             continue
         value = int(value) if isinstance(value, float) else value
-        ranks = _RANK[source_of(here, layers.sources)], _RANK[source_of(there, layers.sources)]
+        ranks = RANK[source_of(here, layers.sources)], RANK[source_of(there, layers.sources)]
         if key in checkpoint and checkpoint[key] != value and ranks[0] == ranks[1]:
             what = f"{shown(value)} here, and {shown(checkpoint[key])} under `checkpoint:`"
             problems.append(Problem(here, what, f"keep `checkpoint: {{{key}: …}}`"))

@@ -7,7 +7,7 @@ commits after the claim, the chooser either sees it or leaves it off the lineage
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from string import ascii_lowercase, digits
@@ -49,6 +49,8 @@ class Attempt:
     """The checkpoint that it continues from; None if it began afresh, or has not begun."""
     ended: Mapping[str, Any] | None
     """How it ended; None if it is alive or was killed."""
+    stages: tuple[str, ...] = ()
+    """The names of the run's stages in the recipe's order; empty for a run without stages."""
 
 
 def claim_attempt(store: Store, run_id: str, record: Mapping[str, Any]) -> Claim:
@@ -75,19 +77,24 @@ def claim_attempt(store: Store, run_id: str, record: Mapping[str, Any]) -> Claim
         number += 1
 
 
-def write_restored(store: Store, claim: Claim, checkpoint: CheckpointName | None) -> None:
+def write_restored(
+    store: Store, claim: Claim, checkpoint: CheckpointName | None, *, stages: Sequence[str] = ()
+) -> None:
     """Say what the attempt continues from; with this it begins.
 
     Args:
         store: where to.
         claim: the attempt.
         checkpoint: what it restored, None if it begins afresh.
+        stages: the names of the run's stages in order, by which readers tell the later of two checkpoints.
 
     Raises:
         Superseded: a newer attempt has begun.
     """
     _check_claim(store, claim)
-    record = {"token": claim.token, "checkpoint": None if checkpoint is None else str(checkpoint)}
+    record: dict[str, Any] = {"token": claim.token, "checkpoint": None if checkpoint is None else str(checkpoint)}
+    if stages:
+        record["stages"] = list(stages)
     if not create_ours(store, attempt_key(claim.run_id, claim.number, "restored"), _json(record)):
         raise Superseded(f"another attempt has begun as number {claim.number}")
 
@@ -194,7 +201,8 @@ def _attempt(run_id: str, number: int, records: Mapping[str, Mapping[str, Any]])
     checkpoint = None if name is None else CheckpointName.parse(str(name))
     if name is not None and checkpoint is None:
         raise Damaged(attempt_key(run_id, number, "restored"), f"{name!r} is no checkpoint")
-    return Attempt(number, token, claim, restored is not None, checkpoint, ours("ended"))
+    stages = tuple(map(str, (restored or {}).get("stages", ())))
+    return Attempt(number, token, claim, restored is not None, checkpoint, ours("ended"), stages)
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

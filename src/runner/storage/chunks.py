@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.spec.layout import chunk_key, run_key
 from runner.spec.manifest import Damaged
-from runner.storage.lineage import read_lineage
+from runner.storage.lineage import Position, read_lineage
 from runner.storage.store import Store, create_ours
 
 _READS_AT_ONCE = 16
@@ -97,16 +97,17 @@ def read_metrics(store: Store, run_id: str, *, cache: MutableMapping[str, bytes]
     """
     lineage = read_lineage(store, run_id)
     chunks = _chunks(store, run_id, "metrics")
-    found: dict[tuple[str, int, int, str], dict[str, Any]] = {}
+    found: dict[tuple[Position, int, str], dict[str, Any]] = {}
     for token in lineage.tokens:
         keys = list(chunks.get(token, {}).values())
         missing = set(range(1, len(keys) + 1)) - chunks.get(token, {}).keys()
         if missing:
             raise Damaged(chunk_key(run_id, "metrics", token, min(missing)), "missing")
         for key, data in zip(keys, _contents(store, keys, {} if cache is None else cache), strict=True):
-            for record, place in _records(key, data):
-                if lineage.holds(token, place[0], place[1]):
-                    found.setdefault(place, record)  # the first that was shown stays
+            for record, (stage, step, place, phase) in _records(key, data):
+                if lineage.holds(token, stage, step):
+                    # The first that was shown stays.
+                    found.setdefault((lineage.position(stage, step), place, phase), record)
     return [found[place] for place in sorted(found)]
 
 

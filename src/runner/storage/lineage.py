@@ -5,15 +5,15 @@ it restored, up to that checkpoint. All else was written by an attempt that had 
 its machine; it is never read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.spec.layout import MANIFEST, CheckpointName, run_key, token_number
 from runner.storage.attempts import Attempt, attempts
 from runner.storage.store import Store
 
-Position = tuple[str, int]
-"""Stage and step. Stage names sort in the order of stages."""
+Position = tuple[int, str, int]
+"""The stage's place in the recipe, its name, and the step: positions sort as a run takes them."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,22 @@ class Lineage:
     """The attempts that led to one attempt, that one first."""
 
     segments: tuple[Segment, ...] = ()
+    stages: tuple[str, ...] = ()
+    """The names of the run's stages, in the recipe's order; empty for a run without stages."""
+
+    def position(self, stage: str, step: int) -> Position:
+        """Where a step of a stage stands among all steps of the run."""
+        return _position(self.stages, stage, step)
+
+    def in_order(self, name: CheckpointName) -> tuple[Position, str]:
+        """Sorts checkpoints: by stage as the recipe orders them, step, then attempt."""
+        return self.position(name.stage, name.step), name.token
 
     def holds(self, token: str, stage: str, step: int) -> bool:
         """Whether what the attempt `token` wrote at this position counts."""
+        position = self.position(stage, step)
         return any(
-            segment.token == token and (segment.last is None or (stage, step) <= segment.last)
-            for segment in self.segments
+            segment.token == token and (segment.last is None or position <= segment.last) for segment in self.segments
         )
 
     def holds_checkpoint(self, name: CheckpointName) -> bool:
@@ -62,15 +72,20 @@ def lineage_of(known: Iterable[Attempt], token: str | None = None) -> Lineage:
     segments = [Segment(token, None)]
     last: Position | None = None
     attempt = begun.get(token)
+    stages = () if attempt is None else attempt.stages
     while attempt is not None and attempt.restored is not None:
         restored = attempt.restored
         if token_number(restored.token) >= attempt.number:
             break  # nobody restores what came after: a broken record must not make a circle
-        position = (restored.stage, restored.step)
+        position = _position(stages, restored.stage, restored.step)
         last = position if last is None else min(last, position)
         segments.append(Segment(restored.token, last))
         attempt = begun.get(restored.token)
-    return Lineage(tuple(segments))
+    return Lineage(tuple(segments), stages)
+
+
+def _position(stages: Sequence[str], stage: str, step: int) -> Position:
+    return stages.index(stage) if stage in stages else len(stages), stage, step
 
 
 def read_lineage(store: Store, run_id: str) -> Lineage:
@@ -89,7 +104,7 @@ def checkpoints(store: Store, run_id: str, lineage: Lineage | None = None) -> li
     if lineage is None:
         lineage = read_lineage(store, run_id)
     names = [name for name, committed in checkpoint_folders(store, run_id).items() if committed]
-    return sorted(filter(lineage.holds_checkpoint, names), reverse=True)
+    return sorted(filter(lineage.holds_checkpoint, names), key=lineage.in_order, reverse=True)
 
 
 def checkpoint_folders(store: Store, run_id: str) -> dict[CheckpointName, bool]:

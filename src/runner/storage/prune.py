@@ -38,7 +38,7 @@ def prune(
     names = [name for name, committed in checkpoint_folders(store, claim.run_id).items() if committed]
     good = 0
     deleted = []
-    for name in sorted(filter(lineage.holds_checkpoint, names), reverse=True):
+    for name in sorted(filter(lineage.holds_checkpoint, names), key=lineage.in_order, reverse=True):
         prefix = checkpoint_prefix(claim.run_id, name)
         if good < max(save_total_limit, 1):
             good += _is_good(store, prefix)
@@ -71,13 +71,18 @@ def sweep(store: Store, claim: Claim) -> list[str]:
         name = CheckpointName.parse(text)
         if name is not None:
             folders.setdefault(name, False)
-    ours = max((name for name, committed in folders.items() if committed and name.token == claim.token), default=None)
+    lineage = lineage_of(attempts(store, claim.run_id), claim.token)
+    ours = max(
+        (lineage.in_order(name) for name, committed in folders.items() if committed and name.token == claim.token),
+        default=None,
+    )
     dead = [
         checkpoint_prefix(claim.run_id, name)
         for name, committed in sorted(folders.items())
         if not committed
         and (
-            token_number(name.token) < claim.number or (name.token == claim.token and ours is not None and name < ours)
+            token_number(name.token) < claim.number
+            or (name.token == claim.token and ours is not None and lineage.in_order(name) < ours)
         )
     ]
     dead += _dead_artifacts(store, claim)

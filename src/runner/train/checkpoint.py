@@ -42,13 +42,12 @@ class _Job:
 
 
 class Checkpointer:
-    """Saves the checkpoints of one attempt in one stage.
+    """Saves the checkpoints of one attempt.
 
     Args:
         store: where to.
         claim: our attempt; checked before each manifest and each deletion.
         staging: a local folder of this attempt's own.
-        save_total_limit: how many of the newest to keep in the store; None: all.
         before_manifest: called before a checkpoint becomes visible (the metrics up to it must be in the store first).
         on_committed: called with the step of each checkpoint that is safe in the store.
         on_warning: called with a sentence when the store is away.
@@ -60,7 +59,6 @@ class Checkpointer:
         claim: Claim,
         *,
         staging: Path,
-        save_total_limit: int | None,
         before_manifest: Callable[[], None],
         on_committed: Callable[[int], None],
         on_warning: Callable[[str], None],
@@ -69,7 +67,6 @@ class Checkpointer:
         self._store = store
         self._claim = claim
         self._staging = staging
-        self._save_total_limit = save_total_limit
         self._before_manifest = before_manifest
         self._on_committed = on_committed
         self._on_warning = on_warning
@@ -81,6 +78,8 @@ class Checkpointer:
         self._failure: BaseException | None = None
         self._store_is_away = False
         self._swept = False
+        self.save_total_limit: int | None = None
+        """How many of the newest to keep in the store; None: all. It is the stage's."""
         self.last_saved: CheckpointName | None = None
         """The newest checkpoint that was handed over."""
         self.last_committed: CheckpointName | None = None
@@ -185,7 +184,7 @@ class Checkpointer:
         if job.best_step is not None:
             known = checkpoints(self._store, self._claim.run_id)
             best = next((name for name in known if (name.stage, name.step) == (job.name.stage, job.best_step)), None)
-        prune(self._store, self._claim, save_total_limit=self._save_total_limit, best=best)
+        prune(self._store, self._claim, save_total_limit=self.save_total_limit, best=best)
         if not self._swept:
             sweep(self._store, self._claim)
             self._swept = True

@@ -1,13 +1,14 @@
 """What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
 
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, checkpoint_prefix
+from runner.spec.layout import RUN, CheckpointName, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, attempts, fence
 from runner.storage.chunks import read_metrics
@@ -37,9 +38,7 @@ class Context:
     """One attempt at one stage."""
 
     recipe: Recipe
-    """What to train."""
-    stage: str
-    """The stage's name."""
+    """What to train: the stage's recipe; its model is where the stage starts from."""
     store: Store
     """Where the run lives."""
     claim: Claim
@@ -60,6 +59,17 @@ class Context:
     """Takes records."""
     checkpointer: Checkpointer
     """Takes checkpoints."""
+    adapter: Path | None = None
+    """The adapter of the stage before, which this one goes on training; None: a new one, if any."""
+    following: Recipe | None = None
+    """The stage after this one; None: this is the last."""
+    finished: Sequence[Mapping[str, Any]] = ()
+    """What `runner.train.stages` knows of the stages before this one, in order."""
+
+    @property
+    def stage(self) -> str:
+        """The stage's name in the store; without stages the method's."""
+        return self.recipe.stage_name
 
     def lineage(self, *, tracks_best: bool) -> Lineage:
         """What ties a trainer to this run."""
@@ -73,12 +83,18 @@ class Context:
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
             logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
+            finished=self.finished,
         )
 
     @property
     def is_complete(self) -> bool:
         """Whether the checkpoint to go on from is that of a training that had ended."""
         return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
+
+    def run_document(self) -> dict[str, Any]:
+        """The run's ``run.json``."""
+        document: dict[str, Any] = json.loads(self._try(lambda: self.store.get(run_key(self.claim.run_id, RUN))))
+        return document
 
     def input_path(self, key: str) -> Path:
         """The local copy of a file that the run brought along (``inputs/<digest>/<name>``)."""
@@ -105,10 +121,10 @@ class Context:
             self.store,
             self.claim.run_id,
             self.claim.token,
-            self.folder / "artifacts",
+            self.folder,
             trusted=self._equals,
             before_manifest=lambda: fence(self.store, self.claim),
-            patiently=self._try,
+            call=self._try,
         )
 
     def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
@@ -119,9 +135,17 @@ class Context:
         Args:
             name: the artifact's name.
             make: writes the files into the folder that it is given.
-            keep: leave the files here, for `shelf.folder`.
+            keep: leave the files here, for `fetch_artifact`.
         """
         return self.shelf.commit(name, make, keep=keep)
+
+    def fetch_artifact(self, key: str) -> Path:
+        """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.
+
+        Raises:
+            NotFound, Damaged: it is not in the store as it was put there.
+        """
+        return self.shelf.folder(key)
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
@@ -132,11 +156,12 @@ class Context:
         shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
 
     def metrics_so_far(self) -> list[dict[str, Any]]:
-        """The records of the attempts that this one goes on from."""
-        return self._try(lambda: read_metrics(self.store, self.claim.run_id))
+        """The stage's records, of the attempts that this one goes on from."""
+        records = self._try(lambda: read_metrics(self.store, self.claim.run_id))
+        return [record for record in records if record["stage"] == self.stage]
 
     def before_and_after(self) -> dict[str, Any]:
-        """The result's `before`, `after` and `generations`, whichever attempt measured them."""
+        """What the result says of the stage: `before`, `after` and `generations`, whichever attempt measured them."""
         self._try(self.metrics.flush)
         records = {
             record["phase"]: record

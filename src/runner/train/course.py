@@ -4,23 +4,30 @@ A method's script (`sft`, `cpt`, …) says what is trained on and by which train
 order. Each knows what an earlier attempt has done already.
 """
 
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
+from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
 from runner.train.evaluate import generate, measure
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
-from runner.train.model import check_head, load_model
+from runner.train.exports import check_exports, make_exports, pushed_folders
+from runner.train.hub import push, save_pushed
+from runner.train.model import check_head, hold_reference, load_model, lora_config
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
 
 
-def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTokenizerBase]:
-    """The recipe's data, model and tokenizer.
+def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
+    """The recipe's data, the model and tokenizer that the stage starts from; with an adapter if it goes on with one.
 
     Raises:
         UserError: the recipe's `data` or `model` does not fit what is there.
@@ -31,7 +38,17 @@ def load(context: Context) -> tuple[TrainingData, PreTrainedModel, PreTrainedTok
         print(f"data: {note}", flush=True)
     context.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
-    return data, model, tokenizer
+    if context.restored is None and context.following is None:
+        check_exports(context.recipe, model, tokenizer, context.folder / "check")
+    if context.adapter is None:
+        return data, model, tokenizer
+    adapted = PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True)
+    return data, adapted, AutoTokenizer.from_pretrained(context.adapter)
+
+
+def new_adapter(context: Context) -> LoraConfig | None:
+    """The settings of the adapter that the trainer is to make; None: full fine-tuning, or there is one already."""
+    return None if context.adapter is not None else lora_config(context.recipe)
 
 
 def callbacks(context: Context, lineage: Lineage) -> list[Any]:
@@ -40,6 +57,7 @@ def callbacks(context: Context, lineage: Lineage) -> list[Any]:
     found: list[Any] = reporters(
         training.get("report_to", "none"),
         run_id=context.claim.run_id,
+        stage=context.recipe.stage,
         folder=context.shared_folder,
         is_logging_step=lineage.is_logging_step,
     )
@@ -52,6 +70,7 @@ def callbacks(context: Context, lineage: Lineage) -> list[Any]:
 
 class Course:
     """The steps, to be taken in the order in which they stand here.
+    For an evaluation alone: `measure`, of as many models as are loaded into the trainer.
 
     Args:
         context: the attempt.
@@ -80,6 +99,7 @@ class Course:
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
         check_head(trainer.model)
+        hold_reference(trainer.model)
         trainer.remove_callback(PrinterCallback)
 
     def measure_before(self) -> None:
@@ -124,25 +144,37 @@ class Course:
             self._measure("after")
 
     def keep(self) -> dict[str, Any]:
-        """Put what was made into the store; returns what the run's result says."""
-        context, trainer, tokenizer = self._context, self._trainer, self._tokenizer
+        """Put what was made into the store; returns what the result says of the stage."""
+        context, trainer = self._context, self._trainer
         context.events.phase("exporting")
         finish_reporting()
-        artifacts = {
-            "model": context.commit_artifact("model", lambda folder: save_model(trainer.model, tokenizer, folder))
-        }
-        if context.recipe.export.merge:
-            artifacts["merged"] = context.commit_artifact(
-                "merged",
-                lambda folder: save_merged(context.recipe, trainer.model, tokenizer, folder, cache_dir=context.cache),
+        artifacts = {}
+        if context.following is None:
+            export = context.recipe.export
+            keep = bool(export.merge or export.gguf or export.push_to_hub)
+            artifacts["model"] = context.commit_artifact("model", self._save, keep=keep)
+            artifacts |= make_exports(
+                context.shelf,
+                context.recipe,
+                export,
+                folder=context.folder / "exports",
+                cache_dir=context.cache,
+                phase=partial(context.events.phase, "exporting"),
             )
-        for name in FOLDERS:
-            if (context.shared_folder / name).is_dir():
-                artifacts[name] = context.commit_artifact(name, partial(context.copy_shared, name))
+        else:
+            # What the next stage starts from: the adapter that it goes on with, or a model.
+            merges = context.recipe.adapter is not None and not goes_on(context.recipe, context.following)
+            make = self._save_merged if merges else self._save
+            name = f"stage-{context.stage}"
+            artifacts[name] = context.commit_artifact(name, make, keep=True)
+        for tracker in FOLDERS:
+            if (context.shared_folder / tracker).is_dir():
+                name = tracker if context.recipe.stage is None else f"{tracker}-{context.stage}"
+                artifacts[name] = context.commit_artifact(name, partial(context.copy_shared, tracker))
 
         context.events.phase("uploading")
         context.checkpointer.finish(within_seconds=FINISH_SECONDS)
-        return {
+        result = {
             "step": trainer.state.global_step,
             "max_steps": trainer.state.max_steps,
             **context.before_and_after(),
@@ -150,6 +182,26 @@ class Course:
             "artifacts": artifacts,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
+        if context.following is None and context.recipe.export.push_to_hub:
+            context.events.phase("exporting", "pushing to the hub")
+            artifacts["hub"] = context.commit_artifact("hub", partial(self._push, result))
+        return result
+
+    def _save(self, folder: Path) -> None:
+        save_model(self._trainer.model, self._tokenizer, folder)
+
+    def _save_merged(self, folder: Path) -> None:
+        context = self._context
+        adapter = context.folder / "adapter-to-merge"
+        self._save(adapter)
+        save_merged(context.recipe, adapter, folder, cache_dir=context.cache)
+        shutil.rmtree(adapter)
+
+    def _push(self, result: dict[str, Any], folder: Path) -> None:
+        context = self._context
+        folders = pushed_folders(context.shelf, result["artifacts"])
+        upload = context.folder / "upload"
+        save_pushed(push(context.recipe.export, folders, upload, run=context.run_document(), result=result), folder)
 
     def _measure(self, phase: str) -> None:
         evaluate, trainer = self._context.recipe.evaluate, self._trainer

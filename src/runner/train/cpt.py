@@ -12,8 +12,7 @@ from trl import SFTConfig
 from runner.spec.recipe import Recipe
 from runner.train.arguments import tracks_best, trainer_arguments
 from runner.train.context import Context
-from runner.train.course import Course, callbacks, load
-from runner.train.model import lora_config
+from runner.train.course import Course, callbacks, load, new_adapter
 from runner.train.sft import ExactSFTTrainer
 
 DEFAULTS = {"packing": True, "packing_strategy": "bfd_split"}
@@ -36,7 +35,7 @@ def train(context: Context) -> dict[str, Any]:
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=lora_config(recipe),
+        peft_config=new_adapter(context),
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )

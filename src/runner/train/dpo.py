@@ -1,7 +1,7 @@
 """Direct preference optimization, full or LoRA, through TRL's `DPOTrainer`. Read it from top to bottom.
 
-The reference is the model as it comes: with an adapter that is the base with the adapter off, without one it is loaded
-a second time.
+The reference is the model as it comes, or as the stage before left it: with a new adapter that is the base with the
+adapter off, with one that goes on a frozen copy of it (TRL makes that), and without one it is loaded a second time.
 """
 
 from pathlib import Path
@@ -12,9 +12,9 @@ from trl import DPOConfig, DPOTrainer
 from runner.spec.recipe import Recipe
 from runner.train.arguments import tracks_best, trainer_arguments
 from runner.train.context import Context
-from runner.train.course import Course, callbacks, load
+from runner.train.course import Course, callbacks, load, new_adapter
 from runner.train.exact_trainer import ExactResume
-from runner.train.model import load_model, lora_config
+from runner.train.model import load_model
 
 
 class ExactDPOTrainer(ExactResume, DPOTrainer):
@@ -41,7 +41,7 @@ def train(context: Context) -> dict[str, Any]:
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=lora_config(recipe),
+        peft_config=new_adapter(context),
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )

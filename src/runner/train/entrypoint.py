@@ -116,6 +116,7 @@ class AttemptLife:
         self._superseded = False
         self._outcome: dict[str, Any] | None = None
         self._progress: dict[str, Any] = {"phase": "starting"}
+        self._stages: list[str] = []
         self._worker: subprocess.Popen[bytes] | None = None
 
     def live(self) -> int:
@@ -148,7 +149,8 @@ class AttemptLife:
     def _result_that_stands(self) -> dict[str, Any] | None:
         def look() -> dict[str, Any] | None:
             try:
-                self._store.get(run_key(self._run_id, RUN))
+                recipe = json.loads(self._store.get(run_key(self._run_id, RUN)))["recipe"]
+                self._stages = [stage["stage"] for stage in recipe.get("stages", ())]
             except NotFound:
                 raise UserError(
                     f"no run {self._run_id!r} in {self._store.url}", remedy="`runner ps` lists the runs of a store"
@@ -221,12 +223,15 @@ class AttemptLife:
             until=after(STORE_PATIENCE_SECONDS),
         )
         retrying(
-            lambda: write_restored(self._store, self._claim, None if restored is None else restored[0]),
+            lambda: write_restored(
+                self._store, self._claim, None if restored is None else restored[0], stages=self._stages
+            ),
             until=after(STORE_PATIENCE_SECONDS),
         )
         if restored is not None:
             self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
-            self._say(f"attempt {self._claim.number} continues from step {restored[0].step}", level="")
+            stage = f" of stage {restored[0].stage}" if self._stages else ""
+            self._say(f"attempt {self._claim.number} continues from step {restored[0].step}{stage}", level="")
         assignment = {
             "number": self._claim.number,
             "token": self._claim.token,
@@ -379,6 +384,7 @@ class AttemptLife:
         if is_superseded(self._store, self._claim):
             return "superseded"
         progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
+        progress |= {name: self._progress[name] for name in ("stage", "stage_number") if name in self._progress}
         result = {
             "state": end["outcome"],
             "reason": end["reason"],

@@ -8,7 +8,7 @@ each step, tracks the best model, and repairs what transformers and TRL forget o
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Lineage:
     """Save at the end of each epoch too (`save_strategy: epoch`)."""
     logging_steps: float
     """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
+    finished: Sequence[Mapping[str, Any]] = ()
+    """What is known of the stages before this one; each checkpoint holds it, so that a run goes on from it alone."""
 
     def is_logging_step(self, state: TrainerState) -> bool:
         """Whether trackers and the log are told of this step; the run's metrics have every step."""
@@ -209,6 +211,7 @@ class ExactResume(Trainer):
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
             "world_size": self.args.world_size,
+            "finished": list(self.lineage.finished),
         }
         self.lineage.checkpointer.save(
             capture(self, extra=extra, method_state=self.method_state()),

@@ -11,6 +11,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.spec.recipe import Recipe
+from runner.train.failures import MergeFailed
 from runner.train.model import load_model
 
 _QUANTIZATION = ("load_in_4bit", "load_in_8bit")
@@ -21,13 +22,9 @@ _TOLERANCE = {4: 1e-3, 2: 5e-2}
 so that each merged weight is rounded by up to 0.4%."""
 
 
-class MergeFailed(RuntimeError):
-    """The merged model is not what base and adapter are together."""
-
-
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it."""
-    model.save_pretrained(str(folder))
+    _save(model, folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -69,6 +66,12 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
                 f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
                 f"{error:.1%}); the adapter itself is kept, leave export.merge out"
             )
+
+
+def _save(model: Any, folder: Path) -> None:
+    # Not the copy of an adapter that is the reference of DPO and GRPO.
+    of_adapter = {"selected_adapters": ["default"]} if isinstance(model, peft.PeftModel) else {}
+    model.save_pretrained(str(folder), **of_adapter)
 
 
 def _logits(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:

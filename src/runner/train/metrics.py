@@ -25,10 +25,11 @@ _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_s
 class Metrics:
     """Takes records as they come and sends them in pieces."""
 
-    def __init__(self, writer: ChunkWriter, events: Events, stage: str) -> None:
+    def __init__(self, writer: ChunkWriter, events: Events) -> None:
         self._writer = writer
         self._events = events
-        self._stage = stage
+        self.stage = ""
+        """The stage that records are of."""
         self._collected: dict[str, Any] | None = None
         self._phase = "during"
         threading.Thread(target=self._flush_forever, name="metrics", daemon=True).start()
@@ -36,7 +37,7 @@ class Metrics:
     def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
         """One optimizer step was taken."""
         known = _in_json(values)
-        self._append({"kind": "train", "stage": self._stage, "step": step, **known, "time": time.time()})
+        self._append({"kind": "train", "stage": self.stage, "step": step, **known, "time": time.time()})
         self._events.progress(
             force=step == max_steps,
             phase="training",
@@ -49,7 +50,7 @@ class Metrics:
     def evaluation(self, step: int, values: dict[str, float]) -> None:
         """An evaluation ended."""
         kept = {name: value for name, value in values.items() if name not in _NOT_METRICS}
-        record = {"kind": "eval", "stage": self._stage, "step": step, "phase": "during", **kept, "time": time.time()}
+        record = {"kind": "eval", "stage": self.stage, "step": step, "phase": "during", **kept, "time": time.time()}
         if self._collected is None:
             self._append(_in_json(record))
         else:
@@ -68,7 +69,7 @@ class Metrics:
             yield record
         finally:
             self._collected, self._phase = None, "during"
-        self._append({**_in_json(record), "kind": "eval", "stage": self._stage, "phase": phase})
+        self._append({**_in_json(record), "kind": "eval", "stage": self.stage, "phase": phase})
 
     @property
     def phase(self) -> str:

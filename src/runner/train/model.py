@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from peft import LoraConfig, LoraRuntimeConfig
+from peft import LoraConfig, LoraRuntimeConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,6 +20,8 @@ from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.train.builtin import is_builtin, materialize
 
+_REFERENCE = "ref"
+"""What TRL calls the adapter that is the reference of DPO and GRPO."""
 _AMPERE = 8
 """The first compute capability with bfloat16 arithmetic; before it (T4, V100) torch emulates it, slowly."""
 
@@ -108,6 +110,16 @@ def lora_config(recipe: Recipe) -> LoraConfig | None:
         return LoraConfig(**adapter)
     except (TypeError, ValueError) as error:
         raise UserError(str(error), where="adapter") from error
+
+
+def hold_reference(model: Any) -> None:
+    """Make the reference adapter the very copy of the one in training, where TRL has made one.
+
+    TRL adds it to a model that comes with an adapter, and copies weights by a pattern of their names that does not fit
+    all (rows of embeddings, embeddings' own adapters).
+    """
+    if isinstance(model, PeftModel) and _REFERENCE in model.peft_config:
+        set_peft_model_state_dict(model, get_peft_model_state_dict(model), adapter_name=_REFERENCE)
 
 
 def check_head(model: Any) -> None:

@@ -29,26 +29,39 @@ _OFFLINE = ("offline", "dryrun")
 """W&B's modes that write to this machine's disk only."""
 
 
+_ours: dict[str, str] = {}
+"""Variables of the environment that were set here: the next stage may set them again."""
+
+
 def reporters(
-    report_to: str | Sequence[str], *, run_id: str, folder: Path, is_logging_step: Callable[[TrainerState], bool]
+    report_to: str | Sequence[str],
+    *,
+    run_id: str,
+    stage: str | None,
+    folder: Path,
+    is_logging_step: Callable[[TrainerState], bool],
 ) -> list[TrainerCallback]:
     """transformers' own callbacks for `report_to`, set up for this run.
 
     W&B gets the run's id, so that all attempts are one W&B run, and works offline where there is no `WANDB_API_KEY`
-    (unless `WANDB_MODE` says otherwise). What is set in the environment wins.
+    (unless `WANDB_MODE` says otherwise). A stage is a W&B run of its own, since its steps are counted from 1; they are a
+    group with the run's id. What is set in the environment wins.
 
     Raises:
         UserError: a tracker's package is not installed, or the name is unknown.
     """
     names = [report_to] if isinstance(report_to, str) else list(report_to)
     names = [name for name in names if name != "none"]
-    os.environ.setdefault("WANDB_RUN_ID", run_id)
-    os.environ.setdefault("WANDB_RESUME", "allow")
-    os.environ.setdefault("WANDB_NAME", run_id)
-    os.environ.setdefault("WANDB_DIR", str(folder))
+    whole = run_id if stage is None else f"{run_id}-{stage}"
+    _set("WANDB_RUN_ID", whole)
+    _set("WANDB_RESUME", "allow")
+    _set("WANDB_NAME", whole)
+    if stage is not None:
+        _set("WANDB_RUN_GROUP", run_id)
+    _set("WANDB_DIR", str(folder))
     if not os.environ.get("WANDB_API_KEY"):
-        os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+        _set("WANDB_MODE", "offline")
+    _set("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
     for name in FOLDERS:
         if name != "wandb" or _wandb_is_offline():
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -61,6 +74,12 @@ def reporters(
             where="training.report_to",
             remedy="install the tracker's package in the environment that trains, or take its name out",
         ) from error
+
+
+def _set(name: str, value: str) -> None:
+    """Set a variable of the environment, unless whoever started us has."""
+    if os.environ.get(name) == _ours.get(name):
+        os.environ[name] = _ours[name] = value
 
 
 def _thinned(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState], bool]) -> type[TrainerCallback]:

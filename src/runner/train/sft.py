@@ -8,9 +8,8 @@ from trl import SFTConfig, SFTTrainer
 from runner.spec.recipe import Recipe
 from runner.train.arguments import tracks_best, trainer_arguments
 from runner.train.context import Context
-from runner.train.course import Course, callbacks, load
+from runner.train.course import Course, callbacks, load, new_adapter
 from runner.train.exact_trainer import ExactResume
-from runner.train.model import lora_config
 
 
 class ExactSFTTrainer(ExactResume, SFTTrainer):
@@ -33,7 +32,7 @@ def train(context: Context) -> dict[str, Any]:
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=lora_config(recipe),
+        peft_config=new_adapter(context),
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )

@@ -4,14 +4,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from runner.spec.layout import artifact_prefix, run_key
 from runner.spec.manifest import Damaged
 from runner.storage.commit import commit, fetch, verify
+from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store
-
-T = TypeVar("T")
 
 
 class Shelf:
@@ -24,7 +22,7 @@ class Shelf:
         folder: a local folder of its own.
         trusted: gives the tokens of those whose artifacts are as good as one's own, the newest first.
         before_manifest: called right before an artifact becomes visible; what it raises keeps it from that.
-        patiently: makes a request, again and again while the store is away.
+        call: makes each request; pass one that goes on while the store is away.
     """
 
     def __init__(
@@ -36,7 +34,7 @@ class Shelf:
         *,
         trusted: Callable[[], Sequence[str]],
         before_manifest: Callable[[], None],
-        patiently: Callable[[Callable[[], T]], T],
+        call: Caller = directly,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -44,7 +42,7 @@ class Shelf:
         self._folder = folder
         self._trusted = trusted
         self._before_manifest = before_manifest
-        self._patiently: Callable[[Callable[[], T]], T] = patiently
+        self._call = call
         self._found: dict[str, str] = {}
 
     def standing(self, name: str) -> str | None:
@@ -68,36 +66,37 @@ class Shelf:
         standing = self.standing(name)
         if standing is not None:
             return standing
-        folder = self._folder / name
-        shutil.rmtree(folder, ignore_errors=True)
+        prefix = artifact_prefix(self._run_id, name, self._token)
+        key = prefix.removeprefix(run_key(self._run_id, ""))
+        folder = self._folder / key
         folder.mkdir(parents=True)
         make(folder)
         files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        prefix = artifact_prefix(self._run_id, name, self._token)
         put = partial(commit, self._store, prefix, files, {"name": name}, before_manifest=self._before_manifest)
-        self._patiently(put)  # type: ignore[arg-type] # what it returns is of no interest here
+        self._call(put)
         if not keep:
             shutil.rmtree(folder)
-        self._found[name] = prefix.removeprefix(run_key(self._run_id, ""))
-        return self._found[name]
+        self._found[name] = key
+        return key
 
-    def folder(self, name: str) -> Path:
+    def folder(self, key: str) -> Path:
         """The files of an artifact that stands, on this machine; to be read only.
 
+        Args:
+            key: what `commit` or `standing` returned.
+
         Raises:
-            Damaged: what is in the store is not what was committed.
+            NotFound, Damaged: what is in the store is not what was committed.
         """
-        folder = self._folder / name
-        if not folder.exists():
-            key = self.standing(name)
-            assert key is not None, name
+        folder = self._folder / key
+        if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            self._patiently(partial(fetch, self._store, run_key(self._run_id, key), folder))  # type: ignore[arg-type]
+            self._call(partial(fetch, self._store, run_key(self._run_id, key), folder))
         return folder
 
     def _is_whole(self, prefix: str) -> bool:
         try:
-            self._patiently(partial(verify, self._store, prefix, contents=False))  # type: ignore[arg-type]
+            self._call(partial(verify, self._store, prefix, contents=False))
         except (NotFound, Damaged):
             return False
         return True

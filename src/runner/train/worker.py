@@ -23,6 +23,7 @@ from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.events import Events
+from runner.train.failures import HubUnavailable
 from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _interrupted_by_full_disk(events, error)
         events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
         return EXIT_INTERRUPTED
+    except HubUnavailable as error:
+        reason = f"{error}; `runner resume` pushes again, and what is made already stays"
+        events.send("outcome", outcome="interrupted", reason=reason, retry=False)
+        return EXIT_INTERRUPTED
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="failed", reason=str(error), retry=False)
@@ -81,28 +86,33 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
     from runner.train.metrics import Metrics
+    from runner.train.stages import run
 
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
-    train = _script(recipe.method)
-    stage = recipe.method
+    if recipe.export.push_to_hub:
+        from runner.train.hub import check_hub
+
+        check_hub(recipe.export, name=recipe.name)
+    if recipe.export.gguf:
+        from runner.train.gguf import require_gguf
+
+        require_gguf()
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events, stage)
+    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events)
     checkpointer = Checkpointer(
         store,
         claim,
         staging=folder / "staging",
-        save_total_limit=recipe.checkpoint.save_total_limit,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
     )
     context = Context(
         recipe=recipe,
-        stage=stage,
         store=store,
         claim=claim,
         folder=folder,
@@ -115,7 +125,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer=checkpointer,
     )
     try:
-        return train(context)
+        return run(context, recipe, lambda stage: _script(stage.method))
     except Preempted:
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
