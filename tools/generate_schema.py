@@ -34,7 +34,7 @@ from annotations_schema import (
     replace_type,
     section,
 )
-from resources_schema import RESOURCES
+from resources_schema import RESOURCES, SKY
 from training_schema import training_by_method
 
 from runner.spec import recipe
@@ -75,6 +75,19 @@ OURS_BOUNDS: dict[tuple[str, str], Schema] = {
             "type": ["array", "string"],
             "items": {"type": "object", "additionalProperties": {"type": "string"}},
         }
+    },
+    ("DataSource", "filter"): {
+        "minProperties": 1,
+        "additionalProperties": {
+            "type": ["array", "boolean", "null", "number", "string"],
+            "items": {"type": ["boolean", "null", "number", "string"]},
+            "minItems": 1,
+        },
+    },
+    ("DataSource", "think"): {
+        "additionalProperties": False,
+        "required": ["prompt", "reasoning"],
+        "properties": {name: {"type": "string"} for name in ("prompt", "reasoning", "answer")},
     },
     ("Data", "eval_from_train"): ABOVE_ZERO,
     ("Checkpoint", "save_steps"): POSITIVE,
@@ -258,6 +271,7 @@ def generate() -> str:
             "evaluate": {"description": texts["evaluate"]} | evaluate_section(),
             "export": {"description": texts["export"]} | ours(recipe.Export),
             "resources": RESOURCES,
+            "sky": SKY,
             "stages": stages_section(method),
         },
         **training_by_method(),

@@ -1,4 +1,4 @@
-"""The schema of a recipe's `resources`: SkyPilot's documented keys, since SkyPilot itself is an optional engine.
+"""The schema of a recipe's `resources` and `sky`: SkyPilot's documented keys, since SkyPilot itself is optional.
 
 From the reference of SkyPilot's YAML (0.14). Clouds are not enumerated: which ones there are is SkyPilot's affair.
 """
@@ -111,5 +111,37 @@ RESOURCES: Schema = {
         **_ONE,
         "any_of": {"description": "Machines of which any would do.", **_CANDIDATES},
         "ordered": {"description": "Machines in the order in which they are tried.", **_CANDIDATES},
+    },
+}
+
+SKY: Schema = {
+    "description": "Other keys of SkyPilot's task, unchanged, laid into the one that is rendered.",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "setup": {"description": "Commands that prepare a machine, before ours.", "type": "string"},
+        "envs": {
+            "description": "Environment variables; no secrets, since these stand in the task.",
+            "type": "object",
+            "additionalProperties": {"type": ["number", "string"]},
+        },
+        "secrets": {
+            "description": "Names of variables whose values come from the environment: `{HF_TOKEN: null}`.",
+            "type": "object",
+            "additionalProperties": {"type": "null"},
+        },
+        "workdir": {
+            "description": "The folder (or git repository) that goes along.",
+            "type": ["object", "string"],
+            "additionalProperties": False,
+            "required": ["url"],
+            "properties": {"url": {"type": "string"}, "ref": {"type": "string"}},
+        },
+        "file_mounts": {"description": "Files, folders and buckets by where they go.", "type": "object"},
+        "volumes": {"description": "SkyPilot's volumes by where they are mounted.", "type": "object"},
+        "config": {
+            "description": "SkyPilot's configuration for this task alone, and `hooks`.",
+            "type": "object",
+        },
     },
 }

@@ -1,11 +1,14 @@
 """`runner check`, `runner jobs` and `runner schema`, as they are called from a shell."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from train.hub import hub
 
 RUNNER = [sys.executable, "-c", "from runner.cli import main; main()"]
 GOOD = """\
@@ -17,8 +20,9 @@ data:
 """
 
 
-def runner(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*RUNNER, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+def runner(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*RUNNER, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
 @pytest.fixture
@@ -135,3 +139,24 @@ def test_a_check_leaves_the_heavy_packages_alone(folder: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert sorted(path.name for path in folder.rglob("*")) == ["broken.yaml", "good.yaml", "jobs"]
+
+
+def test_the_hub_is_asked_on_demand_and_before_a_launch(folder: Path, tmp_path: Path) -> None:
+    """Neither a wrong name nor a gated one waits for the machine that trains."""
+    (folder / "jobs/good.yaml").write_text(GOOD.replace("user/data", "someone/missing"))
+    with hub() as server:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": server.endpoint,
+            "HF_DATASETS_SERVER": server.endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
+        assert runner(folder, "check", "good", env=environment).returncode == 0
+        assert server.asked == []
+        for command in (["check", "--online", "good"], ["launch", "good", "--store", str(tmp_path / "store")]):
+            done = runner(folder, *command, env=environment)
+            assert done.returncode == 2
+            assert "Error: jobs/good.yaml:5: data.train.1.path: there is no dataset someone/missing" in done.stderr
+            assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store/runs").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -208,3 +209,24 @@ def test_a_run_whose_store_stays_away_is_interrupted_and_can_be_resumed(
         assert forked.run("gone") == 0, forked.log("gone")
         assert_same(outcome(store, "gone"), undisturbed)
         check_metrics(outcome(store, "gone")["metrics"])
+
+
+@pytest.mark.parametrize(("length", "ends"), [(3, 2), (16, 0)])
+def test_prompts_that_leave_no_room_are_said_before_training(
+    forked: Attempts, tmp_path: Path, length: int, ends: int
+) -> None:
+    """TRL drops such examples without a word, and without any left ends in a traceback."""
+    beginning = "one two three four five six "
+    rows = [{"prompt": f"{beginning * (8 * (n % 2))}seven eight", "completion": " x" * 20} for n in range(24)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    what = recipe(tmp_path / "rows.jsonl", adapter=False, max_length=length, max_steps=1)
+    run_id = f"length-{length}"
+    submit(open_store(forked.store_url), run_id, what)
+    assert forked.run(run_id) == ends, forked.log(run_id)
+    log = forked.log(run_id)
+    if ends:
+        assert "error: training.max_length: data.train: of all 16 examples, nothing that is trained on" in log
+        assert "Traceback" not in log
+    else:
+        assert re.search(r"data\.train: dropped \d+ of 16 examples: the first 16 tokens", log)
+        assert re.search(r"data\.train: \d+ of \d+ examples are cut at 16 tokens", log)

@@ -199,6 +199,40 @@ def test_a_fraction_is_of_the_sources_rows(pairs):
     assert len(load(DataSource(path=pairs, sample=0.001)).train) == 1
 
 
+def test_a_sample_is_of_as_many_rows_as_there_are(pairs):
+    data = load(DataSource(path=pairs, sample=100))
+    assert len(data.train) == 40
+    assert data.notes == ("data.train.0: all 40 rows are taken; there are no 100 to draw.",)
+    assert load(DataSource(path=pairs, sample=40)).notes == ()
+
+
+def test_rows_are_taken_by_what_stands_in_their_columns(tmp_path):
+    rows = [
+        {"text": f"{n}", "split": ("train", "validation", "test")[n % 3], "year": 2000 + n, "ok": n < 20, "note": None}
+        for n in range(30)
+    ]
+    path = write_rows(tmp_path / "t.jsonl", rows)
+    data = load(
+        DataSource(path=path, filter={"split": "train", "ok": True}),
+        evaluation=(DataSource(path=path, filter={"split": "validation", "year": [2001, 2004.0, 2005]}),),
+    )
+    assert sorted(data.train["text"], key=int) == ["0", "3", "6", "9", "12", "15", "18"]
+    assert sorted(data.eval["text"]) == ["1", "4"]
+    assert len(load(DataSource(path=path, filter={"note": None}, sample=0.5)).train) == 15
+    with pytest.raises(UserError, match="no row of"):
+        load(DataSource(path=path, filter={"year": "2001"}))
+    with pytest.raises(UserError, match="no row of"):
+        load(DataSource(path=path, filter={"ok": 1}))
+
+
+def test_a_sample_is_drawn_of_what_the_filter_leaves(tmp_path):
+    rows = [{"text": f"{n}", "lang": "en" if n % 2 else "de"} for n in range(40)]
+    path = write_rows(tmp_path / "t.jsonl", rows)
+    drawn = load(DataSource(path=path, filter={"lang": "en"}, sample=10)).train["text"][:]
+    assert len(drawn) == 10
+    assert all(int(text) % 2 for text in drawn)
+
+
 def test_a_mixture_is_shuffled(pairs, tmp_path):
     other = write_rows(tmp_path / "o.jsonl", [{"prompt": "x", "completion": f" -{n}"} for n in range(40)])
     completions = load(DataSource(path=pairs), DataSource(path=other)).train["completion"][:]
@@ -278,17 +312,28 @@ def mistakes(tmp_path):
         ((DataSource(path="builtin:python-docstrings", split="test"),), {}, r"data\.train\.0\.split"),
         ((DataSource(path="builtin:nothing"),), {}, r"data\.train\.0\.path: there is no built-in dataset"),
         (
-            (DataSource(path=text), DataSource(path=text, sample=3)),
+            (DataSource(path=text, filter={"lang": "en"}),),
             {},
-            r"data\.train\.1\.sample: cannot draw 3 of the 2",
+            r"data\.train\.0\.filter: .* no column lang\n.*text",
         ),
+        (
+            (DataSource(path=text, filter={"text": ["x", 1]}),),
+            {},
+            r'data\.train\.0\.filter: no row of .* is left where text is "x" or 1\n.*"a" \(1x\), "b" \(1x\)',
+        ),
+        (
+            (DataSource(path=odd, think={"prompt": "{question}", "reasoning": "{thoughts}"}),),
+            {},
+            r"data\.train\.0\.think: there is no field thoughts\n.*question, answer",
+        ),
+        ((DataSource(path=text, think=True),), {}, r"data\.train\.0\.think: .* no conversations"),
         ((DataSource(path=text),), {"from_train": 2}, r"data\.eval\.from_train: .* leaves none"),
         ((DataSource(path=text),), {"completion_only_loss": True}, r"training\.completion_only_loss"),
         ((DataSource(path=text),), {"assistant_only_loss": True}, r"training\.assistant_only_loss"),
     ]
 
 
-@pytest.mark.parametrize("index", range(14))
+@pytest.mark.parametrize("index", range(17))
 def test_a_mistake_is_one_message_that_names_its_place(tmp_path, index):
     sources, settings, message = mistakes(tmp_path)[index]
     with pytest.raises(UserError, match=message):

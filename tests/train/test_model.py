@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.models.llama import LlamaForCausalLM
 
 from runner.spec.errors import UserError
-from runner.spec.recipe import Data, Recipe
-from runner.train.model import load_model, lora_config, model_dtype, precision, quantization_config
+from runner.spec.recipe import Data, Export, Recipe
+from runner.train.export import save_merged
+from runner.train.model import load_model, lora_config, make_scalable, model_dtype, precision, quantization_config
 from train.hub import empty_hub
 
 
@@ -104,6 +108,66 @@ def test_four_bits_load(cache):
     assert model.is_loaded_in_4bit
 
 
+@pytest.fixture(scope="module")
+def prequantized(folder, tmp_path_factory):
+    """A model as the hub has them under ``…-bnb-4bit``."""
+    target = tmp_path_factory.mktemp("bnb-4bit")
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype="bfloat16",
+    )
+    AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantization).save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+    return str(target)
+
+
+@pytest.mark.parametrize("asked", [{}, {"load_in_4bit": True, "use_bnb_nested_quant": True}], ids=str)
+def test_a_model_that_comes_quantized_computes_in_what_the_hardware_has(cache, prequantized, asked):
+    what = recipe(model_name_or_path=prequantized, adapter={"r": 4}, **asked)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="You passed `quantization_config`")
+        model, _ = load_model(what, cache_dir=cache)
+    assert model.is_loaded_in_4bit
+    if not torch.cuda.is_available():
+        assert model.config.quantization_config.bnb_4bit_compute_dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "model.model_name_or_path: .* quantized weights cannot be trained"),
+        ({"adapter": {"r": 4}, "load_in_8bit": True}, "model.load_in_8bit: True, and .* quantized with False"),
+        ({"adapter": {"r": 4}, "bnb_4bit_quant_type": "fp4"}, "model.bnb_4bit_quant_type: fp4, and .* with nf4"),
+    ],
+)
+def test_what_a_model_that_comes_quantized_cannot_do_is_said(cache, prequantized, settings, message):
+    with pytest.raises(UserError, match=message):
+        load_model(recipe(model_name_or_path=prequantized, **settings), cache_dir=cache)
+
+
+def test_its_adapter_is_merged_into_what_it_was_made_from(cache, prequantized, tmp_path):
+    what = recipe(model_name_or_path=prequantized, adapter={"r": 4, "target_modules": "all-linear"})
+    with pytest.raises(UserError, match=r"export\.base: .* comes quantized"):
+        load_model(replace(what, export=Export(merge=True)), cache_dir=cache)
+    what = replace(what, export=Export(merge=True, base="builtin:tiny-llama"))
+    model, tokenizer = load_model(what, cache_dir=cache)
+    save_merged(what, get_peft_model(model, lora_config(what)), tokenizer, tmp_path / "merged", cache_dir=cache)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert not hasattr(merged.config, "quantization_config")
+
+
+def test_where_gradients_are_scaled_the_weights_that_are_trained_are_float32():
+    """TRL makes the adapter of a quantized model bfloat16; a T4 scales gradients, and torch unscales no such ones."""
+    layer = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+    layer.bias.requires_grad = False
+    make_scalable(layer, fp16=False)
+    assert layer.weight.dtype is torch.bfloat16
+    make_scalable(layer, fp16=True)
+    assert (layer.weight.dtype, layer.bias.dtype) == (torch.float32, torch.bfloat16)
+
+
 def test_an_adapter_takes_pefts_names():
     assert lora_config(recipe()) is None
     config = lora_config(recipe(adapter={"r": 4, "lora_dropout": 0.1, "target_modules": "all-linear"}))
@@ -122,8 +186,18 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise():
     assert precision({"bf16": True}) == {"bf16": True, "fp16": False}
 
 
-def test_the_recipes_precision_wins():
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what holds without a GPU")
+def test_float16_needs_a_gpu():
+    with pytest.raises(UserError, match=r"training\.fp16: this machine has no GPU"):
+        precision({"fp16": True})
+
+
+@pytest.mark.gpu
+def test_the_recipes_float16_wins():
     assert precision({"fp16": True}) == {"bf16": False, "fp16": True}
+
+
+def test_the_recipes_precision_wins():
     assert precision({"bf16": False}) == {"bf16": False, "fp16": False}
 
 

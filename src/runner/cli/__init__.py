@@ -16,6 +16,7 @@ from runner.spec.errors import UserError
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "launch": ("runner.cli.launch:launch", "Start a run of a recipe and follow it to its end."),
+    "render": ("runner.cli.render:render", "Print the SkyPilot task that a launch would send."),
     "ps": ("runner.cli.ps:ps", "List runs, the newest first."),
     "logs": ("runner.cli.logs:logs", "Print what a run has written."),
     "metrics": ("runner.cli.metrics:metrics", "Print a run's metrics, one line per step."),

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Check with a setting changed; may be repeated."
 )
+@click.option("--online", is_flag=True, help="Ask the Hugging Face hub too for the models and data that they name.")
 @json_option
-def check(recipes: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
+def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as_json: bool) -> None:
     """Say whether recipes are valid, and what is wrong with them.
 
-    Nothing is written and nothing is downloaded. Exits 2 if any recipe is wrong.
+    Nothing is written and nothing is downloaded, and without --online no network is used. Exits 2 if any recipe is
+    wrong.
 
     \b
     Example:
@@ -35,6 +37,8 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -
     for recipe in recipes:
         try:
             loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
+            if online:
+                _ask_hub(recipe, loaded)
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             rows.append({"recipe": recipe, "ok": False, "problems": _problems(error)})
@@ -48,6 +52,12 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -
                 click.echo(_line(row))
     if not all(row["ok"] for row in rows):
         raise click.exceptions.Exit(2)
+
+
+def _ask_hub(recipe: str, loaded: "LoadedRecipe") -> None:
+    from runner.launch.hub import ask_hub, run_token
+
+    ask_hub(loaded, run_token({}, here=True), say=lambda sentence: click.echo(f"{recipe}: {sentence}", err=True))
 
 
 def _row(recipe: str, loaded: "LoadedRecipe") -> dict[str, Any]:

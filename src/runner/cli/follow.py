@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -38,13 +38,13 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     """
     engine = engine_of(run_document(store, run_id), entrypoint=local.ENTRYPOINT)
     write_submission(store, run_id, pid=os.getpid(), environment=_names(environment))
-    with Watch(store, run_id) as watch, _Screen(watch) as screen:
+    with screen(store, run_id) as display:
         supervisor = local.Supervisor(
             store,
             run_id,
             environment=environment,
-            say=screen.say,
-            on_tick=screen.tick,
+            say=display.say,
+            on_tick=display.tick,
             engine=engine,
         )
         code = supervisor.run()
@@ -54,7 +54,7 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     except StoreUnavailable as error:
         say(f"{run_id} was interrupted, and the store does not answer: {error}")
         return code
-    say(_ending(store, status, log_tail=[] if code == CTRL_C else supervisor.last_lines))
+    say(ending(store, status, log_tail=[] if code == CTRL_C else supervisor.last_lines))
     if as_json:
         print_json(run_outcome(status, store.url))
     return code if code in (CTRL_C, MISTAKE) else exit_code(status)
@@ -85,7 +85,14 @@ def run_detached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     return 0
 
 
-class _Screen:
+@contextlib.contextmanager
+def screen(store: "Store", run_id: str) -> "Iterator[Screen]":
+    """The display of a run while somebody follows it."""
+    with Watch(store, run_id) as watch, Screen(watch) as display:
+        yield display
+
+
+class Screen:
     """The display, opened at the first need: the attempt is started before anything is imported for it.
 
     A terminal that is gone (closed, or a pipe whose reader has left) ends the display, and nothing else.
@@ -97,7 +104,7 @@ class _Screen:
         self._away = False
         self._gone = False
 
-    def __enter__(self) -> "_Screen":
+    def __enter__(self) -> "Screen":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -135,7 +142,8 @@ def _names(environment: Mapping[str, str]) -> list[str]:
     return [name for name in environment if name != SECRET_NAMES]
 
 
-def _ending(store: "Store", status: RunStatus, *, log_tail: list[str]) -> str:
+def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -> str:
+    """How a run ended, for people, with what to do next."""
     if status.state == "succeeded":
         result = run_result(store, status.run_id)
         assert result is not None

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import environment_options, json_option, recipe_argument, store_option
+from runner.cli.options import (
+    environment_options,
+    image_option,
+    json_option,
+    machine_options,
+    recipe_argument,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -22,12 +29,11 @@ if TYPE_CHECKING:
     help="Change a setting, such as training.learning_rate=1e-4.",
 )
 @click.option("--name", metavar="NAME", help="The run's id; launched again, an unfinished run of that name goes on.")
+@machine_options
 @click.option(
-    "--infra", metavar="INFRA", default="local", show_default=True, help="Where: local or docker, on this machine."
+    "--cluster", metavar="NAME", help="Run on this SkyPilot cluster (made if it is not there), not as a managed job."
 )
-@click.option(
-    "--image", metavar="REF", help="With --infra docker: the image, by name or digest. Default: runner:cuda or :cpu."
-)
+@image_option
 @environment_options
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written and run, and do nothing.")
@@ -38,7 +44,12 @@ def launch(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
-    infra: str,
+    gpus: tuple[str, ...],
+    infra: tuple[str, ...],
+    nodes: int | None,
+    use_spot: bool | None,
+    max_hourly_cost: float | None,
+    cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
@@ -48,27 +59,35 @@ def launch(
 ) -> None:
     """Start a run of a recipe and follow it to its end.
 
-    RECIPE is the name of one that is at hand (see `runner jobs`) or a path. Ctrl-C saves and stops; `runner resume`
-    goes on. Exits 0 if the run succeeded, 1 if it failed, 2 for a mistake in the recipe, 75 if it was interrupted.
+    RECIPE is the name of one that is at hand (see `runner jobs`) or a path. On this machine, Ctrl-C saves and stops,
+    and `runner resume` goes on; a run that SkyPilot has goes on without us. Exits 0 if the run succeeded, 1 if it
+    failed, 2 for a mistake in the recipe, 75 if it was interrupted.
 
     \b
     Example:
       runner launch quickstart
       runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
+      runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
     """
     from runner.cli.follow import run_attached, run_detached, say
+    from runner.cli.follow_remote import launch_remote, say_notes
     from runner.launch.begin import begin, rehearse
-    from runner.launch.environment import chosen_environment
+    from runner.launch.credentials import access
+    from runner.launch.environment import SECRET_NAMES, chosen_environment
     from runner.launch.export import require_exports
+    from runner.launch.hand_over import new_or_old, rehearsed
+    from runner.launch.hub import ask_hub, run_token
+    from runner.launch.machines import Wishes, place_of
     from runner.launch.prepare import prepare, require_training_side
+    from runner.launch.remote import plan, remote_task
+    from runner.launch.skypilot import require_sky
     from runner.launch.submit import checked_name, needed_environment, revision_of
     from runner.spec.errors import UserError
     from runner.spec.load import load_recipe
 
-    if infra not in ("local", "docker"):
-        remedy = "local trains in processes of this machine, docker in a container on it"
-        raise UserError(f"there is no infra {infra!r}; there are: local, docker", where="--infra", remedy=remedy)
-    if image is not None and infra == "local":
+    wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
+    place = place_of(wishes, cluster)
+    if image is not None and place == "local":
         raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
     loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
     files = [Path(file) for file in env_files]
@@ -76,21 +95,39 @@ def launch(
     prepared = prepare(loaded)
     run_name = None if name is None else checked_name(name)
     revision = revision_of(loaded.path.parent)
+    if place is None:
+        planned = plan(loaded.recipe, wishes, image)
+        say_notes(planned.machines)
+        if dry_run:
+            document, why = rehearsed(store, prepared, planned, name=run_name, git_revision=revision)
+            content, _ = remote_task(document, store.url, secrets=[key for key in environment if key != SECRET_NAMES])
+            _print_task(document, content, why, as_json=as_json)
+            return
+        require_sky()
+        access(store.url, planned.machines).required()
+        token = run_token(environment, here=False)
+        require_exports(prepared.recipe["export"], token, here=False)
+        ask_hub(loaded, token, say=say)
+        document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
+        code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
+        raise click.exceptions.Exit(code)
     pinned = None
-    if infra == "docker":
+    if place == "docker":
         from runner.launch.docker import image_for
 
         pinned = image_for(image).pinned
     if dry_run:
         document, command, why = rehearse(
-            store, prepared, name=run_name, git_revision=revision, infra=infra, image=pinned
+            store, prepared, name=run_name, git_revision=revision, infra=place, image=pinned
         )
         _print_dry_run(document, command, why, as_json=as_json)
         return
-    if infra == "local":
+    if place == "local":
         require_training_side()
-    require_exports(prepared.recipe["export"], environment, here=infra == "local")
-    run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=infra, image=pinned)
+    token = run_token(environment, here=place == "local")
+    require_exports(prepared.recipe["export"], token, here=place == "local")
+    ask_hub(loaded, token, say=say)
+    run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=place, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached
     raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))
@@ -108,3 +145,16 @@ def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None
         return
     click.echo(encoded(document), nl=False)
     click.echo(shlex.join(command))
+
+
+def _print_task(document: dict[str, Any], content: dict[str, Any], why: str | None, *, as_json: bool) -> None:
+    from runner.cli.follow import say
+    from runner.cli.forms import print_json
+    from runner.launch.task import task_yaml
+
+    if why:
+        say(why)
+    if as_json:
+        print_json({"run": document, "task": content})
+        return
+    click.echo(task_yaml(content), nl=False)

@@ -41,15 +41,62 @@ def recipe_argument(command: F) -> F:
     return click.argument("recipe", metavar="RECIPE", shell_complete=_complete_recipe)(command)
 
 
-def environment_options(command: F) -> F:
-    """``--env-file`` and ``--secret``: the command gets `env_files` and `secrets`."""
-    command = click.option(
+def machine_options(command: F) -> F:
+    """``--gpu``, ``--infra``, ``--nodes``, ``--spot``, ``--max-hourly-cost``: what SkyPilot is to look for."""
+    for option in (
+        click.option(
+            "--max-hourly-cost",
+            metavar="DOLLARS",
+            type=click.FloatRange(min=0, min_open=True),
+            help="The most that one hour of a machine may cost.",
+        ),
+        click.option(
+            "--spot/--no-spot", "use_spot", default=None, help="Whether spot machines are taken. Default: the recipe's."
+        ),
+        click.option("--nodes", metavar="N", type=click.IntRange(min=1), help="How many machines."),
+        click.option(
+            "--infra",
+            metavar="INFRA",
+            multiple=True,
+            help="Where: local or docker, on this machine; aws, gcp/REGION, k8s/CONTEXT, slurm/CLUSTER, … through "
+            "SkyPilot. May be repeated: any of them. Default: local; with --gpu, whichever SkyPilot chooses.",
+        ),
+        click.option(
+            "--gpu",
+            "gpus",
+            metavar="NAME[:COUNT]",
+            multiple=True,
+            help="The GPU and how many a machine has, such as A100:8. May be repeated: any of them.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def image_option(command: F) -> F:
+    """``--image REF``: the command gets `image`."""
+    return click.option(
+        "--image",
+        metavar="REF",
+        help="The image, by name or digest; `none`: the machine is set up from the pinned lock. Default: what "
+        "RUNNER_IMAGE says, else none; with --infra docker, runner:cuda or :cpu.",
+    )(command)
+
+
+def secret_option(command: F) -> F:
+    """``--secret NAME``: the command gets `secrets`."""
+    return click.option(
         "--secret",
         "secrets",
         metavar="NAME",
         multiple=True,
         help="A variable the run needs, by name; its value is taken from the environment and written nowhere.",
     )(command)
+
+
+def environment_options(command: F) -> F:
+    """``--env-file`` and ``--secret``: the command gets `env_files` and `secrets`."""
+    command = secret_option(command)
     return click.option(
         "--env-file",
         "env_files",

@@ -28,8 +28,13 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
     """
     from runner.cli.forms import print_json, run_row
     from runner.launch.listing import list_runs
+    from runner.launch.machines import is_remote
+    from runner.launch.news import ask_in_background
 
     runs = list_runs(store)
+    for run in runs:
+        if run.state in ("pending", "interrupted") and run.retry and is_remote(run.infra):
+            ask_in_background(store.url, run.run_id)
     shown = [run for index, run in enumerate(runs) if show_all or index < _NEWEST or not run.terminal]
     if as_json:
         print_json([run_row(run) for run in shown])

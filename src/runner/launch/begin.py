@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.launch.choose import choose_by_name, waiting_run
-from runner.launch.end import utc_now
 from runner.launch.engine import engine_of
 from runner.launch.lock import RunLock, RunLocked
 from runner.launch.places import state_folder
 from runner.launch.prepare import Prepared
 from runner.launch.status import RunStatus, run_document, run_status
-from runner.launch.submit import new_run_id, run_json, submit
+from runner.launch.submit import new_run_document, new_run_id, submit
 from runner.spec.errors import UserError
 from runner.storage.store import Store
 
@@ -41,14 +40,15 @@ def begin(
         UserError: a run of that name is running, or this machine's state folder cannot be written.
     """
     while True:
-        run_id, exists, why = _choose(store, prepared, name)
+        run_id, exists, why = choose(store, prepared, name)
         if why:
             say(why)
         if exists:
             return run_id, take_hold(store, run_id)
         lock = _take_lock(store, run_id)
         try:
-            if submit(store, _document(prepared, run_id, git_revision, infra, image), prepared.inputs):
+            document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
+            if submit(store, document, prepared.inputs):
                 return run_id, lock
         except BaseException:
             lock.close()
@@ -66,8 +66,11 @@ def rehearse(
     image: str | None = None,
 ) -> tuple[dict[str, Any], list[str], str | None]:
     """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
-    run_id, exists, why = _choose(store, prepared, name)
-    document = run_document(store, run_id) if exists else _document(prepared, run_id, git_revision, infra, image)
+    run_id, exists, why = choose(store, prepared, name)
+    if exists:
+        document = run_document(store, run_id)
+    else:
+        document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
     return document, engine_of(document).command(store.url, run_id), why
 
 
@@ -83,14 +86,14 @@ def take_hold(store: Store, run_id: str) -> RunLock:
             from runner.launch.docker import note_killed  # here: a local run does without
 
             note_killed(store, run_id)
-        _refuse_what_cannot_go_on(run_status(store, run_id))
+        refuse_what_cannot_go_on(run_status(store, run_id))
     except BaseException:
         lock.close()
         raise
     return lock
 
 
-def _choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, bool, str | None]:
+def choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, bool, str | None]:
     """The run's id, whether it exists, and what is worth saying about that."""
     if name is not None:
         choice = choose_by_name(store, name, prepared.recipe, prepared.digest)
@@ -102,21 +105,6 @@ def _choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, bo
         f"and `runner resume {waiting}` continues it"
     )
     return new_run_id(recipe_name, datetime.now(UTC)), False, why
-
-
-def _document(
-    prepared: Prepared, run_id: str, git_revision: str | None, infra: str, image: str | None
-) -> dict[str, Any]:
-    return run_json(
-        run_id=run_id,
-        recipe=prepared.recipe,
-        settings=prepared.settings,
-        recipe_digest=prepared.digest,
-        git_revision=git_revision,
-        created_at=utc_now(),
-        infra=infra,
-        image=image,
-    )
 
 
 def _take_lock(store: Store, run_id: str) -> RunLock:
@@ -137,7 +125,12 @@ def _take_lock(store: Store, run_id: str) -> RunLock:
         ) from error
 
 
-def _refuse_what_cannot_go_on(status: RunStatus) -> None:
+def refuse_what_cannot_go_on(status: RunStatus) -> None:
+    """Refuse a run that has ended or that runs.
+
+    Raises:
+        UserError: it is one of those; the message says what to do.
+    """
     if status.terminal:
         reason = f": {status.reason}" if status.reason else ""
         raise UserError(

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 
 from runner.launch.end import utc_now, write_cancelled
+from runner.launch.launches import newest_launch, note_ended
 from runner.launch.lock import lock_holder
+from runner.launch.machines import is_remote
 from runner.launch.places import state_folder
-from runner.launch.status import RunStatus, run_status
+from runner.launch.status import RunStatus, run_document, run_status
 from runner.launch.watch import poll_seconds
 from runner.spec.errors import UserError
 from runner.spec.layout import CANCEL, run_key
@@ -39,6 +41,8 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
         return status
     request = {"requested_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid()}
     store.create(run_key(run_id, CANCEL), json.dumps(request, indent=2).encode())
+    if is_remote(run_document(store, run_id)["infra"]):
+        return _cancel_elsewhere(store, run_id, say=say)
     started = time.monotonic()
     told = False
     while not status.terminal and time.monotonic() < started + timeout_seconds:
@@ -55,3 +59,25 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
     if status.terminal and lock_holder(state_folder(store.url, run_id)) is None:
         shutil.rmtree(state_folder(store.url, run_id), ignore_errors=True)
     return status
+
+
+def _cancel_elsewhere(store: Store, run_id: str, *, say: Callable[[str], None]) -> RunStatus:
+    """The same for a run of SkyPilot's: its attempt finds the request, or else SkyPilot stops it."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    status = run_status(store, run_id)
+    while status.state == "running" and time.monotonic() < until:
+        time.sleep(poll_seconds(store))
+        status = run_status(store, run_id)
+    launch = newest_launch(store, run_id)
+    if launch is not None and launch.ended is None:
+        from runner.launch import skypilot  # here: a local run does without
+
+        say("cancelling it in SkyPilot, which takes some seconds")
+        try:
+            skypilot.ask("cancel", **launch.handle)
+            note_ended(store, launch, status="CANCELLED", reason="cancelled by `runner cancel`")
+        except (skypilot.SkyPilotSays, UserError) as error:
+            say(f"SkyPilot could not be asked ({error}); `sky jobs cancel -n {launch.record['name']}` does it by hand")
+    if not run_status(store, run_id).terminal:
+        write_cancelled(store, run_id)
+    return run_status(store, run_id)

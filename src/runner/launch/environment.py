@@ -34,13 +34,7 @@ def chosen_environment(
     chosen: dict[str, str] = {}
     for path in env_files:
         chosen.update(read_env_file(path))
-    for name in secrets:
-        if _NAME.fullmatch(name) is None:
-            raise UserError(
-                "not the name of an environment variable",
-                where="--secret",
-                remedy="give the name only, such as `--secret HF_TOKEN`; the value is taken from the environment",
-            )
+    for name in checked_names(secrets):
         _require(name, chosen, "--secret", f"export {name}=…, or put it into a file and pass `--env-file FILE`")
     for name in needed:
         _require(
@@ -52,6 +46,22 @@ def chosen_environment(
     if chosen:
         chosen[SECRET_NAMES] = ",".join(sorted(chosen))
     return chosen
+
+
+def checked_names(secrets: Sequence[str]) -> Sequence[str]:
+    """Names of variables, as they were given.
+
+    Raises:
+        UserError: one is no name (but a value, say, which the message does not show).
+    """
+    for name in secrets:
+        if _NAME.fullmatch(name) is None:
+            raise UserError(
+                "not the name of an environment variable",
+                where="--secret",
+                remedy="give the name only, such as `--secret HF_TOKEN`; the value is taken from the environment",
+            )
+    return secrets
 
 
 def _require(name: str, chosen: dict[str, str], where: str, remedy: str) -> None:

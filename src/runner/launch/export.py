@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from runner.launch.hub import run_token
 from runner.launch.places import state_folder
 from runner.launch.prepare import require_training_side
 from runner.launch.status import run_result
@@ -38,12 +39,12 @@ class ExportFailed(Exception):
         super().__init__(reason)
 
 
-def require_exports(export: Mapping[str, Any], environment: Mapping[str, str], *, here: bool) -> None:
+def require_exports(export: Mapping[str, Any], token: str | None, *, here: bool) -> None:
     """See, before a run is launched, that what is to be made at its end can be made.
 
     Args:
         export: the recipe's.
-        environment: what the run is given on top of this process's environment.
+        token: what the run will have for ``HF_TOKEN``.
         here: whether it runs in processes of this machine.
 
     Raises:
@@ -52,7 +53,7 @@ def require_exports(export: Mapping[str, Any], environment: Mapping[str, str], *
     missing = [name for name in GGUF_PACKAGES if find_spec(name) is None]
     if export.get("gguf") and here and missing:
         raise gguf_missing(missing)
-    if export.get("push_to_hub") and not ({"HF_TOKEN", "HF_TOKEN_PATH"} & {*environment, *os.environ} or _logged_in()):
+    if export.get("push_to_hub") and token is None:
         raise UserError(
             "pushing to the hub needs a token that may write",
             where="export.push_to_hub",
@@ -116,7 +117,7 @@ def export(
         "hub_model_id": hub_model_id,
         "hub_private_repo": private,
     }
-    require_exports(wanted, environment, here=True)
+    require_exports(wanted, run_token(environment, here=True), here=True)
     above = state_folder(store.url, run_id).parent
     above.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="export-", dir=above) as folder:
@@ -154,10 +155,3 @@ def _passed_on(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> 
         else:
             say(line.rstrip())
     return "\n".join(reason)
-
-
-def _logged_in() -> bool:
-    """Whether `hf auth login` has left a token on this machine, where huggingface_hub looks for it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
-    return (home.expanduser() / "token").is_file()

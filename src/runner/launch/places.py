@@ -32,6 +32,21 @@ def work_folder(store_url: str, run_id: str) -> Path:
     return state_folder(store_url, run_id) / "work"
 
 
+def cache_folder() -> Path:
+    """runner's own cache: all of it can be made again."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "runner"
+
+
 def listing_cache(store_url: str) -> Path:
     """The file that remembers the runs of a store that have ended."""
-    return _xdg("XDG_CACHE_HOME", ".cache") / "runner" / store_digest(store_url) / "ended-runs.jsonl"
+    return cache_folder() / store_digest(store_url) / "ended-runs.jsonl"
+
+
+def hub_cache() -> Path:
+    """The file that remembers what the Hugging Face hub was found to have."""
+    return cache_folder() / "hub.json"
+
+
+def engine_cache(store_url: str, run_id: str) -> Path:
+    """The file that remembers what SkyPilot has last said of a run."""
+    return cache_folder() / store_digest(store_url) / "skypilot" / f"{run_id}.json"

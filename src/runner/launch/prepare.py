@@ -43,6 +43,7 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         UserError: a file cannot be read.
     """
     recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
+    recipe["sky"] = rooted(recipe["sky"], loaded.path.parent)
     inputs: dict[str, Path] = {}
     left_behind: dict[str, str] = {}
 
@@ -91,6 +92,32 @@ def require_training_side() -> None:
             where="--infra local",
             remedy="pip install 'runner[train]'",
         )
+
+
+def rooted(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A recipe's `sky` with the local paths in it absolute: they are relative to the recipe's file.
+
+    Raises:
+        UserError: there is nothing there.
+    """
+    placed = dict(own)
+    if isinstance(own.get("workdir"), str):
+        placed["workdir"] = _existing(own["workdir"], folder, "sky.workdir")
+    if "file_mounts" in own:
+        placed["file_mounts"] = {
+            target: _existing(source, folder, f"sky.file_mounts.{target}")
+            if isinstance(source, str) and "://" not in source
+            else source
+            for target, source in own["file_mounts"].items()
+        }
+    return placed
+
+
+def _existing(text: str, folder: Path, where: str) -> str:
+    path = folder / Path(text).expanduser()
+    if not path.exists():
+        raise UserError("there is no such file or folder", where=f"{where}: {path}")
+    return str(path)
 
 
 def _folder_digest(folder: Path) -> str:

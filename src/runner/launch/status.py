@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from runner.launch.launches import last_news, newest_launch
+from runner.launch.machines import is_remote
 from runner.spec.layout import RESULT, RUN, attempt_key, run_key
 from runner.storage.store import NotFound, Store
 
@@ -180,7 +182,7 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         return _ended(store, run_id, known, result)
     attempt = newest_attempt(store, run_id)
     if attempt is None:
-        return RunStatus(**known, state="pending")
+        return _without_attempt(store, run_id, known, remote=is_remote(document["infra"]))
     heartbeat = attempt.heartbeat or {}
     known |= {
         "attempts": attempt.number,
@@ -197,13 +199,41 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
     if result is not None:
         return _ended(store, run_id, known, result)
     ended = attempt.ended
+    reason = ended["reason"] if ended else "the attempt vanished: killed, or its machine went away"
+    retry = ended["retry"] if ended else True
+    if is_remote(document["infra"]):
+        said, over = _engine_says(store, run_id)
+        reason, retry = f"{reason}; {said}" if said else reason, retry and not over
     return RunStatus(
         **known,
         state="interrupted",
-        reason=ended["reason"] if ended else "the attempt vanished: killed, or its machine went away",
-        retry=ended["retry"] if ended else True,
+        reason=reason,
+        retry=retry,
         exit_code=ended["exit_code"] if ended else None,
     )
+
+
+def _without_attempt(store: Store, run_id: str, known: Mapping[str, Any], *, remote: bool) -> RunStatus:
+    """A run that nobody has begun: it waits, or SkyPilot has given up on it."""
+    said, over = _engine_says(store, run_id) if remote else (None, False)
+    return RunStatus(**known, state="interrupted" if over else "pending", reason=said, retry=not over)
+
+
+def _engine_says(store: Store, run_id: str) -> tuple[str | None, bool]:
+    """What is known of SkyPilot's part, and whether it is done with the run."""
+    launch = newest_launch(store, run_id)
+    if launch is None:
+        return None, False
+    if launch.ended is not None:
+        return f"SkyPilot: {_sentence(launch.ended)}", True
+    news = last_news(store.url, run_id)
+    if news is None or news.get("launch") != launch.number or not (news.get("status") or news.get("reason")):
+        return None, False
+    return f"SkyPilot: {_sentence(news)}", False
+
+
+def _sentence(said: Mapping[str, Any]) -> str:
+    return ": ".join(str(said[key]).strip() for key in ("status", "reason") if said.get(key))
 
 
 def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Mapping[str, Any]) -> RunStatus:

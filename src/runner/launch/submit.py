@@ -15,7 +15,9 @@ from typing import Any
 from runner import __version__
 from runner.launch.end import utc_now
 from runner.launch.listing import EndedRuns
+from runner.launch.machines import Machines
 from runner.launch.places import listing_cache
+from runner.launch.prepare import Prepared
 from runner.launch.status import boot_id
 from runner.spec.errors import UserError
 from runner.spec.layout import RUN, is_run_id, run_key
@@ -60,8 +62,24 @@ def run_json(
     created_at: str,
     infra: str = "local",
     image: str | None = None,
+    machines: Machines | None = None,
 ) -> dict[str, Any]:
-    """The contents of ``run.json``; `image` by digest or id, for an infra that runs images."""
+    """The contents of ``run.json``.
+
+    Args:
+        run_id: the run.
+        recipe: what `prepare` made of its recipe.
+        settings: the same.
+        recipe_digest: the same.
+        git_revision: of the recipe's folder.
+        created_at: when.
+        infra: where it runs.
+        image: by digest or id, for an infra that runs images.
+        machines: what SkyPilot is asked for; None: the run runs on this machine.
+    """
+    asked: dict[str, Any] = {}
+    if machines is not None:
+        asked = {"resources": machines.resources, "num_nodes": machines.num_nodes}
     return {
         "version": 1,
         "run_id": run_id,
@@ -70,12 +88,37 @@ def run_json(
         "settings": settings,
         "digest": recipe_digest,
         "infra": infra,
-        "accelerators": None,
+        "accelerators": machines.accelerators if machines else None,
+        **asked,
         "image": image,
         "runner_version": __version__,
         "git_revision": git_revision,
         "created_at": created_at,
     }
+
+
+def new_run_document(
+    prepared: Prepared,
+    *,
+    run_id: str | None = None,
+    git_revision: str | None,
+    infra: str = "local",
+    image: str | None = None,
+    machines: Machines | None = None,
+) -> dict[str, Any]:
+    """The ``run.json`` of a run that begins now; its id is a fresh one unless it is given."""
+    now = datetime.now(UTC)
+    return run_json(
+        run_id=run_id or new_run_id(prepared.recipe["name"], now),
+        recipe=prepared.recipe,
+        settings=prepared.settings,
+        recipe_digest=prepared.digest,
+        git_revision=git_revision,
+        created_at=now.isoformat(timespec="seconds"),
+        infra=infra,
+        image=image,
+        machines=machines,
+    )
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:

@@ -4,6 +4,8 @@ import json
 import time
 
 from runner.launch.lock import lock_holder
+from runner.launch.machines import is_remote
+from runner.launch.news import ask_in_background
 from runner.launch.places import state_folder
 from runner.launch.status import RunStatus, boot_id, newest_attempt, run_document, run_status
 from runner.launch.submit import SUBMISSION
@@ -40,6 +42,10 @@ class Vigil:
         if status.state == "running" or lock_holder(state_folder(self._store.url, self._run_id)) is not None:
             self._idle_since = None
             return status, False
+        if is_remote(self._document["infra"]):
+            # SkyPilot is at it, for hours if there is no capacity, until it says that it is not any more.
+            ask_in_background(self._store.url, self._run_id)
+            return status, not status.retry
         if not status.retry or self._was_here():
             # Its supervisor was on this machine and is not any more, or has said that it will not go on.
             return status, True

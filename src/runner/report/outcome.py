@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.report.tables import number, text_table
+from runner.spec.hardware import described
 
 _WIDTH = 100
 
@@ -30,6 +31,8 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
     completions = side_by_side(result.get("generations") or [])
     if completions:
         parts.append(completions)
+    if result.get("hardware"):
+        parts.append(f"Computed with: {described(result['hardware'])}.")
     where = [("store", store_url), ("run", f"{_slashed(store_url)}runs/{run_id}/")]
     where += [(name, f"{_slashed(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
     parts.append("Where everything is:\n" + _pairs(where))

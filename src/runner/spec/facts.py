@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from runner.spec.inputs import SourceFacts
 from runner.spec.problems import Problem
 from runner.spec.recipe import Recipe
 from runner.spec.schema import recipe_schema
 from runner.spec.settings import Setting
+from runner.spec.sources import SourceFacts
 
 
 @dataclass(frozen=True)

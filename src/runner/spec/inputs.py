@@ -4,31 +4,15 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.spec import rows
 from runner.spec.errors import UserError
-from runner.spec.places import BUILTIN_DATA, SAVED_TO_DISK, absolute, first_data_file, is_local, resolve
-from runner.spec.problems import Problem, shown
-from runner.spec.recipe import Format, Json, Method
+from runner.spec.places import absolute, is_local, resolve
+from runner.spec.problems import Problem
+from runner.spec.recipe import Json
 from runner.spec.rewards import resolve_reward, split_reward
-from runner.spec.template import fields, filled
+from runner.spec.sources import SourceFacts, look_at
 from runner.spec.yaml_text import Path
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
-
-_CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": True, "alpaca": False, "text": False}
-"""Formats that say so; prompts and completions may be either."""
-
-
-@dataclass(frozen=True)
-class SourceFacts:
-    """What is known of one entry of a mixture before anything is downloaded."""
-
-    path: Path
-    """Where it stands: ``("data", "train", 0)``."""
-    format: Format | None
-    """Declared, or recognized from the first row; None for what is not here yet."""
-    conversational: bool | None
-    """Whether its rows have turns with roles; None where only the rows could say."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +54,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
             path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
             sections[section].append({**entry, "path": path or entry["path"]})
             facts.append(
-                _facts(at, sections[section][-1], data["method"], text_field, problems)
+                look_at(at, sections[section][-1], data["method"], text_field, problems)
                 if path
                 else SourceFacts(at, None, None)
             )
@@ -78,10 +62,15 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
     if "reward_funcs" in training:
         training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
+    if base_written := (data.get("export") or {}).get("base"):
+        at = ("export", "base")
+        merged_into = _resolved(base_written, base(at), "model", at, problems) or base_written
+        resolved["export"] = {**data["export"], "base": merged_into}
     if training:
         resolved["training"] = training
     named = [
         model["model_name_or_path"],
+        resolved.get("export", {}).get("base"),
         *(entry["path"] for entries in sections.values() for entry in entries),
         *(training.get(key) for key in _FILES_UNDER_TRAINING),
         *(split_reward(name)[0] for name in training.get("reward_funcs", ())),
@@ -127,68 +116,3 @@ def _files_under_training(
             yield key, str(path)
         elif key != "chat_template_path" or written.startswith((".", "/", "~")) or path.suffix in (".jinja", ".json"):
             problems.append(Problem(("training", key), f"there is no file `{written}`", f"looked for {path}"))
-
-
-def _facts(
-    at: Path, entry: Mapping[str, Json], method: Method, text_field: str, problems: list[Problem]
-) -> SourceFacts:
-    """Look at one entry whose path is resolved."""
-    path: str = entry["path"]
-    declared: Format | None = entry.get("format")
-    template: Mapping[str, Json] = entry.get("template") or {}
-    if declared is not None and declared not in rows.FORMATS[method]:
-        formats = ", ".join(rows.FORMATS[method])
-        problems.append(Problem((*at, "format"), f"{shown(declared)} is no format for {method}", f"write {formats}"))
-        return SourceFacts(at, None, None)
-    try:
-        named = fields(template)
-    except UserError as error:
-        problems.append(Problem((*at, "template"), error.what, error.remedy))
-        return SourceFacts(at, None, None)
-    try:
-        row = _first_row(path)
-    except UserError as error:
-        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
-        return SourceFacts(at, None, None)
-    declared = declared or rows.recognized(template, method)
-    if row is None:
-        if len(rows.FORMATS[method]) == 1:
-            declared = rows.FORMATS[method][0]
-        decisive = template.get(rows.COLUMNS[declared][0]) if declared else None
-        conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
-        return SourceFacts(at, declared, conversational)
-    missing = [name for name in named if name not in row]
-    if missing:
-        what = f"{path} has no field {' and '.join(map(shown, missing))}"
-        problems.append(Problem((*at, "template"), what, f"its fields: {', '.join(map(str, row))}"))
-        return SourceFacts(at, None, None)
-    try:
-        return SourceFacts(at, *rows.check_row({**row, **filled(template, row)}, declared, text_field, path, method))
-    except UserError as error:
-        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
-        return SourceFacts(at, None, None)
-
-
-def _first_row(path: str) -> Mapping[str, Json] | None:
-    """The first row of what is on this machine; None where only the training can tell.
-
-    Raises:
-        UserError: there are no rows, or they cannot be read.
-    """
-    if path.startswith("builtin:"):
-        return dict.fromkeys(BUILTIN_DATA[path.removeprefix("builtin:")], "text")
-    if not is_local(path):
-        return None
-    place = pathlib.Path(path)
-    if place.is_dir():
-        if any((place / name).is_file() for name in SAVED_TO_DISK):
-            return None
-        file = first_data_file(place)
-        if file is None:
-            raise UserError(
-                "the folder holds no data files",
-                where=path,
-                remedy=f"put one there that ends in {', '.join(rows.SUFFIXES)}",
-            )
-        place = file
-    return rows.first_row(place, str(place))

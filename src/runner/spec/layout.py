@@ -5,10 +5,15 @@
     runs/<run_id>/
       run.json                          resolved recipe with sources; never changes
       inputs/<digest>/<name>            local files that the recipe names, by their BLAKE3 digest
+      submission.json                   how the run was first started: the engine, by names only
+      launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
+      launches/<n>.job.json             which job that has become
+      launches/<n>.ended.json           SkyPilot has given up on it, and why
       cancel.json                       somebody asked for the run to be cancelled
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.ended.json           how the attempt ended
       checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
       metrics/<token>-<seq>.jsonl
@@ -29,6 +34,9 @@ RUN = "run.json"
 RESULT = "result.json"
 CANCEL = "cancel.json"
 MANIFEST = "manifest.json"
+
+RUN_VARIABLE = "RUNNER_RUN"
+"""The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _TOKEN = re.compile(r"(?P<number>\d{4,})-(?P<nonce>[0-9a-z]{4})")

@@ -11,7 +11,7 @@ from runner.spec.at_hand import find_recipe, read_recipe
 from runner.spec.facts import Facts
 from runner.spec.inputs import Inspection, inspect_inputs
 from runner.spec.overrides import Layered, layered
-from runner.spec.problems import Problem, RecipeError
+from runner.spec.problems import Problem, RecipeError, dotted
 from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
 from runner.spec.rules import contradictions
 from runner.spec.settings import Setting, resolved, source_of
@@ -33,6 +33,8 @@ class LoadedRecipe:
     """The recipe's file."""
     local_files: tuple[pathlib.Path, ...]
     """The files and folders of this machine that the recipe names, absolute, as they stand in it."""
+    locate: Callable[[Path], str] = dotted
+    """Where a path of the recipe was written, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
 
 
 def load_recipe(
@@ -83,14 +85,15 @@ def check_recipe(
         layers.sources[("name",)] = "default"
     folders = (path.parent, cwd.absolute())
     if "stages" in layers.data:
-        return _check_stages(layers, path, folders, lambda problems: RecipeError(problems, locate, where=shown_as))
+        loaded = _check_stages(layers, path, folders, lambda problems: RecipeError(problems, locate, where=shown_as))
+        return dataclasses.replace(loaded, locate=locate)
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = unite_saving(layers)
     recipe, settings, inspection, found = _laid_together(layers, folders)
     if problems := [*problems, *found]:
         raise RecipeError(problems, locate, where=shown_as)
-    return LoadedRecipe(recipe, settings, path, inspection.local_files)
+    return LoadedRecipe(recipe, settings, path, inspection.local_files, locate)
 
 
 def _check_stages(
@@ -173,6 +176,7 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
         ),
         export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
         resources=data.get("resources", {}),
+        sky=data.get("sky", {}),
     )
 
 

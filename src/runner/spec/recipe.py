@@ -35,8 +35,14 @@ class DataSource:
     """How the rows are read; None: recognized from the columns."""
     template: Mapping[str, Json] | None = None
     """Columns that are written from a row's fields, ``{field}`` each: ``{text: "{title}: {body}"}``, or messages."""
+    think: bool | Mapping[str, Json] | None = None
+    """The answer as reasoning in ``<think>`` tags and "Final Answer:" after it. true: of conversations, from the last
+    answer; ``{prompt: "{question}", reasoning: "{solution}", answer: "{result}"}``: from a row's fields. Without
+    `answer`, it is what the reasoning ends in: ``\\boxed{…}``, ``#### …`` or "the answer is …"."""
+    filter: Mapping[str, Json] | None = None
+    """Rows to take, by a column's value or one of several: ``{split: train, lang: [en, de]}``. Before `sample`."""
     sample: float | int | None = None
-    """Draw this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
+    """Draw up to this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +103,8 @@ class Export:
 
     merge: bool = False
     """The adapter merged into its base, as a model of its own."""
+    base: str | None = None
+    """What the adapter is merged into where the model comes quantized (``…-bnb-4bit``): what that was made from."""
     gguf: tuple[Quantization, ...] = ()
     """GGUF files for llama.cpp, one for each quantization, from the (merged) model in 16 bits."""
     push_to_hub: bool = False
@@ -133,6 +141,8 @@ class Recipe:
     """Which artifacts are made."""
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
+    sky: Mapping[str, Json] = field(default_factory=dict)
+    """Other keys of SkyPilot's task, unchanged, laid into the one that is rendered."""
     stage: str | None = None
     """Of one stage's recipe: its name. None: a run's."""
     stages: tuple["Recipe", ...] = ()

@@ -32,7 +32,9 @@ FORMATS: Mapping[Method, tuple[Format, ...]] = {
 }
 """The formats that a method trains on, in the order in which they are recognized."""
 
-_OF_TURNS = ("messages", "sharegpt")
+OF_TURNS: tuple[Format, ...] = ("messages", "sharegpt")
+"""The formats that are conversations."""
+
 _CHUNK = 1 << 16
 _MAX_ROW = 1 << 24
 
@@ -81,13 +83,13 @@ def check_row(
             remedy=f"rename them to fit one ({described(method)}), or write a `template:`",
         )
     missing = [column for column in COLUMNS[found] if column not in row]
-    if missing and not (found in _OF_TURNS and fitting in _OF_TURNS):
+    if missing and not (found in OF_TURNS and fitting in OF_TURNS):
         raise UserError(
             f"format `{found}` needs {' and '.join(f'`{column}`' for column in missing)}; the columns are: {columns}",
             where=where,
             remedy=f"write `format: {fitting}`, which they fit" if fitting else "rename the columns",
         )
-    if found in _OF_TURNS:
+    if found in OF_TURNS:
         column = "messages" if "messages" in row else "conversations"
         if not (_turns_have(row[column], "role") or _turns_have(row[column], "from")):
             raise UserError(

@@ -123,6 +123,8 @@ def adapter(facts: Facts) -> Iterator[Problem]:
         if facts.recipe.export.merge:
             yield problem_at("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
         return
+    if facts.recipe.export.base is not None and not (facts.recipe.export.merge or facts.recipe.export.gguf):
+        yield problem_at("export.base", "nothing is merged", "write `merge: true`, or leave it out")
     start = str(facts.recipe.adapter.get("init_lora_weights", True))
     if start.startswith(("eva", "corda", "lora_ga")):
         yield problem_at(

@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 from runner.spec.batch import split_batch
 from runner.spec.recipe import Recipe
 from runner.train.context import LOGGING_STEPS
+from runner.train.kernels import layer_kernels
 from runner.train.model import precision
 
 OURS = ("effective_batch_size", "early_stopping_patience", "early_stopping_threshold")
@@ -21,8 +22,11 @@ def trainer_arguments(recipe: Recipe, output_dir: Path, *, config: type[Training
     micro_batch, accumulation = split_batch(recipe.training)
     return {
         **precision(recipe.training),
+        # A machine without an accelerator computes in bfloat16 too, and transformers wants to be told that it may.
+        **({} if torch.accelerator.is_available() else {"use_cpu": True}),
         **training,
         **_activation_checkpointing(training, config),
+        "use_liger_kernel": layer_kernels(recipe),
         "output_dir": str(output_dir),
         "per_device_train_batch_size": micro_batch,
         "gradient_accumulation_steps": accumulation,

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import RUN, CheckpointName, checkpoint_prefix, run_key
+from runner.spec.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, attempts, fence
 from runner.storage.chunks import read_metrics
@@ -138,6 +138,12 @@ class Context:
             keep: leave the files here, for `fetch_artifact`.
         """
         return self.shelf.commit(name, make, keep=keep)
+
+    def record_hardware(self, record: Mapping[str, Any]) -> None:
+        """Write what this attempt at the stage is computed with, as `runner.train.kernels.computed_with` says it."""
+        key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
+        data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
+        self._try(lambda: self.store.create(key, data))
 
     def fetch_artifact(self, key: str) -> Path:
         """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.

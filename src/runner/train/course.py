@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from runner.spec.hardware import described
 from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
@@ -21,7 +22,8 @@ from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read
 from runner.train.export import save_merged, save_model
 from runner.train.exports import check_exports, make_exports, pushed_folders
 from runner.train.hub import push, save_pushed
-from runner.train.model import check_head, hold_reference, load_model, lora_config
+from runner.train.kernels import computed_with
+from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
 
@@ -100,7 +102,11 @@ class Course:
         self._best: dict[str, Any] | None = None
         check_head(trainer.model)
         hold_reference(trainer.model)
+        make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
+        self._computed_with = computed_with(trainer)
+        print(f"computed with: {described(self._computed_with)}", flush=True)
+        context.record_hardware(self._computed_with)
 
     def measure_before(self) -> None:
         """Measure the model as it comes, if the recipe asks; a resumed run tells its trackers what it had measured."""
@@ -180,6 +186,7 @@ class Course:
             **context.before_and_after(),
             "best": self._best,
             "artifacts": artifacts,
+            "hardware": self._computed_with,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
         if context.following is None and context.recipe.export.push_to_hub:

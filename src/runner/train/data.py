@@ -19,7 +19,9 @@ from runner.spec.recipe import DataSource, Format, Method, Recipe
 from runner.spec.rows import COLUMNS, FORMATS, described, recognized
 from runner.spec.template import fields, filled
 from runner.train.formats import Row, Shape, Unusable, converter, natural_shape
+from runner.train.selection import selected
 from runner.train.sources import read_source
+from runner.train.thinking import from_conversation, from_fields
 
 DEFAULT_SEED = 42
 """transformers' default for ``seed``."""
@@ -48,6 +50,8 @@ class TrainingData:
     """What is measured on, in the same columns; None: the recipe names nothing."""
     shape: Shape
     """What a row is."""
+    thinks: bool
+    """Whether answers hold reasoning, which the chat template must not drop."""
     notes: tuple[str, ...]
     """Sentences for the log: rows that were dropped and why, formats that were brought together."""
 
@@ -65,6 +69,8 @@ class _Entry:
     dataset: Dataset
     format: Format
     shape: Shape
+    convert: Callable[[Mapping[str, Any]], Row] | None = None
+    """Makes a row of `shape`, where the format's own way is not what is asked for."""
 
 
 def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
@@ -84,11 +90,13 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     seed = int(recipe.training.get("seed", DEFAULT_SEED))
     text_field = str(recipe.training.get("dataset_text_field", "text"))
 
+    notes: list[str] = []
+
     def entries(section: str, sources: Sequence[DataSource]) -> list[_Entry]:
         places = [f"data.{section}.{index}" for index in range(len(sources))]
         return [
             _recognized(
-                _drawn(read_source(source, where=where, inputs=inputs), source, where, seed),
+                selected(read_source(source, where=where, inputs=inputs), source, where, seed, notes),
                 source,
                 where,
                 text_field,
@@ -98,7 +106,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         ]
 
     train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
-    shape, notes = _common_shape([*train_entries, *eval_entries])
+    shape = _common_shape([*train_entries, *eval_entries], notes)
     _check_loss_settings(recipe.training, shape)
     train = _mixture(train_entries, shape, notes)
     order = list(range(len(train)))
@@ -115,26 +123,19 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         train=train.rename_columns(rename),
         eval=None if evaluation is None else evaluation.rename_columns(rename),
         shape=shape,
+        thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
         notes=tuple(notes),
     )
 
 
-def _drawn(dataset: Dataset, source: DataSource, where: str, seed: int) -> Dataset:
-    """The rows that ``sample`` leaves, in the order of the source (the mixture is shuffled as a whole)."""
-    if source.sample is None:
-        return dataset
-    count = source.sample if isinstance(source.sample, int) else max(1, round(source.sample * len(dataset)))
-    if count > len(dataset):
-        raise UserError(
-            f"cannot draw {count} of the {len(dataset)} rows of {source.path}",
-            where=f"{where}.sample",
-            remedy="Write a smaller number, or leave sample out to take all.",
-        )
-    return dataset.select(sorted(random.Random(f"{seed}:{where}").sample(range(len(dataset)), count)))
-
-
 def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> _Entry:
     """The entry with its template filled in, its format, said or recognized, and its text under the name ``text``."""
+    if isinstance(source.think, Mapping):
+        _require_fields(dataset, source.think, f"{where}.think")
+        convert = from_fields(source.think)
+        return _Entry(
+            where=where, dataset=dataset, format="prompt_completion", shape=Shape.MESSAGE_PAIR, convert=convert
+        )
     template = source.template or {}
     if template:
         dataset = _filled(dataset, template, where)
@@ -167,18 +168,21 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
             where=where,
             remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
         )
+    if source.think:
+        if shape is not Shape.CONVERSATION:
+            raise UserError(
+                f"{source.path} holds {shape.value}, which are no conversations",
+                where=f"{where}.think",
+                remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
+            )
+        convert = from_conversation(converter(name, shape))
+        return _Entry(where=where, dataset=dataset, format=name, shape=Shape.MESSAGE_PAIR, convert=convert)
     return _Entry(where=where, dataset=dataset, format=name, shape=shape)
 
 
 def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
     """The rows with the template's columns added to them, in the place of those of the same name."""
-    missing = [name for name in fields(template) if name not in dataset.column_names]
-    if missing:
-        raise UserError(
-            f"there is no field {', '.join(missing)}",
-            where=f"{where}.template",
-            remedy=f"Its fields: {', '.join(dataset.column_names)}.",
-        )
+    _require_fields(dataset, template, f"{where}.template")
     made = {column: Value("string") if isinstance(part, str) else _MESSAGES for column, part in template.items()}
     return dataset.map(
         lambda row: filled(template, row),
@@ -188,11 +192,21 @@ def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Datase
     )
 
 
-def _common_shape(entries: Sequence[_Entry]) -> tuple[Shape, list[str]]:
-    """The one shape that all entries can take, and what is to be said about it."""
+def _require_fields(dataset: Dataset, texts: Mapping[str, Any], where: str) -> None:
+    missing = [name for name in fields(texts) if name not in dataset.column_names]
+    if missing:
+        raise UserError(
+            f"there is no field {', '.join(missing)}",
+            where=where,
+            remedy=f"Its fields: {', '.join(dataset.column_names)}.",
+        )
+
+
+def _common_shape(entries: Sequence[_Entry], notes: list[str]) -> Shape:
+    """The one shape that all entries can take. Adds to `notes` what is to be said about it."""
     shapes = {entry.shape for entry in entries}
     if len(shapes) == 1:
-        return shapes.pop(), []
+        return shapes.pop()
     first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.shape is not b.shape)
     of_turns = (Shape.CONVERSATION, Shape.MESSAGE_PAIR)
     if not all(entry.shape in of_turns or entry.format == "alpaca" for entry in entries):
@@ -203,7 +217,15 @@ def _common_shape(entries: Sequence[_Entry]) -> tuple[Shape, list[str]]:
         )
     shape = Shape.CONVERSATION if Shape.CONVERSATION in shapes else Shape.MESSAGE_PAIR
     changed = ", ".join(entry.where for entry in entries if entry.shape is not shape)
-    return shape, [f"{changed}: taken as {shape.value}, like the rest of the data."]
+    if any(entry.convert for entry in entries) and shape is Shape.CONVERSATION:
+        conversation = next(entry.where for entry in entries if entry.shape is shape)
+        raise UserError(
+            f"{conversation} holds conversations, and other entries answers that think: they cannot be mixed",
+            where="data",
+            remedy="Write think: true there too, or leave think out everywhere.",
+        )
+    notes.append(f"{changed}: taken as {shape.value}, like the rest of the data.")
+    return shape
 
 
 def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
@@ -245,7 +267,7 @@ def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
 
 
 def _converted(entry: _Entry, shape: Shape, features: Features, notes: list[str]) -> Dataset:
-    convert = converter(entry.format, shape)
+    convert = entry.convert or converter(entry.format, shape)
     dropped: Counter[str] = Counter()
 
     def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ from runner.train.arguments import tracks_best, trainer_arguments
 from runner.train.context import Context
 from runner.train.course import Course, callbacks, load, new_adapter
 from runner.train.exact_trainer import ExactResume
+from runner.train.lengths import check_lengths
 from runner.train.model import load_model
 
 
@@ -45,6 +46,7 @@ def train(context: Context) -> dict[str, Any]:
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
+    check_lengths(data, trainer)
     course = Course(context, trainer, tokenizer, conversational=data.conversational, loss_is_cross_entropy=False)
     course.measure_before()
     course.train()

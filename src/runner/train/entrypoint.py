@@ -25,9 +25,10 @@ from typing import Any
 
 from runner.process import die_with_parent, die_with_stdin
 from runner.spec.errors import UserError
-from runner.spec.layout import CANCEL, RESULT, RUN, run_key
+from runner.spec.layout import CANCEL, RESULT, CheckpointName, run_key
 from runner.storage.attempts import (
     Claim,
+    attempts,
     claim_attempt,
     is_superseded,
     write_ended,
@@ -38,7 +39,9 @@ from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.train.arrival import ensure_run
 from runner.train.events import read_events
+from runner.train.fruitless import fruitless_attempts
 from runner.train.patience import STORE_TROUBLE, patiently
 from runner.train.preemption import EXIT_INTERRUPTED
 from runner.train.restore import restore_newest
@@ -67,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True, help="id of the run")
     parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of the run's own")
     parser.add_argument("--parent", type=int, help="process id of the supervisor to die with")
+    parser.add_argument("--give-up-after", type=int, metavar="N", help="attempts in a row that got no further")
     parser.add_argument("--until-stdin-closes", action="store_true", help="die with who holds standard input open")
     options = parser.parse_args(arguments)
     if options.parent is not None:
@@ -74,7 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.until_stdin_closes:
         die_with_stdin()
     try:
-        return AttemptLife(open_store(options.store), options.run, options.work_dir).live()
+        life = AttemptLife(
+            open_store(options.store), options.run, options.work_dir, give_up_after=options.give_up_after
+        )
+        return life.live()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -105,12 +112,15 @@ class AttemptLife:
         store: where the run lives.
         run_id: which run.
         work_dir: a folder on this machine that all attempts of the run share.
+        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: whoever starts
+            attempts counts them.
     """
 
-    def __init__(self, store: Store, run_id: str, work_dir: Path) -> None:
+    def __init__(self, store: Store, run_id: str, work_dir: Path, *, give_up_after: int | None = None) -> None:
         self._store = store
         self._run_id = run_id
         self._work_dir = work_dir
+        self._give_up_after = give_up_after
         self._stopping = False
         self._cancelled = False
         self._superseded = False
@@ -148,13 +158,8 @@ class AttemptLife:
 
     def _result_that_stands(self) -> dict[str, Any] | None:
         def look() -> dict[str, Any] | None:
-            try:
-                recipe = json.loads(self._store.get(run_key(self._run_id, RUN)))["recipe"]
-                self._stages = [stage["stage"] for stage in recipe.get("stages", ())]
-            except NotFound:
-                raise UserError(
-                    f"no run {self._run_id!r} in {self._store.url}", remedy="`runner ps` lists the runs of a store"
-                ) from None
+            recipe = ensure_run(self._store, self._run_id)["recipe"]
+            self._stages = [stage["stage"] for stage in recipe.get("stages", ())]
             try:
                 result: dict[str, Any] = json.loads(self._store.get(run_key(self._run_id, RESULT)))
             except NotFound:
@@ -232,6 +237,7 @@ class AttemptLife:
             self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
             stage = f" of stage {restored[0].stage}" if self._stages else ""
             self._say(f"attempt {self._claim.number} continues from step {restored[0].step}{stage}", level="")
+        self._give_up_if_fruitless(None if restored is None else restored[0])
         assignment = {
             "number": self._claim.number,
             "token": self._claim.token,
@@ -244,6 +250,17 @@ class AttemptLife:
             worker.stdin.close()
         except BrokenPipeError:
             return  # it has died; its exit says why
+
+    def _give_up_if_fruitless(self, restored: CheckpointName | None) -> None:
+        """End the attempt before it begins if it would be one too many."""
+        if self._give_up_after is None:
+            return
+        earlier = [one for one in attempts(self._store, self._run_id) if one.number < self._claim.number]
+        count = fruitless_attempts(earlier, restored)
+        if count >= self._give_up_after:
+            reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
+            self._outcome = {"outcome": "interrupted", "reason": reason, "retry": False}
+            self._running_worker().kill()
 
     # -- while it lives ------------------------------------------------------------------------------------------
 
@@ -352,6 +369,8 @@ class AttemptLife:
         end = self._how_it_ended(code, out_of_memory=out_of_memory)
         outcome = end["outcome"]
         exit_code = code if outcome == "failed" and code in (1, 2) else _EXIT_CODES.get(outcome, 1)
+        if outcome == "interrupted" and not end["retry"] and self._give_up_after is not None:
+            exit_code = 1  # 75 asks for another attempt
         try:
             if outcome in ("succeeded", "failed", "cancelled"):
                 standing = patiently(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))

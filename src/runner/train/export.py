@@ -44,10 +44,7 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
     Raises:
         MergeFailed: it does not.
     """
-    unquantized = dataclasses.replace(
-        recipe, model={key: value for key, value in recipe.model.items() if key not in _QUANTIZATION}
-    )
-    base, _ = load_model(unquantized, cache_dir=cache_dir)
+    base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir)
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
     prompts = [*recipe.evaluate.prompts, PROMPT]
@@ -72,6 +69,15 @@ def _save(model: Any, folder: Path) -> None:
     # Not the copy of an adapter that is the reference of DPO and GRPO.
     of_adapter = {"selected_adapters": ["default"]} if isinstance(model, peft.PeftModel) else {}
     model.save_pretrained(str(folder), **of_adapter)
+
+
+def _unquantized(recipe: Recipe) -> Recipe:
+    """The recipe with the base that an adapter is merged into."""
+    model = {key: value for key, value in recipe.model.items() if key not in _QUANTIZATION}
+    if recipe.export.base is not None:
+        model = {key: value for key, value in model.items() if key != "model_revision"}
+        model["model_name_or_path"] = recipe.export.base
+    return dataclasses.replace(recipe, model=model)
 
 
 def _logits(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:

@@ -75,6 +75,9 @@ _ROLES = {
     "function_response": "tool",
 }
 
+_PART_KINDS = {"text": None, "input_text": None, "output_text": None, "code": "python", "execution": "output"}
+"""The kinds of content parts that are text, and the fence that each stands in."""
+
 # The wording of https://github.com/tatsu-lab/stanford_alpaca#data-release, to the letter. The line break at its end is
 # part of the prompt, as its successors have it: tokenizers that melt ":" and "\n" into one token do so in both.
 _ALPACA_WITH_INPUT = (
@@ -240,10 +243,16 @@ def _message(item: Any) -> Row:
 
 
 def _joined_parts(parts: list[Any]) -> str:
-    """OpenAI's list of content parts as one string."""
-    if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
-        raise Unusable("with content other than text (images, audio)")
-    return "".join(part["text"] for part in parts)
+    """A list of content parts as one string: OpenAI's, and those with code and what it printed, each in a fence."""
+    texts = []
+    for part in parts:
+        text = (part.get("text") or part.get("content") or "") if isinstance(part, Mapping) else None
+        kind = part.get("type", "text") if isinstance(part, Mapping) else None
+        if not isinstance(text, str) or kind not in _PART_KINDS:
+            raise Unusable("with content other than text (images, audio)")
+        fence = _PART_KINDS[kind]
+        texts.append(text if fence is None else f"\n```{fence}\n{text.strip()}\n```\n")
+    return "".join(texts)
 
 
 def _is_answer(message: Row) -> bool:

@@ -12,6 +12,7 @@ from peft import LoraConfig, LoraRuntimeConfig, PeftModel, get_peft_model_state_
 from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.utils.quantization_config import BitsAndBytesConfig
@@ -19,6 +20,8 @@ from transformers.utils.quantization_config import BitsAndBytesConfig
 from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.train.builtin import is_builtin, materialize
+from runner.train.kernels import attention
+from runner.train.prequantized import fit_quantization
 
 _REFERENCE = "ref"
 """What TRL calls the adapter that is the reference of DPO and GRPO."""
@@ -31,7 +34,7 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
 
     The weights come in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
     computes in `precision`. Quantized (``load_in_4bit``, ``load_in_8bit``), what is not quantized comes in the
-    16-bit type that the hardware has, unless ``dtype`` says otherwise.
+    16-bit type that the hardware has, unless ``dtype`` says otherwise. So does a model that comes quantized.
 
     Args:
         recipe: whose `model`.
@@ -52,8 +55,6 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
         shared["revision"] = model.get("model_revision") or "main"
     quantization = quantization_config(model)
     arguments: dict[str, Any] = {"dtype": model_dtype(model)}
-    if model.get("attn_implementation"):
-        arguments["attn_implementation"] = model["attn_implementation"]
     if quantization is not None:
         arguments["quantization_config"] = quantization
     if torch.cuda.is_available() and (quantization is not None or os.environ.get("WORLD_SIZE", "1") == "1"):
@@ -61,6 +62,15 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+        config = AutoConfig.from_pretrained(source, **shared)
+        if fit_quantization(recipe, config, _sixteen_bits()):
+            # As it comes: without settings of ours, which transformers would pass over with a warning.
+            arguments.pop("quantization_config", None)
+            arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
+            if torch.cuda.is_available():
+                arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+        if (implementation := attention(recipe, arguments["dtype"])) is not None:
+            arguments["attn_implementation"] = implementation
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
@@ -139,13 +149,23 @@ def check_head(model: Any) -> None:
         )
 
 
+def make_scalable(model: Any, *, fp16: bool) -> None:
+    """Give the trained weights float32 where gradients are scaled (``fp16``), as on a T4.
+
+    TRL brings the adapter of a quantized model to bfloat16, whose gradients torch's `GradScaler` cannot unscale.
+    """
+    for parameter in model.parameters():
+        if fp16 and parameter.requires_grad and parameter.dtype is not torch.float32:
+            parameter.data = parameter.data.float()
+
+
 def precision(training: Mapping[str, Any]) -> dict[str, bool]:
     """``bf16`` and ``fp16`` for the trainer's config: the recipe's if it says either, else what the hardware has.
 
     bfloat16 from Ampere on, float16 on older NVIDIA GPUs, neither on a CPU.
 
     Raises:
-        UserError: the recipe asks for bfloat16 on a GPU that has none.
+        UserError: the recipe asks for bfloat16 on a GPU that has none, or for float16 without a GPU.
     """
     on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
     if training.get("bf16") and on_gpu and not _has_bfloat16():
@@ -153,6 +173,12 @@ def precision(training: Mapping[str, Any]) -> dict[str, bool]:
             f"{torch.cuda.get_device_name()} has no bfloat16",
             where="training.bf16",
             remedy="Write fp16: true, or leave both out: the GPU decides.",
+        )
+    if training.get("fp16") and not torch.accelerator.is_available():
+        raise UserError(
+            "this machine has no GPU, and float16 needs one",
+            where="training.fp16",
+            remedy="Leave it out: the machine decides.",
         )
     if training.get("bf16") is not None or training.get("fp16") is not None:
         bf16, fp16 = bool(training.get("bf16")), bool(training.get("fp16"))

@@ -1,15 +1,22 @@
 """Supervised fine-tuning, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
+from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
 from runner.train.arguments import tracks_best, trainer_arguments
 from runner.train.context import Context
 from runner.train.course import Course, callbacks, load, new_adapter
+from runner.train.data import TrainingData
 from runner.train.exact_trainer import ExactResume
+from runner.train.lengths import check_lengths
+from runner.train.thinking import keeps_reasoning, rendered
 
 
 class ExactSFTTrainer(ExactResume, SFTTrainer):
@@ -25,23 +32,56 @@ def train(context: Context) -> dict[str, Any]:
     """
     recipe = context.recipe
     data, model, tokenizer = load(context)
+    given = keep_reasoning(data, tokenizer, recipe.training)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
     trainer = ExactSFTTrainer(
         model=model,
         args=sft_config(recipe, context.folder),
-        train_dataset=data.train,
-        eval_dataset=data.eval,
+        train_dataset=given.train,
+        eval_dataset=given.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
+    check_lengths(given, trainer)
     course = Course(context, trainer, tokenizer, conversational=data.conversational)
     course.measure_before()
     course.train()
     course.take_best()
     course.measure_after()
     return course.keep()
+
+
+def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:
+    """The data as they are, or with their answers written out where the chat template would drop the reasoning.
+
+    Raises:
+        UserError: the model has no chat template, or the loss is asked for on turns that only a template can tell.
+    """
+    if not data.conversational or training.get("chat_template_path"):
+        return data
+    if tokenizer.chat_template is None:
+        raise UserError(
+            "the data are conversations, and the model's tokenizer has no chat template",
+            where="training.chat_template_path",
+            remedy="Name a model that has one (a .jinja file does too), or bring the data as prompts and completions.",
+        )
+    if not data.thinks or keeps_reasoning(tokenizer):
+        return data
+    if training.get("assistant_only_loss"):
+        raise UserError(
+            "the model's chat template drops the reasoning, so that it cannot say which tokens are the assistant's",
+            where="training.assistant_only_loss",
+            remedy="Leave it out: the loss is on the completion alone.",
+        )
+    print("data: the model's chat template drops reasoning; answers are written out around it", flush=True)
+    on_prompt = training.get("completion_only_loss") is False
+    return replace(
+        data,
+        train=rendered(data.train, tokenizer, loss_on_prompt=on_prompt),
+        eval=None if data.eval is None else rendered(data.eval, tokenizer, loss_on_prompt=on_prompt),
+    )
 
 
 def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:

@@ -93,7 +93,8 @@ def _load(source: DataSource, where: str, path: str, **arguments: Any) -> Datase
         raise UserError(
             str(error),
             where=f"{where}.path",
-            remedy="Check the name; for a gated or private one, ask for access on its page and set HF_TOKEN. "
+            remedy="Check the name; for a gated or private one, ask for access at "
+            f"https://huggingface.co/datasets/{path} and set HF_TOKEN. "
             "A local path must be absolute or relative to the recipe's file.",
         ) from error
     except DatasetGenerationError as error:

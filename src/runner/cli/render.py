@@ -1,0 +1,79 @@
+"""``runner render``."""
+
+from pathlib import Path
+
+import click
+
+from runner.cli.options import image_option, machine_options, recipe_argument, secret_option
+
+
+@click.command()
+@recipe_argument
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a setting, such as training.learning_rate=1e-4.",
+)
+@click.option("--name", metavar="NAME", help="The run's id.")
+@machine_options
+@image_option
+@secret_option
+@click.option(
+    "--store", metavar="URL", envvar="RUNNER_STORE", show_envvar=True, help="Where the run is to live: s3://BUCKET/…"
+)
+def render(
+    recipe: str,
+    overrides: tuple[str, ...],
+    name: str | None,
+    gpus: tuple[str, ...],
+    infra: tuple[str, ...],
+    nodes: int | None,
+    use_spot: bool | None,
+    max_hourly_cost: float | None,
+    image: str | None,
+    secrets: tuple[str, ...],
+    store: str | None,
+) -> None:
+    """Print the SkyPilot task that a launch would send.
+
+    `sky jobs launch FILE` runs it by hand; secrets stand in it by name, and are passed with `--secret NAME`. Nothing is
+    written to the store: the task brings the run's record along.
+
+    \b
+    Example:
+      runner render smollm2-135m-lora --gpu a100:8 --spot --store s3://my-bucket/runs
+    """
+    from runner.cli.follow_remote import say_notes
+    from runner.launch.environment import checked_names
+    from runner.launch.machines import HERE, Wishes
+    from runner.launch.places import default_store
+    from runner.launch.prepare import prepare
+    from runner.launch.remote import plan, remote_task
+    from runner.launch.submit import checked_name, new_run_document, revision_of
+    from runner.launch.task import task_yaml
+    from runner.spec.errors import UserError
+    from runner.spec.load import load_recipe
+
+    if any(one in HERE for one in infra):
+        remedy = "`runner launch --dry-run` shows what a run on this machine would do"
+        raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
+    loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
+    wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
+    planned = plan(loaded.recipe, wishes, image)
+    prepared = prepare(loaded)
+    document = new_run_document(
+        prepared,
+        run_id=None if name is None else checked_name(name),
+        git_revision=revision_of(loaded.path.parent),
+        infra=planned.machines.infra,
+        image=planned.image,
+        machines=planned.machines,
+    )
+    content, _ = remote_task(document, store or default_store(), secrets=checked_names(secrets))
+    say_notes(planned.machines)
+    if prepared.inputs:
+        files = ", ".join(sorted(path.name for path in prepared.inputs.values()))
+        click.echo(f"{files}: only `runner launch` brings local files to the store; by hand this task fails", err=True)
+    click.echo(task_yaml(content), nl=False)

@@ -1,0 +1,91 @@
+"""Put together what a launch to SkyPilot needs: the machines, the run's record, the task, and what goes beside it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.launch.credentials import Access, access
+from runner.launch.machines import Fits, Machines, Wishes, machines, with_image
+from runner.launch.setup_folder import setup_folder, shown
+from runner.launch.task import Journey, task
+from runner.spec.errors import UserError
+from runner.spec.recipe import Recipe
+
+NO_IMAGE = "none"
+"""Stands for no image: the machine is set up from the pinned lock."""
+
+IMAGE_VARIABLE = "RUNNER_IMAGE"
+"""Names the image of remote runs that `--image` does not name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Where a run is to run, and in which image."""
+
+    machines: Machines
+    """The machines that would do, image and all."""
+    image: str | None
+    """The image; None: the machine is set up from the lock."""
+
+
+def plan(recipe: Recipe, wishes: Wishes, image: str | None, *, fits: Fits = lambda name, count: None) -> Plan:
+    """Where a new run is to run.
+
+    Args:
+        recipe: what is to run.
+        wishes: the command line's.
+        image: as named on the command line: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
+        fits: which accelerators it fits on.
+
+    Raises:
+        UserError: no machine would do, or the wishes contradict the recipe.
+    """
+    named = image or os.environ.get(IMAGE_VARIABLE) or NO_IMAGE
+    reference = None if named == NO_IMAGE else named.removeprefix("docker:")
+    if reference is not None and reference.startswith("sha256:"):
+        remedy = "push it: `runner image push REGISTRY/NAME:TAG` prints the name to give here"
+        raise UserError("an image of this machine alone is of no use elsewhere", where="--image", remedy=remedy)
+    if reference is not None and "image_id" in recipe.resources:
+        raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
+    return Plan(machines=with_image(machines(recipe.resources, wishes, fits=fits), reference), image=reference)
+
+
+def remote_task(
+    document: Mapping[str, Any],
+    store_url: str,
+    *,
+    secrets: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[dict[str, Any], Access]:
+    """A run's task, and what gives it access to the store.
+
+    Args:
+        document: the run's ``run.json``.
+        store_url: where it lives.
+        secrets: names of further variables that it is given.
+        environ: this process's environment.
+
+    Raises:
+        UserError: its machines would not reach the store, or the cache cannot be written.
+    """
+    entry = access(store_url, asked_for(document), environ)
+    setup_from = shown(setup_folder()) if "image_id" not in document["resources"] else None
+    journey = Journey(
+        store_url=store_url,
+        secrets=sorted({*entry.secrets, *secrets}),
+        environment=entry.environment,
+        setup_from=setup_from,
+    )
+    return task(document, journey), entry
+
+
+def asked_for(document: Mapping[str, Any]) -> Machines:
+    """The machines that a run's record asks for."""
+    return Machines(
+        resources=document["resources"],
+        num_nodes=document["num_nodes"],
+        infra=document["infra"],
+        accelerators=document["accelerators"],
+        notes=(),
+    )

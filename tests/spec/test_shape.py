@@ -1,0 +1,107 @@
+"""Model shapes: what is counted from a config is what the real classes have, parameter for parameter."""
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from runner.spec.errors import UserError
+from runner.spec.shape import bundled_config, lora_parameters, shape_of
+
+NAMES = [
+    "builtin:tiny-llama",
+    "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "unsloth/Llama-3.2-1B-Instruct",
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B",
+    "unsloth/DeepSeek-R1-0528-Qwen3-8B-unsloth-bnb-4bit",
+]
+PUBLISHED = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": 134_515_008,
+    "unsloth/Llama-3.2-1B-Instruct": 1_235_814_400,
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": 1_543_714_304,
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": 1_777_088_000,
+    "unsloth/DeepSeek-R1-0528-Qwen3-8B-unsloth-bnb-4bit": 8_190_735_360,
+}
+"""Numbers of parameters as the models' pages on the hub have them."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "llama": {"attention_bias": True},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16},
+    "gemma2": {"head_dim": 16},
+    "phi3": {"pad_token_id": 0},
+    "mistral": {},
+}
+
+
+def on_meta(config: dict[str, Any]) -> Any:
+    """The real class with weights that take no memory."""
+    known = {key: value for key, value in config.items() if key != "quantization_config"}
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**known))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_those_of_the_real_class(name: str) -> None:
+    config = bundled_config(name)
+    assert config is not None
+    shape = shape_of(config, name=name)
+    assert shape.parameters == on_meta(dict(config)).num_parameters()
+    assert shape.parameters == PUBLISHED.get(name, shape.parameters)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_parameters_of_other_families_are_those_of_the_real_class(kind: str) -> None:
+    config = {
+        "model_type": kind,
+        "vocab_size": 128,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": False,
+        **SMALL[kind],
+    }
+    assert shape_of(config).parameters == on_meta(config).num_parameters()
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"r": 16, "target_modules": "all-linear"},
+        {"r": 8},
+        {"r": 4, "target_modules": ["q_proj", "down_proj"], "use_dora": True},
+        {"r": 4, "target_modules": r".*layers\.[01]\.self_attn\.(q|k)_proj"},
+    ],
+)
+@pytest.mark.parametrize("name", ["HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen2.5-Coder-1.5B-Instruct"])
+def test_adapters_have_as_many_weights_as_pefts(name: str, adapter: dict[str, Any]) -> None:
+    config = bundled_config(name)
+    assert config is not None
+    model = get_peft_model(on_meta(dict(config)), LoraConfig(task_type="CAUSAL_LM", **adapter))
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert lora_parameters(shape_of(config), adapter) == trained
+
+
+def test_layers_that_a_quantized_model_skips_are_counted() -> None:
+    config = dict(bundled_config("Qwen/Qwen3-8B") or {})
+    quantization = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    skipped = ["lm_head", "model.layers.0.mlp", "model.layers.1.self_attn.q_proj"]
+    shape = shape_of({**config, "quantization_config": {**quantization, "llm_int8_skip_modules": skipped}})
+    kept = 3 * 4096 * 12288 + 4096 * 4096
+    assert shape.share_not_quantized == kept / shape.linear_weights
+
+
+def test_a_config_that_is_no_language_models_is_refused() -> None:
+    with pytest.raises(UserError, match="its config has no `hidden_size`"):
+        shape_of({"model_type": "resnet"})
+
+
+def test_a_target_that_the_model_has_not_is_refused() -> None:
+    shape = shape_of(bundled_config("builtin:tiny-llama") or {})
+    with pytest.raises(UserError, match="write `all-linear`, or some of: q_proj"):
+        shape.targets({"target_modules": ["c_attn"]})

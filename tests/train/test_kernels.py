@@ -1,0 +1,78 @@
+"""What a training is computed with: chosen where it is left open, and never otherwise than it is said."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_kernel_available
+
+from runner.spec.errors import UserError
+from runner.spec.hardware import described
+from runner.spec.recipe import Data, Recipe
+from runner.train.kernels import attention, layer_kernels
+
+WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="says what holds without a GPU")
+
+
+def recipe(*, model: dict[str, Any] | None = None, **training: Any) -> Recipe:
+    name = {"model_name_or_path": "builtin:tiny-llama", **(model or {})}
+    return Recipe(name="t", method="sft", model=name, data=Data(train=()), training=training)
+
+
+def test_the_attention_that_the_recipe_names_is_used() -> None:
+    assert attention(recipe(model={"attn_implementation": "eager"}), torch.bfloat16) == "eager"
+
+
+@WITHOUT_GPU
+def test_without_a_gpu_the_choice_is_left_to_transformers_and_liger_is_not_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert attention(recipe(), torch.bfloat16) is None
+    assert layer_kernels(recipe()) is False
+    assert capsys.readouterr().out == ""
+    assert layer_kernels(recipe(use_liger_kernel=True)) is False
+    assert "use_liger_kernel needs a GPU" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_what_is_installed_and_fits_is_used() -> None:
+    ampere = torch.cuda.get_device_capability() >= (8, 0)
+    flash = "flash_attention_2" if ampere and is_flash_attn_2_available() else None
+    assert attention(recipe(), torch.bfloat16) == flash
+    assert attention(recipe(), torch.float32) is None
+    assert attention(recipe(full_determinism=True), torch.bfloat16) is None
+    compiler = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+    assert layer_kernels(recipe()) == (ampere and is_liger_kernel_available() and compiler)
+    assert layer_kernels(recipe(use_liger_kernel=False)) is False
+    assert layer_kernels(replace(recipe(), method="dpo")) is False
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(is_liger_kernel_available(), reason="says what holds where Liger is not installed")
+def test_liger_is_missed_where_it_is_asked_for() -> None:
+    with pytest.raises(UserError, match=r"training\.use_liger_kernel: liger-kernel is not installed"):
+        layer_kernels(recipe(use_liger_kernel=True))
+
+
+def test_a_record_reads_as_a_line(tmp_path: Path) -> None:
+    record = {
+        "device": "NVIDIA L4",
+        "precision": "bf16",
+        "weights": "bfloat16",
+        "quantization": "nf4",
+        "attn_implementation": "flash_attention_2",
+        "optim": "paged_adamw_8bit",
+        "use_liger_kernel": True,
+        "packing": "bfd",
+        "padding_free": True,
+        "loss_on": "completions",
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 8,
+    }
+    assert described(record) == (
+        "NVIDIA L4, bf16, weights nf4, attention flash_attention_2, optimizer paged_adamw_8bit, Liger kernels, "
+        "packing bfd, padding-free, loss on completions, 2 x 8 a step"
+    )
