@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     help="Upload it to this repository of the Hugging Face hub, with a model card.",
 )
 @click.option("--private/--public", default=None, help="Whether a new repository is private.")
+@click.option("--base", metavar="MODEL", help="What to merge into, where the run's model came quantized (…-bnb-4bit).")
 @environment_options
 @json_option
 @store_option
@@ -37,6 +38,7 @@ def export(
     gguf: tuple[str, ...],
     hub_model_id: str | None,
     private: bool | None,
+    base: str | None,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
     as_json: bool,
@@ -78,6 +80,7 @@ def export(
             gguf=names,
             hub_model_id=hub_model_id,
             private=private,
+            base=base,
             environment=environment,
             say=say,
         )

@@ -85,6 +85,7 @@ def export(
     gguf: Sequence[str],
     hub_model_id: str | None,
     private: bool | None,
+    base: str | None,
     environment: Mapping[str, str],
     say: Callable[[str], None],
 ) -> dict[str, str]:
@@ -97,6 +98,7 @@ def export(
         gguf: llama.cpp's quantizations.
         hub_model_id: push to this repository; None: do not push.
         private: whether a new repository is private; None: its owner's default.
+        base: what an adapter is merged into where the run's model came quantized; None: as the recipe has it.
         environment: variables on top of this process's own.
         say: told what is being done.
 
@@ -112,6 +114,7 @@ def export(
     require_training_side()
     wanted = {
         "merge": merge,
+        "base": base,
         "gguf": list(gguf),
         "push_to_hub": hub_model_id is not None,
         "hub_model_id": hub_model_id,

@@ -5,6 +5,7 @@ it said; `runner pull` finds both.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import secrets
@@ -114,6 +115,8 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     trained = shelf.standing("model")
     if trained is None:
         raise UserError("the run has no model yet", where=run_id, remedy="`runner ps` says how it stands")
+    base = wanted.base or recipe.export.base
+    recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
     recipe = _on_its_base(recipe, result, shelf)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
     made = make_exports(shelf, recipe, wanted, folder=folder / "between", cache_dir=cache, phase=_say)
@@ -149,8 +152,6 @@ def _tokens(store: Store, run_id: str, result: dict[str, Any]) -> list[str]:
 
 def _on_its_base(recipe: Recipe, result: dict[str, Any], shelf: Any) -> Recipe:
     """The last stage's recipe with the model that its adapter belongs to."""
-    import dataclasses
-
     stages = result.get("stages") or [{}]
     base = (stages[-1].get("started_from") or {}).get("base")
     if recipe.adapter is None or base is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from runner.spec.quantizations import gguf_artifact
+from runner.spec.quantizations import Quantization, gguf_artifact
 from runner.spec.recipe import Export, Recipe
 from runner.train.export import PROMPT, save_merged
 from runner.train.gguf import GgufMaker, check_gguf
@@ -69,10 +69,13 @@ def make_exports(
             whole = folder / "merged"
             merge(whole)
         maker = GgufMaker(whole, name=recipe.name, prompts=[*recipe.evaluate.prompts, PROMPT], folder=folder / "gguf")
-    for name in wanted.gguf:
+
+    def make(name: Quantization, into: Path) -> None:
         phase(f"GGUF {name}")
-        make = partial(maker.make, name) if name in missing else _nothing
-        made[gguf_artifact(name)] = shelf.commit(gguf_artifact(name), make, keep=wanted.push_to_hub)
+        maker.make(name, into)
+
+    for name in wanted.gguf:
+        made[gguf_artifact(name)] = shelf.commit(gguf_artifact(name), partial(make, name), keep=wanted.push_to_hub)
     shutil.rmtree(folder, ignore_errors=True)
     return made
 
@@ -86,7 +89,3 @@ def pushed_folders(shelf: Shelf, artifacts: Mapping[str, str]) -> list[Path]:
     """
     ggufs = [key for name, key in artifacts.items() if name.startswith(gguf_artifact(""))]
     return [shelf.folder(key) for key in (artifacts.get("merged", artifacts["model"]), *ggufs)]
-
-
-def _nothing(folder: Path) -> None:
-    """Never called: the artifact stands."""
