@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-image check lock lock-cuda clean
+.PHONY: help quickstart test test-image test-sky check lock lock-cuda clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,8 @@ test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the te
 	$(BIN)/pytest --numprocesses logical --dist loadscope
 
 test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
+
+test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
 check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	$(BIN)/ruff check .
@@ -53,6 +55,16 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	$(BIN)/pytest -m image tests/image
 	@touch $@
 
+.venv-sky/.installed: tests/slurm/requirements.lock tests/slurm/install.sh pyproject.toml
+	@bash tests/slurm/install.sh
+	@touch $@
+
+# A Slurm of two nodes, whose jobs run as a user of their own; SkyPilot and all of it where there is no network.
+.venv/.sky-tested: .venv/.train .venv/.dev .venv-servers/.installed .venv-sky/.installed images/cpu.lock $(shell find src sky tests/slurm tests/integration/runs.py -type f -not -path '*/__pycache__/*')
+	bash tests/slurm/cluster.sh install "$$($(BIN)/python -c 'from runner.launch.setup_folder import setup_folder; print(setup_folder())')"
+	bash tests/slurm/inside.sh $(BIN)/pytest -m slurm tests/slurm
+	@touch $@
+
 lock:  ## write the lock files anew from what is installed in .venv
 	$(BIN)/python tools/lock.py
 
@@ -60,4 +72,4 @@ lock-cuda:  ## write images/cuda.lock anew from images/cpu.lock and what the pac
 	$(BIN)/python tools/lock_cuda.py
 
 clean:  ## remove what the targets above have made
-	rm -rf .venv .venv-servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-servers .venv-sky .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

@@ -17,6 +17,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         "gpu": None if _NVIDIA.exists() else "needs an NVIDIA GPU, and this machine has none",
         "cloud": "needs an account at a cloud: ask for it with `pytest -m cloud`",
         "image": "builds the container image: `make test-image`",
+        "slurm": "drives a Slurm of its own: `make test-sky`",
         "online": "needs the internet: ask for it with `pytest -m online`",
     }
     asked = config.option.markexpr

@@ -60,6 +60,12 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "adapter.modules_to_save=[embed_tokens]",
         "adapter.ensure_weight_tying=true",
     ),
+    "smollm2-135m-cpt-sft-dpo": (
+        *TINY,
+        "training.max_length=96",
+        *(f"stages.{stage}.data.train.0.path=rows.jsonl" for stage in ("cpt", "sft", "dpo")),
+        "stages.cpt.data.train.0.sample=60",
+    ),
     "smollm2-135m-dpo": (*TINY, *SHORT),
     "smollm2-135m-grpo": (*TINY, "training.max_completion_length=8"),
 }
@@ -136,18 +142,21 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
     assert result["step"] == STEPS
     assert result["before"]
     assert result["after"]
-    assert set(result["artifacts"]) == {"model", *(["merged"] if loaded.recipe.export.merge else [])}
-    assert (
-        json.loads(store.get(run_key(name, f"attempts/0001.hardware-{loaded.recipe.method}.json"))).items()
-        >= result["hardware"].items()
-    )
+    stages = loaded.recipe.stages
+    handed_over = {f"stage-{stage.stage_name}" for stage in stages[:-1]}
+    assert set(result["artifacts"]) == {"model", *handed_over, *(["merged"] if loaded.recipe.export.merge else [])}
+    last = loaded.recipe.in_order[-1].stage_name
+    recorded = json.loads(store.get(run_key(name, f"attempts/0001.hardware-{last}.json")))
+    assert recorded.items() >= result["hardware"].items()
     optimizer = loaded.recipe.training.get("optim", "adamw_torch_fused")
     assert result["hardware"]["optim"] == optimizer
     if "deepseek" in name:
         assert (result["hardware"]["quantization"], result["hardware"]["optim"]) == ("nf4", optimizer)
         assert result["hardware"]["loss_on"] == ("completions" if "science" in name else "all tokens")
     records = read_metrics(store, name)
-    check_metrics(records, steps=STEPS)
+    for stage in loaded.recipe.in_order:
+        check_metrics([record for record in records if record["stage"] == stage.stage_name], steps=STEPS)
+    assert [stage["stage"] for stage in result.get("stages", ())] == [stage.stage_name for stage in stages]
     if name == "deepseek-r1-distill-qwen-1.5b-math-science":
         assert "answers are written out around it" in forked.log(name), "R1's template would drop the reasoning"
     if loaded.recipe.method == "grpo":

@@ -101,14 +101,11 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize(("undisturbed", "moment"), MOMENTS.values(), ids=MOMENTS, indirect=["undisturbed"])
 def test_killed_at_this_moment_it_ends_the_same(
-    when: str, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
+    moment: Moment, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
 ) -> None:
     kind, expected = undisturbed
-    of_kind, moment = MOMENTS[when]
-    if kind != of_kind:
-        pytest.skip("killed then in the other run")
     store = open_store(forked.store_url)
     run_id = f"{kind}-{moment}".lower()
     submit(store, run_id, RUNS[kind](data))
@@ -118,6 +115,7 @@ def test_killed_at_this_moment_it_ends_the_same(
     assert_same(whole_outcome(store, run_id), expected)
 
 
+@pytest.mark.parametrize("undisturbed", ["of-all-kinds"], indirect=True)
 def test_told_to_stop_in_a_later_stage_it_goes_on_inside_it(
     undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
 ) -> None:

@@ -19,6 +19,10 @@ RESULT: dict[str, Any] = {
 }
 
 
+BEFORE = {"exact_match": 0.125, "exact_match_samples": 40}
+AFTER = {"exact_match": 0.5, "exact_match_samples": 40}
+
+
 def test_success_compares_before_and_after_and_names_every_place() -> None:
     text = outcome.succeeded(RESULT, run_id="tiny-ab12", store_url="s3://bucket/x")
     assert "tiny-ab12 succeeded: 60 of 60 steps in 3 attempts." in text
@@ -28,6 +32,28 @@ def test_success_compares_before_and_after_and_names_every_place() -> None:
     assert ["model", "s3://bucket/x/runs/tiny-ab12/artifacts/model/0003-abcd/"] in lines
     for command in ("runner pull tiny-ab12", "runner metrics tiny-ab12", "runner logs tiny-ab12"):
         assert command in text
+
+
+def test_each_stage_has_its_table_and_shares_are_percentages() -> None:
+    stages = [
+        {"stage": "sft", "step": 4, "max_steps": 4, "generations": [], "before": BEFORE, "after": AFTER},
+        {
+            "stage": "dpo",
+            "step": 9,
+            "max_steps": 10,
+            "generations": RESULT["generations"],
+            "before": None,
+            "after": None,
+        },
+    ]
+    text = outcome.succeeded({**RESULT, "stages": stages}, run_id="r", store_url="/store")
+    assert "r succeeded: 2 stages in 3 attempts." in text
+    assert "Stage 1 of 2: sft, 4 of 4 steps" in text
+    assert ["exact", "match", "of", "40", "12.5%", "50.0%", "+37.5", "points"] in [
+        line.split() for line in text.splitlines()
+    ]
+    assert "Stage 2 of 2: dpo, 9 of 10 steps\nPrompt: Return the" in text
+    assert text.count("evaluation loss") == 0, "the run's own numbers are its last stage's"
 
 
 def test_completions_stand_side_by_side_and_cannot_drive_the_terminal() -> None:

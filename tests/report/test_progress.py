@@ -16,6 +16,9 @@ class Look:
     phase: str | None = "training"
     step: int | None = None
     max_steps: int | None = 60
+    stage: str | None = None
+    stage_number: int | None = None
+    stage_count: int | None = None
     loss: float | None = None
     tokens_per_second: float | None = None
     eta_seconds: float | None = None
@@ -35,6 +38,7 @@ def test_the_facts_stand_in_one_line() -> None:
     expected = "step 12/60 · loss 2.3100 · 1,800 tokens/s · 40s left · checkpoint at 10"
     assert facts(FULL, 40.0) == expected
     assert facts(Look(), None) == ""
+    assert facts(Look(step=1, stage="sft", stage_number=2, stage_count=3), None) == "stage 2/3 (sft) · step 1/60"
 
 
 def test_a_log_gets_a_line_when_something_changed_and_not_too_often() -> None:

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # A real Slurm on this one machine, for SkyPilot to drive: two nodes with pretended GPUs, and an ssh server to reach them.
 #
-#   cluster.sh up     install what is missing (apt), start what is not running; as root, on Debian 12
-#   cluster.sh warm   download what SkyPilot installs on each node, so that later launches take it from a cache
-#   cluster.sh down   stop what `up` has started
+#   cluster.sh install SETUP   with a network: Debian's packages, a user for the jobs, and all that the nodes will need,
+#                              with runner's own setup.sh from the folder SETUP; as root, on Debian 12
+#   cluster.sh up              start the daemons, without a network (see inside.sh)
+#   cluster.sh down            stop them
 #
-# node1 has two T4, node2 four A100: gres on /dev/tty, which exist everywhere. Both are daemons on this host, each in a UTS
-# namespace of its own (SkyPilot tells nodes apart by their names) and a mount namespace of its own (its scratch folder is
-# the node's). Everything listens on loopback. Everything but the packages, one user and lines in /etc/hosts is in $BASE.
+# node1 has two T4, node2 four A100: gres on /dev/tty, which exist everywhere. Both are daemons on this host, each in a
+# UTS namespace of its own (SkyPilot tells nodes apart by their names) and a mount namespace of its own (its scratch
+# folder is the node's). Everything but the packages, one user and lines in /etc/hosts is in $BASE.
 set -euo pipefail
 
 BASE=${BASE:-/srv/runner-slurm}
@@ -30,11 +31,11 @@ down() {
 
 packages() {
   local program
-  for program in slurmctld munged sshd rsync; do
-    if [ ! -x "/usr/sbin/$program" ] && [ ! -x "/usr/bin/$program" ]; then
+  for program in slurmctld munged sshd rsync ip; do
+    if ! PATH=$PATH:/usr/sbin:/sbin command -v "$program" > /dev/null; then
       apt-get update -qq
       DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
-        slurm-wlm munge openssh-server rsync python3-venv procps > /dev/null
+        slurm-wlm munge openssh-server rsync python3-venv procps iproute2 > /dev/null
       return
     fi
   done
@@ -61,7 +62,7 @@ accounts() {
   done << 'HOSTS'
 127.0.1.1 node1
 127.0.1.2 node2
-127.0.1.9 slurm-head
+127.0.0.1 slurm-head
 HOSTS
 }
 
@@ -94,7 +95,8 @@ uv_for_nodes() {
   index=$(sed -n 's/^index-url = //p' "$PIP_CONF")
   cat > "$BASE/bin/uv" << UV
 #!/usr/bin/env bash
-export UV_PYTHON_DOWNLOADS=never UV_NATIVE_TLS=1 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt ${index:+UV_DEFAULT_INDEX=$index}
+export UV_PYTHON_DOWNLOADS=never UV_NATIVE_TLS=1 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+export ${index:+UV_DEFAULT_INDEX=$index} UV_OFFLINE=\${UV_OFFLINE:-1} # all is in its cache, by then
 words=("\$@")
 for i in "\${!words[@]}"; do
   if [ "\${words[\$i]}" = --python ] && [ "\${words[\$((i + 1))]:-}" = 3.10 ]; then words[\$((i + 1))]=/usr/bin/python3; fi
@@ -116,14 +118,13 @@ PROLOG
 configuration() {
   cat > "$SLURM_CONF" << CONF
 ClusterName=$CLUSTER
-SlurmctldHost=slurm-head(127.0.1.9)
+SlurmctldHost=slurm-head(127.0.0.1)
 SlurmctldPort=$CONTROLLER_PORT
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket=$BASE/munge/munge.sock
-CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation=$BASE/state
 SlurmdSpoolDir=$BASE/spool/%n
 SlurmctldPidFile=$BASE/run/slurmctld.pid
@@ -183,7 +184,9 @@ daemons() {
       --pid-file="$0/munged.pid" --log-file="$0/munged.log" --seed-file="$0/seed"' "$BASE/munge"
     chmod 755 "$BASE/munge" # the socket is for all, the key stays munge's
   fi
-  # Each under a name that stands for a loopback address: they listen on what their name resolves to.
+  # Nothing is left of an earlier cluster's jobs.
+  if ! alive "$BASE/run/slurmctld.pid"; then rm -rf "$BASE"/{state,spool}/*; fi
+  # A process finds its node's address by the name of its host.
   alive "$BASE/run/slurmctld.pid" || unshare --uts bash -c 'hostname slurm-head; exec slurmctld -f "$0"' "$SLURM_CONF"
   local node
   for node in node1 node2; do
@@ -209,28 +212,37 @@ until_idle() {
   exit 1
 }
 
+# What SkyPilot installs on each node, into uv's cache; and the environment of runs, by the script that a task runs.
+warm() {
+  # shellcheck disable=SC2016  # for the inner shell
+  su -s /bin/bash "$JOBS_USER" -c 'set -e
+    export UV_CACHE_DIR=/tmp/uv_cache_$(id -u) UV_LINK_MODE=copy UV_OFFLINE=0
+    folder=$(mktemp -d); cd "$folder"
+    "$0/bin/uv" venv -q --seed v --python 3.10
+    VIRTUAL_ENV=$folder/v "$0/bin/uv" pip install -q "skypilot[slurm,remote]==$1"
+    rm -rf "$folder"' "$BASE" "$SKYPILOT"
+  rm -rf "$BASE/setup"
+  cp -r "$1" "$BASE/setup"
+  chmod -R a+rX "$BASE/setup"
+  su -s /bin/bash "$JOBS_USER" -c 'PIP_CONFIG_FILE=$1 bash "$0/setup/setup.sh"' "$BASE" "$PIP_CONF"
+}
+
 case ${1:-} in
-  up)
+  install)
     packages
     accounts
     package_index
     uv_for_nodes
     configuration
+    warm "${2:?the folder with setup.sh}"
+    ;;
+  up)
     daemons
     until_idle
     ;;
-  warm)
-    # shellcheck disable=SC2016  # for the inner shell
-    su -s /bin/bash "$JOBS_USER" -c 'set -e
-      export UV_CACHE_DIR=/tmp/uv_cache_$(id -u) UV_LINK_MODE=copy
-      folder=$(mktemp -d); cd "$folder"
-      "$0/bin/uv" venv -q --seed v --python 3.10
-      VIRTUAL_ENV=$folder/v "$0/bin/uv" pip install -q "skypilot[slurm,remote]==$1"
-      rm -rf "$folder"' "$BASE" "$SKYPILOT"
-    ;;
   down) down ;;
   *)
-    echo "usage: cluster.sh up|warm|down" >&2
+    echo "usage: cluster.sh install SETUP|up|down" >&2
     exit 2
     ;;
 esac

@@ -4,7 +4,7 @@ from memory_store import MemoryStore
 
 from runner.spec.layout import MANIFEST, CheckpointName, checkpoint_prefix
 from runner.storage.attempts import Attempt, claim_attempt, write_restored
-from runner.storage.lineage import Lineage, checkpoint_folders, checkpoints, lineage_of
+from runner.storage.lineage import Lineage, checkpoint_folders, checkpoints, lineage_of, read_lineage
 
 
 def name(step: int, token: str, stage: str = "sft") -> CheckpointName:
@@ -103,3 +103,21 @@ def test_checkpoints_of_the_newest_lineage_newest_first(memory: MemoryStore) -> 
     assert checkpoints(memory, "r") == [name(30, second.token), name(20, first.token), name(10, first.token)]
     assert checkpoint_folders(memory, "r")[name(40, first.token)] is False
     assert len(checkpoint_folders(memory, "r")) == 5
+
+
+def test_later_is_what_the_recipe_has_later(memory: MemoryStore) -> None:
+    """Whatever stages are called: the newest checkpoint is the latest stage's, and what came before counts."""
+    stages = ("sft", "more", "dpo")
+    first = claim_attempt(memory, "r", {})
+    write_restored(memory, first, None, stages=stages)
+    for stage, step in (("sft", 5), ("more", 30), ("dpo", 2)):
+        memory.put(checkpoint_prefix("r", name(step, first.token, stage)) + MANIFEST, b"")
+    assert [(found.stage, found.step) for found in checkpoints(memory, "r")] == [("dpo", 2), ("more", 30), ("sft", 5)]
+    second = claim_attempt(memory, "r", {})
+    write_restored(memory, second, name(30, first.token, "more"), stages=stages)
+    lineage = read_lineage(memory, "r")
+    assert lineage.holds(first.token, "sft", 10**9)
+    assert lineage.holds(first.token, "more", 30)
+    assert not lineage.holds(first.token, "more", 31)
+    assert not lineage.holds(first.token, "dpo", 1)
+    assert lineage.holds(second.token, "dpo", 1)

@@ -23,8 +23,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("runner.cli.wait:wait", "Wait until a run has ended, and exit as it did."),
     "cancel": ("runner.cli.cancel:cancel", "End a run for good."),
     "resume": ("runner.cli.resume:resume", "Continue an interrupted run from its last checkpoint."),
+    "eval": ("runner.cli.eval:evaluate", "Measure a finished run again: what it began with beside what it ended with."),
     "pull": ("runner.cli.pull:pull", "Fetch a run's results, metrics and artifacts."),
     "export": ("runner.cli.export:export", "Make more of a run's model: merged, as GGUF files, on the hub."),
+    "plan": (
+        "runner.cli.plan:plan",
+        "Show on which GPUs and clouds a recipe fits, and for how much.",
+    ),
     "check": ("runner.cli.check:check", "Say whether recipes are valid, and what is wrong with them."),
     "jobs": ("runner.cli.jobs:jobs", "List the recipes at hand."),
     "schema": ("runner.cli.schema:schema", "Print the JSON Schema of recipes, for editors."),

@@ -66,9 +66,9 @@ def _row(recipe: str, loaded: "LoadedRecipe") -> dict[str, Any]:
         "ok": True,
         "path": str(loaded.path),
         "name": loaded.recipe.name,
-        "method": loaded.recipe.method,
+        "method": loaded.recipe.methods,
         "model": loaded.recipe.model["model_name_or_path"],
-        "data_sources": len(loaded.recipe.data.train),
+        "data_sources": sum(len(stage.data.train) for stage in loaded.recipe.in_order),
     }
 
 

@@ -22,6 +22,7 @@ from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from runner.launch.lock import RunLock
+    from runner.spec.layout import CheckpointName
     from runner.storage.store import Store
 
 
@@ -154,17 +155,18 @@ def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -
         )
     if status.state == "running":
         return f"\n{status.run_id} goes on elsewhere; `{as_typed(f'logs -f {status.run_id}')}` follows it"
+    newest = _newest_checkpoint(store, status.run_id)
     return "\n" + outcome.interrupted(
         run_id=status.run_id,
         reason=status.reason,
-        checkpoint_step=_newest_step(store, status.run_id),
+        checkpoint_step=None if newest is None else newest.step,
+        stage=newest.stage if newest is not None and status.stage_count else None,
         log_tail=log_tail,
         typed=as_typed,
     )
 
 
-def _newest_step(store: "Store", run_id: str) -> int | None:
+def _newest_checkpoint(store: "Store", run_id: str) -> "CheckpointName | None":
     from runner.storage.lineage import checkpoints
 
-    names = checkpoints(store, run_id)
-    return names[0].step if names else None
+    return next(iter(checkpoints(store, run_id)), None)

@@ -51,7 +51,7 @@ def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
     except UserError as error:
         row["error"] = str(error)
     else:
-        row |= {"method": recipe.method, "model": recipe.model["model_name_or_path"]}
+        row |= {"method": recipe.methods, "model": recipe.model["model_name_or_path"]}
     return row
 
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from runner.storage.store import Store
 
 _COLUMNS = {
+    "stage": "STAGE",
     "step": "STEP",
     "loss": "LOSS",
     "eval_loss": "EVAL LOSS",
+    "exact_match": "EXACT MATCH",
     "learning_rate": "LEARNING RATE",
     "grad_norm": "GRAD NORM",
     "tokens_per_second": "TOKENS/S",
@@ -59,5 +61,7 @@ def _table(records: list[dict[str, Any]]) -> str:
     from runner.report.tables import number, text_table
 
     columns = {name: title for name, title in _COLUMNS.items() if any(name in record for record in records)}
+    if len({record["stage"] for record in records}) == 1:
+        del columns["stage"]
     rows = [[number(record[name]) if record.get(name) is not None else "" for name in columns] for record in records]
-    return text_table(list(columns.values()), rows, right=range(len(columns)))
+    return text_table(list(columns.values()), rows, right=range("stage" in columns, len(columns)))

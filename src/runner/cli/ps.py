@@ -50,14 +50,22 @@ def _table(runs: "list[RunStatus]") -> str:
     from runner.report.tables import duration, text_table
 
     now = datetime.now(UTC)
+    staged = any(run.stage_count for run in runs)
     rows = [
         [
             run.run_id,
             run.state,
+            *([_stage(run)] if staged else []),
             f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}",
             str(run.attempts),
             duration((now - datetime.fromisoformat(run.created_at)).total_seconds()),
         ]
         for run in runs
     ]
-    return text_table(["RUN", "STATE", "STEP", "ATTEMPTS", "AGE"], rows, right=(2, 3, 4))
+    stage = ["STAGE"] if staged else []
+    last = 4 + len(stage)
+    return text_table(["RUN", "STATE", *stage, "STEP", "ATTEMPTS", "AGE"], rows, right=range(last - 2, last + 1))
+
+
+def _stage(run: "RunStatus") -> str:
+    return f"{run.stage_number}/{run.stage_count} {run.stage}" if run.stage else "-"

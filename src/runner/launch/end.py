@@ -41,6 +41,7 @@ def write_cancelled(store: Store, run_id: str) -> None:
         "attempts": attempt.number if attempt else 0,
         "step": heartbeat.get("step"),
         "max_steps": heartbeat.get("max_steps"),
+        **{name: heartbeat[name] for name in ("stage", "stage_number") if name in heartbeat},
         "before": None,
         "after": None,
         "generations": [],

@@ -50,3 +50,13 @@ def hub_cache() -> Path:
 def engine_cache(store_url: str, run_id: str) -> Path:
     """The file that remembers what SkyPilot has last said of a run."""
     return cache_folder() / store_digest(store_url) / "skypilot" / f"{run_id}.json"
+
+
+def config_cache() -> Path:
+    """The folder of models' configs that were fetched from the hub, to plan with."""
+    return cache_folder() / "configs"
+
+
+def price_cache() -> Path:
+    """The folder of prices that were read from SkyPilot's catalogs, which are large."""
+    return cache_folder() / "prices"

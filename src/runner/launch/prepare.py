@@ -79,8 +79,11 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
     )
 
 
-def require_training_side() -> None:
+def require_training_side(where: str = "--infra local") -> None:
     """Make sure that this machine can train, without importing what that takes.
+
+    Args:
+        where: what asks for it.
 
     Raises:
         UserError: a package of the training side is not installed.
@@ -89,7 +92,7 @@ def require_training_side() -> None:
     if missing:
         raise UserError(
             f"this machine cannot train: {', '.join(missing)} not installed",
-            where="--infra local",
+            where=where,
             remedy="pip install 'runner[train]'",
         )
 

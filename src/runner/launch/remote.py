@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.launch.credentials import Access, access
-from runner.launch.machines import Fits, Machines, Wishes, machines, with_image
+from runner.launch.fitting import fits_on
+from runner.launch.machines import Machines, Wishes, machines, with_image
 from runner.launch.setup_folder import setup_folder, shown
 from runner.launch.task import Journey, task
 from runner.spec.errors import UserError
@@ -29,14 +30,13 @@ class Plan:
     """The image; None: the machine is set up from the lock."""
 
 
-def plan(recipe: Recipe, wishes: Wishes, image: str | None, *, fits: Fits = lambda name, count: None) -> Plan:
+def plan(recipe: Recipe, wishes: Wishes, image: str | None) -> Plan:
     """Where a new run is to run.
 
     Args:
         recipe: what is to run.
         wishes: the command line's.
         image: as named on the command line: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
-        fits: which accelerators it fits on.
 
     Raises:
         UserError: no machine would do, or the wishes contradict the recipe.
@@ -48,7 +48,8 @@ def plan(recipe: Recipe, wishes: Wishes, image: str | None, *, fits: Fits = lamb
         raise UserError("an image of this machine alone is of no use elsewhere", where="--image", remedy=remedy)
     if reference is not None and "image_id" in recipe.resources:
         raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
-    return Plan(machines=with_image(machines(recipe.resources, wishes, fits=fits), reference), image=reference)
+    found = machines(recipe.resources, wishes, fits=fits_on(recipe, wishes.nodes or 1))
+    return Plan(machines=with_image(found, reference), image=reference)
 
 
 def remote_task(

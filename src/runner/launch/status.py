@@ -47,6 +47,12 @@ class RunStatus:
     """Optimizer steps taken."""
     max_steps: int | None = None
     """Optimizer steps in all."""
+    stage: str | None = None
+    """Of a run with stages: the one that `step` and `max_steps` are of."""
+    stage_number: int | None = None
+    """Its place among them, counted from 1."""
+    stage_count: int | None = None
+    """How many stages there are; None: the run has none."""
     attempts: int = 0
     """The number of its newest attempt."""
     created_at: str
@@ -176,6 +182,7 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         "accelerators": document["accelerators"],
         "created_at": document["created_at"],
         "max_steps": _max_steps(document),
+        "stage_count": len(document["recipe"].get("stages") or ()) or None,
     }
     result = run_result(store, run_id)
     if result is not None:
@@ -189,6 +196,8 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         "step": heartbeat.get("step"),
         "max_steps": heartbeat.get("max_steps") or known["max_steps"],
         "checkpoint_step": heartbeat.get("checkpoint_step"),
+        "stage": heartbeat.get("stage"),
+        "stage_number": heartbeat.get("stage_number"),
         "last_sign_seconds": attempt.last_sign_seconds,
     }
     if attempt.alive():
@@ -250,6 +259,8 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Mapping[
             "attempts": attempts,
             "step": result.get("step"),
             "max_steps": result.get("max_steps") or known["max_steps"],
+            "stage": result.get("stage"),
+            "stage_number": result.get("stage_number"),
             "exit_code": ended["exit_code"] if ended else None,
             "retry": False,
         }

@@ -8,6 +8,8 @@ from runner.report.tables import number, text_table
 from runner.spec.hardware import described
 
 _WIDTH = 100
+_SHARES = ("exact_match",)
+"""Shares from 0 to 1, shown in percent; the change of one is a difference."""
 
 
 def command(words: str) -> str:
@@ -25,12 +27,12 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
         typed: makes of ``pull RUN`` what is to be typed.
     """
     parts = [f"{run_id} succeeded: {_steps(result)}."]
-    comparison = before_and_after(result)
-    if comparison:
+    stages = result.get("stages") or []
+    for place, stage in enumerate(stages, 1):
+        heading = f"Stage {place} of {len(stages)}: {stage['stage']}, {stage['step']} of {stage['max_steps']} steps"
+        parts.append("\n".join(filter(None, [heading, measured(stage)])))
+    if not stages and (comparison := measured(result)):
         parts.append(comparison)
-    completions = side_by_side(result.get("generations") or [])
-    if completions:
-        parts.append(completions)
     if result.get("hardware"):
         parts.append(f"Computed with: {described(result['hardware'])}.")
     where = [("store", store_url), ("run", f"{_slashed(store_url)}runs/{run_id}/")]
@@ -41,6 +43,7 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
         + _pairs(
             [
                 (typed(f"pull {run_id}"), "fetch the model, its metrics and the record of how it was made"),
+                (typed(f"eval {run_id}"), "measure it again, or on other data with --data"),
                 (typed(f"metrics {run_id}"), "every step's numbers"),
                 (typed(f"logs {run_id}"), "everything it wrote"),
             ]
@@ -69,6 +72,7 @@ def interrupted(
     run_id: str,
     reason: str | None,
     checkpoint_step: int | None,
+    stage: str | None = None,
     log_tail: Sequence[str],
     typed: Callable[[str], str] = command,
 ) -> str:
@@ -76,8 +80,15 @@ def interrupted(
     parts = [f"{run_id} interrupted: {reason or 'no reason was recorded'}"]
     parts += _tail(log_tail)
     from_where = "from the beginning" if checkpoint_step is None else f"from step {checkpoint_step}"
+    if stage is not None and checkpoint_step is not None:
+        from_where += f" of stage {stage}"
     parts.append("What to do:\n" + _pairs([(typed(f"resume {run_id}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
+
+
+def measured(result: Mapping[str, Any]) -> str:
+    """What was measured before training and after: a table, then completions side by side; empty if nothing was."""
+    return "\n\n".join(filter(None, [before_and_after(result), side_by_side(result.get("generations") or [])]))
 
 
 def before_and_after(result: Mapping[str, Any]) -> str:
@@ -85,16 +96,19 @@ def before_and_after(result: Mapping[str, Any]) -> str:
     before, after = result.get("before"), result.get("after")
     if not before or not after:
         return ""
+    samples = after.get("exact_match_samples") or before.get("exact_match_samples")
     labels = {
         "eval_loss": "evaluation loss",
         "perplexity": "perplexity",
+        "exact_match": f"exact match of {samples}",
         "eval_rewards/accuracies": "reward accuracy",
         "eval_rewards/margins": "reward margin",
         "eval_reward": "reward",
         "eval_completions/mean_length": "completion tokens",
+        "samples_per_second": "samples/s",
     }
     rows = [
-        [label, number(before.get(name)), number(after.get(name)), _change(before.get(name), after.get(name))]
+        [label, _shown(name, before), _shown(name, after), _change(before.get(name), after.get(name), name)]
         for name, label in labels.items()
         if name in before or name in after
     ]
@@ -123,15 +137,25 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [piece for line in printable.splitlines() for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
 
 
-def _change(before: object, after: object) -> str:
-    if not isinstance(before, int | float) or not isinstance(after, int | float) or not before:
+def _shown(name: str, values: Mapping[str, Any]) -> str:
+    value = values.get(name)
+    return f"{value:.1%}" if name in _SHARES and isinstance(value, int | float) else number(value)
+
+
+def _change(before: object, after: object, name: str) -> str:
+    if not isinstance(before, int | float) or not isinstance(after, int | float):
+        return "-"
+    if name in _SHARES:
+        return f"{100 * (after - before):+.1f} points"
+    if not before:
         return "-"
     return f"{(after - before) / before:+.1%}"
 
 
 def _steps(result: Mapping[str, Any]) -> str:
     attempts = result.get("attempts") or 1
-    steps = f"{result.get('step')} of {result.get('max_steps')} steps"
+    stages = result.get("stages") or []
+    steps = f"{len(stages)} stages" if stages else f"{result.get('step')} of {result.get('max_steps')} steps"
     return steps + (f" in {attempts} attempts" if attempts > 1 else "")
 
 

@@ -34,6 +34,18 @@ class Look(Protocol):
         """Optimizer steps in all."""
 
     @property
+    def stage(self) -> str | None:
+        """Of a run with stages: which one the steps are of."""
+
+    @property
+    def stage_number(self) -> int | None:
+        """Its place among them, counted from 1."""
+
+    @property
+    def stage_count(self) -> int | None:
+        """How many there are."""
+
+    @property
     def loss(self) -> float | None:
         """The last training loss."""
 
@@ -75,8 +87,13 @@ def open_display(stream: TextIO) -> Display:
 
 
 def facts(look: Look, seconds_left: float | None) -> str:
-    """A look in one line: ``step 12/60 · loss 2.31 · 1800 tokens/s · 40s left · checkpoint at 10``."""
+    """A look in one line: ``step 12/60 · loss 2.31 · 1800 tokens/s · 40s left · checkpoint at 10``.
+
+    Of a run with stages, with the stage in front: ``stage 2/3 (sft) · step …``; the time left is the stage's.
+    """
     words = []
+    if look.stage is not None:
+        words.append(f"stage {look.stage_number or '?'}/{look.stage_count or '?'} ({look.stage})")
     if look.step is not None:
         words.append(f"step {look.step}/{look.max_steps or '?'}")
     if look.loss is not None:
@@ -101,7 +118,7 @@ class Pace:
     """Estimates the time left from the looks so far, for attempts that do not say it themselves."""
 
     def __init__(self) -> None:
-        self._attempt = 0
+        self._attempt: tuple[int, str | None] = (0, None)
         self._first: tuple[float, int] | None = None
 
     def seconds_left(self, look: Look) -> float | None:
@@ -110,8 +127,8 @@ class Pace:
             return look.eta_seconds
         if look.phase != "training" or look.step is None or look.max_steps is None:
             return None
-        if self._first is None or self._attempt != look.attempts:
-            self._attempt = look.attempts
+        if self._first is None or self._attempt != (look.attempts, look.stage):
+            self._attempt = (look.attempts, look.stage)
             self._first = (time.monotonic(), look.step)
         began, first_step = self._first
         if look.step <= first_step:

@@ -5,7 +5,7 @@ effective batch and every other hyperparameter are the recipe's. Pure: the contr
 side applies it to the GPU that it finds itself on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
@@ -61,6 +61,11 @@ class Fit:
     """The peak by its terms."""
 
     @property
+    def is_too_large(self) -> bool:
+        """Whether it is for want of memory that it does not fit."""
+        return self.memory_gib > self.capacity_gib * (1 - MARGIN)
+
+    @property
     def effective_batch(self) -> int:
         """Rows in one optimizer step."""
         return self.micro_batch * self.accumulation * self.devices * self.nodes
@@ -82,7 +87,8 @@ def fit(
 
     What the recipe says itself (`per_device_train_batch_size`, `gradient_accumulation_steps`, `gradient_checkpointing`,
     `attn_implementation`, `bf16`, `fp16`, `dtype`, `strategy`) is kept, and the fit says whether that fits. Of what is
-    left open, the fastest that fits is taken; what is estimated has to leave `MARGIN` of the GPU free.
+    left open, the fastest that fits is taken; what is estimated has to leave `MARGIN` of the GPU free. Of a recipe with
+    stages the worst stage's fit is given; each stage is fitted by itself when it is trained.
 
     Args:
         recipe: what to train.
@@ -94,8 +100,19 @@ def fit(
     Raises:
         UserError: the config is no language model's, or the adapter's targets are not in it.
     """
+    works = workloads(recipe, config)
+    return worst([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
+
+
+def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
+    """What a recipe's stages put on a GPU, in order; all of them train a model of the config's shape."""
     shape = shape_of(config, name=str(recipe.model["model_name_or_path"]))
-    return fit_workload(workload(recipe, shape), accelerator, devices=devices, nodes=nodes)
+    return [workload(stage, shape) for stage in recipe.in_order]
+
+
+def worst(fits: Sequence[Fit]) -> Fit:
+    """Of the fits of a run's stages the one that decides: the first that does not fit, else the largest."""
+    return next((one for one in fits if not one.fits), max(fits, key=lambda one: one.memory_gib))
 
 
 def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, nodes: int) -> Fit:
@@ -124,6 +141,12 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
     fits = best is not None and refusal is None
     settings = _settings(recipe, work, chosen, computing, devices * nodes)
     notes = [*_notes(recipe, accelerator, computing, settings), *work.assumptions]
+    if devices * nodes > 1 and recipe.training.get("effective_batch_size") is None:
+        step = chosen.micro_batch * chosen.accumulation
+        notes.append(
+            f"{devices * nodes} GPUs make a step of {step * devices * nodes} rows: the recipe says how many each takes "
+            f"({step}); effective_batch_size would say how many a step has"
+        )
     return Fit(
         accelerators=f"{accelerator.name}:{devices}",
         devices=devices,
@@ -172,12 +195,27 @@ def _candidates(work: Workload, share: tuple[int, int], world: int) -> Iterator[
 
 
 def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
-    said = work.recipe.training.get("strategy")
-    if said is not None:
-        return (cast(Strategy, said),)
+    training = work.recipe.training
+    if training.get("strategy") is not None:
+        return (cast(Strategy, training["strategy"]),)
+    if isinstance(training.get("deepspeed"), Mapping):
+        return (_of_deepspeed(training["deepspeed"]),)
     if world == 1:
         return ("ddp",)
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
+
+
+def _of_deepspeed(config: Mapping[str, Any]) -> Strategy:
+    """The strategy that is nearest to a DeepSpeed configuration of the user's own."""
+    zero = config.get("zero_optimization") or {}
+    stage = int(zero.get("stage") or 0)
+    if stage == 0:
+        return "ddp"
+    parts = [zero.get("offload_optimizer"), zero.get("offload_param")]
+    offloads = any(isinstance(part, Mapping) and part.get("device", "none") != "none" for part in parts)
+    if stage == 3:
+        return "zero3_offload" if offloads else "zero3"
+    return "zero2_offload" if offloads else "zero2"
 
 
 def _evaluation_batches(work: Workload) -> tuple[int, ...]:
@@ -240,8 +278,9 @@ def _impossible(recipe: Recipe, accelerator: Accelerator, attention: str) -> str
     """What the recipe asks for and the GPU or the strategy has not."""
     if recipe.training.get("bf16") and not accelerator.bf16:
         return f"{accelerator.name} has no bfloat16; write `fp16: true`, or leave both out: the GPU decides"
-    if recipe.model.get("dtype") == "bfloat16" and not accelerator.bf16 and recipe.adapter is None:
-        return f"{accelerator.name} has no bfloat16, which `model.dtype` asks for; leave it out"
+    for key in ("dtype", "bnb_4bit_compute_dtype"):
+        if recipe.model.get(key) == "bfloat16" and not accelerator.bf16:
+            return f"{accelerator.name} has no bfloat16, which `model.{key}` asks for; leave it out"
     if attention.startswith("flash_attention") and not accelerator.flash_attention:
         return f"{accelerator.name} is too old for `attn_implementation: {attention}`; write `sdpa`, or leave it out"
     if recipe.training.get("strategy") not in (None, *get_args(Strategy)):
@@ -265,7 +304,7 @@ def _settings(recipe: Recipe, work: Workload, chosen: _Candidate, computing: str
         found[f"training.{computing}"] = True
     if work.evaluates and chosen.evaluation_batch != setting(recipe, "per_device_eval_batch_size"):
         found["training.per_device_eval_batch_size"] = chosen.evaluation_batch
-    if world > 1 and training.get("strategy") is None:
+    if world > 1 and training.get("strategy") is None and not training.get("deepspeed"):
         found["training.strategy"] = chosen.strategy
     if (dtype := chosen_dtype(work, computing)) is not None:
         found["model.dtype"] = dtype

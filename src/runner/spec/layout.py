@@ -14,6 +14,7 @@
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
+      attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
       attempts/<n>.ended.json           how the attempt ended
       checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
       metrics/<token>-<seq>.jsonl

@@ -159,6 +159,11 @@ class Recipe:
         """What the stage is called in checkpoints and metrics; without stages it bears its method's name."""
         return self.stage or self.method
 
+    @property
+    def methods(self) -> str:
+        """The methods of all that is trained: ``sft``, or ``cpt+sft+dpo``."""
+        return "+".join(stage.method for stage in self.in_order)
+
     def to_mapping(self) -> dict[str, Json]:
         """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
         return dataclasses.asdict(self)

@@ -158,6 +158,13 @@ def evaluation(facts: Facts) -> Iterator[Problem]:
             "nothing evaluates on it",
             "write `training: {eval_strategy: epoch}` or `evaluate: {before_and_after: true}`, or leave it out",
         )
+    if facts.recipe.evaluate.exact_match is not None:
+        if not facts.recipe.evaluate.before_and_after:
+            what = "nothing measures it: it is checked before and after training"
+            yield problem_at("evaluate.exact_match", what, "write `before_and_after: true` too, or leave it out")
+        if facts.recipe.method == "cpt":
+            what = "plain text asks nothing that could be answered"
+            yield problem_at("evaluate.exact_match", what, "leave it out")
     dependent = {
         "early_stopping_patience": facts.value("training.early_stopping_patience") is not None,
         "load_best_model_at_end": facts.value("training.load_best_model_at_end"),

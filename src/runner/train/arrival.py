@@ -44,13 +44,14 @@ def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.enviro
 def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
     for stage in recipe.get("stages", ()):
         yield from _inputs(stage)
-    for source in [*recipe["data"]["train"], *recipe["data"]["eval"]]:
-        if source["path"].startswith("inputs/"):
-            yield source["path"]
-    for name in recipe["training"].get("reward_funcs", ()):
-        if isinstance(name, str) and name.startswith("inputs/"):
-            yield name.rpartition(":")[0]
+    for one in (recipe, *recipe.get("stages", ())):
+        for source in [*one["data"]["train"], *one["data"]["eval"]]:
+            if source["path"].startswith("inputs/"):
+                yield source["path"]
+        for name in one["training"].get("reward_funcs", ()):
+            if isinstance(name, str) and name.startswith("inputs/"):
+                yield name.rpartition(":")[0]
 
 
 def _is_there(store: Store, key: str) -> bool:
-    return any(entry.key == key for entry in store.objects(key))
+    return any(entry.key == key for entry in store.objects(key[: key.rindex("/") + 1]))

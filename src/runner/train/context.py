@@ -65,6 +65,8 @@ class Context:
     """The stage after this one; None: this is the last."""
     finished: Sequence[Mapping[str, Any]] = ()
     """What `runner.train.stages` knows of the stages before this one, in order."""
+    measures_only: bool = False
+    """Nothing is trained: of the training data only so much is made ready as a trainer asks for."""
 
     @property
     def stage(self) -> str:
@@ -174,14 +176,7 @@ class Context:
             for record in self.metrics_so_far()
             if record["kind"] == "eval" and record["phase"] in ("before", "after")
         }
-        before, after = records.get("before"), records.get("after")
-        generations = [
-            {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
-            for old, new in zip(
-                before["generations"] if before else (), after["generations"] if after else (), strict=True
-            )
-        ]
-        return {"before": _measured(before), "after": _measured(after), "generations": generations}
+        return compared(records)
 
     def _equals(self) -> list[str]:
         """The earlier attempts whose artifacts are this one's too: this one goes on from the end of training, and they
@@ -205,9 +200,21 @@ class Context:
         return patiently(call, until=after(FINISH_SECONDS))
 
 
+def compared(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`before`, `after` and `generations` as a result has them, from the records of the two evaluations, if any."""
+    before, after = records.get("before"), records.get("after")
+    generations = [
+        {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
+        for old, new in zip(before["generations"] if before else (), after["generations"] if after else (), strict=True)
+    ]
+    return {"before": _measured(before), "after": _measured(after), "generations": generations}
+
+
 _MEASURED = (
     "eval_loss",
     "perplexity",
+    "exact_match",
+    "exact_match_samples",
     "eval_rewards/accuracies",
     "eval_rewards/margins",
     "eval_reward",

@@ -5,6 +5,7 @@ order. Each knows what an earlier attempt has done already.
 """
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
 from runner.train.evaluate import generate, measure
+from runner.train.exact_match import exact_match
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
 from runner.train.exports import check_exports, make_exports, pushed_folders
@@ -26,6 +28,9 @@ from runner.train.kernels import computed_with
 from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
+
+_ROWS_FOR_A_TRAINER = 512
+"""More than a generation batch of GRPO takes."""
 
 
 def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
@@ -38,9 +43,11 @@ def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
     data = load_data(context.recipe, inputs=context.input_path)
     for note in data.notes:
         print(f"data: {note}", flush=True)
+    if context.measures_only:
+        data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     context.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
-    if context.restored is None and context.following is None:
+    if context.restored is None and context.following is None and not context.measures_only:
         check_exports(context.recipe, model, tokenizer, context.folder / "check")
     if context.adapter is None:
         return data, model, tokenizer
@@ -78,7 +85,7 @@ class Course:
         context: the attempt.
         trainer: the method's, ready to train.
         tokenizer: the model's.
-        conversational: whether `evaluate.prompts` are a user's messages; otherwise text to go on with.
+        data: what it is measured on; where rows are conversations, `evaluate.prompts` are a user's messages.
         loss_is_cross_entropy: whether the loss is a mean over tokens, which has a perplexity.
 
     Raises:
@@ -91,13 +98,13 @@ class Course:
         trainer: ExactResume,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        conversational: bool,
+        data: TrainingData,
         loss_is_cross_entropy: bool = True,
     ) -> None:
         self._context = context
         self._trainer = trainer
         self._tokenizer = tokenizer
-        self._conversational = conversational
+        self._data = data
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
         check_head(trainer.model)
@@ -107,6 +114,11 @@ class Course:
         self._computed_with = computed_with(trainer)
         print(f"computed with: {described(self._computed_with)}", flush=True)
         context.record_hardware(self._computed_with)
+
+    @property
+    def trainer(self) -> ExactResume:
+        """Whose model is trained, or measured."""
+        return self._trainer
 
     def measure_before(self) -> None:
         """Measure the model as it comes, if the recipe asks; a resumed run tells its trackers what it had measured."""
@@ -211,17 +223,35 @@ class Course:
         save_pushed(push(context.recipe.export, folders, upload, run=context.run_document(), result=result), folder)
 
     def _measure(self, phase: str) -> None:
-        evaluate, trainer = self._context.recipe.evaluate, self._trainer
         self._context.events.phase("evaluating", f"{phase} training")
         with self._context.metrics.evaluating(phase) as record:
-            measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
-            record.update(step=trainer.state.global_step, **measured)
-            prompts = list(evaluate.prompts)
-            texts = generate(
-                cast(PreTrainedModel, trainer.model),
+            self.measure(record)
+
+    def measure(self, record: dict[str, Any]) -> None:
+        """Measure the trainer's model as it is now: loss, completions of the prompts, answers where they are checked.
+
+        Args:
+            record: what was measured is added to it, and by `Metrics.evaluating` what the trainer logs meanwhile.
+        """
+        evaluate, trainer = self._context.recipe.evaluate, self._trainer
+        model, prompts = cast(PreTrainedModel, trainer.model), list(evaluate.prompts)
+        measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
+        record.update(step=trainer.state.global_step, **measured)
+        texts = generate(
+            model,
+            self._tokenizer,
+            prompts,
+            max_new_tokens=evaluate.max_new_tokens,
+            conversational=self._data.conversational,
+        )
+        record["generations"] = [{"prompt": p, "text": t} for p, t in zip(prompts, texts, strict=True)]
+        if evaluate.exact_match is not None and self._data.questions:
+            found = exact_match(
+                model,
                 self._tokenizer,
-                prompts,
-                max_new_tokens=evaluate.max_new_tokens,
-                conversational=self._conversational,
+                self._data.questions,
+                max_new_tokens=evaluate.exact_match.max_new_tokens,
+                batch_size=trainer.args.per_device_eval_batch_size,
             )
-            record["generations"] = [{"prompt": p, "text": t} for p, t in zip(prompts, texts, strict=True)]
+            record.update(found)
+            print(f"exact match: {found['exact_match']:.1%} of {found['exact_match_samples']}", flush=True)

@@ -26,6 +26,20 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
     recipe = context.recipe
     data, model, tokenizer = load(context)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
@@ -39,12 +53,7 @@ def train(context: Context) -> dict[str, Any]:
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
-    course = Course(context, trainer, tokenizer, conversational=False)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    return Course(context, trainer, tokenizer, data=data)
 
 
 def cpt_config(recipe: Recipe, output_dir: Path) -> SFTConfig:

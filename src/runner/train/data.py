@@ -15,9 +15,10 @@ from typing import Any
 from datasets import Dataset, Features, Json, List, Value, concatenate_datasets, disable_caching
 
 from runner.spec.errors import UserError
-from runner.spec.recipe import DataSource, Format, Method, Recipe
+from runner.spec.recipe import DataSource, ExactMatch, Format, Method, Recipe
 from runner.spec.rows import COLUMNS, FORMATS, described, recognized
 from runner.spec.template import fields, filled
+from runner.train.exact_match import ANSWER, Question, questions
 from runner.train.formats import Row, Shape, Unusable, converter, natural_shape
 from runner.train.selection import selected
 from runner.train.sources import read_source
@@ -50,6 +51,8 @@ class TrainingData:
     """What is measured on, in the same columns; None: the recipe names nothing."""
     shape: Shape
     """What a row is."""
+    questions: tuple[Question, ...] = ()
+    """The evaluation rows whose answers are checked, if the recipe has `evaluate.exact_match`."""
     thinks: bool
     """Whether answers hold reasoning, which the chat template must not drop."""
     notes: tuple[str, ...]
@@ -108,21 +111,30 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
     shape = _common_shape([*train_entries, *eval_entries], notes)
     _check_loss_settings(recipe.training, shape)
-    train = _mixture(train_entries, shape, notes)
+    answer = _answer_column(recipe.evaluate.exact_match, shape)
+    train = _mixture(train_entries, shape, notes, answer=None if eval_entries else answer)
     order = list(range(len(train)))
     random.Random(f"{seed}:data.train").shuffle(order)
     held_out = _held_out(recipe.data.eval_from_train, len(order))
     evaluation = None
     if eval_entries:
-        evaluation = _mixture(eval_entries, shape, notes)
+        evaluation = _mixture(eval_entries, shape, notes, answer=answer)
     elif held_out:
         evaluation = train.select(order[-held_out:])
     train = train.select(order[: len(order) - held_out])
+    asked: tuple[Question, ...] = ()
+    if recipe.evaluate.exact_match is not None and evaluation is not None:
+        asked = _asked(evaluation, recipe.evaluate.exact_match, notes)
+        # Trainers are not to see the column.
+        train, evaluation = (
+            rows.remove_columns(ANSWER) if ANSWER in rows.column_names else rows for rows in (train, evaluation)
+        )
     rename = {"text": text_field} if shape is Shape.TEXT and text_field != "text" else {}
     return TrainingData(
         train=train.rename_columns(rename),
         eval=None if evaluation is None else evaluation.rename_columns(rename),
         shape=shape,
+        questions=asked,
         thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
         notes=tuple(notes),
     )
@@ -244,14 +256,53 @@ def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
         )
 
 
-def _mixture(entries: Sequence[_Entry], shape: Shape, notes: list[str]) -> Dataset:
-    """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped."""
+def _answer_column(settings: ExactMatch | None, shape: Shape) -> str | None:
+    """The column that holds right answers; None: the rows' own completions do."""
+    if settings is None:
+        return None
+    if shape is Shape.TEXT:
+        raise UserError(
+            "plain text asks nothing that could be answered", where="evaluate.exact_match", remedy="Leave it out."
+        )
+    return settings.answer or ("answer" if shape in _PROMPTS else None)
+
+
+def _asked(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Question, ...]:
+    found = questions(rows, settings)
+    if not found:
+        raise UserError(
+            f"none of the {len(rows)} evaluation rows has an answer that can be made out",
+            where="evaluate.exact_match",
+            remedy='End completions with "Final Answer: …", or name the column that holds it: {answer: …}.',
+        )
+    notes.append(f"evaluate.exact_match: {len(found)} of {len(rows)} evaluation rows are checked.")
+    return found
+
+
+def _mixture(entries: Sequence[_Entry], shape: Shape, notes: list[str], *, answer: str | None) -> Dataset:
+    """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped.
+
+    Args:
+        entries: what is mixed.
+        shape: what each row becomes.
+        notes: is added to.
+        answer: the column that is kept as `ANSWER` beside those of the shape; None: none.
+    """
     features = dict(_FEATURES[shape])
     if shape in _PROMPTS:
         features = {**_columns_for_rewards(entries), **features}
     if not any("tools" in entry.dataset.column_names for entry in entries):
         features.pop("tools", None)
-    return concatenate_datasets([_converted(entry, shape, Features(features), notes) for entry in entries])
+    for entry in entries if answer is not None else ():
+        if answer not in entry.dataset.column_names:
+            raise UserError(
+                f"there is no column {answer}",
+                where=f"evaluate.exact_match.answer, {entry.where}",
+                remedy=f"Its columns: {', '.join(entry.dataset.column_names)}.",
+            )
+    if answer is not None:
+        features[ANSWER] = Value("string")
+    return concatenate_datasets([_converted(entry, shape, Features(features), answer, notes) for entry in entries])
 
 
 def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
@@ -266,15 +317,18 @@ def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
     return entries[0].dataset.features
 
 
-def _converted(entry: _Entry, shape: Shape, features: Features, notes: list[str]) -> Dataset:
+def _converted(entry: _Entry, shape: Shape, features: Features, answer: str | None, notes: list[str]) -> Dataset:
     convert = entry.convert or converter(entry.format, shape)
     dropped: Counter[str] = Counter()
 
     def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         rows: list[Row] = []
         for values in zip(*batch.values(), strict=True):
+            row = dict(zip(batch, values, strict=True))
             try:
-                rows.append(convert(dict(zip(batch, values, strict=True))))
+                rows.append(convert(row))
+                if answer is not None:
+                    rows[-1][ANSWER] = None if row[answer] is None else str(row[answer])
             except Unusable as verdict:
                 dropped[str(verdict)] += 1
         return {column: [row[column] for row in rows] for column in features}

@@ -29,6 +29,20 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
     recipe = context.recipe
     data, model, tokenizer = load(context)
     # Not left to TRL, which would load it without the recipe's revision, type of weights and the rest.
@@ -47,12 +61,7 @@ def train(context: Context) -> dict[str, Any]:
         lineage=lineage,
     )
     check_lengths(data, trainer)
-    course = Course(context, trainer, tokenizer, conversational=data.conversational, loss_is_cross_entropy=False)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 
 
 def dpo_config(recipe: Recipe, output_dir: Path) -> DPOConfig:

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 import torch
@@ -19,7 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_
 from runner.spec.errors import UserError
 
 GENERATION_BATCH = 8
-"""Prompts that are completed at a time."""
+"""Prompts that are completed at a time, where nobody says otherwise."""
+
+Prompt: TypeAlias = str | list[dict[str, Any]]
+"""A text, or messages."""
 
 
 def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
@@ -59,27 +62,28 @@ def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     max_new_tokens: int,
     conversational: bool,
+    batch_size: int = GENERATION_BATCH,
 ) -> list[str]:
     """The model's most likely continuation of each prompt, without the prompt.
 
     Args:
         model: any causal language model, in training or not; stays as it is.
         tokenizer: its tokenizer.
-        prompts: what to continue.
+        prompts: what to continue; messages go through the tokenizer's chat template if it has one.
         max_new_tokens: the longest continuation, in tokens.
-        conversational: each prompt is a user's message, answered through the tokenizer's chat template if it has one;
-            otherwise text, as it stands.
+        conversational: each prompt that is a text is a user's message, answered like messages; otherwise it is
+            continued as it stands.
+        batch_size: how many to complete at a time.
     """
-    as_messages = conversational and tokenizer.chat_template is not None
     with _unchanged(model), _left_padding(tokenizer), torch.no_grad():
         model.eval()
         continuations: list[str] = []
-        for start in range(0, len(prompts), GENERATION_BATCH):
-            batch = _encoded(tokenizer, prompts[start : start + GENERATION_BATCH], as_messages).to(model.device)
+        for start in range(0, len(prompts), batch_size):
+            batch = _encoded(tokenizer, prompts[start : start + batch_size], conversational).to(model.device)
             tokens: Any = model.generate(  # type: ignore[operator]
                 **batch,
                 max_new_tokens=max_new_tokens,
@@ -95,19 +99,20 @@ def generate(
     return continuations
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], as_messages: bool) -> Any:
-    texts = list(prompts)
-    if as_messages:
-        texts = [
-            str(
-                tokenizer.apply_chat_template(
-                    [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-                )
-            )
-            for prompt in prompts
-        ]
+def _encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], conversational: bool) -> Any:
+    has_template = tokenizer.chat_template is not None
+    texts, through_template = [], False
+    for prompt in prompts:
+        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) and conversational else prompt
+        if isinstance(turns, str):
+            texts.append(turns)
+        elif has_template:
+            through_template = True
+            texts.append(str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)))
+        else:
+            texts.append("\n".join(str(turn.get("content") or "") for turn in turns))
     # A chat template writes the special tokens itself. Without `token_type_ids`, which many models refuse.
-    encoded = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not as_messages)
+    encoded = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not through_template)
     encoded.pop("token_type_ids", None)
     return encoded
 

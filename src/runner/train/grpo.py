@@ -61,6 +61,20 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data, a reward function or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data, a reward function or a setting is wrong.
+    """
     recipe = context.recipe
     data, model, tokenizer = load(context)
     args = grpo_config(recipe, context.folder)
@@ -83,12 +97,7 @@ def train(context: Context) -> dict[str, Any]:
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
-    course = Course(context, trainer, tokenizer, conversational=data.conversational, loss_is_cross_entropy=False)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 
 
 def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:

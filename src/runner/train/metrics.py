@@ -23,20 +23,26 @@ _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_s
 
 
 class Metrics:
-    """Takes records as they come and sends them in pieces."""
+    """Takes records as they come and sends them in pieces.
 
-    def __init__(self, writer: ChunkWriter, events: Events) -> None:
+    Args:
+        writer: where to; None: nowhere, for an evaluation that is no part of its run.
+        events: to the attempt.
+    """
+
+    def __init__(self, writer: ChunkWriter | None, events: Events) -> None:
         self._writer = writer
         self._events = events
         self.stage = ""
         """The stage that records are of."""
         self._collected: dict[str, Any] | None = None
         self._phase = "during"
-        threading.Thread(target=self._flush_forever, name="metrics", daemon=True).start()
+        if writer is not None:
+            threading.Thread(target=self._flush_forever, args=(writer,), name="metrics", daemon=True).start()
 
     def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
         """One optimizer step was taken."""
-        known = _in_json(values)
+        known = in_json(values)
         self._append({"kind": "train", "stage": self.stage, "step": step, **known, "time": time.time()})
         self._events.progress(
             force=step == max_steps,
@@ -52,7 +58,7 @@ class Metrics:
         kept = {name: value for name, value in values.items() if name not in _NOT_METRICS}
         record = {"kind": "eval", "stage": self.stage, "step": step, "phase": "during", **kept, "time": time.time()}
         if self._collected is None:
-            self._append(_in_json(record))
+            self._append(in_json(record))
         else:
             self._collected.update(record)
 
@@ -69,7 +75,7 @@ class Metrics:
             yield record
         finally:
             self._collected, self._phase = None, "during"
-        self._append({**_in_json(record), "kind": "eval", "stage": self.stage, "phase": phase})
+        self._append({**in_json(record), "kind": "eval", "stage": self.stage, "phase": phase})
 
     @property
     def phase(self) -> str:
@@ -82,21 +88,23 @@ class Metrics:
         Raises:
             StoreUnavailable: it is kept, and goes with the next flush.
         """
-        self._writer.flush()
+        if self._writer is not None:
+            self._writer.flush()
 
     def _append(self, record: dict[str, Any]) -> None:
-        self._writer.append(json.dumps(record) + "\n")
+        if self._writer is not None:
+            self._writer.append(json.dumps(record) + "\n")
 
-    def _flush_forever(self) -> None:
+    def _flush_forever(self, writer: ChunkWriter) -> None:
         while True:
             time.sleep(FLUSH_SECONDS)
             try:
-                self._writer.flush()
+                writer.flush()
             except STORE_TROUBLE:
                 continue  # kept, and tried again; the checkpointer says that the store is away
 
 
-def _in_json(values: Mapping[str, Any]) -> dict[str, Any]:
+def in_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what JSON has no word for: a loss that is not a number, or infinite, becomes null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()

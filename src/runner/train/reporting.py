@@ -44,8 +44,8 @@ def reporters(
     """transformers' own callbacks for `report_to`, set up for this run.
 
     W&B gets the run's id, so that all attempts are one W&B run, and works offline where there is no `WANDB_API_KEY`
-    (unless `WANDB_MODE` says otherwise). A stage is a W&B run of its own, since its steps are counted from 1; they are
-    a group with the run's id. What is set in the environment wins.
+    (unless `WANDB_MODE` says otherwise). A stage is a W&B run of its own, since its steps begin at 1; they are a group
+    with the run's id. What is set in the environment wins.
 
     Raises:
         UserError: a tracker's package is not installed, or the name is unknown.

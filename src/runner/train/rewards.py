@@ -13,11 +13,9 @@ from typing import Any, TypeAlias
 
 from runner.spec.errors import UserError
 from runner.spec.rewards import split_reward
+from runner.train.answers import final_answer, same_answer
 
 RewardFunction: TypeAlias = Callable[..., list[float | None]]
-
-_ANSWER = re.compile(r"answer(?: is)?:?\s*(.+)", re.IGNORECASE)
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 def load_rewards(
@@ -88,13 +86,14 @@ def _builtin(max_completion_length: int) -> Mapping[str, RewardFunction]:
 def exact_answer(completions: Sequence[Any], answer: Sequence[Any], **columns: Any) -> list[float | None]:
     """1 where the completion's answer is that of the column ``answer``, else 0.
 
-    Its answer is what follows the last "Answer:" on that line, or its last number where it says no such word. Numbers
-    are compared as numbers: ``1,000`` is ``1000.0``.
+    Both are what `runner.train.answers` takes for one: what follows "Answer:", stands in ``\\boxed{}``, or is the last
+    number. Numbers are compared as numbers: ``1,000`` is ``1000.0``.
     """
-    return [
-        float(_same(_answer_of(text_of(completion)), str(expected)))
-        for completion, expected in zip(completions, answer, strict=True)
-    ]
+    rewards: list[float | None] = []
+    for completion, expected in zip(completions, answer, strict=True):
+        text = text_of(completion)
+        rewards.append(float(same_answer(final_answer(text) or text, str(expected))))
+    return rewards
 
 
 def answer_format(completions: Sequence[Any], **columns: Any) -> list[float | None]:
@@ -108,18 +107,3 @@ def text_of(completion: Any) -> str:
     if isinstance(completion, str):
         return completion
     return "".join(str(message.get("content") or "") for message in completion)
-
-
-def _answer_of(text: str) -> str:
-    said = _ANSWER.findall(text)
-    if said:
-        return str(said[-1])
-    numbers = _NUMBER.findall(text)
-    return str(numbers[-1]) if numbers else text
-
-
-def _same(one: str, other: str) -> bool:
-    one, other = (text.strip().strip("*$ ").rstrip(".") for text in (one, other))
-    if _NUMBER.fullmatch(one) and _NUMBER.fullmatch(other):
-        return float(one.replace(",", "")) == float(other.replace(",", ""))
-    return one == other

@@ -30,6 +30,20 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
     recipe = context.recipe
     data, model, tokenizer = load(context)
     given = keep_reasoning(data, tokenizer, recipe.training)
@@ -45,12 +59,7 @@ def train(context: Context) -> dict[str, Any]:
         lineage=lineage,
     )
     check_lengths(given, trainer)
-    course = Course(context, trainer, tokenizer, conversational=data.conversational)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    return Course(context, trainer, tokenizer, data=data)
 
 
 def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:

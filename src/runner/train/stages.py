@@ -18,6 +18,7 @@ from runner.spec.stages import goes_on
 from runner.train.context import Context
 from runner.train.data import DEFAULT_SEED
 from runner.train.exact_trainer import read_runner_state
+from runner.train.fitted import fitted_to_device
 
 Script = Callable[[Context], dict[str, Any]]
 Start = Mapping[str, str | None]
@@ -55,7 +56,7 @@ def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) ->
         # In a fresh process as in one that has trained a stage already: an adapter's first weights are drawn.
         set_seed(int(stage.training.get("seed", DEFAULT_SEED)))
         following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
-        of_stage = started(context, stage, start)
+        of_stage = fitted_to_device(started(context, stage, start))
         of_stage = dataclasses.replace(of_stage, restored=restored, following=following, finished=tuple(finished))
         result = script(stage)(of_stage)
         finished.append(

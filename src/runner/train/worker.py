@@ -10,14 +10,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.process import die_with_parent
 from runner.spec.errors import UserError
 from runner.spec.layout import run_key
-from runner.spec.recipe import Method, Recipe
+from runner.spec.recipe import Recipe
 from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
@@ -25,9 +25,6 @@ from runner.storage.store import StoreUnavailable
 from runner.train.events import Events
 from runner.train.failures import HubUnavailable
 from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
-
-if TYPE_CHECKING:
-    from runner.train.context import Context
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -86,6 +83,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
     from runner.train.metrics import Metrics
+    from runner.train.scripts import script_of
     from runner.train.stages import run
 
     assignment = json.loads(sys.stdin.readline())
@@ -125,31 +123,12 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer=checkpointer,
     )
     try:
-        return run(context, recipe, lambda stage: _script(stage.method))
+        return run(context, recipe, lambda stage: script_of(stage.method).train)
     except Preempted:
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
         raise
-
-
-def _script(method: Method) -> "Callable[[Context], dict[str, Any]]":
-    """The method's script: one each, and what it needs is imported with it only."""
-    if method == "cpt":
-        from runner.train import cpt
-
-        return cpt.train
-    if method == "dpo":
-        from runner.train import dpo
-
-        return dpo.train
-    if method == "grpo":
-        from runner.train import grpo
-
-        return grpo.train
-    from runner.train import sft
-
-    return sft.train
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -1,0 +1,26 @@
+"""Who is asked before money is spent."""
+
+import pytest
+
+from runner.launch.confirm import ask_above, has_to_ask
+from runner.spec.errors import UserError
+
+
+def test_only_a_terminal_is_asked_and_only_above_the_limit() -> None:
+    assert has_to_ask((2.0, 12.0), limit=10.0, yes=False, terminal=True)
+    assert not has_to_ask((2.0, 9.0), limit=10.0, yes=False, terminal=True)
+    assert not has_to_ask((2.0, 12.0), limit=10.0, yes=True, terminal=True)
+    assert not has_to_ask((2.0, 12.0), limit=10.0, yes=False, terminal=False)
+    assert not has_to_ask(None, limit=0.0, yes=False, terminal=True)
+
+
+def test_the_limit_can_be_set() -> None:
+    assert ask_above({}) == 10.0
+    assert ask_above({"RUNNER_ASK_ABOVE": "$2.50"}) == 2.5
+    assert ask_above({"RUNNER_ASK_ABOVE": "inf"}) == float("inf")
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "nan"])
+def test_a_limit_that_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="RUNNER_ASK_ABOVE"):
+        ask_above({"RUNNER_ASK_ABOVE": text})

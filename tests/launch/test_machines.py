@@ -1,0 +1,99 @@
+"""Which machines SkyPilot is asked for: the recipe's, as the command line changes them."""
+
+import pytest
+
+from runner.launch.machines import Wishes, machines, place_of
+from runner.spec.errors import UserError
+
+
+def test_a_recipe_alone_says_it_all() -> None:
+    """Several accelerators become candidates; an attempt that was told to stop is started again."""
+    asked = machines({"accelerators": {"T4": 1, "A100": None}, "use_spot": True, "disk_size": 100}, Wishes())
+    assert asked.resources == {
+        "disk_size": 100,
+        "use_spot": True,
+        "job_recovery": {"recover_on_exit_codes": [75]},
+        "any_of": [{"accelerators": "T4:1"}, {"accelerators": "A100:1"}],
+    }
+    assert (asked.infra, asked.num_nodes, asked.accelerators) == ("*", 1, {"T4": 1, "A100": 1})
+
+
+def test_one_candidate_is_no_choice() -> None:
+    """A single machine stands plainly."""
+    asked = machines({}, Wishes(gpus=("a100:8",), infra=("aws/us-east-1",), nodes=2, max_hourly_cost=30))
+    assert asked.resources["accelerators"] == "A100:8"
+    assert asked.resources["infra"] == "aws/us-east-1"
+    assert asked.resources["max_hourly_cost"] == 30
+    assert "any_of" not in asked.resources
+    assert asked.num_nodes == 2
+
+
+def test_each_gpu_on_each_infra() -> None:
+    """Wishes that may be repeated are multiplied, without doubles."""
+    asked = machines({"accelerators": "T4:1"}, Wishes(gpus=("l4", "A10G:4", "L4"), infra=("aws", "gcp")))
+    assert asked.resources["any_of"] == [
+        {"infra": "aws", "accelerators": "L4:1"},
+        {"infra": "gcp", "accelerators": "L4:1"},
+        {"infra": "aws", "accelerators": "A10G:4"},
+        {"infra": "gcp", "accelerators": "A10G:4"},
+    ]
+    assert asked.infra == "aws, gcp"
+
+
+def test_an_order_stays_an_order() -> None:
+    """SkyPilot tries a list, and `ordered`, from the first on."""
+    assert "ordered" in machines({"accelerators": ["T4:1", "L4:1"]}, Wishes()).resources
+    in_order = [{"infra": "gcp", "accelerators": "L4"}, {"infra": "aws", "accelerators": "A10G"}]
+    assert machines({"ordered": in_order}, Wishes()).resources["ordered"] == [
+        {"infra": "gcp", "accelerators": "L4:1"},
+        {"infra": "aws", "accelerators": "A10G:1"},
+    ]
+
+
+def test_a_recipes_own_recovery_is_kept() -> None:
+    """Its strategy and its codes stay, and ours is among them."""
+    own = {"job_recovery": {"strategy": "FAILOVER", "max_restarts_on_errors": 2, "recover_on_exit_codes": 33}}
+    assert machines(own, Wishes()).resources["job_recovery"] == {
+        "strategy": "FAILOVER",
+        "max_restarts_on_errors": 2,
+        "recover_on_exit_codes": [33, 75],
+    }
+
+
+def test_slurm_has_no_spot_machines() -> None:
+    """A recipe's `use_spot` is for clouds; asking for it there is a mistake."""
+    recipe = {"accelerators": "T4:1", "use_spot": True}
+    assert "use_spot" not in machines(recipe, Wishes(infra=("slurm/here",))).resources
+    assert machines(recipe, Wishes(infra=("slurm/here", "aws"))).resources["use_spot"] is True
+    with pytest.raises(UserError, match="no spot machines"):
+        machines(recipe, Wishes(infra=("slurm/here",), use_spot=True))
+
+
+def test_what_does_not_fit_is_left_out_and_said() -> None:
+    """Where nothing is left, that is an error with every reason."""
+    recipe = {"accelerators": {"T4": 1, "A100": 1}}
+    asked = machines(recipe, Wishes(), fits=lambda name, count: "needs 20 GiB" if name == "T4" else None)
+    assert asked.resources["accelerators"] == "A100:1"
+    assert asked.notes == ("left out T4:1: needs 20 GiB",)
+    with pytest.raises(UserError, match=r"T4:1: too small\n  A100:1: too small"):
+        machines(recipe, Wishes(), fits=lambda name, count: "too small")
+
+
+def test_a_name_that_is_none_is_a_mistake() -> None:
+    """Of a GPU, and of an infra."""
+    with pytest.raises(UserError, match="--gpu"):
+        machines({}, Wishes(gpus=("A1000",)))
+    with pytest.raises(UserError, match="is no infra"):
+        machines({}, Wishes(infra=("aws us-east-1",)))
+
+
+def test_here_or_elsewhere() -> None:
+    """A GPU without an infra means: wherever SkyPilot finds one; both at once mean nothing."""
+    assert place_of(Wishes(), None) == "local"
+    assert place_of(Wishes(infra=("docker",)), None) == "docker"
+    assert place_of(Wishes(gpus=("T4",)), None) is None
+    assert place_of(Wishes(), "mine") is None
+    with pytest.raises(UserError, match="takes no --spot"):
+        place_of(Wishes(infra=("local",), use_spot=True), None)
+    with pytest.raises(UserError, match="takes no --infra"):
+        place_of(Wishes(infra=("local", "aws")), None)

@@ -1,0 +1,169 @@
+"""A real Slurm, driven by a real SkyPilot, where no network is: one of each for all tests here."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.storage.open import open_store
+from runner.storage.store import Store
+from servers.processes import free_port
+from servers.s3 import BUCKET, S3Server
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+BASE = Path("/srv/runner-slurm")
+RUNNER = str(ROOT / ".venv/bin/runner")
+SKY = ROOT / ".venv-sky/bin"
+
+_CONFIG = """
+allowed_clouds: [slurm]
+jobs:
+  controller:
+    consolidation_mode: true  # Slurm cannot host the controller of managed jobs: the server does
+slurm:
+  cluster_configs:
+    testbed:
+      tmpdir: {base}/scratch
+"""
+_SSH = """
+Host testbed
+    HostName 127.0.0.1
+    Port 18122
+    User runner-jobs
+    IdentityFile {base}/userkey
+    IdentitiesOnly yes
+"""
+# Without these, SkyPilot would fetch them before its first launch.
+_ACCELERATORS = """AcceleratorName,Clouds
+T4,"['AWS', 'GCP', 'Slurm']"
+A100,"['AWS', 'GCP', 'Slurm']"
+A100-80GB,"['AWS', 'GCP', 'Slurm']"
+"""
+_GPUS = """GPU,MemoryGB,Manufacturer
+T4,16.0,NVIDIA
+A100,40.0,NVIDIA
+A100-80GB,80.0,NVIDIA
+"""
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """The cluster, SkyPilot and a store, as somebody at a terminal has them."""
+
+    __test__ = False
+
+    environment: Mapping[str, str]
+    """Of every command."""
+    store: Store
+    """Where runs live."""
+    folder: Path
+    """For files."""
+
+    def runner(self, *arguments: str, timeout_seconds: float = 400) -> "subprocess.CompletedProcess[str]":
+        """Run a command of ours."""
+        return self._run(RUNNER, *arguments, timeout_seconds=timeout_seconds)
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        """Start a command in a session of its own."""
+        return subprocess.Popen(
+            command,
+            env=dict(self.environment),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def sky(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of SkyPilot's."""
+        return self._run(str(SKY / "sky"), *arguments, timeout_seconds=300)
+
+    def slurm(self, *command: str) -> str:
+        """What a command of Slurm's prints."""
+        return subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, check=True).stdout
+
+    def status(self, run_id: str) -> dict[str, Any]:
+        """A run as `runner ps --json` lists it."""
+        listed = json.loads(self.runner("ps", "--json").stdout)
+        found: dict[str, Any] = next(run for run in listed if run["run_id"] == run_id)
+        return found
+
+    def until(self, run_id: str, holds: Callable[[dict[str, Any]], bool], patience_seconds: float = 400) -> None:
+        """Wait until something holds of a run's status."""
+        deadline = time.monotonic() + patience_seconds
+        while not holds(status := self.status(run_id)):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.3)
+
+    def _run(self, *command: str, timeout_seconds: float) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command,
+            env=dict(self.environment),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+        )
+
+
+@pytest.fixture(scope="session")
+def testbed(s3_server: Callable[[str], S3Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """Everything up; down again at the end, whatever happens."""
+    assert _is_alone(), "run these with tests/slurm/inside.sh: SkyPilot would ask the world whether it is up"
+    folder = tmp_path_factory.mktemp("testbed")
+    home = folder / "home"
+    server = s3_server("ministack")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RUNNER_", "XDG_"))},
+        **server.environment(),
+        "HOME": str(home),
+        "PATH": f"{SKY}:{os.environ['PATH']}",
+        "SLURM_CONF": str(BASE / "slurm.conf"),
+        "SKYPILOT_API_SERVER_LOCAL_PORT": str(free_port()),
+        "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "RUNNER_STORE": f"s3://{BUCKET}/runs-here",
+    }
+    _write(home / ".sky/config.yaml", _CONFIG.format(base=BASE))
+    _write(home / ".sky/plugins.yaml", "plugins:\n  - class: runner_offline.Offline\n")
+    _write(home / ".sky/catalogs/v8/common/accelerators.csv", _ACCELERATORS)
+    _write(home / ".sky/catalogs/v8/common/metadata.csv", _GPUS)
+    _write(home / ".slurm/config", _SSH.format(base=BASE))
+    os.environ.update(server.environment())  # for the store in this very process
+    subprocess.run(["bash", str(HERE / "cluster.sh"), "up"], check=True, timeout=120)
+    bed = Testbed(environment, open_store(environment["RUNNER_STORE"]), folder)
+    try:
+        checked = bed.sky("check", "slurm")
+        assert "testbed" in checked.stdout, checked.stdout + checked.stderr
+        yield bed
+    finally:
+        bed.sky("api", "stop")
+        subprocess.run(["bash", str(HERE / "cluster.sh"), "down"], check=True, timeout=120)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _is_alone() -> bool:
+    """Whether there is no interface but loopback's."""
+    return {path.name for path in Path("/sys/class/net").iterdir()} <= {"lo"} or not _routes()
+
+
+def _routes() -> list[str]:
+    """The routes of this network namespace: none but the head line where only loopback is."""
+    return Path("/proc/net/route").read_text().splitlines()[1:]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -1,0 +1,94 @@
+"""Write `sky/`: the SkyPilot tasks of the shipped recipes, on a few machines each, as `runner render` prints them.
+
+    python tools/render_tasks.py            write the files, and remove those that are none any more
+    python tools/render_tasks.py --check    exit 1 if one is not current
+
+A run's id, its time and the revision are fixed here, so that nothing but a recipe or the rendering changes a file.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from runner.launch.machines import Wishes
+from runner.launch.prepare import prepare
+from runner.launch.remote import plan, remote_task
+from runner.launch.submit import run_json
+from runner.launch.task import task_yaml
+from runner.spec.at_hand import shipped_folder
+from runner.spec.errors import UserError
+from runner.spec.load import load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "sky"
+IMAGE = "registry.example.com/team/runner:cuda"
+STORE = "s3://my-bucket/runs"
+MACHINES = {
+    "t4": Wishes(gpus=("T4",)),
+    "a100": Wishes(gpus=("A100",)),
+    "a100-8": Wishes(gpus=("A100:8",)),
+    "2-nodes": Wishes(gpus=("A100:8",), nodes=2),
+}
+"""Each file's ending, and what is asked for."""
+
+
+def rendered(recipe: str, wishes: Wishes) -> str:
+    """One task, with a line above it that says where it is from."""
+    loaded = load_recipe(recipe, cwd=ROOT)
+    planned = plan(loaded.recipe, wishes, IMAGE)
+    prepared = prepare(loaded)
+    document = run_json(
+        run_id=f"{recipe}-example",
+        recipe=prepared.recipe,
+        settings=prepared.settings,
+        recipe_digest=prepared.digest,
+        git_revision=None,
+        created_at="2026-11-21T00:00:00+00:00",
+        infra=planned.machines.infra,
+        image=planned.image,
+        machines=planned.machines,
+    )
+    environ = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    content, _ = remote_task(document, STORE, environ=environ)
+    nodes = f" --nodes {wishes.nodes}" if wishes.nodes else ""
+    command = f"runner render {recipe} --gpu {wishes.gpus[0]}{nodes} --image {IMAGE} --store {STORE}"
+    return f"# {command}\n{task_yaml(content)}"
+
+
+def files() -> dict[str, str]:
+    """Every file's name and text; none where a recipe does not fit."""
+    found = {}
+    for recipe in sorted(path.stem for path in shipped_folder().glob("*.yaml")):
+        for name, wishes in MACHINES.items():
+            try:
+                found[f"{recipe}.{name}.yaml"] = rendered(recipe, wishes)
+            except UserError as error:
+                if "fits on none" not in error.what:
+                    raise
+    return found
+
+
+def main() -> int:
+    """Write the files, or compare them."""
+    parser = argparse.ArgumentParser(description="Write the tasks in sky/.")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a file is not current")
+    arguments = parser.parse_args()
+    os.environ.pop("RUNNER_IMAGE", None)
+    wanted = files()
+    there = {path.name: path.read_text() for path in TARGET.glob("*.yaml")} if TARGET.is_dir() else {}
+    if arguments.check:
+        stale = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+        if stale:
+            print(f"not current: {', '.join(stale)}: run python tools/render_tasks.py", file=sys.stderr)
+        return 1 if stale else 0
+    TARGET.mkdir(exist_ok=True)
+    for name in there.keys() - wanted.keys():
+        (TARGET / name).unlink()
+    for name, text in wanted.items():
+        (TARGET / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
