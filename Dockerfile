@@ -67,6 +67,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/build \
  && pip --python /opt/build/bin/python install --constraint /locks/packages.lock hatchling
 COPY pyproject.toml README.md LICENSE ./
+COPY images/cpu.lock images/cuda.lock images/
 COPY jobs jobs
 COPY src src
 RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist . \
