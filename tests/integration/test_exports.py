@@ -22,8 +22,11 @@ from runner.spec.recipe import Export, Recipe
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
+from train.receiving_hub import OWNER, TOKEN, receiving_hub
 
 EXPORTING = "runner.train.gguf:GgufMaker.make"
+_PATIENCE = 900.0
+"""Seconds; a run that converts starts several processes that import torch."""
 
 
 def exporting(data: Path, *, adapter: bool, **export: Any) -> Recipe:
@@ -45,7 +48,7 @@ def answer(file: Path, text: str, tokens: list[int]) -> dict[str, Any]:
     """What llama.cpp makes of a file, in a process of its own."""
     command = [sys.executable, "-m", "runner.train.llama_cpp", "answer", str(file)]
     questions = json.dumps([{"text": text, "tokens": tokens}])
-    done = subprocess.run(command, input=questions, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=questions, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     first: dict[str, Any] = json.loads(done.stdout)[0]
     return first
@@ -80,7 +83,7 @@ def lora(forked: Attempts, data: Path) -> dict[str, str]:
     """How the exports of an adapter come out that nobody disturbs."""
     store = open_store(forked.store_url)
     submit(store, "lora", exporting(data, adapter=True, merge=True, gguf=("q4_k_m", "q8_0")))
-    assert forked.run("lora") == 0, forked.log("lora")
+    assert forked.run("lora", seconds=_PATIENCE) == 0, forked.log("lora")
     return digests(store, "lora")
 
 
@@ -107,8 +110,8 @@ def test_killed_while_exporting_nothing_is_made_twice(
     store = open_store(forked.store_url)
     run_id = f"killed-{str(moment).lower().replace('_', '-')}"
     submit(store, run_id, exporting(data, adapter=True, merge=True, gguf=("q4_k_m", "q8_0")))
-    assert forked.run(run_id, moment) == 75
-    assert forked.run(run_id) == 0, forked.log(run_id)
+    assert forked.run(run_id, moment, seconds=_PATIENCE) == 75
+    assert forked.run(run_id, seconds=_PATIENCE) == 0, forked.log(run_id)
     assert digests(store, run_id) == lora
     made = [key.split("/")[2][:4] for key in keys(store, run_id).values()]
     assert made[:2] == ["0001", "0001"], "model and merged are the first attempt's"
@@ -121,7 +124,7 @@ def test_a_full_fine_tuning_is_exported_afterwards(forked: Attempts, data: Path,
     """`runner export` makes what is missing, pull finds it, the result stays as it is, and nothing is made twice."""
     store = open_store(forked.store_url)
     submit(store, "full", exporting(data, adapter=False))
-    assert forked.run("full") == 0, forked.log("full")
+    assert forked.run("full", seconds=_PATIENCE) == 0, forked.log("full")
     before = store.get(run_key("full", "result.json"))
     first = runner_export(forked, "full", "--gguf", "Q4_K_M")
     assert first.returncode == 0, first.stderr
@@ -141,4 +144,45 @@ def test_a_full_fine_tuning_is_exported_afterwards(forked: Attempts, data: Path,
 def runner_export(forked: Attempts, run_id: str, *options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "runner", "export", run_id, *options, "--json", "--store", forked.store_url]
     folders = {name: str(forked.folder / "xdg" / name) for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME")}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **folders})
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, **folders})
+
+
+def test_a_run_is_pushed_at_its_end_and_once(tmp_path: Path) -> None:
+    """From `runner launch` to a hub that takes it; `runner export` finds that it stands there."""
+    what = tmp_path / "pushed.yaml"
+    what.write_text(
+        "method: sft\n"
+        'model: {model_name_or_path: "builtin:tiny-llama"}\n'
+        'data: {train: [{path: "builtin:python-docstrings", sample: 8}]}\n'
+        "adapter: {r: 2}\n"
+        "training: {max_steps: 1, effective_batch_size: 1, max_length: 16}\n"
+        "export: {push_to_hub: true, hub_private_repo: true}\n"
+    )
+    folders = {name: str(tmp_path / name) for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "HOME")}
+    with receiving_hub() as hub:
+        # hf_xet would speak a protocol of its own to another server than the hub.
+        given = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN}
+        command = [
+            sys.executable,
+            "-m",
+            "runner",
+            "launch",
+            str(what),
+            "--store",
+            str(tmp_path / "store"),
+            "--name=one",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=900, env={**os.environ, **folders, **given}
+        )
+        assert done.returncode == 0, done.stderr
+        repository = hub.repositories[f"{OWNER}/pushed"]
+        assert repository.private
+        assert repository.commits == ["Trained by runner as one"]
+        assert {"README.md", "adapter_model.safetensors", "tokenizer.json"} <= set(repository.files)
+        assert b"run: one" in repository.files["README.md"]
+    written = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    (record,) = [path for path in written if path.name == "hub.json"]
+    assert json.loads(record.read_text())["repo_id"] == f"{OWNER}/pushed"
+    assert not any(TOKEN.encode() in path.read_bytes() for path in written), "the token is written nowhere"
+    assert TOKEN not in done.stdout + done.stderr
