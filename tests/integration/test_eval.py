@@ -106,7 +106,7 @@ def test_right_answers_are_counted(
     assert found["after"]["exact_match_samples"] == 24
     assert found["after"]["eval_loss"] > result["after"]["eval_loss"]
     assert [shown["prompt"] for shown in found["generations"]] == ["What is 3?", "Why?"]
-    assert found["generations"][0]["after"].startswith("#### 7")
+    assert found["generations"][0]["after"].startswith("###"), "four tokens of it"
 
 
 @pytest.mark.parametrize("finished", ["full"], indirect=True)

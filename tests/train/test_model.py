@@ -9,14 +9,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.models.llama import LlamaForCausalLM
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import Data, Export, Recipe
 from runner.train.export import save_merged
-from runner.train.model import load_model, lora_config, make_scalable, model_dtype, precision, quantization_config
+from runner.train.model import (
+    hold_reference,
+    load_model,
+    lora_config,
+    make_scalable,
+    model_dtype,
+    precision,
+    quantization_config,
+)
 from train.hub import empty_hub
 
 
@@ -48,6 +56,24 @@ def test_weights_are_float32_unless_the_recipe_says_otherwise(cache):
     assert model.dtype is torch.float32
     assert len(tokenizer) == model.config.vocab_size
     assert load_model(recipe(dtype="bfloat16"), cache_dir=cache)[0].dtype is torch.bfloat16
+
+
+def test_the_reference_adapter_is_a_copy_in_all_its_parts(cache):
+    """TRL copies by a pattern of names, which an adapter of the embeddings does not fit."""
+    config = LoraConfig(r=2, target_modules=["embed_tokens", "q_proj"], init_lora_weights=False)
+    model = get_peft_model(load_model(recipe(), cache_dir=cache)[0], config)
+    hold_reference(model)  # there is none
+    model.add_adapter("ref", config)
+    names = get_peft_model_state_dict(model)
+    assert any("lora_embedding" in name for name in names)
+    assert not all(
+        torch.equal(names[name], get_peft_model_state_dict(model, adapter_name="ref")[name]) for name in names
+    )
+    hold_reference(model)
+    copied = get_peft_model_state_dict(model, adapter_name="ref")
+    assert names.keys() == copied.keys()
+    assert all(torch.equal(names[name], copied[name]) for name in names)
+    assert model.active_adapter == "default"
 
 
 def test_the_same_weights_come_each_time(cache):

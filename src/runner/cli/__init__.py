@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("runner.cli.eval:evaluate", "Measure a finished run again: what it began with beside what it ended with."),
     "pull": ("runner.cli.pull:pull", "Fetch a run's results, metrics and artifacts."),
     "export": ("runner.cli.export:export", "Make more of a run's model: merged, as GGUF files, on the hub."),
+    "chat": ("runner.cli.chat:chat", "Talk to a run's model, beside the one that it was made from."),
     "plan": (
         "runner.cli.plan:plan",
         "Show on which GPUs and clouds a recipe fits, and for how much.",

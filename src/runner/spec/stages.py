@@ -207,4 +207,8 @@ def _never_taken(tops: Layered, taken: set[Path]) -> Iterable[Problem]:
         paths: list[Path] = [(section, key) for key in settings] if isinstance(settings, dict) else []
         for path in paths:
             if path not in taken:
-                yield Problem(path, "every stage has its own, so that this one counts for none", "leave it out")
+                yield Problem(
+                    path,
+                    "every stage has its own, so that this one counts for none",
+                    "leave it out, or write it in a stage (`--set stages.<name>.…`)",
+                )

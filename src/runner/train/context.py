@@ -3,13 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runner.spec.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
+from runner.spec.strategy import layout
 from runner.storage.attempts import Claim, attempts, fence
 from runner.storage.chunks import read_metrics
 from runner.storage.commit import fetch
@@ -21,6 +22,7 @@ from runner.train.events import Events
 from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
 from runner.train.patience import patiently
+from runner.train.peers import Peers
 from runner.train.preemption import PreemptionNotice
 from runner.train.shelf import Shelf
 
@@ -59,6 +61,10 @@ class Context:
     """Takes records."""
     checkpointer: Checkpointer
     """Takes checkpoints."""
+    peers: Peers = field(default_factory=Peers)
+    """The other training processes of the run."""
+    split: Sequence[int] | None = None
+    """Micro-batch and accumulation that the run was left with when it ran out of memory; None: it has not."""
     adapter: Path | None = None
     """The adapter of the stage before, which this one goes on training; None: a new one, if any."""
     following: Recipe | None = None
@@ -82,6 +88,8 @@ class Context:
             checkpointer=self.checkpointer,
             metrics=self.metrics,
             notice=self.notice,
+            peers=self.peers,
+            layout=layout(self.recipe.training, self.peers.world_size),
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
             logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
@@ -113,7 +121,9 @@ class Context:
         """
         name = self._checkpoint_at(step)
         folder = self.folder / "fetched" / str(name)
-        self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
+        with self.peers.first_here_goes_first() as first:
+            if first:
+                self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
     @cached_property
@@ -143,6 +153,8 @@ class Context:
 
     def record_hardware(self, record: Mapping[str, Any]) -> None:
         """Write what this attempt at the stage is computed with, as `runner.train.kernels.computed_with` says it."""
+        if self.measures_only:
+            return
         key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
         data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
         self._try(lambda: self.store.create(key, data))

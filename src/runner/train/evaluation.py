@@ -97,14 +97,17 @@ def evaluate(
     # Heavy, so imported here: a mistake in the arguments is said at once.
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context, compared
+    from runner.train.devices import by_one_process
+    from runner.train.fitted import fitted_to_device
     from runner.train.metrics import Metrics, in_json
     from runner.train.scripts import script_of
     from runner.train.stages import THE_RECIPES, started
 
     result = json.loads(store.get(run_key(run_id, RESULT)))
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
-    stage = changed(recipe.in_order[-1], data, prompts)
-    claim = Claim(run_id, 0, "0000-eval")
+    stage = by_one_process(changed(recipe.in_order[-1], data, prompts))
+    # As an attempt after all others would: fitted to the GPU as they were.
+    claim = Claim(run_id, int(result["attempts"]) + 1, "eval")
     context = Context(
         recipe=stage,
         store=store,
@@ -127,7 +130,7 @@ def evaluate(
         measures_only=True,
     )
     start = result["stages"][-1]["started_from"] if recipe.stages else THE_RECIPES
-    course = script_of(stage.method).prepared(started(context, stage, start))
+    course = script_of(stage.method).prepared(fitted_to_device(started(context, stage, start)))
     records: dict[str, Mapping[str, Any]] = {}
     for phase, whose in (("before", "the model it began with"), ("after", "the trained model")):
         if phase == "after":

@@ -22,9 +22,14 @@ _TOLERANCE = {4: 1e-3, 2: 5e-2}
 so that each merged weight is rounded by up to 0.4%."""
 
 
-def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it."""
-    _save(model, folder)
+def save_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it.
+
+    `weights` are its weights where it holds them in parts.
+    """
+    _save(model, folder, weights)
     tokenizer.save_pretrained(folder)
 
 
@@ -61,14 +66,15 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
         if not error <= _TOLERANCE[dtype.itemsize]:  # also when it is not a number
             raise MergeFailed(
                 f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
-                f"{error:.1%}); the adapter itself is kept, leave export.merge out"
+                f"{error:.1%}); leave export.merge out; between two stages, give both the same adapter"
             )
 
 
-def _save(model: Any, folder: Path) -> None:
+def _save(model: Any, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:
+    whole = {} if weights is None else {"state_dict": weights}
     # Not the copy of an adapter that is the reference of DPO and GRPO.
     of_adapter = {"selected_adapters": ["default"]} if isinstance(model, peft.PeftModel) else {}
-    model.save_pretrained(str(folder), **of_adapter)
+    model.save_pretrained(str(folder), **of_adapter, **whole)
 
 
 def _unquantized(recipe: Recipe) -> Recipe:

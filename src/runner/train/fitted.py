@@ -50,7 +50,7 @@ def fitted_to_device(context: Context) -> Context:
     until = after(FINISH_SECONDS)
     earlier = patiently(lambda: fits_so_far(store, claim, stage), until=until)
     chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and not context.measures_only:
         patiently(lambda: write_fit(store, claim, stage, record), until=until)
     return replace(context, recipe=chosen)
 
