@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-image test-sky check lock lock-cuda clean
+.PHONY: help quickstart test test-image test-browser test-sky check lock lock-cuda clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,9 @@ test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the te
 	$(BIN)/pytest --numprocesses logical --dist loadscope
 
 test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
+
+test-browser: .venv/.browser  ## talk to a run's model in a real browser (root, Debian: installs Chromium)
+	$(BIN)/pytest -m browser tests/browser
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
@@ -43,6 +46,12 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 
 .venv/.dev: tests/requirements.lock .venv/.train
 	@$(BIN)/pip install --quiet --no-deps --requirement tests/requirements.lock
+	@$(BIN)/pip check
+	@touch $@
+
+.venv/.browser: tests/browser/requirements.lock .venv/.train .venv/.dev
+	@test -x /usr/bin/chromedriver || { apt-get update -q && apt-get install --yes -q --no-install-recommends chromium chromium-driver; } >/dev/null
+	@$(BIN)/pip install --quiet --no-deps --requirement tests/browser/requirements.lock
 	@$(BIN)/pip check
 	@touch $@
 

@@ -15,6 +15,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
     """Skip what this machine cannot show, unless it is asked for by its mark (``pytest -m online``)."""
     reasons = {
         "gpu": None if _NVIDIA.exists() else "needs an NVIDIA GPU, and this machine has none",
+        "browser": "drives a browser: `make test-browser`",
         "cloud": "needs an account at a cloud: ask for it with `pytest -m cloud`",
         "image": "builds the container image: `make test-image`",
         "slurm": "drives a Slurm of its own: `make test-sky`",

@@ -1,7 +1,8 @@
 """Write the lock files from what is installed in this environment.
 
 ``images/cpu.lock``: the package with its `train` extra and what builds it. ``tests/requirements.lock``: everything
-besides that the tests and checks need. Versions only, no index addresses: where packages come from is pip's setting.
+besides that the tests and checks need, but for what the browser's test has a lock of its own for. Versions only, no
+index addresses: where packages come from is pip's setting.
 """
 
 import re
@@ -46,7 +47,8 @@ def main() -> None:
     """Write both files."""
     installed = {canonical(package.name): package for package in distributions()}
     train = closure({("runner", ""), ("runner", "train"), *((name, "") for name in BUILD)}) - NEVER
-    rest = installed.keys() - train - NEVER
+    browser = (ROOT / "tests/browser/requirements.lock").read_text().split()
+    rest = installed.keys() - train - NEVER - {line.partition("==")[0] for line in browser}
     for path, names, about in (
         (ROOT / "images" / "cpu.lock", train, "runner with its train extra, and what builds it"),
         (ROOT / "tests" / "requirements.lock", rest, "what the tests and checks need besides images/cpu.lock"),

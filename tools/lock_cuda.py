@@ -1,4 +1,4 @@
-"""Write ``images/cuda.lock``: the pins of ``images/cpu.lock``, and what torch's CUDA build needs besides.
+"""Write ``images/cuda.lock``: the pins of ``images/cpu.lock``, what torch's CUDA build needs besides, and DeepSpeed.
 
 Nothing is downloaded but metadata: pip resolves torch under the pins that there are, for the Python and the platform
 that it runs on, which must be the image's (3.11, Linux, x86-64). Where packages come from is pip's setting, and must be
@@ -10,11 +10,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import distribution
 from pathlib import Path
+
+from lock import closure, pin
 
 ROOT = Path(__file__).parent.parent
 CPU, CUDA = (ROOT / "images" / f"{name}.lock" for name in ("cpu", "cuda"))
-ABOUT = "# images/cpu.lock, and what torch's CUDA build needs besides; written by tools/lock_cuda.py"
+ABOUT = "# images/cpu.lock, what torch's CUDA build needs besides, and DeepSpeed; written by tools/lock_cuda.py"
 OURS = re.compile(r"nvidia-.+|cuda-.+|triton")
 
 
@@ -37,8 +40,11 @@ def main() -> None:
     more = [f"{name}=={version}" for name, version in resolved(torch).items() if OURS.fullmatch(name)]
     if not more:
         sys.exit("this index has torch without CUDA: name one that has it, with pip's own settings")
-    CUDA.write_text("\n".join([ABOUT, *sorted(pins + more)]) + "\n")
-    print(f"{CUDA.relative_to(ROOT)}: {len(pins) + len(more)} packages")
+    # For several GPUs; as it is installed here, for the tests.
+    deepspeed = [pin(distribution(name)) for name in closure({("deepspeed", "")})]
+    lines = sorted({*pins, *more, *(line for line in deepspeed if not OURS.match(line))})
+    CUDA.write_text("\n".join([ABOUT, *lines]) + "\n")
+    print(f"{CUDA.relative_to(ROOT)}: {len(lines)} packages")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from annotations_schema import (
     section,
 )
 
+from runner.spec.strategy import STRATEGIES
+
 DEFAULTS: dict[str, dict[str, Any]] = {
     "sft": {},
     # Raw text: documents fill sequences one after the other, and what is longer than one goes on in the next.
@@ -69,6 +71,12 @@ BOUNDS: dict[str, Schema] = {
 }
 
 OURS: dict[str, Schema] = {
+    "strategy": {
+        "description": "How several GPUs share the training: `ddp`, or DeepSpeed's ZeRO with or without CPU offload; "
+        "null: chosen by what there is.",
+        "enum": [*STRATEGIES, None],
+        "default": None,
+    },
     "effective_batch_size": {
         "description": "Samples in one optimizer step, over all devices: kept whatever the GPU is.",
         "type": "integer",

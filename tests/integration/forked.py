@@ -6,6 +6,7 @@ stores have threads, which do not survive a fork: with such a store each process
 """
 
 import importlib
+import json
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,10 @@ class Moment:
     """What it is hit with."""
     in_attempt: bool = False
     """In the attempt's own process instead of the training process."""
+    rank: int | None = 0
+    """In which training process of this machine; None: in all."""
+    hits_attempt: bool = False
+    """Hit the attempt's process, from inside the training process."""
 
     def __str__(self) -> str:
         name = self.target.split(":")[1]
@@ -71,9 +76,55 @@ class Moment:
         setattr(owner, name, trapped)
 
     def _strike(self) -> None:
-        os.kill(os.getpid(), self.signal)
+        os.kill(os.getppid() if self.hits_attempt else os.getpid(), self.signal)
         if self.signal == signal.SIGKILL:
             time.sleep(60)  # another thread than the one that dies first must not go on
+
+
+@dataclass(frozen=True)
+class Shortage(Moment):
+    """Memory for so many samples at a time and no more, from the `nth` micro-batch on; notes what is trained on."""
+
+    samples: int = 8
+    """More than these in one micro-batch are too many."""
+    record: str | None = None
+    """A file that gets each micro-batch's step and rows."""
+    kill_at: int | None = None
+    """Once micro-batches are small enough: die (`signal`) before this one."""
+
+    def arm(self) -> None:
+        """Put the trap into the training step."""
+        import torch
+
+        module_name, _, path = self.target.partition(":")
+        owner = getattr(importlib.import_module(module_name), path.split(".")[0])
+        real = owner.training_step
+        calls = 0
+
+        def note(known: dict[str, Any]) -> None:
+            if self.record is not None:
+                with Path(self.record).open("a") as file:
+                    file.write(json.dumps(known) + "\n")
+
+        note({"step": None})  # an attempt begins
+
+        def trapped(trainer: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            rows = inputs["input_ids"].tolist()
+            fits = trainer.args.per_device_train_batch_size <= self.samples
+            if calls >= self.nth and not fits:
+                raise torch.OutOfMemoryError(
+                    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.56 GiB of which "
+                    "1.21 GiB is free. See documentation for Memory Management"
+                )
+            if fits and calls == self.kill_at:
+                self._strike()
+            texts = [trainer.processing_class.decode(row, skip_special_tokens=True) for row in rows]
+            note({"step": trainer.state.global_step + 1, "rows": texts})
+            return real(trainer, model, inputs, *args, **kwargs)
+
+        owner.training_step = trapped
 
 
 class ForkedWorker:
@@ -158,7 +209,7 @@ def _live(
     """The attempt's process."""
     os.environ.update(environment)
     from runner.storage.open import open_store
-    from runner.train import entrypoint
+    from runner.train import crew, entrypoint, node
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -175,7 +226,8 @@ def _live(
                 return ForkedWorker(lambda: _train(arguments, moment, patience))
             return self._start([sys.executable, "-u", "-c", _WORKER, str(patience), *arguments], events)
 
-    entrypoint.BEAT_SECONDS = 0.1
+    entrypoint.BEAT_SECONDS = node.BEAT_SECONDS = node.LOOK_SECONDS = 0.1
+    crew.UPLOAD_SECONDS = node.UPLOAD_SECONDS = entrypoint.UPLOAD_SECONDS = 15.0
     entrypoint.STORE_PATIENCE_SECONDS = patience
     code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).live()
     sys.stdout.flush()
@@ -192,7 +244,8 @@ def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> 
     multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
     torch.set_num_threads(1)
     context.FINISH_SECONDS = course.FINISH_SECONDS = patience
-    if moment is not None and not moment.in_attempt:
+    local_rank = int(arguments[arguments.index("--local-rank") + 1])
+    if moment is not None and not moment.in_attempt and moment.rank in (None, local_rank):
         moment.arm()
     return worker.main(arguments)
 

@@ -1,12 +1,14 @@
 """The plan: what fits by what it costs, what does not with the reason, and its times and prices in proportion."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from runner.launch.expected import expected
+from runner.launch.machines import Wishes, machines
 from runner.launch.plan import Row, dollar_range, hours_range, plan, plan_line
 from runner.launch.price import Offer, Prices, snapshot
-from runner.launch.where_it_fits import where_it_fits
 from runner.spec.accelerator import ACCELERATORS
 from runner.spec.recipe import Checkpoint, Data, DataSource, Recipe
 from runner.spec.shape import bundled_config
@@ -137,14 +139,21 @@ def test_built_in_data_have_about_as_many_rows_as_is_written() -> None:
         assert DATASET_ROWS[name] == pytest.approx(len(builtin_dataset(name, where="")), rel=0.1)
 
 
-def test_machines_are_chosen_by_whether_the_recipe_fits() -> None:
-    why_not = where_it_fits(replace(LORA, model={"model_name_or_path": "Qwen/Qwen3-8B"}))
-    assert why_not("A100", 1) is None
-    assert (why_not("t4", 1) or "").startswith("needs ")
-    assert why_not("TPU", 1) is None
-    assert why_not("T4", 0.5) is None
-    unknown = where_it_fits(replace(LORA, model={"model_name_or_path": "someone/model"}), fetch=False)
-    assert unknown("T4", 1) is None
+def test_a_launch_is_expected_to_cost_what_its_cheapest_machine_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked = machines({"use_spot": True}, Wishes(gpus=("A100:8", "L4"), infra=("aws", "gcp/us-central1")))
+    row = expected(LORA, asked)
+    assert row is not None
+    assert (row.fit.accelerators, row.infra, row.spot) == ("L4:1", "gcp", True)
+    only = expected(LORA, machines({}, Wishes(gpus=("A100:8",), infra=("aws",), nodes=2)))
+    assert only is not None
+    assert (only.fit.nodes, only.price_per_hour) == (2, pytest.approx(2 * 21.95764))
+    assert expected(LORA, machines({}, Wishes(gpus=("L4",), infra=("slurm/here",)))) is None
+    assert expected(LORA, machines({}, Wishes(infra=("aws",)))) is None
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert expected(replace(LORA, model={"model_name_or_path": "someone/model"}), asked) is None
 
 
 def test_a_row_is_said_in_one_line() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.spec.batch import DEFAULT_MICRO_BATCH, split_batch
+from runner.spec.batch import DEFAULT_MICRO_BATCH, halved, split_batch
 from runner.spec.errors import UserError
 
 
@@ -71,3 +71,14 @@ def test_numbers_that_do_not_fit_are_refused(training: dict[str, int], devices: 
         split_batch(training, devices)
     assert words in caught.value.what
     assert caught.value.remedy
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_halving_keeps_the_samples_of_a_step(micro_batch: int, accumulation: int) -> None:
+    found = halved(micro_batch, accumulation)
+    if micro_batch == 1:
+        assert found is None
+    else:
+        assert found is not None
+        assert 2 * found[0] <= micro_batch
+        assert found[0] * found[1] == micro_batch * accumulation

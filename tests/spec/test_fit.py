@@ -157,7 +157,7 @@ def test_a_deepspeed_configuration_of_the_users_own_counts() -> None:
 def test_gpus_that_do_not_divide_the_batch_are_refused_with_what_to_write() -> None:
     found = fit_of(recipe(), "A100", 3)
     assert not found.fits
-    assert found.reason == "16 is not divided by devices = 3; write a multiple of 3"
+    assert found.reason == "effective_batch_size: 16 is not divided by devices = 3; write a multiple of 3"
 
 
 def test_sizes_for_each_gpu_make_a_larger_step_on_more_of_them_and_that_is_said() -> None:

@@ -18,7 +18,7 @@ from spec.recipes import Check, Refuse
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = recipe_schema("sft")["properties"]
 CONFIGS = {"sft": "SFTConfig", "cpt": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig"}
-OURS = {"reward_funcs", "effective_batch_size", "early_stopping_patience", "early_stopping_threshold"}
+OURS = {"reward_funcs", "strategy", "effective_batch_size", "early_stopping_patience", "early_stopping_threshold"}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="the train extra is not installed")

@@ -1,7 +1,7 @@
 """The fit, applied on the machine: on a CPU nothing, on a GPU what its kind always gets."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,17 @@ RECIPE = Recipe(
     training={"effective_batch_size": 16, "max_length": 2048},
 )
 CONFIG = bundled_config("unsloth/Llama-3.2-1B-Instruct") or {}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Of a `Context` what the fit looks at."""
+
+    recipe: Recipe
+    store: Any
+    claim: Claim
+    cache: Path
+    measures_only: bool = False
 
 
 def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dict[str, Any]]:
@@ -81,6 +92,30 @@ def test_on_a_cpu_nothing_changes() -> None:
     assert not torch.cuda.is_available()
     context: Any = type("C", (), {"recipe": RECIPE})()
     assert fitted.fitted_to_device(context) is context
+
+
+def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a GPU that this machine has not: all but the driver is real."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(fitted, "device_at_hand", lambda: ACCELERATORS["A100"])
+    store = LocalStore(tmp_path / "store")
+    stage = replace(RECIPE, model={"model_name_or_path": "builtin:tiny-llama"}, stage="second")
+
+    def attempt() -> Any:
+        claim = claim_attempt(store, "run", {})
+        context: Any = Attempt(recipe=stage, store=store, claim=claim, cache=tmp_path)
+        return fitted.fitted_to_device(context).recipe
+
+    first = attempt()
+    assert (first.training["per_device_train_batch_size"], first.training["bf16"]) == (16, True)
+    line = "fit: A100:1: bf16, micro-batch 16 x accumulation 1, no checkpointing; about "
+    assert capsys.readouterr().out.startswith(line)
+    [record] = fits_so_far(store, Claim("run", 2, "0002-aaaa"), "second")
+    assert (record["accelerators"], record["fits"]) == ("A100:1", True)
+    assert attempt() == first
+    assert fits_so_far(store, Claim("run", 2, "0002-aaaa"), "first") == []
 
 
 def test_fits_are_kept_beside_an_attempts_other_records(tmp_path: Path) -> None:

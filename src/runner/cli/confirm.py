@@ -1,17 +1,22 @@
-"""Asking before money is spent."""
+"""Saying what a launch is expected to cost, and asking before it does."""
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from runner.launch.machines import Machines
+    from runner.spec.recipe import Recipe
 
-def confirm_cost(line: str, cost: tuple[float, float] | None, *, yes: bool) -> None:
-    """Say what is going to happen, and ask if it may cost more than `RUNNER_ASK_ABOVE`.
+
+def confirm_cost(recipe: "Recipe", machines: "Machines", *, yes: bool) -> None:
+    """Say the plan's line, and ask if it may cost more than `RUNNER_ASK_ABOVE`. Says nothing where nothing is known.
 
     Args:
-        line: the plan in a sentence (`runner.launch.plan.plan_line`).
-        cost: the least and the most dollars; None: not known.
+        recipe: what is launched.
+        machines: what SkyPilot is asked for.
         yes: ``--yes`` was given.
 
     Raises:
@@ -19,8 +24,13 @@ def confirm_cost(line: str, cost: tuple[float, float] | None, *, yes: bool) -> N
         UserError: `RUNNER_ASK_ABOVE` is no amount.
     """
     from runner.launch.confirm import ask_above, has_to_ask
+    from runner.launch.expected import expected
+    from runner.launch.plan import plan_line
 
-    click.echo(line, err=True)
     limit = ask_above(os.environ)
-    if has_to_ask(cost, limit=limit, yes=yes, terminal=sys.stdin.isatty()):
+    row = expected(recipe, machines)
+    if row is None:
+        return
+    click.echo(f"plan: {plan_line(row)}", err=True)
+    if has_to_ask(row.cost, limit=limit, yes=yes, terminal=sys.stdin.isatty()):
         click.confirm(f"That may cost more than ${limit:g}. Launch it?", abort=True, err=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @image_option
 @environment_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask, whatever it may cost.")
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written and run, and do nothing.")
 @json_option
@@ -53,6 +54,7 @@ def launch(
     image: str | None,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
+    yes: bool,
     detach: bool,
     dry_run: bool,
     as_json: bool,
@@ -69,6 +71,7 @@ def launch(
       runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
       runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
     """
+    from runner.cli.confirm import confirm_cost
     from runner.cli.follow import run_attached, run_detached, say
     from runner.cli.follow_remote import launch_remote, say_notes
     from runner.launch.begin import begin, rehearse
@@ -105,6 +108,7 @@ def launch(
         require_sky()
         access(store.url, planned.machines).required()
         ask_hub(loaded, run_token(environment, here=False), say=say)
+        confirm_cost(loaded.recipe, planned.machines, yes=yes)
         document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
         code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.notebook import notebook_secret
 from runner.spec.errors import UserError
 
 SECRET_NAMES = "RUNNER_SECRET_NAMES"
@@ -22,7 +23,8 @@ def chosen_environment(
 
     Args:
         env_files: files of ``NAME=value`` lines; later ones win.
-        secrets: names of variables that must be in a file or in this process's environment.
+        secrets: names of variables that must be in a file, in this process's environment, or among the secrets of the
+            notebook that it is called from (Kaggle; Colab gives them to `runner.notebook.secrets` only).
         needed: names that the run was launched with, and that it needs again.
 
     Returns:
@@ -67,9 +69,10 @@ def checked_names(secrets: Sequence[str]) -> Sequence[str]:
 def _require(name: str, chosen: dict[str, str], where: str, remedy: str) -> None:
     if name in chosen:
         return
-    if name not in os.environ:
+    value = os.environ.get(name) or notebook_secret(name)
+    if value is None and name not in os.environ:
         raise UserError(f"{name} is not set", where=where, remedy=remedy)
-    chosen[name] = os.environ[name]
+    chosen[name] = value or ""
 
 
 def read_env_file(path: Path) -> dict[str, str]:

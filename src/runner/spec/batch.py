@@ -45,6 +45,21 @@ def split_batch(training: Mapping[str, Json], devices: int = 1) -> tuple[int, in
     return micro, share // micro
 
 
+def halved(micro_batch: int, accumulation: int) -> tuple[int, int] | None:
+    """The next smaller split of the same share of a step: at most half the micro-batch, more accumulation.
+
+    Args:
+        micro_batch: samples that a device takes at a time.
+        accumulation: how many times it does, for one step.
+
+    Returns:
+        The same two; None where there is nothing smaller than one sample.
+    """
+    share = micro_batch * accumulation
+    smaller = max((size for size in range(1, micro_batch // 2 + 1) if share % size == 0), default=None)
+    return None if smaller is None else (smaller, share // smaller)
+
+
 def _divided(total: int, by: int, name: str, whole: int) -> int:
     if total % by:
         raise UserError(

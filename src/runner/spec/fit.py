@@ -124,7 +124,7 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
     try:
         share = split_batch(recipe.training, devices * nodes)
     except UserError as error:
-        refusal = f"{error.what}; {error.remedy}"
+        refusal = f"effective_batch_size: {error.what}; {error.remedy}"
         share = (1, 1)
     best: tuple[float, _Candidate, Memory] | None = None
     smallest: tuple[_Candidate, Memory] | None = None
@@ -200,8 +200,8 @@ def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
         return (cast(Strategy, training["strategy"]),)
     if isinstance(training.get("deepspeed"), Mapping):
         return (_of_deepspeed(training["deepspeed"]),)
-    if world == 1:
-        return ("ddp",)
+    if world == 1 or work.recipe.method == "grpo" or work.recipe.stage is not None:
+        return ("ddp",)  # the others are not there for these (`strategy_rules`)
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
 
 

@@ -10,6 +10,7 @@ from runner.spec.problems import Problem
 from runner.spec.recipe import Json
 from runner.spec.rewards import resolve_reward, split_reward
 from runner.spec.sources import SourceFacts, look_at
+from runner.spec.strategy import read_deepspeed_file
 from runner.spec.yaml_text import Path
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
@@ -59,6 +60,8 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
                 else SourceFacts(at, None, None)
             )
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
+    if isinstance(training.get("deepspeed"), str):
+        training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
     if "reward_funcs" in training:
         training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
@@ -97,6 +100,16 @@ def _rewards(written: list[str], base: Callable[[Path], pathlib.Path], problems:
             problems.append(Problem(at, error.what, error.remedy))
             resolved.append(name)
     return resolved
+
+
+def _deepspeed(written: str, base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> Json:
+    """DeepSpeed's own configuration file, read into the recipe: the run carries it along."""
+    at: Path = ("training", "deepspeed")
+    try:
+        return read_deepspeed_file(absolute(written, base(at)))
+    except UserError as error:
+        problems.append(Problem(at, f"{error.where}: {error.what}" if error.where else error.what, error.remedy))
+        return written
 
 
 def _files_under_training(

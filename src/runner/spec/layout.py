@@ -16,6 +16,8 @@
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
       attempts/<n>.ended.json           how the attempt ended
+      attempts/<n>/go.json              several machines: who takes part, and what each must know; created if absent
+      attempts/<n>/<rank>-<nonce>.json  a machine that wants to; then its .heartbeat, and its .ended
       checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
       metrics/<token>-<seq>.jsonl
       logs/<token>-<seq>.txt
@@ -62,6 +64,14 @@ def run_key(run_id: str, name: str) -> str:
 def attempt_key(run_id: str, number: int, kind: str = "") -> str:
     """The key of an attempt's record; `kind` is empty for the claim, else ``restored``, ``heartbeat``, ``ended``."""
     return run_key(run_id, f"attempts/{number:04d}{'.' + kind if kind else ''}.json")
+
+
+def node_key(run_id: str, number: int, node: str, kind: str = "") -> str:
+    """The key of a record about one of an attempt's machines; `kind` as in `attempt_key`.
+
+    `node` is ``<rank>-<nonce>``, or ``go`` for what the head tells all of them.
+    """
+    return run_key(run_id, f"attempts/{number:04d}/{node}{'.' + kind if kind else ''}.json")
 
 
 def attempt_token(number: int, nonce: str) -> str:

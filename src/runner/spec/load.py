@@ -16,6 +16,7 @@ from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatc
 from runner.spec.rules import contradictions
 from runner.spec.settings import Setting, resolved, source_of
 from runner.spec.stages import SHARED, separate, unique
+from runner.spec.strategy_rules import strategy_of_a_stage
 from runner.spec.synonyms import SAVING, unite_saving
 from runner.spec.yaml_text import Document, Path, parse_document
 
@@ -115,7 +116,7 @@ def _check_stages(
             shared = key.partition(".")[0] in SHARED
             settings[key if shared else f"stages.{stage.name}.{key}"] = setting
         local_files |= dict.fromkeys(inspection.local_files)
-        problems += stage.explained(contradictory)
+        problems += stage.explained([*contradictory, *strategy_of_a_stage(recipe)])
     if problems:
         raise error(unique(problems))
     whole = dataclasses.replace(recipes[0], stage=None, stages=tuple(recipes), export=recipes[-1].export)

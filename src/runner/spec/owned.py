@@ -28,7 +28,8 @@ Table: TypeAlias = Mapping[str, Owned]
 _UNREAD = "nothing here reads it"
 _NO_HUB = "pushing to the hub is not there yet"
 _PULL = "leave it out; `runner pull RUN DIR` brings the model"
-_ONE_GPU = "training on several GPUs is not there yet"
+_NO_FSDP = "models are spread over GPUs by DeepSpeed here"
+_ZERO = "write `strategy: zero3`"
 _IN_ADAPTER = "the adapter has a section of its own"
 _BY_PEFT = "peft writes it into the adapter that it saves"
 
@@ -81,9 +82,8 @@ TRAINING: Table = {
     "do_predict": Owned((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "local_rank": Owned((-1,), "the runner places processes itself"),
     # What is not there yet.
-    "deepspeed": Owned((None,), _ONE_GPU),
-    "fsdp": Owned((None, False, "", []), _ONE_GPU),
-    "fsdp_config": Owned((None, {}), _ONE_GPU),
+    "fsdp": Owned((None, False, "", []), _NO_FSDP, _ZERO),
+    "fsdp_config": Owned((None, {}), _NO_FSDP, _ZERO),
 }
 """Under `training:`."""
 

@@ -17,6 +17,7 @@ from runner.spec.places import is_local
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json
 from runner.spec.rows import SUFFIXES
+from runner.spec.strategy_rules import strategy
 from runner.spec.yaml_text import Path
 
 
@@ -336,6 +337,7 @@ RULES: tuple[Rule, ...] = (
     steps_and_epochs,
     precision,
     quantization,
+    strategy,
     adapter,
     evaluation,
     packing,

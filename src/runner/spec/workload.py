@@ -117,12 +117,11 @@ def chosen_dtype(work: Workload, computing: str) -> str | None:
     """The type that a fit gives the weights of a frozen base, None where the recipe decides or all weights are trained.
 
     TRL's default is float32. Of a base that is not trained, matrix arithmetic in 16 bits sees 16 bits of it either way.
+    What of a quantized base is not quantized comes in 16 bits anyway; said here, so does the base to merge into.
     """
     if work.recipe.adapter is None or work.recipe.model.get("dtype") is not None:
         return None
-    if (work.recipe.model.get("load_in_4bit") or work.recipe.model.get("load_in_8bit")) or computing == "fp32":
-        return None  # what is not quantized is loaded in 16 bits already
-    return _HALF[computing]
+    return _HALF.get(computing)
 
 
 def setup(

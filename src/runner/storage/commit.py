@@ -36,6 +36,7 @@ def commit(
     metadata: Mapping[str, Any],
     *,
     before_manifest: Callable[[], None] | None = None,
+    others: Callable[[], Iterable[ManifestFile]] = tuple,
     move: bool = False,
     call: Caller = directly,
 ) -> Manifest:
@@ -45,10 +46,11 @@ def commit(
 
     Args:
         store: where to.
-        prefix: the folder's key, with a slash at its end. Nobody else writes below it.
+        prefix: the folder's key, with a slash at its end. Nobody else writes below it but `others`.
         files: where each file lies, by its name in the manifest.
         metadata: goes into the manifest; anything that JSON can say.
         before_manifest: called when all files are up, right before the manifest; what it raises stops the commit.
+        others: gives files that somebody else has uploaded there, and that belong to the whole; may wait for them.
         move: the files are given away, see `Store.upload`.
         call: makes each request; pass `functools.partial(retrying, …)` to go on while the store is away.
 
@@ -62,8 +64,8 @@ def commit(
             raise ValueError(f"not a file's name: {name!r}")
     canonical_json(dict(metadata))
     checked_prefix(prefix)
-    entries = _uploaded(store, prefix, files, move=move, call=call)
-    manifest = Manifest(tuple(entries), metadata)
+    entries = upload_files(store, prefix, files, move=move, call=call)
+    manifest = Manifest((*entries, *others()), metadata)
     call(partial(_check_sizes, store, prefix, manifest))
     if before_manifest is not None:
         before_manifest()
@@ -136,7 +138,10 @@ def digest(path: Path) -> str:
     return blake3(max_threads=1).update_mmap(path).hexdigest()
 
 
-def _uploaded(store: Store, prefix: str, files: Mapping[str, Path], *, move: bool, call: Caller) -> list[ManifestFile]:
+def upload_files(
+    store: Store, prefix: str, files: Mapping[str, Path], *, move: bool = False, call: Caller = directly
+) -> list[ManifestFile]:
+    """Upload files below `prefix`, and what a manifest says of them. Arguments and errors as for `commit`."""
     # A file is hashed while it, or another, is being uploaded. Large ones first, so that none of them is left over.
     largest_first = sorted(files.items(), key=lambda item: -item[1].stat().st_size)
     uploading = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="upload")

@@ -12,7 +12,7 @@ from runner.train.context import LOGGING_STEPS
 from runner.train.kernels import layer_kernels
 from runner.train.model import precision
 
-OURS = ("effective_batch_size", "early_stopping_patience", "early_stopping_threshold")
+OURS = ("effective_batch_size", "strategy", "early_stopping_patience", "early_stopping_threshold")
 """What `training:` may hold that is no key of TRL's config classes."""
 
 
@@ -41,6 +41,8 @@ def trainer_arguments(recipe: Recipe, output_dir: Path, *, config: type[Training
         "logging_strategy": "steps",
         "logging_steps": 1,
         "report_to": "none",
+        # Looking for unused parameters costs a walk over the graph each step, and these models have none.
+        "ddp_find_unused_parameters": training.get("ddp_find_unused_parameters") or False,
         "disable_tqdm": True,
         "dataloader_pin_memory": training.get("dataloader_pin_memory", torch.cuda.is_available()),
     }

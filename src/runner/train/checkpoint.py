@@ -20,6 +20,7 @@ from runner.spec.layout import CheckpointName, checkpoint_prefix
 from runner.storage.attempts import Claim, fence
 from runner.storage.commit import commit
 from runner.storage.lineage import checkpoints
+from runner.storage.parts import PartLeftOut, commit_part, wait_for_parts
 from runner.storage.prune import prune, sweep
 from runner.storage.store import Store
 from runner.train.patience import patiently
@@ -39,6 +40,8 @@ class _Job:
     best_step: int | None
     metadata: dict[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
+    left_out: bool = False
+    """The store was away for too long; the others must hear of it."""
 
 
 class Checkpointer:
@@ -51,6 +54,7 @@ class Checkpointer:
         before_manifest: called before a checkpoint becomes visible (the metrics up to it must be in the store first).
         on_committed: called with the step of each checkpoint that is safe in the store.
         on_warning: called with a sentence when the store is away.
+        rank: which of the training processes this is. The first commits; others only add their part.
     """
 
     def __init__(
@@ -62,14 +66,15 @@ class Checkpointer:
         before_manifest: Callable[[], None],
         on_committed: Callable[[int], None],
         on_warning: Callable[[str], None],
+        rank: int = 0,
     ) -> None:
         self.snapshot = Snapshot()
         self._store = store
         self._claim = claim
-        self._staging = staging
         self._before_manifest = before_manifest
         self._on_committed = on_committed
         self._on_warning = on_warning
+        self._rank = rank
         self._to_stage: queue.Queue[_Job] = queue.Queue()
         self._waiting: list[_Job] = []
         self._changed = threading.Condition()
@@ -78,8 +83,12 @@ class Checkpointer:
         self._failure: BaseException | None = None
         self._store_is_away = False
         self._swept = False
+        self.staging = staging
+        """Where files wait for their upload."""
         self.save_total_limit: int | None = None
         """How many of the newest to keep in the store; None: all. It is the stage's."""
+        self.writers = 1
+        """How many training processes have files of their own in a checkpoint. The stage's too."""
         self.last_saved: CheckpointName | None = None
         """The newest checkpoint that was handed over."""
         self.last_committed: CheckpointName | None = None
@@ -132,14 +141,14 @@ class Checkpointer:
             job = self._to_stage.get()
             try:
                 if self._failure is None and job.state is not None:
-                    job.files = job.state.write(self.snapshot.tensors(), self._staging / str(job.name))
+                    job.files = job.state.write(self.snapshot.tensors(), self.staging / str(job.name))
             except BaseException as error:  # noqa: BLE001 (raised again in the training thread)
                 self._fail(error)
             job.state = None
             with self._changed:
                 self._waiting.append(job)
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: len(self._waiting) <= MOST_WAITING or self._store_is_away)
+                self._changed.wait_for(lambda: len(self._held()) <= MOST_WAITING or self._store_is_away)
                 self._drop_what_is_too_much()
             self.snapshot.release()
 
@@ -153,24 +162,36 @@ class Checkpointer:
                     self._upload(job)
             except BaseException as error:  # noqa: BLE001 (raised again in the training thread)
                 self._fail(error)
-            shutil.rmtree(self._staging / str(job.name), ignore_errors=True)
+            shutil.rmtree(self.staging / str(job.name), ignore_errors=True)
             with self._changed:
                 self._waiting.remove(job)
                 self._unfinished -= 1
                 self._changed.notify_all()
 
     def _upload(self, job: _Job) -> None:
+        prefix = checkpoint_prefix(self._claim.run_id, job.name)
+
         def once() -> None:
+            if self._rank:
+                commit_part(self._store, prefix, self._rank, None if job.left_out else job.files)
+                return
             commit(
                 self._store,
-                checkpoint_prefix(self._claim.run_id, job.name),
+                prefix,
                 job.files,
                 {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata},
                 before_manifest=self._before_visible,
+                others=lambda: wait_for_parts(self._store, prefix, range(1, self.writers), until=self._gave_up),
             )
 
-        patiently(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        try:
+            patiently(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        except PartLeftOut as error:
+            self._on_warning(f"checkpoint {job.name} was dropped: {error}")
+            return
         self._store_is_away = False
+        if self._rank:
+            return
         self.last_committed = job.name
         self._on_committed(job.name.step)
         patiently(lambda: self._prune(job), until=self._gave_up, on_retry=self._say_that_the_store_is_away)
@@ -198,17 +219,25 @@ class Checkpointer:
             self._changed.notify_all()
         self._on_warning(f"the store does not answer, trying again in {wait_seconds:.0f} s; training goes on ({error})")
 
+    def _held(self) -> list[_Job]:
+        """What waits with its files."""
+        return [job for job in self._waiting if not job.left_out]
+
     def _drop_what_is_too_much(self) -> None:
         """Called with the lock held, while the store is away: keep what is on its way, the newest, and the best."""
-        while len(self._waiting) > MOST_WAITING:
-            best = self._waiting[-1].best_step
-            droppable = [job for job in self._waiting[1:-1] if job.name.step != best]
+        while len(held := self._held()) > MOST_WAITING:
+            best = held[-1].best_step
+            droppable = [job for job in held[1:-1] if job.name.step != best]
             if not droppable:
                 return
-            self._waiting.remove(droppable[0])
-            self._unfinished -= 1
-            shutil.rmtree(self._staging / str(droppable[0].name), ignore_errors=True)
-            self._on_warning(f"checkpoint {droppable[0].name} was dropped: the store has been away for too long")
+            job = droppable[0]
+            if self._rank:
+                job.left_out = True
+            else:
+                self._waiting.remove(job)
+                self._unfinished -= 1
+            shutil.rmtree(self.staging / str(job.name), ignore_errors=True)
+            self._on_warning(f"checkpoint {job.name} was dropped: the store has been away for too long")
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:

@@ -15,7 +15,8 @@ METHOD_STATE = "method_state.pt"
 MODEL_WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
-_ALWAYS = (OPTIMIZER, SCHEDULER, TRAINER_STATE, RUNNER_STATE)
+ZERO_LATEST = "latest"
+"""DeepSpeed's pointer to the folder beside it with everybody's part of the state."""
 
 
 def rng_state_file(process_index: int, world_size: int) -> str:
@@ -23,14 +24,33 @@ def rng_state_file(process_index: int, world_size: int) -> str:
     return "rng_state.pth" if world_size <= 1 else f"rng_state_{process_index}.pth"
 
 
-def missing_files(names: Iterable[str], *, world_size: int = 1) -> Sequence[str]:
+def method_state_file(process_index: int, world_size: int) -> str:
+    """The file that holds what one process's method keeps between steps."""
+    return METHOD_STATE if world_size <= 1 else f"method_state_{process_index}.pt"
+
+
+def missing_files(names: Iterable[str], *, world_size: int = 1, zero_stage: int = 0) -> Sequence[str]:
     """What a checkpoint with the files `names` lacks to be resumed exactly; empty if it lacks nothing.
 
     transformers itself resumes without complaint from a checkpoint without `optimizer.pt`, and ends with other weights.
+
+    Args:
+        names: of the files.
+        world_size: how many processes wrote it.
+        zero_stage: DeepSpeed's stage, 0 without.
     """
     present = set(names)
-    needed = [*_ALWAYS, *(rng_state_file(index, world_size) for index in range(world_size))]
-    missing = [name for name in needed if name not in present]
+    needed = [TRAINER_STATE, RUNNER_STATE, SCHEDULER]
+    needed += [rng_state_file(index, world_size) for index in range(world_size)]
+    if zero_stage:
+        needed.append(ZERO_LATEST)
+        missing = [name for name in needed if name not in present]
+        for index in range(world_size):
+            ending = f"zero_pp_rank_{index}_mp_rank_00_optim_states.pt"
+            if not any(name.endswith(ending) for name in present):
+                missing.append(ending)
+        return missing
+    missing = [name for name in [OPTIMIZER, *needed] if name not in present]
     if not present & {MODEL_WEIGHTS, ADAPTER_WEIGHTS}:
         missing.append(f"{MODEL_WEIGHTS} or {ADAPTER_WEIGHTS}")
     return missing

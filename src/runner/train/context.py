@@ -3,12 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runner.spec.layout import CheckpointName, artifact_prefix, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
+from runner.spec.strategy import layout
 from runner.storage.attempts import Claim, fence
 from runner.storage.chunks import read_metrics
 from runner.storage.commit import commit, fetch
@@ -20,6 +21,7 @@ from runner.train.events import Events
 from runner.train.exact_trainer import Lineage, read_runner_state
 from runner.train.metrics import Metrics
 from runner.train.patience import patiently
+from runner.train.peers import Peers
 from runner.train.preemption import PreemptionNotice
 
 T = TypeVar("T")
@@ -57,6 +59,10 @@ class Context:
     """Takes records."""
     checkpointer: Checkpointer
     """Takes checkpoints."""
+    peers: Peers = field(default_factory=Peers)
+    """The other training processes of the run."""
+    split: Sequence[int] | None = None
+    """Micro-batch and accumulation that the run was left with when it ran out of memory; None: it has not."""
     adapter: Path | None = None
     """The adapter of the stage before, which this one goes on training; None: a new one, if any."""
     following: Recipe | None = None
@@ -80,6 +86,8 @@ class Context:
             checkpointer=self.checkpointer,
             metrics=self.metrics,
             notice=self.notice,
+            peers=self.peers,
+            layout=layout(self.recipe.training, self.peers.world_size),
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
             logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
@@ -106,7 +114,9 @@ class Context:
         """
         name = self._checkpoint_at(step)
         folder = self.folder / "fetched" / str(name)
-        self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
+        with self.peers.first_here_goes_first() as first:
+            if first:
+                self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
     def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:

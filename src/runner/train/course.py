@@ -4,13 +4,25 @@ A method's script (`sft`, `cpt`, …) says what is trained on and by which train
 order. Each knows what an earlier attempt has done already.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from peft import LoraConfig, PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.spec.hardware import described
@@ -25,6 +37,7 @@ from runner.train.kernels import computed_with
 from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
+from runner.train.sharded import is_partitioned, whole_weights
 
 _ROWS_FOR_A_TRAINER = 512
 """More than a generation batch of GRPO takes."""
@@ -38,7 +51,7 @@ def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
     """
     context.events.phase("loading", "data")
     data = load_data(context.recipe, inputs=context.input_path)
-    for note in data.notes:
+    for note in data.notes if context.peers.is_first else ():
         print(f"data: {note}", flush=True)
     if context.measures_only:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
@@ -59,18 +72,35 @@ def new_adapter(context: Context) -> LoraConfig | None:
 def callbacks(context: Context, lineage: Lineage) -> list[Any]:
     """Trackers and early stopping, as the recipe has them."""
     training = context.recipe.training
-    found: list[Any] = reporters(
-        training.get("report_to", "none"),
-        run_id=context.claim.run_id,
-        stage=context.recipe.stage,
-        folder=context.shared_folder,
-        is_logging_step=lineage.is_logging_step,
-    )
+    found: list[Any] = []
+    if context.peers.is_first:
+        found = reporters(
+            training.get("report_to", "none"),
+            run_id=context.claim.run_id,
+            stage=context.recipe.stage,
+            folder=context.shared_folder,
+            is_logging_step=lineage.is_logging_step,
+        )
     patience = training.get("early_stopping_patience")
     if patience is not None:
         threshold = training.get("early_stopping_threshold", 0.0)
         found.append(EarlyStopping(early_stopping_patience=patience, early_stopping_threshold=threshold))
     return found
+
+
+class AtTrainBegin(TrainerCallback):
+    """Does something once, when the trainer has set everything up and not yet begun."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Do it; what it changes in `control` is not meant for training."""
+        before = copy.copy(control)
+        self._action()
+        return before
 
 
 class Course:
@@ -103,13 +133,15 @@ class Course:
         self._data = data
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
+        self._weights: dict[str, torch.Tensor] | None = None
         check_head(trainer.model)
         hold_reference(trainer.model)
         make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
         self._computed_with = computed_with(trainer)
-        print(f"computed with: {described(self._computed_with)}", flush=True)
-        context.record_hardware(self._computed_with)
+        if context.peers.is_first:
+            print(f"computed with: {described(self._computed_with)}", flush=True)
+            context.record_hardware(self._computed_with)
 
     @property
     def trainer(self) -> ExactResume:
@@ -119,11 +151,15 @@ class Course:
     def measure_before(self) -> None:
         """Measure the model as it comes, if the recipe asks; a resumed run tells its trackers what it had measured."""
         context = self._context
-        if context.restored is not None:
+        if context.restored is not None and context.peers.is_first:
             max_steps = read_runner_state(context.restored)["max_steps"]
             replay(self._trainer, context.metrics_so_far, max_steps=max_steps)
-        elif context.recipe.evaluate.before_and_after:
-            self._measure("before")
+        elif context.restored is None and context.recipe.evaluate.before_and_after:
+            if self._trainer.is_deepspeed_enabled:
+                # DeepSpeed takes the model over when training begins, and gives it to nobody before.
+                self._trainer.add_callback(AtTrainBegin(lambda: self._measure("before")))
+            else:
+                self._measure("before")
 
     def train(self) -> None:
         """Train, from the checkpoint if there is one.
@@ -136,7 +172,7 @@ class Course:
             self._best = trainer.take_over(context.restored)
             return
         context.events.phase("training")
-        with context.notice.noted_at_step_boundaries():
+        with context.notice.noted_at_step_boundaries(), trainer.memory_watched():
             trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
         if not trainer.is_complete:
             raise Preempted
@@ -150,6 +186,7 @@ class Course:
                 return
             context.events.phase("uploading", "the best checkpoint is fetched when it is in the store")
             context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            context.peers.wait_for_all()
             self._trainer.load_weights(context.fetch_checkpoint(best["step"]))
 
     def measure_after(self) -> None:
@@ -162,6 +199,12 @@ class Course:
         context, trainer = self._context, self._trainer
         context.events.phase("exporting")
         finish_reporting()
+        if is_partitioned(cast(PreTrainedModel, trainer.model)):
+            self._weights = whole_weights(trainer.model, is_first=context.peers.is_first)
+            unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
+        if not context.peers.is_first:
+            context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            return {}
         artifacts = {}
         if context.following is None:
             artifacts["model"] = context.commit_artifact("model", self._save)
@@ -191,11 +234,18 @@ class Course:
         }
 
     def _save(self, folder: Path) -> None:
-        save_model(self._trainer.model, self._tokenizer, folder)
+        save_model(self._trainer.model, self._tokenizer, folder, weights=self._weights)
 
     def _save_merged(self, folder: Path) -> None:
         context = self._context
-        save_merged(context.recipe, self._trainer.model, self._tokenizer, folder, cache_dir=context.cache)
+        save_merged(
+            context.recipe,
+            self._trainer.model,
+            self._tokenizer,
+            folder,
+            cache_dir=context.cache,
+            weights=self._weights,
+        )
 
     def _measure(self, phase: str) -> None:
         self._context.events.phase("evaluating", f"{phase} training")
@@ -212,6 +262,8 @@ class Course:
         model, prompts = cast(PreTrainedModel, trainer.model), list(evaluate.prompts)
         measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
         record.update(step=trainer.state.global_step, **measured)
+        if not self._context.peers.is_first and not is_partitioned(model):
+            return  # each process has the whole model, and one of them is enough
         texts = generate(
             model,
             self._tokenizer,

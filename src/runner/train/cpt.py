@@ -41,11 +41,12 @@ def prepared(context: Context) -> Course:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
+    args = cpt_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
     trainer = ExactSFTTrainer(
         model=model,
-        args=cpt_config(recipe, context.folder),
+        args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,

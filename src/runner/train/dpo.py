@@ -44,6 +44,7 @@ def prepared(context: Context) -> Course:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
+    args = dpo_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     # Not left to TRL, which would load it without the recipe's revision, type of weights and the rest.
     needs_reference = recipe.adapter is None and not recipe.training.get("precompute_ref_log_probs")
@@ -52,7 +53,7 @@ def prepared(context: Context) -> Course:
     trainer = ExactDPOTrainer(
         model=model,
         ref_model=reference,
-        args=dpo_config(recipe, context.folder),
+        args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,

@@ -1,10 +1,13 @@
-"""One attempt at a run: claim it, start the training process, watch over it, and write down how it ended.
+"""One attempt at a run: claim it, start the training processes, watch over them, and write down how it ended.
 
 ``python -m runner.train.entrypoint --store URL --run RUN_ID --work-dir DIR``
 
 Light on purpose (no torch): it answers signals at once, goes on beating while the training process computes, and is
 still there to say why when that process crashes or is killed. Exit codes: 0 succeeded; 1 failed or cancelled; 2 a
 mistake of the caller's; 75 interrupted, can be resumed.
+
+Of several machines (`runner.train.place`) each runs this. The head's claims the attempt; the others' join it
+(`runner.train.node`).
 """
 
 import argparse
@@ -15,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,6 +29,7 @@ from runner.process import die_with_parent, die_with_stdin
 from runner.spec.errors import UserError
 from runner.spec.layout import CANCEL, RESULT, CheckpointName, run_key
 from runner.storage.attempts import (
+    Attempt,
     Claim,
     attempts,
     claim_attempt,
@@ -40,17 +43,24 @@ from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.arrival import ensure_run
-from runner.train.events import read_events
+from runner.train.crew import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
+from runner.train.fellows import Fellows
 from runner.train.fruitless import fruitless_attempts
+from runner.train.memory import smaller, split_so_far
+from runner.train.node import NodeLife
 from runner.train.patience import STORE_TROUBLE, patiently
+from runner.train.place import Place, find_place, free_port
 from runner.train.preemption import EXIT_INTERRUPTED
 from runner.train.restore import restore_newest
+from runner.train.verdict import verdict
 
 BEAT_SECONDS = 2.0
 FENCE_SECONDS = 10.0
 CANCEL_GRACE_SECONDS = 10.0
 STORE_PATIENCE_SECONDS = 300.0
 """How long the beginning and the end of an attempt wait for a store that is away."""
+JOIN_SECONDS = 1800.0
+"""How long the head waits for the other machines, which may still be coming up."""
 
 _ENVIRONMENT = {
     # Progress bars rewrite a line many times a second; in a log each time is a line.
@@ -122,37 +132,62 @@ class AttemptLife:
         self._work_dir = work_dir
         self._give_up_after = give_up_after
         self._stopping = False
-        self._cancelled = False
-        self._superseded = False
-        self._outcome: dict[str, Any] | None = None
-        self._progress: dict[str, Any] = {"phase": "starting"}
+        self._again = True
         self._stages: list[str] = []
-        self._worker: subprocess.Popen[bytes] | None = None
 
     def live(self) -> int:
-        """Make the attempt; returns the exit code."""
+        """Make the attempt, and the next one after it ran out of memory; returns the exit code."""
         ended = self._result_that_stands()
         if ended is not None:
             print(f"run {self._run_id} has {ended['state']} already", file=sys.stderr)
             return 0 if ended["state"] == "succeeded" else 1
+        place = find_place(os.environ, use_cpu=self._use_cpu)
+        if not place.is_head:
+            return NodeLife(
+                self._store,
+                self._run_id,
+                self._work_dir,
+                place,
+                spawn=self.spawn,
+                arguments=self._arguments(),
+                result=self._result,
+            ).live()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        self._claim = self._claimed()
+        code = EXIT_INTERRUPTED
+        while self._again and not self._stopping:
+            self._again = False
+            code = self._attempt(place)
+        return code
+
+    def _attempt(self, place: Place) -> int:
+        """Make one attempt; returns its exit code."""
+        self._cancelled = False
+        self._superseded = False
+        self._outcome: dict[str, Any] | None = None
+        self._progress: dict[str, Any] = {"phase": "starting"}
+        self._split: list[int] | None = None
+        self._note: str | None = None
+        self._fence_at = time.monotonic() + FENCE_SECONDS
+        self._claim = self._claimed(place)
+        self._fellows = Fellows(self._store, self._claim, place)
         self._log = ChunkWriter(self._store, self._run_id, "logs", self._claim.token)
         oom_kills = _oom_kills()
         self._clear_leftovers()
-        threads = self._start_worker()
+        self._crew = Crew(place.processes, spawn=self.spawn, say=self._write, on_progress=self._progress.update)
+        self._crew.start(self._arguments())
+        if self._stopping:
+            self._crew.send_signal(signal.SIGTERM)
         try:
-            self._assign()
+            self._assign(place)
             self._watch()
         except StoreUnavailable as error:
             self._outcome = {"outcome": "interrupted", "reason": f"the store does not answer: {error}", "retry": True}
         except OSError as error:
             self._outcome = {"outcome": "interrupted", "reason": f"restoring failed: {error}", "retry": False}
-        code = self._stop_worker()
-        for thread in threads:
-            thread.join(timeout=5)
-        return self._end(code, out_of_memory=_oom_kills() > oom_kills)
+        self._crew.end(terminate_first=self._cancelled, grace_seconds=CANCEL_GRACE_SECONDS)
+        self._hear_fellows()
+        return self._end(out_of_memory=_oom_kills() > oom_kills)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -160,21 +195,27 @@ class AttemptLife:
         def look() -> dict[str, Any] | None:
             recipe = ensure_run(self._store, self._run_id)["recipe"]
             self._stages = [stage["stage"] for stage in recipe.get("stages", ())]
-            try:
-                result: dict[str, Any] = json.loads(self._store.get(run_key(self._run_id, RESULT)))
-            except NotFound:
-                return None
-            return result
+            first = (recipe.get("stages") or [recipe])[0]
+            self._use_cpu = bool(first.get("training", {}).get("use_cpu"))
+            return self._result()
 
         return retrying(look, until=after(STORE_PATIENCE_SECONDS))
 
-    def _claimed(self) -> Claim:
+    def _result(self) -> dict[str, Any] | None:
+        try:
+            result: dict[str, Any] = json.loads(self._store.get(run_key(self._run_id, RESULT)))
+        except NotFound:
+            return None
+        return result
+
+    def _claimed(self, place: Place) -> Claim:
         boot_id = Path("/proc/sys/kernel/random/boot_id")
         record = {
             "host": socket.gethostname(),
             "boot_id": boot_id.read_text().strip() if boot_id.exists() else None,
             "pid": os.getpid(),
             "started_at": _now(),
+            **({"nodes": place.nodes, "processes": place.world_size} if place.world_size > 1 else {}),
         }
         return retrying(lambda: claim_attempt(self._store, self._run_id, record), until=after(STORE_PATIENCE_SECONDS))
 
@@ -184,25 +225,14 @@ class AttemptLife:
             shutil.rmtree(folder, ignore_errors=True)
         (self._work_dir / "shared").mkdir(parents=True, exist_ok=True)
 
-    def _start_worker(self) -> list[threading.Thread]:
-        read_end, write_end = os.pipe()
+    def _arguments(self) -> list[str]:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
-        arguments = [
+        return [
             *("--store", self._store.url, "--run", self._run_id),
-            *("--work-dir", str(self._work_dir), "--cache-dir", str(cache)),
-            *("--events", str(write_end), "--parent", str(os.getpid())),
+            *("--work-dir", str(self._work_dir), "--cache-dir", str(cache), "--parent", str(os.getpid())),
         ]
-        self._worker = self.spawn(arguments, write_end)
-        os.close(write_end)
-        threads = [
-            threading.Thread(target=self._tee, name="log", daemon=True),
-            threading.Thread(target=read_events, args=(read_end, self._on_event), name="events", daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
-        return threads
 
-    def spawn(self, arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
+    def spawn(self, arguments: Sequence[str], events: int) -> Process:
         """Start `runner.train.worker` with its standard input and output piped, and `events` left open in it."""
         # -P: a `datasets.py` in the working directory must not be taken for the library.
         return self._start([sys.executable, "-P", "-u", "-m", "runner.train.worker", *arguments], events)
@@ -219,14 +249,16 @@ class AttemptLife:
             process_group=0,
         )
 
-    def _assign(self) -> None:
-        """Choose and fetch the checkpoint while the worker imports torch, then tell it."""
+    def _assign(self, place: Place) -> None:
+        """Choose and fetch the checkpoint while the workers import torch; wait for the other machines; tell all."""
         self._progress["phase"] = "restoring"
         folder = self._work_dir / f"attempt-{self._claim.token}" / "restored"
         restored = retrying(
             lambda: restore_newest(self._store, self._run_id, folder, warn=self._say),
             until=after(STORE_PATIENCE_SECONDS),
         )
+        known = retrying(lambda: attempts(self._store, self._run_id), until=after(STORE_PATIENCE_SECONDS))
+        self._split = split_so_far(known)
         retrying(
             lambda: write_restored(
                 self._store, self._claim, None if restored is None else restored[0], stages=self._stages
@@ -237,55 +269,87 @@ class AttemptLife:
             self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
             stage = f" of stage {restored[0].stage}" if self._stages else ""
             self._say(f"attempt {self._claim.number} continues from step {restored[0].step}{stage}", level="")
-        self._give_up_if_fruitless(None if restored is None else restored[0])
+        if self._split is not None:
+            micro_batch, accumulation = self._split
+            self._note = f"micro-batches of {micro_batch}, {accumulation} in a step, since memory ran out"
+            self._say(f"attempt {self._claim.number} trains in {self._note}", level="")
+        if self._gave_up(None if restored is None else restored[0], known) or not self._all_here():
+            return
         assignment = {
             "number": self._claim.number,
             "token": self._claim.token,
-            "checkpoint": None if restored is None else str(restored[1]),
+            "split": self._split,
+            "world_size": place.world_size,
+            "local_world_size": place.processes,
+            "addresses": place.addresses,
+            "port": free_port(place.addresses[0]),
         }
-        worker = self._running_worker()
-        try:
-            assert worker.stdin is not None
-            worker.stdin.write(json.dumps(assignment).encode() + b"\n")
-            worker.stdin.close()
-        except BrokenPipeError:
-            return  # it has died; its exit says why
+        checkpoint = None if restored is None else str(restored[0])
+        retrying(
+            lambda: self._fellows.begin({"assignment": assignment, "checkpoint": checkpoint}),
+            until=after(STORE_PATIENCE_SECONDS),
+        )
+        self._crew.assign({**assignment, "checkpoint": None if restored is None else str(restored[1])})
 
-    def _give_up_if_fruitless(self, restored: CheckpointName | None) -> None:
-        """End the attempt before it begins if it would be one too many."""
+    def _all_here(self) -> bool:
+        """Wait for the other machines; False if there is a reason not to wait any longer."""
+        until = time.monotonic() + JOIN_SECONDS
+        beat_at = 0.0
+        while lacking := self._fellows.lacking():
+            if time.monotonic() > until:
+                reason = f"machines {', '.join(map(str, lacking))} did not come within {JOIN_SECONDS / 60:.0f} minutes"
+                self._outcome = {"outcome": "interrupted", "reason": reason, "retry": True}
+                self._crew.hurry(0)
+                return False
+            if time.monotonic() > beat_at:
+                beat_at = time.monotonic() + BEAT_SECONDS
+                self._progress["message"] = f"waiting for machines {', '.join(map(str, lacking))}"
+                self._beat()
+                if self._stop_is_due():
+                    return False
+            if self._crew.wait(min(1.0, BEAT_SECONDS)):
+                return False
+        self._progress.pop("message", None)
+        return True
+
+    def _gave_up(self, restored: CheckpointName | None, known: Sequence[Attempt]) -> bool:
+        """Whether this attempt would be one too many; then it ends before it begins."""
         if self._give_up_after is None:
-            return
-        earlier = [one for one in attempts(self._store, self._run_id) if one.number < self._claim.number]
-        count = fruitless_attempts(earlier, restored)
-        if count >= self._give_up_after:
-            reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
-            self._outcome = {"outcome": "interrupted", "reason": reason, "retry": False}
-            self._running_worker().kill()
+            return False
+        count = fruitless_attempts([one for one in known if one.number < self._claim.number], restored)
+        if count < self._give_up_after:
+            return False
+        reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
+        self._outcome = {"outcome": "interrupted", "reason": reason, "retry": False}
+        self._crew.hurry(0)
+        return True
 
     # -- while it lives ------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        worker = self._running_worker()
-        last_fence = time.monotonic()
-        while worker.poll() is None:
+        while True:
             self._beat()
-            if time.monotonic() - last_fence > FENCE_SECONDS:
-                last_fence = time.monotonic()
-                if self._is_superseded():
-                    self._superseded = True
-                    return
-            if self._is_cancelled():
-                self._cancelled = True
+            if self._stop_is_due():
                 return
-            try:
-                worker.wait(timeout=BEAT_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+            self._fellows.look()
+            if self._fellows.in_trouble:
+                self._crew.hurry(UPLOAD_SECONDS if self._fellows.told_to_stop else PEER_SECONDS)
+            if self._crew.wait(BEAT_SECONDS):
+                return
+
+    def _stop_is_due(self) -> bool:
+        """Whether a newer attempt has begun, or somebody has cancelled the run."""
+        if time.monotonic() > self._fence_at:
+            self._fence_at = time.monotonic() + FENCE_SECONDS
+            self._superseded = self._is_superseded()
+        self._cancelled = not self._superseded and self._is_cancelled()
+        return self._superseded or self._cancelled
 
     def _beat(self) -> None:
         """Say that we live. Hints only: a store that is away is no reason to stop."""
         try:
-            write_heartbeat(self._store, self._claim, {"at": _now(), **self._progress})
+            message = self._progress.get("message") or self._note
+            write_heartbeat(self._store, self._claim, {"at": _now(), **self._progress, "message": message})
             self._log.flush()
         except STORE_TROUBLE:
             return
@@ -303,12 +367,6 @@ class AttemptLife:
             return False
         return True
 
-    def _tee(self) -> None:
-        stdout = self._running_worker().stdout
-        assert stdout is not None
-        for line in stdout:
-            self._write(line.decode(errors="replace"))
-
     def _say(self, text: str, *, level: str = "warning: ") -> None:
         self._write(f"{level}{text}\n")
 
@@ -320,55 +378,50 @@ class AttemptLife:
         except OSError:
             return  # nobody listens here; the store has it
 
-    def _on_event(self, event: dict[str, Any]) -> None:
-        kind = event.pop("kind")
-        if kind == "outcome":
-            self._outcome = event
-        else:
-            self._progress.update(event)
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
-        if self._worker is not None and self._worker.poll() is None:
-            self._worker.send_signal(signal.SIGTERM)
-
-    def _running_worker(self) -> "subprocess.Popen[bytes]":
-        assert self._worker is not None
-        return self._worker
+        if hasattr(self, "_crew"):
+            self._crew.send_signal(signal.SIGTERM)
 
     # -- end -----------------------------------------------------------------------------------------------------
 
-    def _stop_worker(self) -> int:
-        """Its exit code; it is made to end if it has not by itself."""
-        worker = self._running_worker()
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGTERM if self._cancelled else signal.SIGKILL)
-            try:
-                worker.wait(timeout=CANCEL_GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-        return worker.wait()
+    def _hear_fellows(self) -> None:
+        """Wait for what the other machines say of their end: the first cause may be there."""
+        if self._cancelled or self._superseded or self._outcome is not None:
+            return
+        until = after(2 * PEER_SECONDS)
+        while not self._fellows.all_ended and not until():
+            self._fellows.look()
+            leader = self._crew.ends()[0]
+            if leader["code"] == 0:
+                return
+            time.sleep(0.2)
+        for rank, end in self._fellows.ended.items():
+            if end["exit_code"] not in (0, EXIT_INTERRUPTED):
+                for line in end["last_lines"]:
+                    self._write(f"[machine {rank}, {end['host']}] {line}")
 
-    def _how_it_ended(self, code: int, *, out_of_memory: bool) -> dict[str, Any]:
+    def _how_it_ended(self, *, out_of_memory: bool) -> dict[str, Any]:
         if self._cancelled:
             return {"outcome": "cancelled", "reason": "cancelled by `runner cancel`", "retry": False}
         if self._superseded:
             return {"outcome": "superseded", "reason": "a newer attempt has taken over", "retry": False}
         if self._outcome is not None:
             return self._outcome
-        if self._stopping:
+        ends = [*self._crew.ends(), *self._fellows.ends()]
+        if self._stopping and not any(end["outcome"] for end in ends):
             return {"outcome": "interrupted", "reason": "told to stop before training began", "retry": True}
-        if code < 0:
-            reason = f"the training process was killed by {signal.Signals(-code).name}"
-            if out_of_memory:
-                reason += ": it ran out of main memory"
-            return {"outcome": "interrupted", "reason": reason, "retry": True}
-        return {"outcome": "failed", "reason": f"the training process ended with exit code {code}", "retry": False}
+        return verdict(ends, missing_nodes=self._fellows.missing, out_of_main_memory=out_of_memory)
 
-    def _end(self, code: int, *, out_of_memory: bool) -> int:
-        end = self._how_it_ended(code, out_of_memory=out_of_memory)
+    def _end(self, *, out_of_memory: bool) -> int:
+        end = self._how_it_ended(out_of_memory=out_of_memory)
+        if end["outcome"] == "out_of_memory":
+            end = smaller(end)
+            self._again = end["again"] = "split" in end and not self._stopping
+            self._say(end["reason"], level="error: " if end["outcome"] == "failed" else "warning: ")
         outcome = end["outcome"]
-        exit_code = code if outcome == "failed" and code in (1, 2) else _EXIT_CODES.get(outcome, 1)
+        mistaken = outcome == "failed" and any(each["code"] == 2 for each in self._crew.ends())
+        exit_code = 2 if mistaken else _EXIT_CODES.get(outcome, 1)
         if outcome == "interrupted" and not end["retry"] and self._give_up_after is not None:
             exit_code = 1  # 75 asks for another attempt
         try:
@@ -380,12 +433,13 @@ class AttemptLife:
                     outcome, exit_code = standing, _EXIT_CODES.get(standing, 1)
             self._progress["phase"] = "ending"
             self._beat()
-            ended = {
+            ended: dict[str, Any] = {
                 "ended_at": _now(),
                 "exit_code": exit_code,
                 "outcome": outcome,
                 "reason": end["reason"],
                 "retry": end["retry"],
+                **{name: end[name] for name in ("split", "again") if name in end},
             }
             patiently(
                 lambda: write_ended(self._store, self._claim, ended),

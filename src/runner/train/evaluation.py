@@ -97,6 +97,7 @@ def evaluate(
     # Heavy, so imported here: a mistake in the arguments is said at once.
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context, compared
+    from runner.train.devices import by_one_process
     from runner.train.fitted import fitted_to_device
     from runner.train.metrics import Metrics, in_json
     from runner.train.scripts import script_of
@@ -104,7 +105,7 @@ def evaluate(
 
     result = json.loads(store.get(run_key(run_id, RESULT)))
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
-    stage = changed(recipe.in_order[-1], data, prompts)
+    stage = by_one_process(changed(recipe.in_order[-1], data, prompts))
     # As an attempt after all others would: fitted to the GPU as they were.
     claim = Claim(run_id, int(result["attempts"]) + 1, "eval")
     context = Context(

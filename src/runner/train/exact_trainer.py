@@ -8,7 +8,8 @@ each step, tracks the best model, and repairs what transformers and TRL forget o
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,17 @@ from transformers import (
     TrainingArguments,
 )
 
+from runner.spec.errors import UserError
 from runner.spec.layout import CheckpointName
 from runner.spec.recipe import Checkpoint
 from runner.train.checkpoint import Checkpointer
-from runner.train.checkpoint_files import METHOD_STATE, RUNNER_STATE, TRAINER_STATE
+from runner.train.checkpoint_files import RUNNER_STATE, TRAINER_STATE, method_state_file
+from runner.train.memory import OutOfMemory, in_short, is_out_of_memory
 from runner.train.metrics import Metrics
+from runner.train.peers import Peers
 from runner.train.preemption import PreemptionNotice
-from runner.train.training_state import capture, untied
+from runner.train.sharded import is_partitioned, load_whole_weights
+from runner.train.training_state import capture, capture_shard, own_state, untied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,10 @@ class Lineage:
     """Where records go."""
     notice: PreemptionNotice
     """Whether the machine is going away."""
+    peers: Peers
+    """The other training processes."""
+    layout: Mapping[str, Any]
+    """What a checkpoint says about the processes that write it: `world_size`, `zero_stage`."""
     tracks_best: bool
     """Whether the best evaluation's checkpoint matters (`metric_for_best_model` and its like are set)."""
     save_each_epoch: bool
@@ -88,12 +97,14 @@ class SaveSchedule(TrainerCallback):
         """Decide after each optimizer step."""
         self._lineage.checkpointer.check()
         last = control.should_training_stop
-        if self._is_due(state) or last:
+        # Clocks and signals are each process's own; what follows from them is not.
+        due, told_to_stop = self._lineage.peers.agree(self._is_due(state), self._lineage.notice.given)
+        if due or last:
             if last or float(state.epoch).is_integer():
                 self._deferred = True
             else:
                 control.should_save = True
-        if self._lineage.notice.given and not last:
+        if told_to_stop and not last:
             self.preempted_at = state.global_step
             control.should_training_stop = True
             if float(state.epoch).is_integer():
@@ -140,6 +151,7 @@ class ExactResume(Trainer):
         self._step_ended = time.perf_counter()
         self._tokens_before = 0
         self._saving_seconds = 0.0
+        self._evaluating = False
         super().__init__(*args, **kwargs)
         self.add_callback(self.schedule)
 
@@ -153,6 +165,8 @@ class ExactResume(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write the record into the run's metrics, then let everyone else see it."""
         super().log(logs, start_time)
+        if not self.lineage.peers.is_first:
+            return
         if "loss" in logs:
             now = time.perf_counter()
             tokens = logs.get("num_tokens")
@@ -172,12 +186,39 @@ class ExactResume(Trainer):
         super()._maybe_log_save_evaluate(*args, **kwargs)
         self._step_ended = time.perf_counter()
 
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def memory_watched(self) -> Iterator[None]:
+        """Within, memory that a training step lacks is told from every other error.
+
+        Raises:
+            OutOfMemory: a training step lacked it.
+            UserError: an evaluation did, whose batches are the recipe's own affair.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if self._evaluating:
+                raise UserError(
+                    f"memory ran out in an evaluation ({in_short(error)})",
+                    where="training.per_device_eval_batch_size",
+                    remedy=f"Write less than {self.args.per_device_eval_batch_size}.",
+                ) from error
+            split = (self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps)
+            at = f"in step {self.state.global_step + 1}"
+            raise OutOfMemory(f"memory ran out {at} ({in_short(error)})", split) from error
+
     # -- the best model ------------------------------------------------------------------------------------------
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         was_stopping = self.control.should_training_stop
         self.control.should_training_stop = False
+        self._evaluating = True
         metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        self._evaluating = False
         if self.control.should_training_stop:
             # Early stopping: this is the last state, even if SIGTERM has come in the same step.
             self.schedule.preempted_at = None
@@ -201,7 +242,6 @@ class ExactResume(Trainer):
             return
         began = time.perf_counter()
         self.store_flos()
-        self._hook_optimizer()
         extra = {
             "version": 1,
             "stage": self.lineage.stage,
@@ -210,15 +250,26 @@ class ExactResume(Trainer):
             "complete": self.is_complete,
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
-            "world_size": self.args.world_size,
+            **self.lineage.layout,
             "finished": list(self.lineage.finished),
         }
-        self.lineage.checkpointer.save(
-            capture(self, extra=extra, method_state=self.method_state()),
-            name,
-            best_step=self.state.best_global_step if self.lineage.tracks_best else None,
-            metadata={"complete": extra["complete"], "best": extra["best"], "max_steps": self.state.max_steps},
-        )
+        checkpointer, peers = self.lineage.checkpointer, self.lineage.peers
+        best_step = self.state.best_global_step if self.lineage.tracks_best else None
+        own_states = peers.gathered(own_state(self, self.method_state()))
+        state = None
+        if self.is_deepspeed_enabled:
+            # What is loaded without training on: by the export, or an evaluation, that a later attempt makes up for.
+            whole = extra["complete"] or best_step == step
+            folder = checkpointer.staging / str(name)
+            state = capture_shard(self, folder, extra=extra, own_states=own_states, whole=whole)
+        elif peers.is_first:
+            state = capture(self, extra=extra, own_states=own_states)
+        if state is None:
+            checkpointer.last_saved = name
+        else:
+            self._hook_optimizer()
+            told = {key: extra[key] for key in ("complete", "best", "max_steps", *self.lineage.layout)}
+            checkpointer.save(state, name, best_step=best_step, metadata=told)
         self._saving_seconds += time.perf_counter() - began
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -258,7 +309,9 @@ class ExactResume(Trainer):
 
     def _hook_optimizer(self) -> None:
         """Make each update wait for a snapshot that is still being taken."""
-        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        optimizer: Any = self.optimizer
+        while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrap torch's
+            optimizer = optimizer.optimizer
         if optimizer is not self._hooked_optimizer:
             snapshot = self.lineage.checkpointer.snapshot
             optimizer.register_step_pre_hook(lambda *_: snapshot.wait_before_update())
@@ -269,8 +322,9 @@ class ExactResume(Trainer):
         folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
         if folder is not None:
             self.restore_counts(read_runner_state(Path(folder)))
-            if (Path(folder) / METHOD_STATE).is_file():
-                self.restore_method_state(torch.load(Path(folder) / METHOD_STATE, weights_only=True))
+            method_state = Path(folder) / method_state_file(self.args.process_index, self.args.world_size)
+            if method_state.is_file():
+                self.restore_method_state(torch.load(method_state, weights_only=True))
         self._step_ended = time.perf_counter()
         return begun
 
@@ -300,6 +354,10 @@ class ExactResume(Trainer):
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a checkpoint, and nothing else, into the model."""
         self.lineage.checkpointer.snapshot.wait_before_update()
+        assert self.model is not None
+        if is_partitioned(self.model):
+            load_whole_weights(self.model, folder, is_first=self.lineage.peers.is_first)
+            return
         with torch.no_grad():
             self._load_from_checkpoint(str(folder))
 

@@ -25,14 +25,25 @@ class MergeFailed(RuntimeError):
     """The merged model is not what base and adapter are together."""
 
 
-def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it."""
-    _save(model, folder)
+def save_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the model, or the adapter if it has one, with its tokenizer, as `from_pretrained` reads it.
+
+    `weights` are its weights where it holds them in parts.
+    """
+    _save(model, folder, weights)
     tokenizer.save_pretrained(folder)
 
 
 def save_merged(
-    recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, cache_dir: Path
+    recipe: Recipe,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    cache_dir: Path,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the adapter merged into its base, as a model of its own.
 
@@ -45,7 +56,7 @@ def save_merged(
     """
     base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir)
     adapter = folder / "adapter-to-merge"
-    _save(model, adapter)
+    _save(model, adapter, weights)
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
     shutil.rmtree(adapter)
     prompts = [*recipe.evaluate.prompts, _PROMPT]
@@ -66,10 +77,11 @@ def save_merged(
             )
 
 
-def _save(model: Any, folder: Path) -> None:
+def _save(model: Any, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:
+    whole = {} if weights is None else {"state_dict": weights}
     # Not the copy of an adapter that is the reference of DPO and GRPO.
     of_adapter = {"selected_adapters": ["default"]} if isinstance(model, peft.PeftModel) else {}
-    model.save_pretrained(str(folder), **of_adapter)
+    model.save_pretrained(str(folder), **of_adapter, **whole)
 
 
 def _unquantized(recipe: Recipe) -> Recipe:

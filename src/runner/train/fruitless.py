@@ -15,6 +15,8 @@ def fruitless_attempts(earlier: list[Attempt], restored: CheckpointName | None) 
     for attempt in reversed(earlier):
         if attempt.ended is not None and not attempt.ended.get("retry"):
             break  # somebody has looked at it since, and started the run again
+        if attempt.ended is not None and attempt.ended.get("again"):
+            continue  # it ran out of memory, and went on in smaller pieces by itself
         if attempt.began and attempt.restored != restored:
             break
         count += 1

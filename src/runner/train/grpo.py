@@ -45,6 +45,11 @@ class ExactGRPOTrainer(ExactResume, GRPOTrainer):
         """Take back what `method_state` gave."""
         buffered: Any = [_on(inputs, self.accelerator.device) for inputs in state["buffered_inputs"]]
         self._step = state["step"]
+        if buffered:
+            # Memory ran out since: what was a micro-batch is several now.
+            pieces = len(buffered[0]["prompt_ids"]) // self.args.per_device_train_batch_size
+            buffered = [piece for inputs in buffered for piece in _cut(inputs, pieces)]
+            self._step *= pieces
         self._buffered_inputs = buffered or None
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
@@ -122,6 +127,18 @@ def _check_prompts(args: GRPOConfig, prompts: Dataset) -> None:
             where="data.train",
             remedy="Bring more prompts, or lower effective_batch_size or steps_per_generation.",
         )
+
+
+def _cut(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
+    """A micro-batch's inputs as several; what is not by row, each of them has."""
+    rows = len(inputs["prompt_ids"])
+    size = rows // pieces
+
+    def part(value: Any, index: int) -> Any:
+        by_row = isinstance(value, torch.Tensor | list) and not (isinstance(value, torch.Tensor) and value.dim() == 0)
+        return value[index * size : (index + 1) * size] if by_row and len(value) == rows else value
+
+    return [{name: part(value, index) for name, value in inputs.items()} for index in range(pieces)]
 
 
 def _on(inputs: dict[str, Any], device: str | torch.device) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from peft import LoraConfig, LoraRuntimeConfig, PeftModel, get_peft_model_state_
 from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
@@ -57,7 +58,8 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
     arguments: dict[str, Any] = {"dtype": model_dtype(model)}
     if quantization is not None:
         arguments["quantization_config"] = quantization
-    if torch.cuda.is_available() and (quantization is not None or os.environ.get("WORLD_SIZE", "1") == "1"):
+    alone = os.environ.get("WORLD_SIZE", "1") == "1" and not is_deepspeed_zero3_enabled()
+    if torch.cuda.is_available() and (quantization is not None or alone):
         # Straight to the device: read once, and quantized there.
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:

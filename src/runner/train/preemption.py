@@ -17,6 +17,10 @@ class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: nobody on the way may swallow it."""
 
 
+class WrongProcesses(Exception):
+    """The checkpoint was written by other processes than there are now, and cannot be continued by these."""
+
+
 class PreemptionNotice:
     """Whether SIGTERM (or SIGINT) has arrived."""
 

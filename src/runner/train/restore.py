@@ -34,7 +34,11 @@ def restore_newest(
         prefix = checkpoint_prefix(run_id, name)
         try:
             manifest = read_manifest(store, prefix)
-            missing = missing_files(file.name for file in manifest.files)
+            missing = missing_files(
+                (file.name for file in manifest.files),
+                world_size=int(manifest.metadata.get("world_size", 1)),
+                zero_stage=int(manifest.metadata.get("zero_stage", 0)),
+            )
             if missing:
                 raise Damaged(missing[0], "is missing")
             fetch(store, prefix, target)

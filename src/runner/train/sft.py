@@ -45,12 +45,13 @@ def prepared(context: Context) -> Course:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
+    args = sft_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     given = keep_reasoning(data, tokenizer, recipe.training)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
     trainer = ExactSFTTrainer(
         model=model,
-        args=sft_config(recipe, context.folder),
+        args=args,
         train_dataset=given.train,
         eval_dataset=given.eval,
         processing_class=tokenizer,

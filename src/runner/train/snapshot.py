@@ -21,6 +21,11 @@ class _Place:
         self.name = name
 
 
+def placeholder(name: str) -> Any:
+    """What stands in a state tree for the tensor `name`."""
+    return _Place(name)
+
+
 def take_tensors(tree: Any, prefix: str, found: dict[str, torch.Tensor]) -> Any:
     """A copy of `tree` (dicts, lists, tuples) with each tensor put into `found` and a placeholder in its stead."""
     if isinstance(tree, torch.Tensor):

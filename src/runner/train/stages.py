@@ -17,6 +17,7 @@ from runner.spec.recipe import Recipe
 from runner.spec.stages import goes_on
 from runner.train.context import Context
 from runner.train.data import DEFAULT_SEED
+from runner.train.devices import shared_out
 from runner.train.exact_trainer import read_runner_state
 from runner.train.fitted import fitted_to_device
 
@@ -58,19 +59,22 @@ def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) ->
         following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
         of_stage = fitted_to_device(started(context, stage, start))
         of_stage = dataclasses.replace(of_stage, restored=restored, following=following, finished=tuple(finished))
+        of_stage = shared_out(of_stage)
         result = script(stage)(of_stage)
+        if recipe.stages:
+            result = context.peers.told(result)  # the first has made what the next stage starts from
         finished.append(
             {
                 "stage": stage.stage_name,
                 "method": stage.method,
-                **{name: result[name] for name in ("step", "max_steps", "best", "artifacts")},
+                **{name: result.get(name) for name in ("step", "max_steps", "best", "artifacts")},
                 "started_from": dict(start),
                 "leaves": _left(stage, following, start, result),
             }
         )
         restored = None
         _let_go()
-    if not recipe.stages:
+    if not recipe.stages or not context.peers.is_first:
         return result
     return {**result, "artifacts": _all_artifacts(finished), "stages": _told(context, recipe, finished)}
 

@@ -8,8 +8,8 @@ import copy
 import dataclasses
 import json
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +22,16 @@ from transformers.trainer_callback import ExportableState
 
 from runner.train.checkpoint_files import (
     ADAPTER_WEIGHTS,
-    METHOD_STATE,
     MODEL_WEIGHTS,
     OPTIMIZER,
     RUNNER_STATE,
     SCALER,
     SCHEDULER,
     TRAINER_STATE,
+    method_state_file,
     rng_state_file,
 )
+from runner.train.sharded import is_partitioned, shards, whole_weights
 from runner.train.snapshot import put_tensors, take_tensors
 
 
@@ -41,13 +42,15 @@ class TrainingState:
     tensors: Mapping[str, torch.Tensor]
     """Weights (``weights/<name>``) and optimizer state (``optimizer/…``), still the live ones."""
     optimizer: Any
-    """The optimizer's state tree with placeholders for its tensors."""
+    """The optimizer's state tree with placeholders for its tensors; None: it is in `shards`."""
     small: Mapping[str, Any]
     """File name to what `torch.save` writes there: scheduler, gradient scaler, random number generators."""
     texts: Mapping[str, str]
     """File name to text: the trainer's state and ours."""
-    weights_file: str
-    """`MODEL_WEIGHTS` or `ADAPTER_WEIGHTS`."""
+    weights_file: str | None
+    """`MODEL_WEIGHTS` or `ADAPTER_WEIGHTS`; None: the weights are in `shards`."""
+    shards: Mapping[str, Any] = field(default_factory=dict)
+    """DeepSpeed's files by name: state trees with placeholders for their tensors."""
 
     def write(self, tensors: Mapping[str, torch.Tensor], folder: Path) -> dict[str, Path]:
         """Write the checkpoint's files from the copied `tensors`; returns name to path.
@@ -59,13 +62,18 @@ class TrainingState:
         weights = {
             name.removeprefix("weights/"): tensor for name, tensor in tensors.items() if name.startswith("weights/")
         }
-        save_file(weights, folder / self.weights_file, metadata={"format": "pt"})
-        _save(put_tensors(self.optimizer, tensors), folder / OPTIMIZER)
+        if self.weights_file is not None:
+            save_file(weights, folder / self.weights_file, metadata={"format": "pt"})
+        if self.optimizer is not None:
+            _save(put_tensors(self.optimizer, tensors), folder / OPTIMIZER)
+        for name, tree in self.shards.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            _save(put_tensors(tree, tensors), folder / name)
         for name, value in self.small.items():
             _save(value, folder / name)
         for name, text in self.texts.items():
             (folder / name).write_text(text)
-        return {path.name: path for path in sorted(folder.iterdir())}
+        return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _save(value: Any, path: Path) -> None:
@@ -83,35 +91,38 @@ def _save(value: Any, path: Path) -> None:
         raise
 
 
-def capture(trainer: Trainer, *, extra: Mapping[str, Any], method_state: Mapping[str, Any]) -> TrainingState:
+def own_state(trainer: Trainer, method_state: Mapping[str, Any]) -> dict[str, Any]:
+    """What every process has of its own between two steps: its random streams, and what its method keeps.
+
+    Args:
+        trainer: any transformers `Trainer`.
+        method_state: what the method keeps, copied; tensors, numbers, texts, lists and mappings of them.
+    """
+    rank, world_size = trainer.args.process_index, trainer.args.world_size
+    states: dict[str, Any] = {rng_state_file(rank, world_size): _random_states()}
+    if method_state:
+        states[method_state_file(rank, world_size)] = dict(method_state)
+    return states
+
+
+def capture(trainer: Trainer, *, extra: Mapping[str, Any], own_states: Sequence[Mapping[str, Any]]) -> TrainingState:
     """Collect the state of `trainer` between two steps, without copying any weight.
 
     Args:
-        trainer: any transformers `Trainer` on one device, its optimizer made.
+        trainer: any transformers `Trainer` that has the whole model, its optimizer made.
         extra: what our own state file holds.
-        method_state: what the method keeps besides, copied; tensors, numbers, texts, lists and mappings of them.
+        own_states: what `own_state` gave in each process.
     """
-    model, scheduler = trainer.model, trainer.lr_scheduler
-    assert model is not None
+    scheduler = trainer.lr_scheduler
     assert scheduler is not None
     assert trainer.optimizer is not None
     tensors: dict[str, torch.Tensor] = {}
     texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(extra), indent=2)}
-    if isinstance(model, peft.PeftModel):
-        weights_file, weights = ADAPTER_WEIGHTS, peft.get_peft_model_state_dict(model)
-        texts["adapter_config.json"] = json.dumps(_adapter_config(model), indent=2)
-    else:
-        weights_file, weights = MODEL_WEIGHTS, untied(model.state_dict())
-        texts["config.json"] = cast(PreTrainedModel, model).config.to_json_string()
-    for name, tensor in weights.items():
-        tensors[f"weights/{name}"] = tensor.detach()
+    weights_file = take_weights(trainer.model, tensors, texts)
     optimizer = take_tensors(trainer.optimizer.state_dict(), "optimizer", tensors)
-    small: dict[str, Any] = {
-        SCHEDULER: copy.deepcopy(scheduler.state_dict()),
-        rng_state_file(trainer.args.process_index, trainer.args.world_size): _random_states(),
-    }
-    if method_state:
-        small[METHOD_STATE] = dict(method_state)
+    small: dict[str, Any] = {SCHEDULER: copy.deepcopy(scheduler.state_dict())}
+    for states in own_states:
+        small.update(states)
     if getattr(trainer.accelerator, "scaler", None) is not None:
         small[SCALER] = copy.deepcopy(trainer.accelerator.scaler.state_dict())
     return TrainingState(
@@ -121,6 +132,70 @@ def capture(trainer: Trainer, *, extra: Mapping[str, Any], method_state: Mapping
         texts=texts,
         weights_file=weights_file,
     )
+
+
+def capture_shard(
+    trainer: Trainer,
+    folder: Path,
+    *,
+    extra: Mapping[str, Any],
+    own_states: Sequence[Mapping[str, Any]],
+    whole: bool,
+) -> TrainingState:
+    """Collect this process's part of a state that DeepSpeed has spread. Called by all processes together.
+
+    Args:
+        trainer: between two steps.
+        folder: where this process's files will lie.
+        extra: what our own state file holds.
+        own_states: what `own_state` gave in each process, for the first; it writes them, and what is everybody's.
+        whole: the weights too, put together, so that they can be had without as many processes.
+    """
+    is_first = trainer.args.process_index == 0
+    tensors: dict[str, torch.Tensor] = {}
+    files = shards(trainer.deepspeed, folder, tensors, trained_only=isinstance(trainer.model, peft.PeftModel))
+    texts: dict[str, str] = {}
+    small: dict[str, Any] = {}
+    weights_file = None
+    weights = None
+    if whole and is_partitioned(cast(torch.nn.Module, trainer.model)):
+        weights = whole_weights(trainer.model, is_first=is_first)
+    if is_first:
+        assert trainer.lr_scheduler is not None
+        texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(extra), indent=2)}
+        small[SCHEDULER] = copy.deepcopy(trainer.lr_scheduler.state_dict())
+        for states in own_states:
+            small.update(states)
+        if whole:
+            weights_file = take_weights(trainer.model, tensors, texts, weights)
+    return TrainingState(
+        tensors=tensors, optimizer=None, small=small, texts=texts, weights_file=weights_file, shards=files
+    )
+
+
+def take_weights(
+    model: Any,
+    tensors: dict[str, torch.Tensor],
+    texts: dict[str, str],
+    whole: dict[str, torch.Tensor] | None = None,
+) -> str:
+    """Put a model's or adapter's weights into `tensors` and its configuration into `texts`; returns the file's name.
+
+    Args:
+        model: whose.
+        tensors: gets them, as ``weights/<name>``.
+        texts: gets the configuration's file.
+        whole: the weights, where the model holds them in parts.
+    """
+    if isinstance(model, peft.PeftModel):
+        weights_file, weights = ADAPTER_WEIGHTS, peft.get_peft_model_state_dict(model, state_dict=whole)
+        texts["adapter_config.json"] = json.dumps(_adapter_config(model), indent=2)
+    else:
+        weights_file, weights = MODEL_WEIGHTS, untied(model.state_dict() if whole is None else whole)
+        texts["config.json"] = cast(PreTrainedModel, model).config.to_json_string()
+    for name, tensor in weights.items():
+        tensors[f"weights/{name}"] = tensor.detach()
+    return weights_file
 
 
 def untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

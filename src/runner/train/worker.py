@@ -18,12 +18,15 @@ from runner.process import die_with_parent
 from runner.spec.errors import UserError
 from runner.spec.layout import run_key
 from runner.spec.recipe import Recipe
+from runner.spec.strategy import asks_for_zero
 from runner.storage.attempts import Claim, Superseded
 from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
+from runner.train.builtin import is_builtin, materialize
 from runner.train.events import Events
-from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice
+from runner.train.memory import OutOfMemory
+from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice, WrongProcesses
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--cache-dir", type=Path, required=True)
     parser.add_argument("--events", type=int, required=True, help="file descriptor to write events to")
+    parser.add_argument("--local-rank", type=int, default=0, help="which of this machine's training processes this is")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
@@ -56,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _interrupted_by_full_disk(events, error)
         events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
         return EXIT_INTERRUPTED
+    except OutOfMemory as error:
+        events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
+        return 1
+    except WrongProcesses as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
+        return EXIT_INTERRUPTED
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="failed", reason=str(error), retry=False)
@@ -63,8 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (whatever it is, it is reported, and the run has failed)
         if _is_disk_full(error):
             return _interrupted_by_full_disk(events, error)
-        traceback.print_exc()
         reason = "".join(traceback.format_exception_only(error)).strip()
+        if _is_lost_peer(error):
+            # Its own machine says why; here it is no more than noise.
+            events.send("outcome", outcome="failed", reason=reason.splitlines()[0], retry=True, lost_peer=True)
+            return 1
+        traceback.print_exc()
         events.send("outcome", outcome="failed", reason=reason, retry=False)
         return 1
     events.send("outcome", outcome="succeeded", reason=None, retry=False, result=result)
@@ -78,6 +93,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context
     from runner.train.metrics import Metrics
+    from runner.train.peers import be_quiet, meet
     from runner.train.scripts import script_of
     from runner.train.stages import run
 
@@ -85,13 +101,22 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
+    model = str(recipe.model["model_name_or_path"])
+    if is_builtin(model):
+        # Among several processes, transformers has only the first write a model.
+        materialize(model, options.cache_dir)
+    peers = meet(assignment, local_rank=options.local_rank, deepspeed=any(map(asks_for_zero, recipe.in_order)))
+    be_quiet(peers)
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = Metrics(ChunkWriter(store, options.run, "metrics", claim.token), events)
+    writer = ChunkWriter(store, options.run, "metrics", claim.token)
+    metrics = Metrics(writer if peers.is_first else None, events)  # the first's records are everybody's
     checkpointer = Checkpointer(
         store,
         claim,
-        staging=folder / "staging",
+        staging=folder / ("staging" if peers.is_first else f"staging-{peers.rank}"),
+        rank=peers.rank,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
@@ -103,19 +128,29 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         folder=folder,
         shared_folder=options.work_dir / "shared",
         cache=options.cache_dir,
-        restored=None if assignment["checkpoint"] is None else Path(assignment["checkpoint"]),
+        restored=restored,
+        split=assignment["split"],
         events=events,
         notice=notice,
         metrics=metrics,
         checkpointer=checkpointer,
+        peers=peers,
     )
     try:
         return run(context, recipe, lambda stage: script_of(stage.method).train)
-    except Preempted:
+    except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
         raise
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    if "torch.distributed" not in sys.modules:
+        return False
+    from runner.train.peers import is_lost_peer
+
+    return is_lost_peer(error)
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -1,0 +1,139 @@
+"""The chat as somebody sees it: in a browser, with streaming, sliders and two models side by side."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+RECIPE = """\
+method: sft
+model: {model_name_or_path: builtin:tiny-llama}
+adapter: {r: 4, target_modules: all-linear}
+data: {train: [{path: builtin:python-docstrings, sample: 20}]}
+training: {max_steps: 1, effective_batch_size: 2, max_length: 32}
+"""
+QUESTION = "Function os.remove(path):"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of a small run."""
+    folder = tmp_path_factory.mktemp("chat")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    environment = {**os.environ, "RUNNER_STORE": str(folder / "store"), "XDG_CACHE_HOME": str(folder / "cache")}
+    environment["OMP_NUM_THREADS"] = "1"
+    command = [sys.executable, "-m", "runner"]
+    subprocess.run([*command, "launch", "tiny.yaml"], cwd=folder, env=environment, check=True)
+    # Long answers: a model that has learned nothing never ends one by itself.
+    chat = [*command, "chat", "last", "--port", "0", "--max-new-tokens", "450"]
+    with subprocess.Popen(chat, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if line.startswith("chat: "))
+            yield line.removeprefix("chat: ").strip()
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def browser(address: str) -> Iterator[Any]:
+    """Chromium on the page; it finds no address but loopback."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--no-proxy-server",
+        "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--window-size=1200,900",
+    ):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    try:
+        driver.get(address)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def until(browser: Any, condition: Any) -> Any:
+    """Wait for something that has to come; the limit only ends a test that has failed."""
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, 120, poll_frequency=0.2, ignored_exceptions=[StaleElementReferenceException])
+    return wait.until(lambda driver: condition())
+
+
+def answers(browser: Any, column: str) -> list[str]:
+    """What a column's model has said."""
+    return [
+        one.get_attribute("textContent")
+        for one in browser.find_elements("css selector", f"#{column} [data-testid=bot]")
+    ]
+
+
+def say(browser: Any, text: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    box = until(browser, lambda: browser.find_element("css selector", "#say textarea"))
+    box.send_keys(text, Keys.ENTER)
+
+
+def set_limit(browser: Any, tokens: int) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    number = until(browser, lambda: browser.find_element("css selector", "#limit input[type=number]"))
+    number.send_keys(Keys.CONTROL, "a")
+    number.send_keys(str(tokens), Keys.TAB)
+
+
+def test_an_answer_grows_until_it_is_stopped(browser: Any) -> None:
+    say(browser, QUESTION)
+    begun = until(browser, lambda: answers(browser, "fine-tuned"))[0]
+    until(browser, lambda: len(answers(browser, "fine-tuned")[0]) > len(begun))
+    assert answers(browser, "base") == [], "one after the other: they share their weights"
+    browser.find_element("id", "stop").click()
+    set_limit(browser, 3)
+    asked = browser.find_element("css selector", "#fine-tuned [data-testid=user]").text
+    assert asked.strip() == QUESTION
+    browser.find_element("id", "fresh").click()
+    until(browser, lambda: not answers(browser, "fine-tuned"))
+
+
+def test_both_models_answer_within_the_limit(browser: Any) -> None:
+    set_limit(browser, 3)
+    say(browser, QUESTION)
+    until(browser, lambda: answers(browser, "fine-tuned") and answers(browser, "base"))
+    for column in ("base", "fine-tuned"):
+        [said] = answers(browser, column)
+        assert len(said.split()) <= 3
+    say(browser, "And why?")
+    until(browser, lambda: len(answers(browser, "base")) == 2)
+    assert len(answers(browser, "fine-tuned")) == 2
+
+
+def test_the_page_speaks_to_this_machine_only(browser: Any, address: str) -> None:
+    """Nothing is loaded from elsewhere, and nobody elsewhere can reach it."""
+    until(browser, lambda: browser.find_elements("css selector", "#temperature input"))
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert loaded
+    assert [url for url in loaded if not url.startswith((address, "data:", "blob:"))] == []
+    port = int(re.search(r":(\d+)/?$", address)[1])  # type: ignore[index]
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    listening = {
+        line[1].partition(":")[0] for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port
+    }
+    assert listening == {"0100007F"}, "127.0.0.1, as the kernel writes it"

@@ -1,0 +1,239 @@
+"""Several training processes: whatever happens to one of them, the run ends as if nothing had happened."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from integration.forked import Attempts, Moment, Shortage
+from integration.runs import STEPS, assert_same, check_metrics, outcome, recipe, submit
+from runner.spec.layout import run_key
+from runner.spec.recipe import Recipe
+from runner.storage.attempts import attempts
+from runner.storage.commit import fetch
+from runner.storage.lineage import checkpoints
+from runner.storage.open import open_store
+from runner.storage.store import Store
+from runner.train.training_state import untied
+
+STRATEGIES = ["ddp", "zero2", "zero3"]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Attempts:
+    """Attempts of two training processes each."""
+    folder = tmp_path_factory.mktemp("pairs")
+    return Attempts(str(folder / "store"), folder, {"RUNNER_PROCESSES": "2", "DS_ACCELERATOR": "cpu"})
+
+
+def shared(data: Path, strategy: str, **training: Any) -> Recipe:
+    """The run of the other tests, with a batch that is shared; with an adapter and dropout where it is ZeRO-2."""
+    return recipe(data, adapter=strategy == "zero2", strategy=strategy, **training)
+
+
+def undisturbed(pair: Attempts, data: Path, strategy: str) -> dict[str, Any]:
+    """How the run ends that nobody kills; made once."""
+    store = open_store(pair.store_url)
+    if not any(store.objects(run_key(strategy, ""))):
+        submit(store, strategy, shared(data, strategy))
+        assert pair.run(strategy) == 0, pair.log(strategy)
+        check_metrics(outcome(store, strategy)["metrics"])
+    return outcome(store, strategy)
+
+
+STEP = "runner.train.sft:ExactSFTTrainer.training_step"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
+    strategy: str, pair: Attempts, data: Path
+) -> None:
+    """One is told to stop, one dies, both die in an update, and the first dies when training has ended."""
+    store = open_store(pair.store_url)
+    run_id = f"{strategy}-disturbed"
+    submit(store, run_id, shared(data, strategy))
+    assert pair.run(run_id, Moment(STEP, 3, signal=signal.SIGTERM, rank=1)) == 75, pair.log(run_id)
+    assert checkpoints(store, run_id)[0].step == 2, "saved by both at the boundary of the very step"
+    assert pair.run(run_id, Moment(STEP, 6, rank=1)) == 75, pair.log(run_id)
+    assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
+    assert pair.run(run_id, Moment("torch.optim:AdamW.step", 7, rank=None)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment("runner.train.course:save_model", after=True)) == 75, pair.log(run_id)
+    pair.run_to_the_end(run_id)
+    assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
+
+
+def reason(store: Store, run_id: str) -> str:
+    """Why the newest attempt ended."""
+    ended = attempts(store, run_id)[-1].ended
+    assert ended is not None
+    return str(ended["reason"])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_model_that_is_kept_is_whole(strategy: str, pair: Attempts, data: Path, tmp_path: Path) -> None:
+    """Also when its weights were spread: `from_pretrained` reads every one of them, in its full shape."""
+    ended = undisturbed(pair, data, strategy)
+    store = open_store(pair.store_url)
+    result = json.loads(store.get(run_key(strategy, "result.json")))
+    fetch(store, run_key(strategy, result["artifacts"]["model"]), tmp_path / "model")
+    weights = load_file(next((tmp_path / "model").glob("*.safetensors")))
+    whole = AutoModelForCausalLM.from_pretrained(next((pair.folder / "cache" / "runner").glob("builtin-tiny-llama-*")))
+    if strategy == "zero2":
+        assert all(".lora_" in name for name in weights)
+        assert all(tensor.abs().sum() > 0 for tensor in weights.values())
+    else:
+        assert {name: tensor.shape for name, tensor in weights.items()} == {
+            name: tensor.shape for name, tensor in untied(whole.state_dict()).items()
+        }
+    assert ended["generations"][0]["before"] is not None
+    assert ended["best"]["step"] in (4, 8, 12)
+
+
+class Machines:
+    """Two machines of one launch, each with an attempt's process and a training process of its own."""
+
+    def __init__(self, store_url: str, folder: Path) -> None:
+        self.nodes = [
+            Attempts(
+                store_url,
+                folder / str(rank),
+                {
+                    "SKYPILOT_NUM_NODES": "2",
+                    "SKYPILOT_NODE_RANK": str(rank),
+                    "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.1",
+                    "RUNNER_PROCESSES": "1",
+                },
+            )
+            for rank in range(2)
+        ]
+        for node in self.nodes:
+            node.folder.mkdir(parents=True)
+
+    def run(self, run_id: str, *moments: Moment | None) -> list[int]:
+        """Start both, the head last; their exit codes."""
+        processes = [
+            node.start(run_id, moment) for node, moment in reversed(list(zip(self.nodes, moments, strict=True)))
+        ]
+        for process in processes:
+            process.join(180)
+            assert process.exitcode is not None, self.log(run_id)
+        return [process.exitcode for process in reversed(processes)]
+
+    def log(self, run_id: str) -> str:
+        return "\n".join(node.log(run_id) for node in self.nodes)
+
+
+def test_two_machines_train_as_one_whatever_happens_to_either(pair: Attempts, data: Path, tmp_path: Path) -> None:
+    """Told to stop on the second, a dead process on the second, a dead head: as two processes of one machine."""
+    store = open_store(pair.store_url)
+    submit(store, "machines", shared(data, "ddp"))
+    machines = Machines(pair.store_url, tmp_path)
+    told = Moment(STEP, 7, signal=signal.SIGTERM, hits_attempt=True)
+    assert machines.run("machines", None, told) == [75, 75], machines.log("machines")
+    assert checkpoints(store, "machines")[0].step == 4
+    assert machines.run("machines", None, Moment(STEP, 6)) == [75, 75], machines.log("machines")
+    assert "training process 1 of 2 was killed by SIGKILL" in reason(store, "machines")
+    dead = Moment(STEP, 2, hits_attempt=True)
+    assert machines.run("machines", dead, None) == [-signal.SIGKILL, 75], machines.log("machines")
+    assert machines.run("machines", None, None) == [0, 0], machines.log("machines")
+    assert_same(outcome(store, "machines"), undisturbed(pair, data, "ddp"))
+
+
+def test_with_the_whole_state_in_each_another_number_of_processes_goes_on(
+    pair: Attempts, data: Path, tmp_path: Path
+) -> None:
+    """The same samples make the same steps, summed in another order."""
+    store = open_store(pair.store_url)
+    batch = {"effective_batch_size": 8, "per_device_train_batch_size": None, "gradient_accumulation_steps": None}
+    submit(store, "fewer", recipe(data, adapter=False, **batch))
+    moment = Moment(STEP, 5, signal=signal.SIGTERM)
+    assert pair.run("fewer", moment) == 75, pair.log("fewer")
+    alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1"})
+    assert alone.run("fewer") == 0, alone.log("fewer")
+    submit(store, "as-ever", recipe(data, adapter=False, **batch))
+    assert alone.run("as-ever") == 0, alone.log("as-ever")
+    mine, theirs = (
+        [record["loss"] for record in outcome(store, run_id)["metrics"] if record["kind"] == "train"]
+        for run_id in ("fewer", "as-ever")
+    )
+    assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+def test_zeros_parts_belong_to_as_many_processes(pair: Attempts, data: Path, tmp_path: Path) -> None:
+    """Refused with what was expected, and not for good: the right machines can go on."""
+    store = open_store(pair.store_url)
+    submit(store, "parts", shared(data, "zero2", effective_batch_size=8, gradient_accumulation_steps=None))
+    moment = Moment(STEP, 5, signal=signal.SIGTERM)
+    assert pair.run("parts", moment) == 75, pair.log("parts")
+    alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1", "DS_ACCELERATOR": "cpu"})
+    assert alone.run("parts") == 75
+    assert "written by 2 training processes with ZeRO-2, and there are 1 with ZeRO-2" in reason(store, "parts")
+
+
+def test_out_of_memory_it_goes_on_in_smaller_pieces_with_the_same_samples(
+    forked: Attempts, data: Path, tmp_path: Path
+) -> None:
+    """No sample lost or repeated, no kill counted; and killed after that, it is the same again."""
+    store = open_store(forked.store_url)
+    what = recipe(data, adapter=False, per_device_train_batch_size=4, gradient_accumulation_steps=1)
+    ample, short = tmp_path / "ample.jsonl", tmp_path / "short.jsonl"
+    submit(store, "ample", what)
+    assert forked.run("ample", Shortage(STEP, record=str(ample))) == 0, forked.log("ample")
+    submit(store, "short", what)
+    assert forked.run("short", Shortage(STEP, 6, samples=2, record=str(short))) == 0, forked.log("short")
+
+    first, second = attempts(store, "short")
+    assert first.ended is not None
+    assert first.ended["split"] == [2, 2]
+    assert "memory ran out in step 6" in first.ended["reason"]
+    assert "micro-batches of 2 instead of 4" in first.ended["reason"]
+    assert (first.ended["outcome"], first.ended["retry"]) == ("interrupted", True)
+    assert second.restored is not None
+    assert second.restored.step == 4, "the best so far"
+    log = forked.log("short")
+    assert "warning: memory ran out in step 6" in log
+    assert "attempt 2 trains in micro-batches of 2, 2 in a step" in log
+
+    assert rows_by_step(short) == rows_by_step(ample)
+    losses = [
+        [record["loss"] for record in outcome(store, run_id)["metrics"] if record["kind"] == "train"]
+        for run_id in ("ample", "short")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+    submit(store, "short-and-killed", what)
+    trap = Shortage(STEP, 6, samples=2, kill_at=9)
+    assert forked.run("short-and-killed", trap) == 75, forked.log("short-and-killed")
+    forked.run_to_the_end("short-and-killed")
+    assert_same(outcome(store, "short-and-killed"), outcome(store, "short"))
+
+
+def rows_by_step(record: Path) -> dict[int, list[str]]:
+    """The rows of each step, in their order: those of the last attempt that took it."""
+    found: dict[int, list[str]] = {}
+    begins = False
+    for line in record.read_text().splitlines():
+        known = json.loads(line)
+        if known["step"] is None:
+            begins = True
+            continue
+        if begins:
+            found = {step: rows for step, rows in found.items() if step < known["step"]}
+            begins = False
+        found.setdefault(known["step"], []).extend(known["rows"])
+    assert len(found) == STEPS
+    return found
+
+
+def test_with_one_sample_at_a_time_it_fails_and_says_what_to_lower(forked: Attempts, data: Path) -> None:
+    store = open_store(forked.store_url)
+    submit(store, "too-short", recipe(data, adapter=False))
+    assert forked.run("too-short", Shortage(STEP, 2, samples=0)) == 1, forked.log("too-short")
+    result = json.loads(store.get(run_key("too-short", "result.json")))
+    assert result["state"] == "failed"
+    assert "max_length" in result["reason"]
+    assert [attempt.ended.get("split") for attempt in attempts(store, "too-short") if attempt.ended] == [[1, 4], None]
