@@ -156,9 +156,10 @@ class Context:
             NotFound, Damaged: it is not in the store as it was put there.
         """
         folder = self._artifact_folder(key)
-        if not folder.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self._try(lambda: fetch(self.store, run_key(self.claim.run_id, key), folder))
+        with self.peers.first_here_goes_first() as first:
+            if first and not folder.is_dir():
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                self._try(lambda: fetch(self.store, run_key(self.claim.run_id, key), folder))
         return folder
 
     def _artifact_folder(self, key: str) -> Path:
