@@ -165,7 +165,8 @@ class Context:
         Raises:
             NotFound, Damaged: it is not in the store as it was put there.
         """
-        return self.shelf.folder(key)
+        with self.peers.first_here_goes_first():
+            return self.shelf.folder(key)
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
