@@ -68,7 +68,7 @@ class Testbed:
     folder: Path
     """For files."""
 
-    def runner(self, *arguments: str, timeout_seconds: float = 400) -> "subprocess.CompletedProcess[str]":
+    def runner(self, *arguments: str, timeout_seconds: float = 1200) -> "subprocess.CompletedProcess[str]":
         """Run a command of ours."""
         return self._run(RUNNER, *arguments, timeout_seconds=timeout_seconds)
 
@@ -87,7 +87,7 @@ class Testbed:
 
     def sky(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of SkyPilot's."""
-        return self._run(str(SKY / "sky"), *arguments, timeout_seconds=300)
+        return self._run(str(SKY / "sky"), *arguments, timeout_seconds=600)
 
     def slurm(self, *command: str) -> str:
         """What a command of Slurm's prints."""
@@ -99,7 +99,7 @@ class Testbed:
         found: dict[str, Any] = next(run for run in listed if run["run_id"] == run_id)
         return found
 
-    def until(self, run_id: str, holds: Callable[[dict[str, Any]], bool], patience_seconds: float = 400) -> None:
+    def until(self, run_id: str, holds: Callable[[dict[str, Any]], bool], patience_seconds: float = 1200) -> None:
         """Wait until something holds of a run's status."""
         deadline = time.monotonic() + patience_seconds
         while not holds(status := self.status(run_id)):

@@ -124,7 +124,7 @@ def test_an_attempt_that_outlives_its_machine_spoils_nothing(runs: Runs, undistu
     runs.bed.until("outlived", lambda status: status["attempts"] >= 2 and newest_step(status) > EVERY)
     for pid in (runs.old.pid, *_descendants(runs.old.pid)):
         os.kill(pid, signal.SIGCONT)
-    assert runs.old.wait(300) == 75
+    assert runs.old.wait(600) == 75
     assert runs.bed.runner("wait", "outlived").returncode == 0
     ended = json.loads(runs.bed.store.get("runs/outlived/attempts/0001.ended.json"))
     assert ended["outcome"] == "superseded"
@@ -195,7 +195,7 @@ def test_skypilot_takes_every_example(testbed: Testbed) -> None:
         env=dict(testbed.environment),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
 
