@@ -54,9 +54,11 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip --python /opt/venv/bin/python install --no-deps --requirement /locks/torch.lock && bash /opt/trim.sh
 
 FROM installer AS packages
+COPY images/trim-llama-cpp.sh /opt/
 COPY --from=pins /locks/packages.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip --python /opt/venv/bin/python install --no-deps --requirement /locks/packages.lock && bash /opt/trim.sh
+    pip --python /opt/venv/bin/python install --no-deps --requirement /locks/packages.lock \
+ && bash /opt/trim-llama-cpp.sh && bash /opt/trim.sh
 
 FROM installer AS project
 WORKDIR /build

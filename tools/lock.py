@@ -46,7 +46,7 @@ def pin(package: Distribution) -> str:
 def main() -> None:
     """Write both files."""
     installed = {canonical(package.name): package for package in distributions()}
-    train = closure({("runner", ""), ("runner", "train"), *((name, "") for name in BUILD)}) - NEVER
+    train = closure({("runner", ""), ("runner", "train"), ("runner", "gguf"), *((name, "") for name in BUILD)}) - NEVER
     browser = (ROOT / "tests/browser/requirements.lock").read_text().split()
     rest = installed.keys() - train - NEVER - {line.partition("==")[0] for line in browser}
     for path, names, about in (

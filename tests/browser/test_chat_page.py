@@ -61,6 +61,9 @@ def browser(address: str) -> Iterator[Any]:
     ):
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver.command_executor.client_config.timeout = 600  # a busy machine's browser is slow, and that is no failure
+    driver.set_script_timeout(300)
+    driver.set_page_load_timeout(300)
     try:
         driver.get(address)
         yield driver
@@ -73,7 +76,7 @@ def until(browser: Any, condition: Any) -> Any:
     from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    wait = WebDriverWait(browser, 120, poll_frequency=0.2, ignored_exceptions=[StaleElementReferenceException])
+    wait = WebDriverWait(browser, 300, poll_frequency=0.2, ignored_exceptions=[StaleElementReferenceException])
     return wait.until(lambda driver: condition())
 
 

@@ -91,11 +91,15 @@ def test_an_infra_that_is_not_there_and_an_image_that_is_not_used_are_refused(be
     assert "add --infra docker" in refused(bench, "launch", "quickstart", "--image", "x")
 
 
-def test_the_cuda_lock_is_the_cpu_lock_and_what_nvidia_adds() -> None:
+def test_the_cuda_lock_is_the_cpu_lock_and_what_several_gpus_need() -> None:
+    """NVIDIA's libraries, and DeepSpeed as the tests have it."""
     cpu, cuda = (
         {line for line in (ROOT / f"images/{name}.lock").read_text().splitlines() if not line.startswith("#")}
         for name in ("cpu", "cuda")
     )
     assert cpu <= cuda, "`make lock-cuda` writes it anew"
-    assert {pin.split("-")[0].split("=")[0] for pin in cuda - cpu} == {"nvidia", "cuda", "triton"}
+    tested = set((ROOT / "tests/requirements.lock").read_text().splitlines())
+    more = cuda - cpu
+    assert {"deepspeed"} <= {pin.split("=")[0] for pin in more & tested}
+    assert {pin.split("-")[0].split("=")[0] for pin in more - tested} == {"nvidia", "cuda", "triton"}
     assert not any("://" in pin or "+" in pin for pin in cuda)

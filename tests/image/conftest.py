@@ -63,9 +63,9 @@ class Place:
         self.store = open_store(str(folder / "store"))
         assert isinstance(self.store, LocalStore)
 
-    def submit(self, run_id: str) -> None:
-        """What `runner launch quickstart` writes."""
-        recipe = prepared(load_recipe("quickstart", overrides=SHORT, cwd=ROOT))
+    def submit(self, run_id: str, *overrides: str) -> None:
+        """What `runner launch quickstart` writes, with more settings changed if there are any."""
+        recipe = prepared(load_recipe("quickstart", overrides=(*SHORT, *overrides), cwd=ROOT))
         document = run_json(
             run_id=run_id,
             recipe=recipe.recipe,

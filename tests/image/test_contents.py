@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from image.conftest import ROOT, Built, build_arguments, podman, runner
 from image.machine import Machine
@@ -54,6 +56,7 @@ def test_the_sbom_names_every_python_package_and_debians_and_is_always_the_same(
     found = inspect(containers, image.name)
     document, again = (sbom(found, read_packages(containers, found)) for _ in range(2))
     assert document == again
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(document)) is None
     purls = {component["purl"] for component in document["components"]}
     assert len(purls) == len(document["components"])
     locked = [line for line in (ROOT / "images/cpu.lock").read_text().splitlines() if not line.startswith("#")]

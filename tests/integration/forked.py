@@ -274,7 +274,7 @@ class Attempts:
         process.start()
         return process
 
-    def run(self, run_id: str, moment: Moment | None = None, *, seconds: float = 180) -> int:
+    def run(self, run_id: str, moment: Moment | None = None, *, seconds: float = 900) -> int:
         """Make one attempt; returns its exit code, negative if a signal ended it."""
         process = self.start(run_id, moment)
         process.join(seconds)

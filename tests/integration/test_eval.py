@@ -157,4 +157,4 @@ def run_eval(forked: Attempts, cwd: Path, *arguments: str) -> "subprocess.Comple
     environment = {**os.environ, "XDG_CACHE_HOME": str(forked.folder / "cache"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", "from runner.cli import main; main()", "eval", *arguments]
     command += ["--store", forked.store_url]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1800)

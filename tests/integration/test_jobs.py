@@ -42,6 +42,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "deepseek-r1-distill-qwen-1.5b-math-science": (
         "model.model_name_or_path=deepseek-r1",
         *(*FEW, *SHORT, "training.max_length=160", "data.train.1.path=rows.jsonl"),
+        *("evaluate.exact_match.max_samples=4", "evaluate.exact_match.max_new_tokens=4"),
     ),
     "llama-3.2-1b-finetome": (
         "model.model_name_or_path=builtin:tiny-llama",
@@ -159,6 +160,7 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
     assert [stage["stage"] for stage in result.get("stages", ())] == [stage.stage_name for stage in stages]
     if name == "deepseek-r1-distill-qwen-1.5b-math-science":
         assert "answers are written out around it" in forked.log(name), "R1's template would drop the reasoning"
+        assert result["after"]["exact_match_samples"] == 4
     if loaded.recipe.method == "grpo":
         assert all("rewards/closeness/mean" in one for one in records if one["kind"] == "train")
         assert "eval_reward" in result["after"]

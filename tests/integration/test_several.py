@@ -119,7 +119,7 @@ class Machines:
             node.start(run_id, moment) for node, moment in reversed(list(zip(self.nodes, moments, strict=True)))
         ]
         for process in processes:
-            process.join(180)
+            process.join(900)
             assert process.exitcode is not None, self.log(run_id)
         return [process.exitcode for process in reversed(processes)]
 

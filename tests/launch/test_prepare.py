@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.launch.prepare import Prepared, prepare
+from runner.launch.prepare import Prepared, prepare, require_training_side
+from runner.spec.errors import UserError
 from runner.spec.load import load_recipe
 
 RECIPE = """
@@ -69,3 +70,12 @@ def test_a_changed_file_in_a_data_folder_changes_the_digest(folder: Path) -> Non
     assert before.inputs == {}
     (folder / "data" / "part.jsonl").write_text(ROW * 2)
     assert prepared(folder, "./data").digest != before.digest
+
+
+def test_a_machine_without_the_training_side_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever asks for it: a launch here, or an evaluation."""
+    monkeypatch.setattr("runner.launch.prepare._TRAINING_SIDE", ("json", "no_such_package"))
+    with pytest.raises(UserError) as caught:
+        require_training_side("runner eval")
+    assert str(caught.value).startswith("runner eval: this machine cannot train: no_such_package not installed")
+    assert "pip install 'runner[train]'" in str(caught.value)

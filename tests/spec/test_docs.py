@@ -22,7 +22,7 @@ def test_each_section_and_format_is_named() -> None:
     """A section that the schema has, and a format that is read, has its row."""
     for name in [*recipe_schema()["properties"], *COLUMNS]:
         assert f"| `{name}` |" in TEXT, name
-    for section in ("checkpoint", "evaluate"):
+    for section in ("checkpoint", "evaluate", "export"):
         for key, schema in recipe_schema()["properties"][section]["properties"].items():
             default = schema["default"]
             shown = {None: "null", False: "false"}.get(default, default) if not isinstance(default, list) else default

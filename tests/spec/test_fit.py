@@ -144,6 +144,14 @@ def test_what_a_gpu_cannot_do_is_said(parts: dict[str, Any], gpu: str, reason: s
     assert found.reason.startswith(reason)
 
 
+def test_zero_is_not_chosen_where_there_is_none() -> None:
+    large = recipe("Qwen/Qwen3-8B", adapter=None)
+    assert fit_of(large, "H100", 8).strategy != "ddp"
+    for one in (replace(large, method="grpo"), replace(large, stage="second")):
+        found = fit_of(one, "H100", 8)
+        assert (found.strategy, found.fits) == ("ddp", False)
+
+
 def test_a_deepspeed_configuration_of_the_users_own_counts() -> None:
     zero = {"stage": 3, "offload_optimizer": {"device": "cpu"}}
     one = recipe("Qwen/Qwen3-8B", adapter=None)

@@ -49,6 +49,12 @@ STEPS = "training.eval_strategy=epoch"
         (["adapter={init_lora_weights: eva}"], "adapter.init_lora_weights", "a pass over the data"),
         (["adapter={init_lora_weights: lora_ga}"], "adapter.init_lora_weights", "a pass over the data"),
         (["adapter={target_modules: [q_proj, lm_head]}"], "adapter.target_modules", "never be trained"),
+        # Exports.
+        (["export.gguf=[q8_0, q8_0]"], "export.gguf", "stands there twice"),
+        (["export.hub_model_id=me/x"], "export.hub_model_id", "no effect without `push_to_hub: true`"),
+        (["export.hub_private_repo=true"], "export.hub_private_repo", "no effect without `push_to_hub: true`"),
+        (["export.push_to_hub=true", "export.hub_model_id=me/a--b"], "export.hub_model_id", "a repository's name"),
+        (["training.push_to_hub=true"], "training.push_to_hub", "once, at the end"),
         # Evaluation.
         ([STEPS], "training.eval_strategy", "nothing to evaluate on"),
         (["evaluate.before_and_after=true"], "evaluate.before_and_after", "nothing to evaluate on"),

@@ -11,7 +11,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from integration.runs import recipe
 from runner.spec.recipe import Recipe
-from runner.train.export import MergeFailed, save_merged
+from runner.train.export import MergeFailed, save_merged, save_model
 from runner.train.model import load_model, lora_config
 
 
@@ -36,8 +36,8 @@ def test_the_merged_model_answers_as_base_and_adapter(settings: dict[str, Any], 
     what = recipe(tmp_path / "rows.jsonl", adapter=True)
     what = replace(what, model={**what.model, **settings})
     model, tokenizer = adapted(what, cache)
-    save_merged(what, model, tokenizer, tmp_path / "merged", cache_dir=cache)
-    assert not (tmp_path / "merged" / "adapter-to-merge").exists()
+    save_model(model, tokenizer, tmp_path / "adapter")
+    save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)
     tokens = tokenizer("Return the", return_tensors="pt")["input_ids"]
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto")
     if not settings:
@@ -51,6 +51,7 @@ def test_a_merge_that_went_wrong_is_not_kept_for_good(
     """As it did in a library once: merged without the adapter's weights."""
     what = recipe(tmp_path / "rows.jsonl", adapter=True)
     model, tokenizer = adapted(what, cache)
+    save_model(model, tokenizer, tmp_path / "adapter")
     monkeypatch.setattr(peft.PeftModel, "merge_and_unload", lambda self: self.unload(), raising=False)
     with pytest.raises(MergeFailed, match="off by"):
-        save_merged(what, model, tokenizer, tmp_path / "merged", cache_dir=cache)
+        save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)

@@ -14,7 +14,7 @@ from runner.train.builtin import materialize
 from runner.train.data import TrainingData, load_data
 from runner.train.formats import Shape
 from runner.train.sft import keep_reasoning
-from runner.train.thinking import final_answer, keeps_reasoning
+from runner.train.thinking import concluding_answer, keeps_reasoning
 
 THINK = {"prompt": "{problem}", "reasoning": "{solution}", "answer": "{number}"}
 
@@ -48,7 +48,7 @@ def pairs(data: TrainingData) -> list[tuple[str, str]]:
     ],
 )
 def test_a_solution_ends_in_its_answer(text: str, answer: str | None) -> None:
-    assert final_answer(text) == answer
+    assert concluding_answer(text) == answer
 
 
 def test_fields_become_a_question_and_an_answer_that_thinks(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("runner.cli.resume:resume", "Continue an interrupted run from its last checkpoint."),
     "eval": ("runner.cli.eval:evaluate", "Measure a finished run again: what it began with beside what it ended with."),
     "pull": ("runner.cli.pull:pull", "Fetch a run's results, metrics and artifacts."),
+    "export": ("runner.cli.export:export", "Make more of a run's model: merged, as GGUF files, on the hub."),
     "chat": ("runner.cli.chat:chat", "Talk to a run's model, beside the one that it was made from."),
     "plan": (
         "runner.cli.plan:plan",

@@ -77,6 +77,7 @@ def launch(
     from runner.launch.begin import begin, rehearse
     from runner.launch.credentials import access
     from runner.launch.environment import SECRET_NAMES, chosen_environment
+    from runner.launch.export import require_exports
     from runner.launch.hand_over import new_or_old, rehearsed
     from runner.launch.hub import ask_hub, run_token
     from runner.launch.machines import Wishes, place_of
@@ -107,7 +108,9 @@ def launch(
             return
         access(store.url, planned.machines).required()
         require_sky()
-        ask_hub(loaded, run_token(environment, here=False), say=say)
+        token = run_token(environment, here=False)
+        require_exports(prepared.recipe["export"], token, here=False)
+        ask_hub(loaded, token, say=say)
         confirm_cost(loaded.recipe, planned.machines, yes=yes)
         document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
         code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
@@ -125,7 +128,9 @@ def launch(
         return
     if place == "local":
         require_training_side()
-    ask_hub(loaded, run_token(environment, here=place == "local"), say=say)
+    token = run_token(environment, here=place == "local")
+    require_exports(prepared.recipe["export"], token, here=place == "local")
+    ask_hub(loaded, token, say=say)
     run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=place, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.launch.status import run_document, run_result
 from runner.spec.errors import UserError
-from runner.spec.layout import MANIFEST, RESULT, RUN, run_key
+from runner.spec.layout import EXPORT_TOKEN, MANIFEST, RESULT, RUN, run_key
 from runner.spec.manifest import Damaged, Manifest, ManifestFile
 from runner.storage.chunks import read_metrics
 from runner.storage.commit import digest, read_manifest
@@ -72,18 +72,22 @@ def collect(store: Store, run_id: str, folder: Path, *, say: Callable[[str], Non
 
 
 def artifact_prefixes(store: Store, run_id: str, result: Mapping[str, object] | None) -> dict[str, str]:
-    """The folders in the store of a run's artifacts, by name: those that its result names, or, for a run that goes on,
-    the newest committed ones."""
-    if result is not None:
-        named = result.get("artifacts") or {}
-        assert isinstance(named, dict)
-        return {name: run_key(run_id, path) for name, path in named.items()}
+    """The folders in the store of a run's artifacts, by name: those that its result names, and what `runner export` has
+    made since. Of a run that goes on, or failed while it exported: the newest committed ones."""
     newest: dict[str, str] = {}
-    for entry in store.objects(run_key(run_id, "artifacts/")):
-        parts = entry.key.removeprefix(run_key(run_id, "artifacts/")).split("/")
+    exported: dict[str, str] = {}
+    root = run_key(run_id, "artifacts/")
+    for key in sorted(entry.key for entry in store.objects(root)):
+        parts = key.removeprefix(root).split("/")
         if len(parts) == 3 and parts[2] == MANIFEST:  # tokens sort by attempt: the last one stands
-            newest[parts[0]] = run_key(run_id, f"artifacts/{parts[0]}/{parts[1]}/")
-    return newest
+            name, token, _ = parts
+            found = exported if EXPORT_TOKEN.fullmatch(token) else newest
+            found[name] = f"{root}{name}/{token}/"
+    named = (result or {}).get("artifacts")
+    if named:
+        assert isinstance(named, dict)
+        newest = {name: run_key(run_id, path) for name, path in named.items()}
+    return {**exported, **newest}
 
 
 def _refuse_another_runs_folder(folder: Path, run_id: str) -> None:

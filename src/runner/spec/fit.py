@@ -7,14 +7,15 @@ side applies it to the GPU that it finds itself on.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from runner.spec.accelerator import Accelerator
 from runner.spec.batch import split_batch
 from runner.spec.errors import UserError
-from runner.spec.memory import Attention, Memory, Strategy, estimate
+from runner.spec.memory import Attention, Memory, estimate
 from runner.spec.recipe import Json, Recipe
 from runner.spec.shape import shape_of
+from runner.spec.strategy import Strategy, offloads, zero_stage
 from runner.spec.workload import Workload, checkpoints_activations, chosen_dtype, precision, setting, setup, workload
 
 MARGIN = 0.10
@@ -195,27 +196,30 @@ def _candidates(work: Workload, share: tuple[int, int], world: int) -> Iterator[
 
 
 def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
-    training = work.recipe.training
+    """The ways for so many GPUs to share the work that the recipe leaves open, and that there are for its method."""
+    recipe, training = work.recipe, work.recipe.training
+    if training.get("deepspeed"):
+        return (_of_deepspeed(training),)
     if training.get("strategy") is not None:
         return (cast(Strategy, training["strategy"]),)
-    if isinstance(training.get("deepspeed"), Mapping):
-        return (_of_deepspeed(training["deepspeed"]),)
-    if world == 1 or work.recipe.method == "grpo" or work.recipe.stage is not None:
-        return ("ddp",)  # the others are not there for these (`strategy_rules`)
+    without_zero = (
+        recipe.method == "grpo"
+        or recipe.stage is not None
+        or (recipe.method == "dpo" and setting(recipe, "precompute_ref_log_probs"))
+    )
+    if world == 1 or without_zero:
+        return ("ddp",)
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
 
 
-def _of_deepspeed(config: Mapping[str, Any]) -> Strategy:
+def _of_deepspeed(training: Mapping[str, Json]) -> Strategy:
     """The strategy that is nearest to a DeepSpeed configuration of the user's own."""
-    zero = config.get("zero_optimization") or {}
-    stage = int(zero.get("stage") or 0)
+    stage, offloaded = zero_stage(training, None), offloads(training)
+    if stage == 3:
+        return "zero3_offload" if offloaded else "zero3"
     if stage == 0:
         return "ddp"
-    parts = [zero.get("offload_optimizer"), zero.get("offload_param")]
-    offloads = any(isinstance(part, Mapping) and part.get("device", "none") != "none" for part in parts)
-    if stage == 3:
-        return "zero3_offload" if offloads else "zero3"
-    return "zero2_offload" if offloads else "zero2"
+    return "zero2_offload" if offloaded else "zero2"
 
 
 def _evaluation_batches(work: Workload) -> tuple[int, ...]:
@@ -283,8 +287,6 @@ def _impossible(recipe: Recipe, accelerator: Accelerator, attention: str) -> str
             return f"{accelerator.name} has no bfloat16, which `model.{key}` asks for; leave it out"
     if attention.startswith("flash_attention") and not accelerator.flash_attention:
         return f"{accelerator.name} is too old for `attn_implementation: {attention}`; write `sdpa`, or leave it out"
-    if recipe.training.get("strategy") not in (None, *get_args(Strategy)):
-        return f"training.strategy is one of {', '.join(get_args(Strategy))}"
     quantized = recipe.model.get("load_in_4bit") or recipe.model.get("load_in_8bit")
     if quantized and str(recipe.training.get("strategy")).startswith("zero3"):
         return "ZeRO-3 cannot share a quantized model's weights; write `strategy: zero2`, or leave it out"

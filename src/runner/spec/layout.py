@@ -21,7 +21,7 @@
       checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
       metrics/<token>-<seq>.jsonl
       logs/<token>-<seq>.txt
-      artifacts/<name>/<token>/         same commit rule as a checkpoint
+      artifacts/<name>/<token>/         same commit rule as a checkpoint; ``export-9f3c`` made by `runner export`
       result.json                       the terminal state; created if absent
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
 
@@ -44,6 +44,15 @@ RUN_VARIABLE = "RUNNER_RUN"
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _TOKEN = re.compile(r"(?P<number>\d{4,})-(?P<nonce>[0-9a-z]{4})")
 _CHECKPOINT = re.compile(r"(?P<stage>[a-z0-9_]+)-(?P<step>\d+)-(?P<token>\d{4,}-[0-9a-z]{4})")
+
+
+EXPORT_TOKEN = re.compile(r"export-[0-9a-z]{4}")
+"""Stands for an attempt's token in the keys of artifacts that were made after the run had ended."""
+
+
+def export_token(nonce: str) -> str:
+    """The token of an export, from four random letters and digits."""
+    return f"export-{nonce}"
 
 
 def is_run_id(text: str) -> bool:

@@ -154,7 +154,7 @@ def _decided_elsewhere(recipe: Recipe) -> tuple[str, ...]:
 def _recipe(data: Mapping[str, Json]) -> Recipe:
     evaluation = data["data"].get("eval", ())
     held_out = evaluation["from_train"] if isinstance(evaluation, dict) else None
-    evaluate = data.get("evaluate", {})
+    evaluate, export = data.get("evaluate", {}), data.get("export", {})
     exact_match = evaluate.get("exact_match")
     return Recipe(
         name=data["name"],
@@ -175,7 +175,7 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
                 "exact_match": None if exact_match is None else ExactMatch(**exact_match),
             }
         ),
-        export=Export(**data.get("export", {})),
+        export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )

@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 from runner.spec.accelerator import GIB
 from runner.spec.optimizers import Optimizer
 from runner.spec.shape import Shape
+from runner.spec.strategy import Strategy
 
-Strategy: TypeAlias = Literal["ddp", "zero2", "zero2_offload", "zero3", "zero3_offload"]
 Attention: TypeAlias = Literal["sdpa", "eager", "flash_attention_2"]
 
 CONTEXT_BYTES = 0.5 * GIB

@@ -34,8 +34,8 @@ _TRAINING = {
     "overwrite_output_dir": "leave it out: each run has a place of its own in the store",
     "logging_dir": "leave it out: each run's records lie in the store",
     "push_to_hub_token": "leave it out: a secret never stands in a recipe",
-    "push_to_hub_model_id": "leave it out: `runner pull RUN DIR` brings the model",
-    "push_to_hub_organization": "leave it out: `runner pull RUN DIR` brings the model",
+    "push_to_hub_model_id": "write `export: {push_to_hub: true, hub_model_id: …}`",
+    "push_to_hub_organization": "write `export: {push_to_hub: true, hub_model_id: owner/name}`",
     "dispatch_batches": "write `accelerator_config: {dispatch_batches: …}`",
     "split_batches": "write `accelerator_config: {split_batches: …}`",
     # Names that TRL's SFTConfig and SFTTrainer had.
@@ -137,8 +137,13 @@ _STAGE = {
     "stages": "stages stand one after the other, not in each other",
 }
 _EXPORT = {
-    "gguf": "GGUF export is not there yet: leave it out",
-    "push_to_hub": "pushing to the hub is not there yet: leave it out, and `runner pull RUN DIR` brings the model",
+    "quantization": "write `gguf: [q4_k_m]`",
+    "quantization_method": "write `gguf: [q4_k_m]`",
+    "save_merged": "write `merge: true`",
+    "repo_id": "write `hub_model_id`",
+    "private": "write `hub_private_repo`",
+    "hub_token": "leave it out: a secret never stands in a recipe; set HF_TOKEN in the environment",
+    "token": "leave it out: a secret never stands in a recipe; set HF_TOKEN in the environment",
 }
 FORMER: Mapping[str, Mapping[str, str]] = {
     "": _TOP,

@@ -26,8 +26,9 @@ class Owned:
 Table: TypeAlias = Mapping[str, Owned]
 
 _UNREAD = "nothing here reads it"
-_NO_HUB = "pushing to the hub is not there yet"
-_PULL = "leave it out; `runner pull RUN DIR` brings the model"
+_AT_THE_END = "checkpoints go to the store, and what was made to the hub, once, at the end"
+_EXPORT = "write it under `export:`"
+_NO_HUB = "pushing it to the hub is not there yet"
 _NO_FSDP = "models are spread over GPUs by DeepSpeed here"
 _ZERO = "write `strategy: zero3`"
 _IN_ADAPTER = "the adapter has a section of its own"
@@ -38,12 +39,12 @@ TRAINING: Table = {
     "output_dir": Owned(
         (None,), "a run keeps what it makes in the store", "leave it out; `runner pull RUN DIR` brings it"
     ),
-    "push_to_hub": Owned((False,), _NO_HUB, _PULL),
-    "hub_model_id": Owned((None,), _NO_HUB, _PULL),
-    "hub_strategy": Owned(("every_save",), _NO_HUB, _PULL),
-    "hub_private_repo": Owned((None,), _NO_HUB, _PULL),
-    "hub_always_push": Owned((False,), _NO_HUB, _PULL),
-    "hub_revision": Owned((None,), _NO_HUB, _PULL),
+    "push_to_hub": Owned((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
+    "hub_model_id": Owned((None,), _AT_THE_END, _EXPORT),
+    "hub_strategy": Owned(("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"),
+    "hub_private_repo": Owned((None,), _AT_THE_END, _EXPORT),
+    "hub_always_push": Owned((False,), _AT_THE_END),
+    "hub_revision": Owned((None,), "the hub's main branch is what is pushed to"),
     "hub_token": Owned((None,), "a secret never stands in a recipe", "leave it out; set HF_TOKEN in the environment"),
     # What a resumed run could not continue exactly with.
     "resume_from_checkpoint": Owned(

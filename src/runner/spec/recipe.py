@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from runner.spec.quantizations import Quantization
+
 Json: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None."""
 
@@ -103,6 +105,14 @@ class Export:
     """The adapter merged into its base, as a model of its own."""
     base: str | None = None
     """What the adapter is merged into where the model comes quantized (``…-bnb-4bit``): what that was made from."""
+    gguf: tuple[Quantization, ...] = ()
+    """GGUF files for llama.cpp, one for each quantization, from the (merged) model in 16 bits."""
+    push_to_hub: bool = False
+    """Upload what was made to the Hugging Face hub, with a model card."""
+    hub_model_id: str | None = None
+    """The repository on the hub, `name` or `owner/name`; null: the recipe's name, below the token's owner."""
+    hub_private_repo: bool | None = None
+    """Whether a new repository is private; null: the owner's default. One that exists stays as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +189,7 @@ class Recipe:
                         "exact_match": None if exact_match is None else ExactMatch(**exact_match),
                     }
                 ),
-                "export": Export(**mapping["export"]),
+                "export": Export(**{**mapping["export"], "gguf": tuple(mapping["export"].get("gguf", ()))}),
                 "stages": tuple(cls.from_mapping(stage) for stage in mapping.get("stages", ())),
             }
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.spec.batch import split_batch
 from runner.spec.errors import UserError
+from runner.spec.export_rules import export
 from runner.spec.facts import Facts, Rule, problem_at
 from runner.spec.method_rules import preferences, rewards
 from runner.spec.owned import BY_METHOD, SECTIONS
@@ -123,7 +124,7 @@ def adapter(facts: Facts) -> Iterator[Problem]:
         if facts.recipe.export.merge:
             yield problem_at("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
         return
-    if facts.recipe.export.base is not None and not facts.recipe.export.merge:
+    if facts.recipe.export.base is not None and not (facts.recipe.export.merge or facts.recipe.export.gguf):
         yield problem_at("export.base", "nothing is merged", "write `merge: true`, or leave it out")
     start = str(facts.recipe.adapter.get("init_lora_weights", True))
     if start.startswith(("eva", "corda", "lora_ga")):
@@ -350,6 +351,7 @@ RULES: tuple[Rule, ...] = (
     local_names,
     json_texts,
     report_to,
+    export,
     resources,
 )
 """Every rule, in the order in which a recipe's sections stand."""

@@ -178,9 +178,9 @@ def _choice(path: Path, value: Json, schema: Schema) -> Problem:
     if isinstance(value, list) and value:
         value = next((item for item in value if item not in choices), value)
     meant = closest(value.lower(), texts) if isinstance(value, str) else None
-    listed = ", ".join(map(_plain, choices))
+    listed, few = ", ".join(map(_plain, choices)), len(choices) <= 6
     if meant:
-        remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if len(choices) <= 6 else "")
+        remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if few or path[:2] == ("export", "gguf") else "")
     elif value is False and "no" in texts:
         remedy = f"write `no`, with or without quotes; choices: {listed}"
     elif True in choices and str(value).lower() in (*_TRUE, *_FALSE):

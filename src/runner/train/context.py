@@ -4,15 +4,16 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.spec.layout import CheckpointName, artifact_prefix, attempt_key, checkpoint_prefix, run_key
+from runner.spec.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
 from runner.spec.recipe import Recipe
 from runner.spec.strategy import layout
-from runner.storage.attempts import Claim, fence
+from runner.storage.attempts import Claim, attempts, fence
 from runner.storage.chunks import read_metrics
-from runner.storage.commit import commit, fetch
+from runner.storage.commit import fetch
 from runner.storage.lineage import checkpoints
 from runner.storage.retry import after
 from runner.storage.store import Store
@@ -23,6 +24,7 @@ from runner.train.metrics import Metrics
 from runner.train.patience import patiently
 from runner.train.peers import Peers
 from runner.train.preemption import PreemptionNotice
+from runner.train.shelf import Shelf
 
 T = TypeVar("T")
 
@@ -99,6 +101,11 @@ class Context:
         """Whether the checkpoint to go on from is that of a training that had ended."""
         return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
 
+    def run_document(self) -> dict[str, Any]:
+        """The run's ``run.json``."""
+        document: dict[str, Any] = json.loads(self._try(lambda: self.store.get(run_key(self.claim.run_id, RUN))))
+        return document
+
     def input_path(self, key: str) -> Path:
         """The local copy of a file that the run brought along (``inputs/<digest>/<name>``)."""
         path = self.shared_folder / key
@@ -119,27 +126,30 @@ class Context:
                 self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
+    @cached_property
+    def shelf(self) -> Shelf:
+        """Where the run's artifacts stand."""
+        return Shelf(
+            self.store,
+            self.claim.run_id,
+            self.claim.token,
+            self.folder,
+            trusted=self._equals,
+            before_manifest=lambda: fence(self.store, self.claim),
+            call=self._try,
+        )
+
     def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
         """Make an artifact in a folder and put it into the store; returns its key in the run.
+
+        An artifact that an earlier attempt has made of the very same end of training is not made again.
 
         Args:
             name: the artifact's name.
             make: writes the files into the folder that it is given.
-            keep: leave the files here as well, for `fetch_artifact`.
+            keep: leave the files here, for `fetch_artifact`.
         """
-        folder = self._artifact_folder(f"artifacts/{name}/{self.claim.token}/")
-        folder.mkdir(parents=True, exist_ok=True)
-        make(folder)
-        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        prefix = artifact_prefix(self.claim.run_id, name, self.claim.token)
-        self._try(
-            lambda: commit(
-                self.store, prefix, files, {"name": name}, before_manifest=lambda: fence(self.store, self.claim)
-            )
-        )
-        if not keep:
-            shutil.rmtree(folder)
-        return f"artifacts/{name}/{self.claim.token}/"
+        return self.shelf.commit(name, make, keep=keep)
 
     def record_hardware(self, record: Mapping[str, Any]) -> None:
         """Write what this attempt at the stage is computed with, as `runner.train.kernels.computed_with` says it."""
@@ -155,14 +165,8 @@ class Context:
         Raises:
             NotFound, Damaged: it is not in the store as it was put there.
         """
-        folder = self._artifact_folder(key)
-        if not folder.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self._try(lambda: fetch(self.store, run_key(self.claim.run_id, key), folder))
-        return folder
-
-    def _artifact_folder(self, key: str) -> Path:
-        return self.folder / key
+        with self.peers.first_here_goes_first():
+            return self.shelf.folder(key)
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
@@ -186,6 +190,18 @@ class Context:
             if record["kind"] == "eval" and record["phase"] in ("before", "after")
         }
         return compared(records)
+
+    def _equals(self) -> list[str]:
+        """The earlier attempts whose artifacts are this one's too: this one goes on from the end of training, and they
+        either wrote that checkpoint or went on from it."""
+        if not self.is_complete:
+            return []
+        known = self._try(lambda: attempts(self.store, self.claim.run_id))
+        end = next(attempt.restored for attempt in known if attempt.token == self.claim.token)
+        if end is None or end.stage != self.stage:
+            return []
+        tokens = [one.token for one in known if one.number < self.claim.number and one.restored == end]
+        return [*reversed(tokens), end.token]
 
     def _checkpoint_at(self, step: int) -> CheckpointName:
         for name in self._try(lambda: checkpoints(self.store, self.claim.run_id)):

@@ -5,6 +5,7 @@ order. Each knows what an earlier attempt has done already.
 """
 
 import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -29,10 +30,12 @@ from runner.spec.hardware import described
 from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
 from runner.train.data import TrainingData, load_data
-from runner.train.evaluate import generate, measure
+from runner.train.evaluate import GENERATION_BATCH, generate, measure
 from runner.train.exact_match import exact_match
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
+from runner.train.exports import check_exports, make_exports, pushed_folders
+from runner.train.hub import push, save_pushed
 from runner.train.kernels import computed_with
 from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
@@ -57,6 +60,9 @@ def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     context.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
+    ends_here = context.restored is None and context.following is None and not context.measures_only
+    if ends_here and context.peers.is_first:
+        check_exports(context.recipe, model, tokenizer, context.folder / "check")
     if context.adapter is None:
         return data, model, tokenizer
     adapted = PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True)
@@ -207,9 +213,17 @@ class Course:
             return {}
         artifacts = {}
         if context.following is None:
-            artifacts["model"] = context.commit_artifact("model", self._save)
-            if context.recipe.export.merge:
-                artifacts["merged"] = context.commit_artifact("merged", self._save_merged)
+            export = context.recipe.export
+            keep = bool(export.merge or export.gguf or export.push_to_hub)
+            artifacts["model"] = context.commit_artifact("model", self._save, keep=keep)
+            artifacts |= make_exports(
+                context.shelf,
+                context.recipe,
+                export,
+                folder=context.folder / "exports",
+                cache_dir=context.cache,
+                phase=partial(context.events.phase, "exporting"),
+            )
         else:
             # What the next stage starts from: the adapter that it goes on with, or a model.
             merges = context.recipe.adapter is not None and not goes_on(context.recipe, context.following)
@@ -223,7 +237,7 @@ class Course:
 
         context.events.phase("uploading")
         context.checkpointer.finish(within_seconds=FINISH_SECONDS)
-        return {
+        result = {
             "step": trainer.state.global_step,
             "max_steps": trainer.state.max_steps,
             **context.before_and_after(),
@@ -232,20 +246,26 @@ class Course:
             "hardware": self._computed_with,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
+        if context.following is None and context.recipe.export.push_to_hub:
+            context.events.phase("exporting", "pushing to the hub")
+            artifacts["hub"] = context.commit_artifact("hub", partial(self._push, result))
+        return result
 
     def _save(self, folder: Path) -> None:
         save_model(self._trainer.model, self._tokenizer, folder, weights=self._weights)
 
     def _save_merged(self, folder: Path) -> None:
         context = self._context
-        save_merged(
-            context.recipe,
-            self._trainer.model,
-            self._tokenizer,
-            folder,
-            cache_dir=context.cache,
-            weights=self._weights,
-        )
+        adapter = context.folder / "adapter-to-merge"
+        self._save(adapter)
+        save_merged(context.recipe, adapter, folder, cache_dir=context.cache)
+        shutil.rmtree(adapter)
+
+    def _push(self, result: dict[str, Any], folder: Path) -> None:
+        context = self._context
+        folders = pushed_folders(context.shelf, result["artifacts"])
+        upload = context.folder / "upload"
+        save_pushed(push(context.recipe.export, folders, upload, run=context.run_document(), result=result), folder)
 
     def _measure(self, phase: str) -> None:
         self._context.events.phase("evaluating", f"{phase} training")
@@ -278,7 +298,7 @@ class Course:
                 self._tokenizer,
                 self._data.questions,
                 max_new_tokens=evaluate.exact_match.max_new_tokens,
-                batch_size=trainer.args.per_device_eval_batch_size,
+                batch_size=max(GENERATION_BATCH, trainer.args.per_device_eval_batch_size),
             )
             record.update(found)
             print(f"exact match: {found['exact_match']:.1%} of {found['exact_match_samples']}", flush=True)

@@ -1,7 +1,6 @@
 """What is kept of a trained model: the model or adapter itself, and the adapter merged into its base."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,20 +8,18 @@ import peft
 import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.spec.recipe import Recipe
+from runner.train.failures import MergeFailed
 from runner.train.model import load_model
 
 _QUANTIZATION = ("load_in_4bit", "load_in_8bit")
-_PROMPT = "Once upon a time, there was"
-"""What a merged model is tried on besides the recipe's own prompts."""
+PROMPT = "Once upon a time, there was"
+"""What a model that was made is tried on besides the recipe's own prompts."""
 _TOLERANCE = {4: 1e-3, 2: 5e-2}
 """By the bytes of a weight: how far merged logits may be off, relative to their norm. bfloat16 has 8 bits of precision,
 so that each merged weight is rounded by up to 0.4%."""
-
-
-class MergeFailed(RuntimeError):
-    """The merged model is not what base and adapter are together."""
 
 
 def save_model(
@@ -36,30 +33,26 @@ def save_model(
     tokenizer.save_pretrained(folder)
 
 
-def save_merged(
-    recipe: Recipe,
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    *,
-    cache_dir: Path,
-    weights: dict[str, torch.Tensor] | None = None,
-) -> None:
-    """Write the adapter merged into its base, as a model of its own.
+def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path) -> None:
+    """Write an adapter merged into its base, as a model of its own.
 
     The base is loaded again without quantization: merged into a 4-bit base, an adapter would be rounded to 4 bits too
-    (`merge_and_unload` on such a model stays 4-bit). The model in training is left as it is. What was written is read
-    back and must answer as base and adapter do.
+    (`merge_and_unload` on such a model stays 4-bit). What was written is read back and must answer as base and adapter
+    do.
+
+    Args:
+        recipe: what the adapter was trained by.
+        adapter: the folder of the adapter and its tokenizer, as `save_model` writes it.
+        folder: where to.
+        cache_dir: where a built-in model is made.
 
     Raises:
         MergeFailed: it does not.
     """
     base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir)
-    adapter = folder / "adapter-to-merge"
-    _save(model, adapter, weights)
+    tokenizer = AutoTokenizer.from_pretrained(adapter)
     apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
-    shutil.rmtree(adapter)
-    prompts = [*recipe.evaluate.prompts, _PROMPT]
+    prompts = [*recipe.evaluate.prompts, PROMPT]
     expected = [_logits(apart, tokenizer, prompt) for prompt in prompts]
     with torch.no_grad():
         merged: Any = apart.merge_and_unload()

@@ -106,6 +106,8 @@ def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
     """
     rank, world_size = int(told["rank"]), int(told["world_size"])
     peers = Peers(rank=rank, world_size=world_size, local_rank=local_rank)
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # accelerate imports DeepSpeed, which would warn of it
     if world_size == 1 and not deepspeed:
         return peers
     address = told["addresses"][rank // int(told["local_world_size"])]
@@ -127,7 +129,6 @@ def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     elif deepspeed:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
         _spare_the_compiler()
     # Others wait while the first generates, exports or uploads. One that has died is noticed by who started it.
     dist.init_process_group(backend, timeout=timedelta(hours=12))

@@ -49,11 +49,11 @@ def fit_quantization(recipe: Recipe, config: PreTrainedConfig, compute_dtype: to
             where="model.model_name_or_path",
             remedy="Write an `adapter:`, or name the model that it was made from.",
         )
-    if recipe.export.merge and recipe.export.base is None:
+    if (recipe.export.merge or recipe.export.gguf) and recipe.export.base is None:
         raise UserError(
             f"{name} comes quantized, and an adapter is merged into unquantized weights",
             where="export.base",
-            remedy="Name the model that it was made from: export: {merge: true, base: …}.",
+            remedy="Name the model that it was made from: export: {base: …}, or `runner export --base`.",
         )
     for key, value in recipe.model.items():
         there = own.get(_OTHER_NAMES.get(key, key))

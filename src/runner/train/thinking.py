@@ -63,7 +63,7 @@ def from_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[
             return _pair(prompt, content, None, conversation["tools"])
         reasoning, _, answer = content.rpartition("</think>")
         reasoning = reasoning.replace("<think>", "")
-        return _pair(prompt, reasoning, final_answer(answer) or answer, conversation["tools"])
+        return _pair(prompt, reasoning, concluding_answer(answer) or answer, conversation["tools"])
 
     return think
 
@@ -72,17 +72,18 @@ def _pair(prompt: list[Row], reasoning: str, answer: str | None, tools: Any) -> 
     reasoning = reasoning.strip()
     if not reasoning:
         raise Unusable("without reasoning")
-    answer = (final_answer(reasoning) if answer is None else answer) or ""
+    answer = (concluding_answer(reasoning) if answer is None else answer) or ""
     if not answer.strip():
         raise Unusable("without a final answer")
     content = _ANSWER.format(reasoning=reasoning, answer=answer.strip())
     return {"prompt": prompt, "completion": [{"role": "assistant", "content": content}], "tools": tools}
 
 
-def final_answer(text: str) -> str | None:
+def concluding_answer(text: str) -> str | None:
     r"""What a solution ends in: the last ``\boxed{…}``, else what follows the last ``####`` or "the answer is".
 
-    None where it says no such thing.
+    None where it says no such thing. It is trained on, so it ends with its sentence; `runner.train.answers`, which
+    compares answers, reads more into them.
     """
     boxes = list(_BOXED.finditer(text))
     if boxes:

@@ -25,6 +25,7 @@ from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.builtin import is_builtin, materialize
 from runner.train.events import Events
+from runner.train.failures import HubUnavailable
 from runner.train.memory import OutOfMemory
 from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice, WrongProcesses
 
@@ -59,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _is_disk_full(error):
             return _interrupted_by_full_disk(events, error)
         events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
+        return EXIT_INTERRUPTED
+    except HubUnavailable as error:
+        reason = f"{error}; `runner resume` pushes again, and what is made already stays"
+        events.send("outcome", outcome="interrupted", reason=reason, retry=False)
         return EXIT_INTERRUPTED
     except OutOfMemory as error:
         events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
@@ -108,6 +113,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         materialize(model, options.cache_dir)
     peers = meet(assignment, local_rank=options.local_rank, deepspeed=any(map(asks_for_zero, recipe.in_order)))
     be_quiet(peers)
+    if peers.is_first:
+        _check_exports(recipe)
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
     writer = ChunkWriter(store, options.run, "metrics", claim.token)
@@ -143,6 +150,18 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer.finish(within_seconds=GRACE_SECONDS)
         metrics.flush()
         raise
+
+
+def _check_exports(recipe: Recipe) -> None:
+    """Look for what is missing at the end, before anything is paid for."""
+    if recipe.export.push_to_hub:
+        from runner.train.hub import check_hub
+
+        check_hub(recipe.export, name=recipe.name)
+    if recipe.export.gguf:
+        from runner.train.gguf import require_gguf
+
+        require_gguf()
 
 
 def _is_lost_peer(error: BaseException) -> bool:
