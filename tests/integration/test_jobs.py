@@ -14,6 +14,7 @@ from runner.launch.prepare import prepare
 from runner.spec.at_hand import recipes_at_hand
 from runner.spec.layout import run_key
 from runner.spec.load import load_recipe
+from runner.spec.quantizations import gguf_artifact
 from runner.storage.chunks import read_metrics
 from runner.storage.open import open_store
 from runner.train.builtin import builtin_dataset, materialize
@@ -145,7 +146,9 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
     assert result["after"]
     stages = loaded.recipe.stages
     handed_over = {f"stage-{stage.stage_name}" for stage in stages[:-1]}
-    assert set(result["artifacts"]) == {"model", *handed_over, *(["merged"] if loaded.recipe.export.merge else [])}
+    export = loaded.recipe.export
+    exported = {*(["merged"] if export.merge else []), *map(gguf_artifact, export.gguf)}
+    assert set(result["artifacts"]) == {"model", *handed_over, *exported}
     last = loaded.recipe.in_order[-1].stage_name
     recorded = json.loads(store.get(run_key(name, f"attempts/0001.hardware-{last}.json")))
     assert recorded.items() >= result["hardware"].items()
