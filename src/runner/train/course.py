@@ -161,8 +161,9 @@ class Course:
             max_steps = read_runner_state(context.restored)["max_steps"]
             replay(self._trainer, context.metrics_so_far, max_steps=max_steps)
         elif context.restored is None and context.recipe.evaluate.before_and_after:
-            if self._trainer.is_deepspeed_enabled:
-                # DeepSpeed takes the model over when training begins, and gives it to nobody before.
+            if self._trainer.is_deepspeed_enabled or context.peers.world_size > 1:
+                # DeepSpeed evaluates no model that it will not train. And of a model that was evaluated before,
+                # transformers takes for granted that it is wrapped: the processes would train apart, without a word.
                 self._trainer.add_callback(AtTrainBegin(lambda: self._measure("before")))
             else:
                 self._measure("before")

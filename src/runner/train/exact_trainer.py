@@ -186,6 +186,12 @@ class ExactResume(Trainer):
         super()._maybe_log_save_evaluate(*args, **kwargs)
         self._step_ended = time.perf_counter()
 
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.lineage.peers.world_size > 1 and self.model_wrapped is self.model:
+            raise RuntimeError("the model is not shared by the training processes: each would train by itself")
+        return prepared
+
     # -- memory ----------------------------------------------------------------------------------------------------
 
     @contextmanager
