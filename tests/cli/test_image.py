@@ -86,8 +86,8 @@ def test_a_build_argument_without_a_name_is_refused() -> None:
         build_command(PODMAN, ROOT, accelerator="cpu", tag="x", build_args=["nonsense"])
 
 
-def test_an_infra_that_is_not_there_and_an_image_that_is_not_used_are_refused(bench: Bench) -> None:
-    assert "there are: local, docker" in refused(bench, "launch", "quickstart", "--infra", "moon")
+def test_an_infra_that_cannot_see_the_store_and_an_image_that_is_not_used_are_refused(bench: Bench) -> None:
+    assert "which machines on moon do not see" in refused(bench, "launch", "quickstart", "--infra", "moon")
     assert "add --infra docker" in refused(bench, "launch", "quickstart", "--image", "x")
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.launch.machines import Machines, only_on
+from runner.launch.machines import ANY, Machines, only_on
 from runner.spec.errors import UserError
 from runner.spec.places import is_local
 
@@ -59,8 +59,9 @@ def access(store_url: str, machines: Machines, environ: Mapping[str, str] = os.e
     """
     if is_local(store_url) or store_url.startswith("file:"):
         if not only_on(machines, _SHARED):
+            others = "other machines" if ANY in machines.infra else f"machines on {machines.infra}"
             raise UserError(
-                f"the store is a folder of this machine, which machines on {machines.infra} do not see",
+                f"the store is a folder of this machine, which {others} do not see",
                 where=store_url,
                 remedy="name a bucket: `--store s3://BUCKET/FOLDER` (or gs://, az://), or export RUNNER_STORE",
             )
