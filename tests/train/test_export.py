@@ -55,3 +55,25 @@ def test_a_merge_that_went_wrong_is_not_kept_for_good(
     monkeypatch.setattr(peft.PeftModel, "merge_and_unload", lambda self: self.unload(), raising=False)
     with pytest.raises(MergeFailed, match="off by"):
         save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)
+
+
+def test_a_merge_that_the_gpu_has_no_room_for_is_done_on_the_cpu(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a GPU says when it is full is said here by hand."""
+
+    def load(what: Recipe, *, cache_dir: Path, on_gpu: bool) -> tuple[Any, Any]:
+        if on_gpu:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16.00 GiB")
+        return load_model(what, cache_dir=cache_dir, on_gpu=on_gpu)
+
+    what = recipe(tmp_path / "rows.jsonl", adapter=True)
+    model, tokenizer = adapted(what, cache)
+    save_model(model, tokenizer, tmp_path / "adapter")
+    monkeypatch.setattr("runner.train.export.load_model", load)
+    save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)
+    assert "merging on the CPU" in capsys.readouterr().out
+    tokens = tokenizer("Return the", return_tensors="pt")["input_ids"]
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto")
+    with torch.no_grad():
+        torch.testing.assert_close(merged(tokens).logits, model(tokens).logits, rtol=1e-4, atol=1e-4)

@@ -1,6 +1,7 @@
 """What is kept of a trained model: the model or adapter itself, and the adapter merged into its base."""
 
 import dataclasses
+import gc
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +39,7 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
 
     The base is loaded again without quantization: merged into a 4-bit base, an adapter would be rounded to 4 bits too
     (`merge_and_unload` on such a model stays 4-bit). What was written is read back and must answer as base and adapter
-    do.
+    do. All of that is done on the CPU where the GPU has no room for it.
 
     Args:
         recipe: what the adapter was trained by.
@@ -49,9 +50,21 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
     Raises:
         MergeFailed: it does not.
     """
-    base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir)
+    try:
+        _merge(recipe, adapter, folder, cache_dir=cache_dir, on_gpu=True)
+        return
+    except torch.OutOfMemoryError:
+        print("the GPU has no room for the base beside what was trained: merging on the CPU", flush=True)
+    # Not in the handler: there the error still holds what was on the GPU.
+    gc.collect()
+    torch.cuda.empty_cache()
+    _merge(recipe, adapter, folder, cache_dir=cache_dir, on_gpu=False)
+
+
+def _merge(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path, on_gpu: bool) -> None:
+    base, _ = load_model(_unquantized(recipe), cache_dir=cache_dir, on_gpu=on_gpu)
     tokenizer = AutoTokenizer.from_pretrained(adapter)
-    apart = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
+    apart = peft.PeftModel.from_pretrained(base, str(adapter), torch_device=str(base.device)).eval()
     prompts = [*recipe.evaluate.prompts, PROMPT]
     expected = [_logits(apart, tokenizer, prompt) for prompt in prompts]
     with torch.no_grad():

@@ -30,7 +30,9 @@ _AMPERE = 8
 """The first compute capability with bfloat16 arithmetic; before it (T4, V100) torch emulates it, slowly."""
 
 
-def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(
+    recipe: Recipe, *, cache_dir: Path, on_gpu: bool = True
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model with its weights, and its tokenizer.
 
     The weights come in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
@@ -40,6 +42,7 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
     Args:
         recipe: whose `model`.
         cache_dir: where a built-in model is made, once for all runs on this machine.
+        on_gpu: whether it may be loaded to the GPU, if there is one.
 
     Raises:
         UserError: there is no such model, it is not a language model, or it cannot be had from here.
@@ -59,7 +62,8 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
     if quantization is not None:
         arguments["quantization_config"] = quantization
     alone = os.environ.get("WORLD_SIZE", "1") == "1" and not is_deepspeed_zero3_enabled()
-    if torch.cuda.is_available() and (quantization is not None or alone):
+    with_gpu = on_gpu and torch.cuda.is_available()
+    if with_gpu and (quantization is not None or alone):
         # Straight to the device: read once, and quantized there.
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:
@@ -69,10 +73,10 @@ def load_model(recipe: Recipe, *, cache_dir: Path) -> tuple[PreTrainedModel, Pre
             # As it comes: without settings of ours, which transformers would pass over with a warning.
             arguments.pop("quantization_config", None)
             arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
-            if torch.cuda.is_available():
+            if with_gpu:
                 arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
-        if (implementation := attention(recipe, arguments["dtype"])) is not None:
-            arguments["attn_implementation"] = implementation
+        if on_gpu and (implementation := attention(recipe, arguments["dtype"])) is not None:
+            arguments["attn_implementation"] = implementation  # the GPU's kernels are no use without it
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
