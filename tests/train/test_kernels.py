@@ -1,6 +1,5 @@
 """What a training is computed with: chosen where it is left open, and never otherwise than it is said."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_
 from runner.spec.errors import UserError
 from runner.spec.hardware import described
 from runner.spec.recipe import Data, Recipe
+from runner.train.compiler import has_compiler
 from runner.train.kernels import attention, layer_kernels
 
 WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="says what holds without a GPU")
@@ -44,8 +44,7 @@ def test_on_a_gpu_what_is_installed_and_fits_is_used() -> None:
     assert attention(recipe(), torch.bfloat16) == flash
     assert attention(recipe(), torch.float32) is None
     assert attention(recipe(full_determinism=True), torch.bfloat16) is None
-    compiler = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
-    assert layer_kernels(recipe()) == (ampere and is_liger_kernel_available() and compiler)
+    assert layer_kernels(recipe()) == (ampere and is_liger_kernel_available() and has_compiler())
     assert layer_kernels(recipe(use_liger_kernel=False)) is False
     assert layer_kernels(replace(recipe(), method="dpo")) is False
 

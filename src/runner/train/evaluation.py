@@ -23,6 +23,7 @@ from runner.spec.recipe import Data, DataSource, Recipe
 from runner.storage.attempts import Claim
 from runner.storage.open import open_store
 from runner.storage.store import Store, StoreUnavailable
+from runner.train.compiler import leave_triton_aside
 from runner.train.events import Events
 from runner.train.preemption import PreemptionNotice
 
@@ -94,6 +95,7 @@ def evaluate(
     Raises:
         UserError: there is nothing to evaluate on, or what the run names is not to be had from here.
     """
+    leave_triton_aside()
     # Heavy, so imported here: a mistake in the arguments is said at once.
     from runner.train.checkpoint import Checkpointer
     from runner.train.context import Context, compared

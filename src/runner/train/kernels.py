@@ -7,8 +7,6 @@ only where the recipe names them (``attn_implementation: kernels-community/flash
 """
 
 import importlib
-import os
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +15,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import Recipe
+from runner.train.compiler import has_compiler
 
 _AMPERE = 8
 _SIXTEEN_BITS = (torch.float16, torch.bfloat16)
@@ -63,7 +62,7 @@ def layer_kernels(recipe: Recipe) -> bool:
     if asked:
         return True
     deterministic = recipe.training.get("full_determinism")
-    return recipe.method in ("sft", "cpt") and is_liger_kernel_available() and _has_compiler() and not deterministic
+    return recipe.method in ("sft", "cpt") and is_liger_kernel_available() and has_compiler() and not deterministic
 
 
 def computed_with(trainer: Any) -> dict[str, Any]:
@@ -101,10 +100,6 @@ def computed_with(trainer: Any) -> dict[str, Any]:
 def _has_ampere(training: Mapping[str, Any]) -> bool:
     on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
     return on_gpu and torch.cuda.get_device_capability()[0] >= _AMPERE
-
-
-def _has_compiler() -> bool:
-    return any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang"))
 
 
 def _has_liger_layers(model: Any) -> bool:

@@ -24,6 +24,7 @@ from runner.storage.chunks import ChunkWriter
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.builtin import is_builtin, materialize
+from runner.train.compiler import leave_triton_aside
 from runner.train.events import Events
 from runner.train.failures import HubUnavailable
 from runner.train.memory import OutOfMemory
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
+    leave_triton_aside()
     # Heavy, so imported here: the signal handlers stand by now. `course` brings what all methods need.
     from runner.train import course  # noqa: F401
     from runner.train.checkpoint import Checkpointer

@@ -1,0 +1,34 @@
+"""Triton on a machine where nothing can compile: it is left aside, so that torch's kernels are used.
+
+Triton compiles a little C at its first kernel, and fails without a C compiler and Python's headers
+(`triton.runtime.build`). TRL takes its loss for one of Triton's kernels wherever Triton is installed on a GPU; it comes
+with torch, also into images that have no compiler. Without Triton TRL computes the same loss with torch.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+
+def has_compiler() -> bool:
+    """Whether there are a C compiler (``CC``, gcc or clang, as Triton looks for them) and Python's headers."""
+    compilers = (os.environ["CC"],) if os.environ.get("CC") else ("gcc", "clang")
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    return headers.is_file() and any(shutil.which(name) for name in compilers)
+
+
+def leave_triton_aside() -> bool:
+    """Let no library see Triton where it could not compile; to be called before torch, transformers or TRL is imported.
+
+    Returns:
+        whether Triton is installed and was hidden. It is said in a line.
+    """
+    if has_compiler() or importlib.util.find_spec("triton") is None:
+        return False
+    # What `import` and `find_spec` take for a module that is not there.
+    sys.modules["triton"] = None  # type: ignore[assignment] # documented: None stops an import
+    print("kernels: no C compiler or no Python headers here, so Triton's kernels are not used", flush=True)
+    return True
