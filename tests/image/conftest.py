@@ -31,10 +31,10 @@ SHORT = (
 """What makes the quickstart a matter of seconds."""
 
 LOCKED_DOWN = (
-    *("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--network=none"),
+    *("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"),
     *("--user=1000:1000", "--tmpfs=/tmp"),
 )
-"""All that can be taken from a container."""
+"""All that can be taken from a container besides the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Place:
         """Start an attempt in a container that is called like the run."""
         mounts = [f"--volume={self.folder / name}:/{name}" for name in ("store", "work")]
         arguments = ["--store", "/store", "--run", run_id, "--work-dir", "/work"]
-        command = ["podman", "run", "--rm", f"--name={run_id}", *LOCKED_DOWN, *mounts]
+        command = ["podman", "run", "--rm", "--network=none", f"--name={run_id}", *LOCKED_DOWN, *mounts]
         command += ["--env=HOME=/work", "--env=OMP_NUM_THREADS=1", *options]
         command += [f"--env=ATTEMPT={' '.join(arguments)}", image] if shell_form else [image, *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
