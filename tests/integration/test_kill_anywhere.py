@@ -51,7 +51,7 @@ MOMENTS = [
     Moment("runner.train.course:generate", 2),
     Moment("runner.train.course:save_model"),
     Moment("runner.train.course:save_model", after=True),
-    Moment("runner.train.context:commit", after=True),
+    Moment("runner.train.shelf:commit", after=True),
     Moment("runner.train.entrypoint:AttemptLife._write_result", in_attempt=True),
     Moment("runner.train.entrypoint:AttemptLife._write_result", after=True, in_attempt=True),
     # the attempt itself, at its beginning

@@ -91,8 +91,8 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
 
 MOMENTS = {
     # at a boundary: before the stage's weights are handed over, after it, and when the next one loads
-    "handing over": ("one-adapter", Moment("runner.train.context:commit")),
-    "handed over": ("of-all-kinds", Moment("runner.train.context:commit", 2, after=True)),
+    "handing over": ("one-adapter", Moment("runner.train.shelf:commit")),
+    "handed over": ("of-all-kinds", Moment("runner.train.shelf:commit", 2, after=True)),
     "loading": ("one-adapter", Moment("runner.train.course:load_model", 2)),
     # in the last stage: before its first checkpoint, after it, and at the very end
     "beginning": ("of-all-kinds", Moment("runner.train.dpo:ExactDPOTrainer.training_step", 2)),
