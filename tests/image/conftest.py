@@ -84,7 +84,8 @@ class Place:
         command = ["podman", "run", "--rm", "--network=none", f"--name={run_id}", *LOCKED_DOWN, *mounts]
         command += ["--env=HOME=/work", "--env=OMP_NUM_THREADS=1", *options]
         command += [f"--env=ATTEMPT={' '.join(arguments)}", image] if shell_form else [image, *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # In a folder of its own: conmon leaves a file `oom` where it stands when memory runs out.
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder)
 
     def run(self, image: str, run_id: str, *options: str) -> int:
         """An attempt to its end; its exit code."""
