@@ -84,8 +84,9 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
     """How the run ends that nobody kills."""
     store = open_store(forked.store_url)
     kind: str = request.param
-    submit(store, kind, RUNS[kind](data))
-    assert forked.run(kind) == 0, forked.log(kind)
+    if kind not in store.folders("runs/"):  # pytest asks again when tests go back to a kind
+        submit(store, kind, RUNS[kind](data))
+        assert forked.run(kind) == 0, forked.log(kind)
     return kind, whole_outcome(store, kind)
 
 
