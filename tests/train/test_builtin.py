@@ -85,7 +85,8 @@ def test_two_processes_at_once_leave_one_whole_folder_of_the_same_bytes_and_noth
         )
         for seed in ("7", "8")
     ]
-    assert [other.communicate(timeout=600)[0].strip() for other in others] == [folder.name] * 2
+    # The last line: DeepSpeed speaks to standard output when it is imported.
+    assert [other.communicate(timeout=600)[0].split()[-1] for other in others] == [folder.name] * 2
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert bytes_of(tmp_path / folder.name) == bytes_of(folder)
 

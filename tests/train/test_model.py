@@ -15,7 +15,7 @@ from transformers.models.llama import LlamaForCausalLM
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import Data, Export, Recipe
-from runner.train.export import save_merged
+from runner.train.export import save_merged, save_model
 from runner.train.model import (
     hold_reference,
     load_model,
@@ -179,7 +179,8 @@ def test_its_adapter_is_merged_into_what_it_was_made_from(cache, prequantized, t
         load_model(replace(what, export=Export(merge=True)), cache_dir=cache)
     what = replace(what, export=Export(merge=True, base="builtin:tiny-llama"))
     model, tokenizer = load_model(what, cache_dir=cache)
-    save_merged(what, get_peft_model(model, lora_config(what)), tokenizer, tmp_path / "merged", cache_dir=cache)
+    save_model(get_peft_model(model, lora_config(what)), tokenizer, tmp_path / "adapter")
+    save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert not hasattr(merged.config, "quantization_config")
 
