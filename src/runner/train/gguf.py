@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -158,7 +159,11 @@ def _convert(model: Path, file: Path, bits: str, *, name: str, more: Sequence[st
     """Run llama.cpp's converter. A tokenizer of one's own is declared to it, where its kind can be seen."""
     declared = _pre_tokenizer(model)
     declaration = [] if declared is None else ["--pre-tokenizer", declared]
-    _llama_cpp("convert", str(model), str(file), "--type", bits, "--name", name, *declaration, *more)
+    # By a name that is always the same: the converter reads sizes and versions out of the folder's, which is random.
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        named = Path(folder, "model")
+        named.symlink_to(model.resolve(), target_is_directory=True)
+        _llama_cpp("convert", str(named), str(file), "--type", bits, "--name", name, *declaration, *more)
 
 
 def _pre_tokenizer(model: Path) -> str | None:
