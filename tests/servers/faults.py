@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 BLOCK = 64 << 10
+_ANY = re.compile("")
 
 
 class Fault:
@@ -91,6 +92,7 @@ class _Rule:
     probability: float
     method: str | None
     path: re.Pattern[str]
+    since: re.Pattern[str]
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class FaultProxy:
         probability: float = 1.0,
         method: str | None = None,
         path: str = "",
+        since: str = "",
     ) -> None:
         """Inject `fault` into the requests that match, from now on. The first rule that matches decides.
 
@@ -145,9 +148,10 @@ class FaultProxy:
             probability: to this share of them, at random (the seed is the proxy's).
             method: only to requests with this method.
             path: only to requests whose path and query contain a match of this expression.
+            since: only from the first request on whose path and query contain a match of this expression.
         """
         with self._lock:
-            self._rules.append(_Rule(fault, times, skip, probability, method, re.compile(path)))
+            self._rules.append(_Rule(fault, times, skip, probability, method, re.compile(path), re.compile(since)))
 
     def clear(self) -> None:
         """Forget all rules and all requests seen."""
@@ -163,6 +167,9 @@ class FaultProxy:
 
     def _first_match(self, method: str, path: str) -> Fault | None:
         for rule in self._rules:
+            if not rule.since.search(path):
+                continue
+            rule.since = _ANY
             if rule.times == 0 or (rule.method and rule.method != method) or not rule.path.search(path):
                 continue
             if rule.skip:
@@ -269,9 +276,11 @@ def faulty(upstream_port: int, seed: int = 0) -> Iterator[FaultProxy]:
     def run() -> None:
         try:
             loop.run_until_complete(serve())
-            for task in asyncio.all_tasks(loop):  # connections that hang
+            hanging = asyncio.all_tasks(loop)
+            for task in hanging:
                 task.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
+            if hanging:
+                loop.run_until_complete(asyncio.wait(hanging))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()

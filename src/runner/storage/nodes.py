@@ -25,7 +25,15 @@ _CLAIM = re.compile(r"(\d{4,})\.json")
 
 
 class NotInvited(Exception):
-    """An attempt has begun with another machine in our place, or was begun before we came."""
+    """An attempt has begun with another machine in our place, or was begun before we came.
+
+    Args:
+        number: of that attempt.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"attempt {number} has begun without us")
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def read_go(store: Store, seat: Seat) -> dict[str, Any] | None:
     except NotFound:
         return None
     if told["nodes"].get(str(seat.rank)) != seat.nonce:
-        raise NotInvited(f"attempt {seat.number} has begun without us")
+        raise NotInvited(seat.number)
     return told
 
 

@@ -131,7 +131,7 @@ class NodeLife:
             return self._code_after(error.end)
         except NotInvited as error:
             print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
-            self._passed = max(self._passed, newest_number(self._store, self._run_id))
+            self._passed = error.number  # and not the newest, which may be the one that waits for us
             return None if not self._stopping else EXIT_INTERRUPTED
         finally:
             gone.set()
