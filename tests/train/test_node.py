@@ -1,0 +1,79 @@
+"""A machine that is not the head finds the attempt that waits for it."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from runner.storage.attempts import Claim, claim_attempt, write_ended
+from runner.storage.local import LocalStore
+from runner.storage.nodes import Seat, read_node_end, seats, take_seat, write_go
+from runner.train import node
+from runner.train.node import NodeLife
+from runner.train.place import Place
+
+ASSIGNMENT = {"assignment": {"token": "t"}, "checkpoint": None}
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(node, "LOOK_SECONDS", 0.05)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def trains(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
+    """A training process that does its part as soon as it is told what that is."""
+    code = "import sys; sys.exit(0 if sys.stdin.readline() else 1)"
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, pass_fds=[events])
+
+
+def lead(store: LocalStore, claim: Claim) -> Thread:
+    """The head's part in an attempt of two machines: begin when the other has come, end when it has ended."""
+
+    def wait_for(look: Any) -> Any:
+        while not (found := look()):
+            pass
+        return found
+
+    def part() -> None:
+        seat: Seat = wait_for(lambda: seats(store, claim))[1]
+        write_go(store, claim, {1: seat}, ASSIGNMENT)
+        wait_for(lambda: read_node_end(store, seat))
+        write_ended(store, claim, {"exit_code": 0, "outcome": "succeeded", "reason": ""})
+
+    thread = Thread(target=part, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head that was killed has said nothing of its end, so the machine asks there first; the new one waits."""
+    store = LocalStore(tmp_path / "store")
+    dead = claim_attempt(store, "run", {})
+    write_go(store, dead, {1: take_seat(store, "run", dead.number, 1, {})}, ASSIGNMENT)
+    heads: list[Thread] = []
+    real = node.read_go
+
+    def comes_while_we_ask(where: LocalStore, seat: Seat) -> Any:
+        if not heads:
+            heads.append(lead(store, claim_attempt(store, "run", {})))
+        return real(where, seat)
+
+    monkeypatch.setattr(node, "read_go", comes_while_we_ask)
+    monkeypatch.setattr(node, "HEAD_PATIENCE_SECONDS", 20.0)
+    place = Place(nodes=2, rank=1, addresses=("127.0.0.1", "127.0.0.1"))
+    life = NodeLife(store, "run", tmp_path / "work", place, spawn=trains, arguments=[], result=lambda: None)
+    assert life.live() == 0
+    heads[0].join(20)
+    assert not heads[0].is_alive()
