@@ -52,8 +52,7 @@ def export(
     Example:
       runner export last --gguf q4_k_m --gguf q8_0
     """
-    from runner.cli.follow import say
-    from runner.cli.forms import print_json
+    from runner.cli.forms import print_json, say
     from runner.launch.environment import chosen_environment
     from runner.launch.export import ExportFailed, quantization
     from runner.launch.export import export as make

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.forms import print_json, run_outcome
+from runner.cli.forms import print_json, run_outcome, say
 from runner.cli.typed import as_typed
 from runner.launch import local
 from runner.launch.engine import engine_of
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from runner.launch.lock import RunLock
     from runner.spec.layout import CheckpointName
     from runner.storage.store import Store
-
-
-def say(sentence: str) -> None:
-    """A sentence to standard error."""
-    click.echo(sentence, err=True)
 
 
 def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: Mapping[str, str], as_json: bool) -> int:

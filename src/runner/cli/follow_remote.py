@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.forms import print_json, run_outcome
+from runner.cli.forms import print_json, run_outcome, say
 from runner.cli.typed import as_typed
 from runner.launch.exit_codes import CTRL_C, exit_code
 from runner.launch.machines import Machines
@@ -18,11 +18,6 @@ from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
-
-
-def say(sentence: str) -> None:
-    """A sentence to standard error."""
-    click.echo(sentence, err=True)
 
 
 def say_notes(machines: Machines) -> None:

@@ -1,4 +1,4 @@
-"""The JSON that commands print."""
+"""What commands print: a sentence to people, one JSON document to programs."""
 
 import json
 from typing import Any
@@ -6,6 +6,11 @@ from typing import Any
 import click
 
 from runner.launch.status import RunStatus
+
+
+def say(sentence: str) -> None:
+    """A sentence to standard error."""
+    click.echo(sentence, err=True)
 
 
 def print_json(value: object) -> None:

@@ -72,8 +72,9 @@ def launch(
       runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
     """
     from runner.cli.confirm import confirm_cost
-    from runner.cli.follow import run_attached, run_detached, say
+    from runner.cli.follow import run_attached, run_detached
     from runner.cli.follow_remote import launch_remote, say_notes
+    from runner.cli.forms import say
     from runner.launch.begin import begin, rehearse
     from runner.launch.credentials import access
     from runner.launch.environment import SECRET_NAMES, chosen_environment
@@ -138,8 +139,7 @@ def launch(
 
 
 def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None, *, as_json: bool) -> None:
-    from runner.cli.follow import say
-    from runner.cli.forms import print_json
+    from runner.cli.forms import print_json, say
     from runner.launch.submit import encoded
 
     if why:
@@ -152,8 +152,7 @@ def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None
 
 
 def _print_task(document: dict[str, Any], content: dict[str, Any], why: str | None, *, as_json: bool) -> None:
-    from runner.cli.follow import say
-    from runner.cli.forms import print_json
+    from runner.cli.forms import print_json, say
     from runner.launch.task import task_yaml
 
     if why:
