@@ -209,7 +209,7 @@ def _live(
     """The attempt's process."""
     os.environ.update(environment)
     from runner.storage.open import open_store
-    from runner.train import crew, entrypoint, node
+    from runner.train import crew, entrypoint, head, node
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -226,9 +226,9 @@ def _live(
                 return ForkedWorker(lambda: _train(arguments, moment, patience))
             return self._start([sys.executable, "-u", "-c", _WORKER, str(patience), *arguments], events)
 
-    entrypoint.BEAT_SECONDS = node.BEAT_SECONDS = node.LOOK_SECONDS = 0.1
-    crew.UPLOAD_SECONDS = node.UPLOAD_SECONDS = entrypoint.UPLOAD_SECONDS = 15.0
-    entrypoint.STORE_PATIENCE_SECONDS = patience
+    head.BEAT_SECONDS = node.BEAT_SECONDS = node.LOOK_SECONDS = 0.1
+    crew.UPLOAD_SECONDS = node.UPLOAD_SECONDS = head.UPLOAD_SECONDS = 15.0
+    entrypoint.STORE_PATIENCE_SECONDS = head.STORE_PATIENCE_SECONDS = patience
     code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).live()
     sys.stdout.flush()
     os._exit(code)

@@ -52,11 +52,11 @@ MOMENTS = [
     Moment("runner.train.course:save_model"),
     Moment("runner.train.course:save_model", after=True),
     Moment("runner.train.shelf:commit", after=True),
-    Moment("runner.train.entrypoint:AttemptLife._write_result", in_attempt=True),
-    Moment("runner.train.entrypoint:AttemptLife._write_result", after=True, in_attempt=True),
+    Moment("runner.train.head:HeadLife._write_result", in_attempt=True),
+    Moment("runner.train.head:HeadLife._write_result", after=True, in_attempt=True),
     # the attempt itself, at its beginning
-    Moment("runner.train.entrypoint:claim_attempt", after=True, in_attempt=True),
-    Moment("runner.train.entrypoint:write_restored", after=True, in_attempt=True),
+    Moment("runner.train.head:claim_attempt", after=True, in_attempt=True),
+    Moment("runner.train.head:write_restored", after=True, in_attempt=True),
 ]
 
 TERMS = [

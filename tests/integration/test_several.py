@@ -66,6 +66,18 @@ def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
     assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
 
 
+@pytest.mark.parametrize("strategy", ["zero2_offload", "zero3_offload"])
+def test_with_state_in_main_memory_a_killed_run_ends_the_same(strategy: str, pair: Attempts, data: Path) -> None:
+    """Where there is no GPU it is main memory already, but the way of the state through DeepSpeed is the offloaded."""
+    store = open_store(pair.store_url)
+    run_id = f"{strategy.replace('_', '-')}-disturbed"
+    submit(store, run_id, shared(data, strategy))
+    assert pair.run(run_id, Moment(STEP, 13, rank=1)) == 75, pair.log(run_id)
+    assert checkpoints(store, run_id)[0].step == 4
+    pair.run_to_the_end(run_id)
+    assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
+
+
 def reason(store: Store, run_id: str) -> str:
     """Why the newest attempt ended."""
     ended = attempts(store, run_id)[-1].ended

@@ -13,54 +13,25 @@ Of several machines (`runner.train.place`) each runs this. The head's claims the
 import argparse
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from runner.process import die_with_parent, die_with_stdin
 from runner.spec.errors import UserError
-from runner.spec.layout import CANCEL, RESULT, CheckpointName, run_key
-from runner.storage.attempts import (
-    Attempt,
-    Claim,
-    attempts,
-    claim_attempt,
-    is_superseded,
-    write_ended,
-    write_heartbeat,
-    write_restored,
-)
-from runner.storage.chunks import ChunkWriter
+from runner.spec.layout import RESULT, run_key
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.arrival import ensure_run
-from runner.train.crew import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
-from runner.train.fellows import Fellows
-from runner.train.fruitless import fruitless_attempts
-from runner.train.memory import smaller, split_so_far
+from runner.train.crew import Process
+from runner.train.head import HeadLife
 from runner.train.node import NodeLife
-from runner.train.patience import STORE_TROUBLE, patiently
-from runner.train.place import Place, find_place, free_port
+from runner.train.patience import STORE_PATIENCE_SECONDS
+from runner.train.place import find_place
 from runner.train.preemption import EXIT_INTERRUPTED
-from runner.train.restore import restore_newest
-from runner.train.verdict import verdict
-
-BEAT_SECONDS = 2.0
-FENCE_SECONDS = 10.0
-CANCEL_GRACE_SECONDS = 10.0
-STORE_PATIENCE_SECONDS = 300.0
-"""How long the beginning and the end of an attempt wait for a store that is away."""
-JOIN_SECONDS = 1800.0
-"""How long the head waits for the other machines, which may still be coming up."""
 
 _ENVIRONMENT = {
     # Progress bars rewrite a line many times a second; in a log each time is a line.
@@ -69,8 +40,6 @@ _ENVIRONMENT = {
 }
 """What the training process's environment says unless the caller's says otherwise. transformers and TRL also send usage
 data unless told not to; that is not left to the caller: a run speaks to its store and the hub only."""
-
-_EXIT_CODES = {"succeeded": 0, "cancelled": 1, "interrupted": EXIT_INTERRUPTED, "superseded": EXIT_INTERRUPTED}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,23 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _oom_kills() -> int:
-    """How many processes of this container the kernel has killed for memory, 0 where nobody counts."""
-    for file in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
-        try:
-            lines = Path("/sys/fs/cgroup", file).read_text().splitlines()
-        except OSError:
-            continue
-        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return 0
-
-
 class AttemptLife:
-    """From the claim to the record of the end.
+    """An attempt on this machine, which leads it or takes part.
 
     Args:
         store: where the run lives.
@@ -131,75 +85,30 @@ class AttemptLife:
         self._run_id = run_id
         self._work_dir = work_dir
         self._give_up_after = give_up_after
-        self._stopping = False
-        self._again = True
-        self._stages: list[str] = []
 
     def live(self) -> int:
-        """Make the attempt, and the next one after it ran out of memory; returns the exit code."""
-        ended = self._result_that_stands()
+        """Make the attempt unless the run has ended already; returns the exit code."""
+        recipe, ended = retrying(self._look, until=after(STORE_PATIENCE_SECONDS))
         if ended is not None:
             print(f"run {self._run_id} has {ended['state']} already", file=sys.stderr)
             return 0 if ended["state"] == "succeeded" else 1
-        place = find_place(os.environ, use_cpu=self._use_cpu)
+        stages = recipe.get("stages", ())
+        use_cpu = bool((stages or [recipe])[0].get("training", {}).get("use_cpu"))
+        place = find_place(os.environ, use_cpu=use_cpu)
+        where = (self._store, self._run_id, self._work_dir, place)
         if not place.is_head:
-            return NodeLife(
-                self._store,
-                self._run_id,
-                self._work_dir,
-                place,
-                spawn=self.spawn,
-                arguments=self._arguments(),
-                result=self._result,
-            ).live()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-        code = EXIT_INTERRUPTED
-        while self._again and not self._stopping:
-            self._again = False
-            code = self._attempt(place)
-        return code
+            return NodeLife(*where, spawn=self.spawn, arguments=self._arguments(), result=self._result).live()
+        return HeadLife(
+            *where,
+            spawn=self.spawn,
+            arguments=self._arguments(),
+            stages=[stage["stage"] for stage in stages],
+            give_up_after=self._give_up_after,
+        ).live()
 
-    def _attempt(self, place: Place) -> int:
-        """Make one attempt; returns its exit code."""
-        self._cancelled = False
-        self._superseded = False
-        self._outcome: dict[str, Any] | None = None
-        self._progress: dict[str, Any] = {"phase": "starting"}
-        self._split: list[int] | None = None
-        self._note: str | None = None
-        self._fence_at = time.monotonic() + FENCE_SECONDS
-        self._claim = self._claimed(place)
-        self._fellows = Fellows(self._store, self._claim, place)
-        self._log = ChunkWriter(self._store, self._run_id, "logs", self._claim.token)
-        oom_kills = _oom_kills()
-        self._clear_leftovers()
-        self._crew = Crew(place.processes, spawn=self.spawn, say=self._write, on_progress=self._progress.update)
-        self._crew.start(self._arguments())
-        if self._stopping:
-            self._crew.send_signal(signal.SIGTERM)
-        try:
-            self._assign(place)
-            self._watch()
-        except StoreUnavailable as error:
-            self._outcome = {"outcome": "interrupted", "reason": f"the store does not answer: {error}", "retry": True}
-        except OSError as error:
-            self._outcome = {"outcome": "interrupted", "reason": f"restoring failed: {error}", "retry": False}
-        self._crew.end(terminate_first=self._cancelled, grace_seconds=CANCEL_GRACE_SECONDS)
-        self._hear_fellows()
-        return self._end(out_of_memory=_oom_kills() > oom_kills)
-
-    # -- beginning -----------------------------------------------------------------------------------------------
-
-    def _result_that_stands(self) -> dict[str, Any] | None:
-        def look() -> dict[str, Any] | None:
-            recipe = ensure_run(self._store, self._run_id)["recipe"]
-            self._stages = [stage["stage"] for stage in recipe.get("stages", ())]
-            first = (recipe.get("stages") or [recipe])[0]
-            self._use_cpu = bool(first.get("training", {}).get("use_cpu"))
-            return self._result()
-
-        return retrying(look, until=after(STORE_PATIENCE_SECONDS))
+    def _look(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The run's recipe, and its result if it has one."""
+        return ensure_run(self._store, self._run_id)["recipe"], self._result()
 
     def _result(self) -> dict[str, Any] | None:
         try:
@@ -207,23 +116,6 @@ class AttemptLife:
         except NotFound:
             return None
         return result
-
-    def _claimed(self, place: Place) -> Claim:
-        boot_id = Path("/proc/sys/kernel/random/boot_id")
-        record = {
-            "host": socket.gethostname(),
-            "boot_id": boot_id.read_text().strip() if boot_id.exists() else None,
-            "pid": os.getpid(),
-            "started_at": _now(),
-            **({"nodes": place.nodes, "processes": place.world_size} if place.world_size > 1 else {}),
-        }
-        return retrying(lambda: claim_attempt(self._store, self._run_id, record), until=after(STORE_PATIENCE_SECONDS))
-
-    def _clear_leftovers(self) -> None:
-        """What attempts before this one left on this machine; whatever counts is in the store."""
-        for folder in self._work_dir.glob("attempt-*"):
-            shutil.rmtree(folder, ignore_errors=True)
-        (self._work_dir / "shared").mkdir(parents=True, exist_ok=True)
 
     def _arguments(self) -> list[str]:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
@@ -248,228 +140,6 @@ class AttemptLife:
             # Signals reach it through us only, also when the terminal's Ctrl-C goes to the whole group.
             process_group=0,
         )
-
-    def _assign(self, place: Place) -> None:
-        """Choose and fetch the checkpoint while the workers import torch; wait for the other machines; tell all."""
-        self._progress["phase"] = "restoring"
-        folder = self._work_dir / f"attempt-{self._claim.token}" / "restored"
-        restored = retrying(
-            lambda: restore_newest(self._store, self._run_id, folder, warn=self._say),
-            until=after(STORE_PATIENCE_SECONDS),
-        )
-        known = retrying(lambda: attempts(self._store, self._run_id), until=after(STORE_PATIENCE_SECONDS))
-        self._split = split_so_far(known)
-        retrying(
-            lambda: write_restored(
-                self._store, self._claim, None if restored is None else restored[0], stages=self._stages
-            ),
-            until=after(STORE_PATIENCE_SECONDS),
-        )
-        if restored is not None:
-            self._progress.update(step=restored[0].step, checkpoint_step=restored[0].step)
-            stage = f" of stage {restored[0].stage}" if self._stages else ""
-            self._say(f"attempt {self._claim.number} continues from step {restored[0].step}{stage}", level="")
-        if self._split is not None:
-            micro_batch, accumulation = self._split
-            self._note = f"micro-batches of {micro_batch}, {accumulation} in a step, since memory ran out"
-            self._say(f"attempt {self._claim.number} trains in {self._note}", level="")
-        if self._gave_up(None if restored is None else restored[0], known) or not self._all_here():
-            return
-        assignment = {
-            "number": self._claim.number,
-            "token": self._claim.token,
-            "split": self._split,
-            "world_size": place.world_size,
-            "local_world_size": place.processes,
-            "addresses": place.addresses,
-            "port": free_port(place.addresses[0]),
-        }
-        checkpoint = None if restored is None else str(restored[0])
-        retrying(
-            lambda: self._fellows.begin({"assignment": assignment, "checkpoint": checkpoint}),
-            until=after(STORE_PATIENCE_SECONDS),
-        )
-        self._crew.assign({**assignment, "checkpoint": None if restored is None else str(restored[1])})
-
-    def _all_here(self) -> bool:
-        """Wait for the other machines; False if there is a reason not to wait any longer."""
-        until = time.monotonic() + JOIN_SECONDS
-        beat_at = 0.0
-        while lacking := self._fellows.lacking():
-            if time.monotonic() > until:
-                reason = f"machines {', '.join(map(str, lacking))} did not come within {JOIN_SECONDS / 60:.0f} minutes"
-                self._outcome = {"outcome": "interrupted", "reason": reason, "retry": True}
-                self._crew.hurry(0)
-                return False
-            if time.monotonic() > beat_at:
-                beat_at = time.monotonic() + BEAT_SECONDS
-                self._progress["message"] = f"waiting for machines {', '.join(map(str, lacking))}"
-                self._beat()
-                if self._stop_is_due():
-                    return False
-            if self._crew.wait(min(1.0, BEAT_SECONDS)):
-                return False
-        self._progress.pop("message", None)
-        return True
-
-    def _gave_up(self, restored: CheckpointName | None, known: Sequence[Attempt]) -> bool:
-        """Whether this attempt would be one too many; then it ends before it begins."""
-        if self._give_up_after is None:
-            return False
-        count = fruitless_attempts([one for one in known if one.number < self._claim.number], restored)
-        if count < self._give_up_after:
-            return False
-        reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
-        self._outcome = {"outcome": "interrupted", "reason": reason, "retry": False}
-        self._crew.hurry(0)
-        return True
-
-    # -- while it lives ------------------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        while True:
-            self._beat()
-            if self._stop_is_due():
-                return
-            self._fellows.look()
-            if self._fellows.in_trouble:
-                self._crew.hurry(UPLOAD_SECONDS if self._fellows.told_to_stop else PEER_SECONDS)
-            if self._crew.wait(BEAT_SECONDS):
-                return
-
-    def _stop_is_due(self) -> bool:
-        """Whether a newer attempt has begun, or somebody has cancelled the run."""
-        if time.monotonic() > self._fence_at:
-            self._fence_at = time.monotonic() + FENCE_SECONDS
-            self._superseded = self._is_superseded()
-        self._cancelled = not self._superseded and self._is_cancelled()
-        return self._superseded or self._cancelled
-
-    def _beat(self) -> None:
-        """Say that we live. Hints only: a store that is away is no reason to stop."""
-        try:
-            message = self._progress.get("message") or self._note
-            write_heartbeat(self._store, self._claim, {"at": _now(), **self._progress, "message": message})
-            self._log.flush()
-        except STORE_TROUBLE:
-            return
-
-    def _is_superseded(self) -> bool:
-        try:
-            return is_superseded(self._store, self._claim)
-        except STORE_TROUBLE:
-            return False
-
-    def _is_cancelled(self) -> bool:
-        try:
-            self._store.get(run_key(self._run_id, CANCEL))
-        except (NotFound, *STORE_TROUBLE):
-            return False
-        return True
-
-    def _say(self, text: str, *, level: str = "warning: ") -> None:
-        self._write(f"{level}{text}\n")
-
-    def _write(self, text: str) -> None:
-        self._log.append(text)
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except OSError:
-            return  # nobody listens here; the store has it
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
-        if hasattr(self, "_crew"):
-            self._crew.send_signal(signal.SIGTERM)
-
-    # -- end -----------------------------------------------------------------------------------------------------
-
-    def _hear_fellows(self) -> None:
-        """Wait for what the other machines say of their end: the first cause may be there."""
-        if self._cancelled or self._superseded or self._outcome is not None:
-            return
-        until = after(2 * PEER_SECONDS)
-        while not self._fellows.all_ended and not until():
-            self._fellows.look()
-            leader = self._crew.ends()[0]
-            if leader["code"] == 0:
-                return
-            time.sleep(0.2)
-        for rank, end in self._fellows.ended.items():
-            if end["exit_code"] not in (0, EXIT_INTERRUPTED):
-                for line in end["last_lines"]:
-                    self._write(f"[machine {rank}, {end['host']}] {line}")
-
-    def _how_it_ended(self, *, out_of_memory: bool) -> dict[str, Any]:
-        if self._cancelled:
-            return {"outcome": "cancelled", "reason": "cancelled by `runner cancel`", "retry": False}
-        if self._superseded:
-            return {"outcome": "superseded", "reason": "a newer attempt has taken over", "retry": False}
-        if self._outcome is not None:
-            return self._outcome
-        ends = [*self._crew.ends(), *self._fellows.ends()]
-        if self._stopping and not any(end["outcome"] for end in ends):
-            return {"outcome": "interrupted", "reason": "told to stop before training began", "retry": True}
-        return verdict(ends, missing_nodes=self._fellows.missing, out_of_main_memory=out_of_memory)
-
-    def _end(self, *, out_of_memory: bool) -> int:
-        end = self._how_it_ended(out_of_memory=out_of_memory)
-        if end["outcome"] == "out_of_memory":
-            end = smaller(end)
-            self._again = end["again"] = "split" in end and not self._stopping
-            self._say(end["reason"], level="error: " if end["outcome"] == "failed" else "warning: ")
-        outcome = end["outcome"]
-        mistaken = outcome == "failed" and any(each["code"] == 2 for each in self._crew.ends())
-        exit_code = 2 if mistaken else _EXIT_CODES.get(outcome, 1)
-        if outcome == "interrupted" and not end["retry"] and self._give_up_after is not None:
-            exit_code = 1  # 75 asks for another attempt
-        try:
-            if outcome in ("succeeded", "failed", "cancelled"):
-                standing = patiently(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
-                if standing == "superseded":
-                    outcome, exit_code = "superseded", EXIT_INTERRUPTED
-                elif standing != outcome:
-                    outcome, exit_code = standing, _EXIT_CODES.get(standing, 1)
-            self._progress["phase"] = "ending"
-            self._beat()
-            ended: dict[str, Any] = {
-                "ended_at": _now(),
-                "exit_code": exit_code,
-                "outcome": outcome,
-                "reason": end["reason"],
-                "retry": end["retry"],
-                **{name: end[name] for name in ("split", "again") if name in end},
-            }
-            patiently(
-                lambda: write_ended(self._store, self._claim, ended),
-                until=after(STORE_PATIENCE_SECONDS),
-            )
-        except StoreUnavailable as error:
-            # Not told, so not done: the next attempt finds the last checkpoint and ends the run again.
-            print(f"the store does not answer: {error}", file=sys.stderr)
-            return EXIT_INTERRUPTED
-        shutil.rmtree(self._work_dir / f"attempt-{self._claim.token}", ignore_errors=True)
-        return exit_code
-
-    def _write_result(self, end: dict[str, Any]) -> str:
-        """Write the terminal state unless one stands already; returns the one that stands."""
-        if is_superseded(self._store, self._claim):
-            return "superseded"
-        progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
-        progress |= {name: self._progress[name] for name in ("stage", "stage_number") if name in self._progress}
-        result = {
-            "state": end["outcome"],
-            "reason": end["reason"],
-            "ended_at": _now(),
-            "attempts": self._claim.number,
-            **progress,
-            **end.get("result", {}),
-        }
-        key = run_key(self._run_id, RESULT)
-        if self._store.create(key, json.dumps(result, indent=2).encode()):
-            return str(end["outcome"])
-        return str(json.loads(self._store.get(key))["state"])
 
 
 if __name__ == "__main__":

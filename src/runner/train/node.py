@@ -35,7 +35,7 @@ from runner.storage.retry import after, retrying
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.crew import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
 from runner.train.fellows import Vigil
-from runner.train.patience import STORE_TROUBLE, patiently
+from runner.train.patience import STORE_PATIENCE_SECONDS, STORE_TROUBLE, patiently
 from runner.train.place import Place
 from runner.train.preemption import EXIT_INTERRUPTED
 
@@ -43,7 +43,6 @@ BEAT_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 HEAD_PATIENCE_SECONDS = 1800.0
 """How long to wait for the head to claim an attempt and to begin it: its machine may come up later, and load images."""
-STORE_PATIENCE_SECONDS = 300.0
 _TAIL_LINES = 40
 
 

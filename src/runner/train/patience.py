@@ -11,6 +11,8 @@ R = TypeVar("R")
 
 STORE_TROUBLE = (StoreUnavailable, UserError, OSError)
 """What a store may raise on a write: away, not permitted (credentials that ran out, say), full."""
+STORE_PATIENCE_SECONDS = 300.0
+"""How long the beginning and the end of an attempt wait for a store that is away."""
 
 
 def patiently(
