@@ -13,7 +13,7 @@ import blake3
 
 from runner.spec.errors import UserError
 from runner.train.builtin_arithmetic import arithmetic
-from runner.train.builtin_data import Example, docstrings
+from runner.train.builtin_data import Example, docstrings, sources_digest
 
 PREFIX = "builtin:"
 
@@ -81,7 +81,7 @@ def _provenance() -> str:
     import transformers
 
     versions = (platform.python_version(), tokenizers.__version__, torch.__version__, transformers.__version__)
-    text = repr((_REVISION, *versions, docstrings()))
+    text = repr((_REVISION, *versions, sources_digest()))
     return blake3.blake3(text.encode()).hexdigest(length=6)
 
 
