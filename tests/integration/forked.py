@@ -9,6 +9,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,24 @@ class Moment:
         os.kill(os.getppid() if self.hits_attempt else os.getpid(), self.signal)
         if self.signal == signal.SIGKILL:
             time.sleep(60)  # another thread than the one that dies first must not go on
+
+
+@dataclass(frozen=True)
+class Removal(Moment):
+    """Somebody removes the attempt's folders under it, with a signal or without."""
+
+    signal: int = 0
+    """0: it does not hear of it."""
+    work: str = ""
+    """The run's folder on this machine."""
+
+    def __str__(self) -> str:
+        return self.target.split(":")[1]
+
+    def _strike(self) -> None:
+        for folder in Path(self.work).glob("attempt-*"):
+            shutil.rmtree(folder)
+        os.kill(os.getpid(), self.signal)
 
 
 @dataclass(frozen=True)

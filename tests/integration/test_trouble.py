@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from integration.forked import Attempts, Moment
+from integration.forked import Attempts, Moment, Removal
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.spec.layout import CheckpointName, checkpoint_prefix, run_key
 from runner.storage.attempts import attempts
@@ -208,6 +209,25 @@ def test_a_run_whose_store_stays_away_is_interrupted_and_can_be_resumed(
         assert forked.run("gone") == 0, forked.log("gone")
         assert_same(outcome(store, "gone"), undisturbed)
         check_metrics(outcome(store, "gone")["metrics"])
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["told", "not told"])
+def test_a_folder_that_is_removed_under_a_run_interrupts_it(
+    heard: bool, forked: Attempts, data: Path, undisturbed: dict[str, Any]
+) -> None:
+    """SkyPilot does that to a job whose Slurm allocation has ended, while it saves its last checkpoint."""
+    store = open_store(forked.store_url)
+    run_id = f"removed-{heard}".lower()
+    submit(store, run_id, recipe(data, adapter=False))
+    work = str(forked.folder / "work" / run_id)
+    removal = Removal("runner.train.checkpoint:commit", 2, signal=signal.SIGTERM if heard else 0, work=work)
+    assert forked.run(run_id, removal) == 75, forked.log(run_id)
+    ended = attempts(store, run_id)[0].ended
+    assert ended is not None
+    assert (ended["outcome"], ended["retry"]) == ("interrupted", True)
+    assert ("SIGTERM" if heard else "has been removed") in ended["reason"]
+    assert forked.run(run_id) == 0, forked.log(run_id)
+    assert_same(outcome(store, run_id), undisturbed)
 
 
 @pytest.mark.parametrize(("length", "ends"), [(3, 2), (16, 0)])

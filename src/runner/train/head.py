@@ -31,6 +31,7 @@ from runner.storage.chunks import ChunkWriter
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.crew import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
+from runner.train.departure import is_departure
 from runner.train.fellows import Fellows
 from runner.train.fruitless import fruitless_attempts
 from runner.train.memory import smaller, split_so_far
@@ -136,7 +137,8 @@ class HeadLife:
         except StoreUnavailable as error:
             self._outcome = {"outcome": "interrupted", "reason": f"the store does not answer: {error}", "retry": True}
         except OSError as error:
-            self._outcome = {"outcome": "interrupted", "reason": f"restoring failed: {error}", "retry": False}
+            gone = self._stopping or is_departure(error, self._work_dir)
+            self._outcome = {"outcome": "interrupted", "reason": f"restoring failed: {error}", "retry": gone}
         self._crew.end(terminate_first=self._cancelled, grace_seconds=CANCEL_GRACE_SECONDS)
         self._hear_fellows()
         return self._end(out_of_memory=_oom_kills() > oom_kills)

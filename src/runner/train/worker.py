@@ -25,6 +25,7 @@ from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.builtin import is_builtin, materialize
 from runner.train.compiler import leave_triton_aside
+from runner.train.departure import is_departure
 from runner.train.events import Events
 from runner.train.failures import HubUnavailable
 from runner.train.memory import OutOfMemory
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
         return EXIT_INTERRUPTED
     except UserError as error:
+        if is_departure(error, options.work_dir):
+            return _interrupted_by_departure(events, str(error))
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="failed", reason=str(error), retry=False)
         return 2
@@ -86,6 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             events.send("outcome", outcome="failed", reason=reason.splitlines()[0], retry=True, lost_peer=True)
             return 1
         traceback.print_exc()
+        if notice.given:
+            told = f"told to stop (SIGTERM), and then: {reason}"
+            events.send("outcome", outcome="interrupted", reason=told, retry=True)
+            return EXIT_INTERRUPTED
+        if is_departure(error, options.work_dir):
+            return _interrupted_by_departure(events, reason)
         events.send("outcome", outcome="failed", reason=reason, retry=False)
         return 1
     events.send("outcome", outcome="succeeded", reason=None, retry=False, result=result)
@@ -186,6 +195,13 @@ def _interrupted_by_full_disk(events: Events, error: BaseException) -> int:
     reason = f"the disk is full ({error}); free some space, then `runner resume` goes on from the last checkpoint"
     print(f"error: {reason}", file=sys.stderr, flush=True)
     events.send("outcome", outcome="interrupted", reason=reason, retry=False)
+    return EXIT_INTERRUPTED
+
+
+def _interrupted_by_departure(events: Events, reason: str) -> int:
+    reason = f"what the attempt needs on this machine has been removed ({reason})"
+    print(f"error: {reason}", file=sys.stderr, flush=True)
+    events.send("outcome", outcome="interrupted", reason=reason, retry=True)
     return EXIT_INTERRUPTED
 
 
