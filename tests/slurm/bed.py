@@ -103,15 +103,20 @@ class Testbed:
 
     def status(self, run_id: str) -> dict[str, Any]:
         """A run as `runner ps --json` lists it."""
-        listed = json.loads(self.runner("ps", "--json").stdout)
-        found: dict[str, Any] = next(run for run in listed if run["run_id"] == run_id)
+        found = self.find(run_id)
+        assert found is not None, run_id
         return found
+
+    def find(self, run_id: str) -> dict[str, Any] | None:
+        """The same; None if there is no such run yet."""
+        listed: list[dict[str, Any]] = json.loads(self.runner("ps", "--json").stdout)
+        return next((run for run in listed if run["run_id"] == run_id), None)
 
     def until(self, run_id: str, holds: Callable[[dict[str, Any]], bool], patience_seconds: float = 1200) -> None:
         """Wait until something holds of a run's status."""
         deadline = time.monotonic() + patience_seconds
-        while not holds(status := self.status(run_id)):
-            assert time.monotonic() < deadline, status
+        while not (found := self.find(run_id)) or not holds(found):
+            assert time.monotonic() < deadline, found
             time.sleep(0.3)
 
     def _run(self, *command: str, timeout_seconds: float) -> "subprocess.CompletedProcess[str]":
@@ -164,7 +169,7 @@ def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
     bed = Testbed(environment, open_store(environment["RUNNER_STORE"]), folder)
     try:
         checked = bed.sky("check", "slurm")
-        assert "Slurm: enabled" in _without_colours(checked.stdout), checked.stdout + checked.stderr
+        assert "Slurm: enabled" in without_colours(checked.stdout), checked.stdout + checked.stderr
         yield bed
     finally:
         bed.sky("api", "stop")
@@ -173,7 +178,8 @@ def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _without_colours(text: str) -> str:
+def without_colours(text: str) -> str:
+    """What a terminal would show."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 

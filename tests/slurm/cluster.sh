@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A real Slurm on this one machine, for SkyPilot to drive: two nodes with pretended GPUs, and an ssh server to reach them.
+# A real Slurm on this one machine, for SkyPilot to drive: three nodes with pretended GPUs, and an ssh server to reach them.
 #
 #   cluster.sh install SETUP   with a network: Debian's packages, a user for the jobs, and all that the nodes will need,
 #                              with runner's own setup.sh from the folder SETUP; as root, on Debian 12
 #   cluster.sh up              start the daemons, without a network (see inside.sh)
 #   cluster.sh down            stop them
 #
-# node1 has two T4, node2 four A100: gres on /dev/tty, which exist everywhere. Both are daemons on this host, each in a
-# UTS namespace of its own (SkyPilot tells nodes apart by their names) and a mount namespace of its own (its scratch
-# folder is the node's). Everything but the packages, one user and lines in /etc/hosts is in $BASE.
+# node1 and node3 have two T4 each, node2 four A100: gres on /dev/tty, which exist everywhere. All are daemons on this
+# host, each in a UTS namespace of its own (SkyPilot tells nodes apart by their names) and a mount namespace of its own
+# (its scratch folder is the node's). Everything but the packages, one user and lines in /etc/hosts is in $BASE.
 set -euo pipefail
 
 BASE=${BASE:-/srv/runner-slurm}
@@ -62,6 +62,7 @@ accounts() {
   done << 'HOSTS'
 127.0.1.1 node1
 127.0.1.2 node2
+127.0.1.3 node3
 127.0.0.1 slurm-head
 HOSTS
 }
@@ -153,9 +154,10 @@ Waittime=0
 TaskProlog=$BASE/bin/prolog.sh
 NodeName=node1 NodeHostname=node1 NodeAddr=127.0.1.1 Port=$((NODE_PORT + 1)) CPUs=16 RealMemory=64000 Gres=gpu:t4:2
 NodeName=node2 NodeHostname=node2 NodeAddr=127.0.1.2 Port=$((NODE_PORT + 2)) CPUs=16 RealMemory=64000 Gres=gpu:a100:4
-PartitionName=main Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP
+NodeName=node3 NodeHostname=node3 NodeAddr=127.0.1.3 Port=$((NODE_PORT + 3)) CPUs=16 RealMemory=64000 Gres=gpu:t4:2
+PartitionName=main Nodes=node[1-3] Default=YES MaxTime=INFINITE State=UP
 CONF
-  printf '%s\n' 'NodeName=node1 Name=gpu Type=t4 File=/dev/tty[0-1]' \
+  printf '%s\n' 'NodeName=node[1,3] Name=gpu Type=t4 File=/dev/tty[0-1]' \
     'NodeName=node2 Name=gpu Type=a100 File=/dev/tty[0-3]' > "$BASE/gres.conf"
   : > "$BASE/cgroup.conf"
   cat > "$BASE/sshd_config" << SSHD
@@ -189,7 +191,7 @@ daemons() {
   # A process finds its node's address by the name of its host.
   alive "$BASE/run/slurmctld.pid" || unshare --uts bash -c 'hostname slurm-head; exec slurmctld -f "$0"' "$SLURM_CONF"
   local node
-  for node in node1 node2; do
+  for node in node1 node2 node3; do
     mkdir -p "$BASE/spool/$node" "$BASE/tmp/$node" "$BASE/scratch"
     chmod 1777 "$BASE/tmp/$node" "$BASE/scratch"
     # shellcheck disable=SC2016  # for the inner shell
@@ -203,7 +205,7 @@ daemons() {
 until_idle() {
   local i
   for ((i = 0; i < 60; i++)); do
-    if [ "$(sinfo --noheader --format='%t %D' 2> /dev/null)" = 'idle 2' ]; then return; fi
+    if [ "$(sinfo --noheader --format='%t %D' 2> /dev/null)" = 'idle 3' ]; then return; fi
     sleep 0.5
   done
   echo "the nodes of the test cluster did not come up:" >&2

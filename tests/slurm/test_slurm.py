@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from integration.runs import outcome
 from runner.storage.open import open_store
 from servers.s3 import SECRET_KEY
-from slurm.bed import ROOT, SKY, Testbed
+from slurm.bed import ROOT, RUNNER, SKY, Testbed
 
 pytestmark = pytest.mark.slurm
 
@@ -44,6 +45,12 @@ def recipe(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def together(name: str) -> dict[str, Any]:
+    """A run that two processes share."""
+    batch = {"per_device_train_batch_size": 2, "effective_batch_size": 4, "strategy": "ddp", "max_steps": 60}
+    return recipe(name, training={**recipe("")["training"], **batch})
+
+
 def written(bed: Testbed, what: dict[str, Any]) -> str:
     path = bed.folder / f"{what['name']}.yaml"
     path.write_text(yaml.safe_dump(what))
@@ -58,6 +65,8 @@ class Runs:
     """Where they run."""
     old: "subprocess.Popen[str]"
     """An attempt at `outlived` that is asleep."""
+    on_cluster: "subprocess.Popen[str]"
+    """The launch of `first` on a cluster that is to stay."""
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +78,31 @@ def runs(testbed: Testbed) -> Iterator["Runs"]:
     failing = recipe("failing", data={"train": [{"path": str(rows)}]}, evaluate={})
     endless = recipe("endless", training={**recipe("")["training"], "max_steps": 100_000})
     old = None
-    for what, gpu in ((recipe("outlived"), "a100"), (recipe("scancelled"), "t4"), (failing, "t4"), (endless, "a100")):
-        launch = ["launch", written(testbed, what), "--name", what["name"], "--gpu", gpu, "--infra", "slurm/testbed"]
+    wanted: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+        (recipe("outlived"), ("--gpu", "a100")),
+        (recipe("scancelled"), ("--gpu", "t4")),
+        (failing, ("--gpu", "t4")),
+        (endless, ("--gpu", "a100")),
+        (together("two-nodes"), ("--gpu", "t4", "--nodes", "2")),
+    ]
+    for what, machines in wanted:
+        launch = ["launch", written(testbed, what), "--name", what["name"], *machines, "--infra", "slurm/testbed"]
         done = testbed.runner(*launch, "--detach", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["state"] in ("pending", "running")
         old = old or asleep(testbed, what["name"])
     assert old is not None
-    yield Runs(testbed, old)
-    if old.poll() is None:
-        os.killpg(old.pid, signal.SIGKILL)
+    on_cluster = testbed.start(*to_cluster(testbed, "first"))
+    yield Runs(testbed, old, on_cluster)
+    for process in (old, on_cluster):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def to_cluster(bed: Testbed, name: str) -> list[str]:
+    """The command that launches a short run on a cluster."""
+    path = written(bed, recipe(name, training={**recipe("")["training"], "max_steps": 4}))
+    return [RUNNER, "launch", path, "--name", name, "--gpu", "a100", "--infra", "slurm/testbed", "--cluster", "bench"]
 
 
 def asleep(bed: Testbed, run_id: str) -> "subprocess.Popen[str]":
@@ -92,14 +116,20 @@ def asleep(bed: Testbed, run_id: str) -> "subprocess.Popen[str]":
 
 @pytest.fixture(scope="module")
 def undisturbed(testbed: Testbed) -> dict[str, Any]:
+    """How the run ends that nobody disturbs."""
+    return made_here(testbed, "scancelled")
+
+
+def made_here(bed: Testbed, run_id: str, *, processes: int = 1) -> dict[str, Any]:
     """The same run, here, from its beginning to its end, by the Python that the nodes have: the data are its docs."""
-    document = json.loads(testbed.store.get("runs/scancelled/run.json"))
-    store = open_store(str(testbed.folder / "undisturbed"))
-    store.create("runs/here/run.json", json.dumps({**document, "run_id": "here"}).encode())
-    attempt = testbed.start(*testbed.attempt(store.url, "here", testbed.folder / "work"))
+    document = json.loads(bed.store.get(f"runs/{run_id}/run.json"))
+    store = open_store(str(bed.folder / "undisturbed"))
+    store.create(f"runs/{run_id}/run.json", json.dumps(document).encode())
+    command = bed.attempt(store.url, run_id, bed.folder / "work" / run_id)
+    attempt = bed.start("env", f"RUNNER_PROCESSES={processes}", *command)
     said = attempt.communicate(timeout=1200)
     assert attempt.returncode == 0, said
-    return outcome(store, "here")
+    return outcome(store, run_id)
 
 
 def newest_step(status: dict[str, Any]) -> int:
@@ -122,7 +152,7 @@ def test_a_run_whose_machine_goes_away_ends_as_if_it_had_not(runs: Runs, request
 
 def test_an_attempt_that_outlives_its_machine_spoils_nothing(runs: Runs, undisturbed: dict[str, Any]) -> None:
     """It sleeps through the beginning of the next one, wakes up, trains on and writes; nothing of that is read."""
-    runs.bed.until("outlived", lambda status: status["attempts"] >= 2 and newest_step(status) > EVERY)
+    runs.bed.until("outlived", lambda status: status["attempts"] >= 2 and (status["step"] or 0) > EVERY)
     for pid in (runs.old.pid, *_descendants(runs.old.pid)):
         os.kill(pid, signal.SIGCONT)
     said = runs.old.communicate(timeout=600)
@@ -131,6 +161,16 @@ def test_an_attempt_that_outlives_its_machine_spoils_nothing(runs: Runs, undistu
     ended = json.loads(runs.bed.store.get("runs/outlived/attempts/0001.ended.json"))
     assert ended["outcome"] == "superseded"
     assert outcome(runs.bed.store, "outlived") == undisturbed
+
+
+def test_two_nodes_train_as_two_processes_of_one_machine_would(runs: Runs) -> None:
+    """DDP between Slurm's nodes, each with its rank and the addresses that SkyPilot tells: the same bits."""
+    expected = made_here(runs.bed, "two-nodes", processes=2)
+    done = runs.bed.runner("wait", "two-nodes")
+    assert done.returncode == 0, done.stderr
+    claim = json.loads(runs.bed.store.get("runs/two-nodes/attempts/0001.json"))
+    assert (claim["nodes"], claim["processes"]) == (2, 2)
+    assert outcome(runs.bed.store, "two-nodes") == expected
 
 
 def test_a_run_that_fails_says_why(runs: Runs) -> None:
@@ -149,10 +189,50 @@ def test_a_cancelled_run_leaves_nothing_behind(runs: Runs) -> None:
     assert done.returncode == 0, done.stderr
     assert runs.bed.status("endless")["state"] == "cancelled"
     assert json.loads(runs.bed.store.get("runs/endless/result.json"))["state"] == "cancelled"
-    done = runs.bed.sky("jobs", "queue")
-    [line] = [line for line in done.stdout.splitlines() if "endless" in line]
-    assert "RUNNING" not in line
-    assert "STARTING" not in line
+    job = json.loads(runs.bed.store.get("runs/endless/launches/0001.job.json"))["job_id"]
+    deadline = time.monotonic() + 600
+    while True:  # SkyPilot takes its time
+        lines = runs.bed.sky("jobs", "queue").stdout.splitlines()
+        [line] = [line for line in lines if line.split()[:1] == [str(job)]]
+        if "CANCELLED" in line:
+            break
+        assert time.monotonic() < deadline, line
+    assert "endless" not in runs.bed.slurm("squeue", "--noheader", "--format=%j")
+
+
+def test_who_stops_looking_ends_nothing_and_what_was_ended_elsewhere_is_resumed(
+    runs: Runs, undisturbed: dict[str, Any]
+) -> None:
+    """Ctrl-C while following; then the job is taken away by SkyPilot's own hand, and `resume` submits it again."""
+    bed, what = runs.bed, recipe("left-alone")
+    where = ("--name", what["name"], "--gpu", "t4", "--infra", "slurm/testbed")
+    looking = bed.start(RUNNER, "launch", written(bed, what), *where)
+    bed.until("left-alone", lambda status: newest_step(status) >= EVERY)
+    looking.send_signal(signal.SIGINT)
+    _, said = looking.communicate(timeout=120)
+    assert looking.returncode == 130, said
+    assert "left-alone goes on" in said
+    assert "runner cancel left-alone" in said
+    name = json.loads(bed.store.get("runs/left-alone/launches/0001.json"))["name"]
+    done = bed.sky("jobs", "cancel", "--yes", "--name", name)
+    assert done.returncode == 0, done.stderr
+    bed.until("left-alone", lambda status: status["state"] == "interrupted")
+    done = bed.runner("resume", "left-alone")
+    assert done.returncode == 0, done.stderr
+    assert bed.status("left-alone")["attempts"] >= 2
+    assert outcome(bed.store, "left-alone") == undisturbed
+
+
+def test_a_cluster_stays_for_the_next_run(runs: Runs) -> None:
+    """`--cluster`: the second launch finds the machine as the first has left it."""
+    _, said = runs.on_cluster.communicate(timeout=1200)
+    assert runs.on_cluster.returncode == 0, said
+    _, *second = to_cluster(runs.bed, "second")
+    done = runs.bed.runner(*second)
+    assert done.returncode == 0, done.stderr
+    assert [runs.bed.status(name)["state"] for name in ("first", "second")] == ["succeeded"] * 2
+    listed = runs.bed.sky("status").stdout
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("bench")] == ["bench"]
 
 
 def test_what_is_known_of_a_run_needs_no_server(runs: Runs) -> None:
