@@ -47,17 +47,6 @@ def validate(task: Json, secrets: dict[str, str]) -> Json:
     return {}
 
 
-def optimize(task: Json, secrets: dict[str, str]) -> Json:
-    """Which machine SkyPilot would take."""
-    import sky
-
-    with sky.Dag() as dag:
-        dag.add(sky.Task.from_yaml_config(task, secrets_overrides=list(secrets.items())))
-    found = sky.get(sky.optimize(dag))
-    [chosen] = [one.best_resources for one in found.tasks]
-    return {"machine": str(chosen)}
-
-
 def job(name: str, job_id: int | None, cluster: str | None) -> Json:
     """Where a job stands: `status` in SkyPilot's word, `reason` if it has one, `ended`; nothing: no such job."""
     import sky
@@ -126,7 +115,6 @@ def cancel(name: str, job_id: int | None, cluster: str | None) -> Json:
 QUESTIONS: dict[str, Callable[..., Json]] = {
     "launch": launch,
     "validate": validate,
-    "optimize": optimize,
     "job": job,
     "jobs": jobs,
     "cancel": cancel,
