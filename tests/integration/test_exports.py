@@ -162,27 +162,30 @@ def test_a_run_is_pushed_at_its_end_and_once(tmp_path: Path) -> None:
     with receiving_hub() as hub:
         # hf_xet would speak a protocol of its own to another server than the hub.
         given = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN}
-        command = [
-            sys.executable,
-            "-m",
-            "runner",
-            "launch",
-            str(what),
-            "--store",
-            str(tmp_path / "store"),
-            "--name=one",
-        ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=900, env={**os.environ, **folders, **given}
-        )
+        environment = {**os.environ, **folders, **given, "RUNNER_STORE": str(tmp_path / "store")}
+
+        def runner(*arguments: str) -> "subprocess.CompletedProcess[str]":
+            command = [sys.executable, "-m", "runner", *arguments]
+            return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
+
+        done = runner("launch", str(what), "--name=one")
         assert done.returncode == 0, done.stderr
         repository = hub.repositories[f"{OWNER}/pushed"]
         assert repository.private
         assert repository.commits == ["Trained by runner as one"]
         assert {"README.md", "adapter_model.safetensors", "tokenizer.json"} <= set(repository.files)
         assert b"run: one" in repository.files["README.md"]
+        for name in ("pushed", "elsewhere", "elsewhere"):
+            again = runner("export", "one", "--push-to-hub", f"{OWNER}/{name}", "--private", "--secret", "HF_TOKEN")
+            assert again.returncode == 0, again.stderr
+            assert TOKEN not in again.stdout + again.stderr
+        assert len(hub.repositories[f"{OWNER}/pushed"].commits) == 1, "it stands there already"
+        elsewhere = hub.repositories[f"{OWNER}/elsewhere"]
+        assert len(elsewhere.commits) == 1
+        assert elsewhere.private
+        assert elsewhere.files["adapter_model.safetensors"] == repository.files["adapter_model.safetensors"]
     written = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
-    (record,) = [path for path in written if path.name == "hub.json"]
-    assert json.loads(record.read_text())["repo_id"] == f"{OWNER}/pushed"
+    records = [json.loads(path.read_text())["repo_id"] for path in written if path.name == "hub.json"]
+    assert sorted(records) == [f"{OWNER}/elsewhere", f"{OWNER}/pushed"]
     assert not any(TOKEN.encode() in path.read_bytes() for path in written), "the token is written nowhere"
     assert TOKEN not in done.stdout + done.stderr

@@ -34,7 +34,7 @@ from runner.train.evaluate import GENERATION_BATCH, generate, measure
 from runner.train.exact_match import exact_match
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
 from runner.train.export import save_merged, save_model
-from runner.train.exports import check_exports, make_exports, pushed_folders
+from runner.train.exports import check_exports, make_exports, pushed_artifacts
 from runner.train.hub import push, save_pushed
 from runner.train.kernels import computed_with
 from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
@@ -264,9 +264,11 @@ class Course:
 
     def _push(self, result: dict[str, Any], folder: Path) -> None:
         context = self._context
-        folders = pushed_folders(context.shelf, result["artifacts"])
+        keys = pushed_artifacts(result["artifacts"])
+        folders = map(context.shelf.folder, keys)
         upload = context.folder / "upload"
-        save_pushed(push(context.recipe.export, folders, upload, run=context.run_document(), result=result), folder)
+        pushed = push(context.recipe.export, folders, upload, run=context.run_document(), result=result)
+        save_pushed(pushed, keys, folder)
 
     def _measure(self, phase: str) -> None:
         self._context.events.phase("evaluating", f"{phase} training")

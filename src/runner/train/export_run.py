@@ -11,10 +11,12 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import blake3
 
 from runner.process import die_with_parent
 from runner.spec.errors import UserError
@@ -85,9 +87,9 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     Raises:
         UserError: the run has no model, or an adapter is to be merged that there is not.
     """
-    from runner.train.exports import make_exports, pushed_folders
+    from runner.train.exports import make_exports, pushed_artifacts
     from runner.train.gguf import require_gguf
-    from runner.train.hub import check_hub, push, save_pushed
+    from runner.train.hub import check_hub, push
     from runner.train.shelf import Shelf
 
     run = json.loads(store.get(run_key(run_id, RUN)))
@@ -121,11 +123,22 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
     made = make_exports(shelf, recipe, wanted, folder=folder / "between", cache_dir=cache, phase=_say)
     if wanted.push_to_hub:
-        folders = pushed_folders(shelf, {"model": trained, **made})
-        upload = partial(push, wanted, folders, folder / "upload", run=run, result=result)
-        made["hub"] = shelf.commit("hub", lambda into: save_pushed(upload(), into))
+        keys = pushed_artifacts({"model": trained, **made})
+        upload = partial(push, wanted, map(shelf.folder, keys), folder / "upload", run=run, result=result)
+        made["hub"] = _pushed(shelf, wanted.hub_model_id or recipe.name, keys, upload)
     shutil.rmtree(folder, ignore_errors=True)
     return made
+
+
+def _pushed(shelf: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
+    """The key of the record of a push, which is made unless the same was pushed to the same repository."""
+    from runner.train.hub import has_pushed, save_pushed
+
+    by_the_run = shelf.standing("hub")
+    if by_the_run is not None and has_pushed(shelf.folder(by_the_run), repository, keys):
+        return str(by_the_run)
+    what = blake3.blake3("\n".join((repository, *keys)).encode()).hexdigest(length=4)
+    return str(shelf.commit(f"hub-{what}", lambda folder: save_pushed(upload(), keys, folder)))
 
 
 def _result(store: Store, run_id: str) -> dict[str, Any]:

@@ -80,12 +80,11 @@ def make_exports(
     return made
 
 
-def pushed_folders(shelf: Shelf, artifacts: Mapping[str, str]) -> list[Path]:
-    """What goes into a repository: the model, merged if it was merged, and its GGUF files.
+def pushed_artifacts(artifacts: Mapping[str, str]) -> list[str]:
+    """The keys of what goes into a repository: the model, merged if it was merged, and its GGUF files.
 
     Args:
-        shelf: where artifacts stand.
-        artifacts: their keys by their names.
+        artifacts: the keys of all by their names.
     """
     ggufs = [key for name, key in artifacts.items() if name.startswith(gguf_artifact(""))]
-    return [shelf.folder(key) for key in (artifacts.get("merged", artifacts["model"]), *ggufs)]
+    return [artifacts.get("merged", artifacts["model"]), *ggufs]

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,15 @@ def push(
     return {"repo_id": repository, "url": url, "commit": commit.oid, "private": private}
 
 
-def save_pushed(pushed: Mapping[str, Any], folder: Path) -> None:
-    """Write `HUB_FILE`."""
-    (folder / HUB_FILE).write_text(json.dumps(pushed, indent=2) + "\n")
+def save_pushed(pushed: Mapping[str, Any], artifacts: Sequence[str], folder: Path) -> None:
+    """Write `HUB_FILE`: what `push` returned, and the keys of the artifacts that it was given."""
+    (folder / HUB_FILE).write_text(json.dumps({**pushed, "artifacts": list(artifacts)}, indent=2) + "\n")
+
+
+def has_pushed(folder: Path, repository: str, artifacts: Sequence[str]) -> bool:
+    """Whether a `HUB_FILE` is of a push of these artifacts, and perhaps more, to this repository."""
+    pushed = json.loads((folder / HUB_FILE).read_text())
+    return bool(pushed["repo_id"] == repository and set(artifacts) <= set(pushed.get("artifacts", ())))
 
 
 def _repository(export: Export, name: str) -> str:
