@@ -281,7 +281,8 @@ class Attempts:
         self._context: Any = multiprocessing.get_context("forkserver" if survives_fork(store_url) else "spawn")
         self._context.set_forkserver_preload(PRELOAD)
         self.store_url = store_url
-        self._environment = {"XDG_CACHE_HOME": str(folder / "cache"), **(environment or {})}
+        # Else accelerate gives each process a share of the cores, and another number of threads sums in another order.
+        self._environment = {"XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", **(environment or {})}
         self.folder = folder
 
     def start(self, run_id: str, moment: Moment | None = None, *, patience_seconds: float = 120.0) -> Any:
