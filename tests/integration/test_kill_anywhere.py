@@ -93,8 +93,6 @@ def test_killed_at_this_moment_it_ends_the_same(
     moment: Moment, undisturbed: tuple[str, dict[str, Any]], forked: Attempts, data: Path
 ) -> None:
     kind, expected = undisturbed
-    if kind == "lora" and MOMENTS.index(moment) % 2:
-        pytest.skip("an adapter goes the same ways as a whole model: every second moment, for CI's hour")
     store = open_store(forked.store_url)
     run_id = f"{kind}-{moment}-{MOMENTS.index(moment)}".lower()
     submit(store, run_id, recipe(data, adapter=kind == "lora"))
