@@ -49,7 +49,7 @@ class Built:
     def sh(self, script: str, *options: str) -> "subprocess.CompletedProcess[str]":
         """A bash script in a container of its own."""
         command = ["podman", "run", "--rm", "--network=none", *options, "--entrypoint=/bin/bash", self.name]
-        return subprocess.run([*command, "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=120)
+        return subprocess.run([*command, "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=600)
 
 
 class Place:
@@ -106,7 +106,7 @@ def finished(process: "subprocess.Popen[str]", seconds: float = 240) -> int:
 
 def podman(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """A podman command that has to work."""
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -49,11 +49,11 @@ class Here:
 
 
 def finished(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=900)
     return process.returncode, said
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it does not happen"
@@ -116,7 +116,7 @@ def test_killing_runner_takes_the_container_with_it_and_resume_goes_on_at_once(
     wait_for(lambda: checkpoints(here.store, "orphan"))
     assert len(containers()) == 1
     launch.kill()
-    launch.communicate(timeout=20)
+    launch.communicate(timeout=120)
     wait_for(lambda: containers() == [], 20)
     code, said = finished(here.start("resume", "orphan", "--detach"))
     assert code == 0, said

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.image
 PATIENCE_SECONDS = 20.0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it does not happen"
