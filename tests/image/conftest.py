@@ -97,7 +97,7 @@ class Place:
         return record
 
 
-def finished(process: "subprocess.Popen[str]", seconds: float = 240) -> int:
+def finished(process: "subprocess.Popen[str]", seconds: float = 900) -> int:
     """Wait for a container; its exit code. What it printed is shown if the test fails."""
     said, _ = process.communicate(timeout=seconds)
     print(said)
