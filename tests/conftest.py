@@ -1,5 +1,6 @@
 """Fixtures for all tests, and what is skipped where."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,12 @@ pytest_plugins = ["servers.plugin"]
 
 # The driver's own device; asking torch would mean importing it before any test that needs none.
 _NVIDIA = Path("/dev/nvidiactl")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell starts background jobs deaf to it, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
