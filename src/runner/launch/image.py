@@ -22,6 +22,13 @@ _LONG_SECONDS = 3600.0
 _PARTS = ("torch and its libraries", "the other packages", "runner itself")
 """What the Dockerfile lays over one another in /opt/venv, in this order; an instruction's own words do not tell."""
 
+_LABELS = {
+    "org.opencontainers.image.version": "VERSION",
+    "org.opencontainers.image.revision": "REVISION",
+    "runner.lock": "LOCK_DIGEST",
+}
+"""Which ARG of the Dockerfile each label says."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
@@ -94,8 +101,10 @@ def build_command(
     for argument in build_args:
         if re.match(r"[A-Za-z_]\w*=", argument) is None:
             raise UserError(f"{argument!r} is not NAME=VALUE", where="--build-arg")
-    arguments = [*(f"{name}={value}" for name, value in values.items()), *build_args]
-    options = [word for argument in arguments for word in ("--build-arg", argument)]
+    values |= dict(argument.split("=", 1) for argument in build_args)
+    options = [word for name, value in values.items() for word in ("--build-arg", f"{name}={value}")]
+    # The Dockerfile's LABEL would do, but podman 4.3 takes it from its cache whatever the ARGs are by now.
+    options += [word for label, name in _LABELS.items() for word in ("--label", f"{label}={values[name]}")]
     file = ["--file", str(context / "Dockerfile")]
     return containers.command("build", "--tag", tag, *file, *options, *more, str(context))
 
