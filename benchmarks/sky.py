@@ -46,12 +46,7 @@ def to_first_step(bed: Testbed, run_id: str, start: Callable[[], None]) -> float
     """From the start of a launch to the first step of training, and wait for the end."""
     began = time.monotonic()
     start()
-    while True:
-        try:
-            if (bed.status(run_id)["step"] or 0) > 0:
-                break
-        except StopIteration:
-            pass  # a task that was launched by hand brings its run along when it begins
+    while not ((bed.find(run_id) or {}).get("step") or 0) > 0:  # a task by hand brings its run along when it begins
         time.sleep(0.2)
     elapsed = time.monotonic() - began
     assert bed.runner("wait", run_id).returncode == 0
@@ -76,15 +71,16 @@ def main() -> None:
                 done = bed.runner("launch", *where, run_id, "--detach")
                 assert done.returncode == 0, done.stderr
 
+            task = bed.folder / "task.yaml"
+
             def by_hand(run_id: str) -> None:
-                task = bed.folder / "task.yaml"
-                task.write_text(bed.runner("render", *where, run_id).stdout)
                 done = bed.sky("jobs", "launch", "--yes", "--detach-run", str(task), *SECRETS)
                 assert done.returncode == 0, done.stderr
 
             for number in range(options.launches):
                 for name, start in (("runner launch", ours), ("sky jobs launch", by_hand)):
                     run_id = f"{name.split()[0]}-{number}"
+                    task.write_text(bed.runner("render", *where, run_id).stdout)
                     took = to_first_step(bed, run_id, lambda start=start, run_id=run_id: start(run_id))  # type: ignore[misc]
                     raw.setdefault(f"{name}: to the first step", []).append(took)
                     print(f"{name}: {took:.1f} s", file=sys.stderr)

@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                    # a few minutes on two cores
     python benchmarks/training.py --steps 200 --repeats 5 --json
+    python benchmarks/training.py --model llama-3.2-1b --length 1024    # of its real size: on a machine with a GPU
 
 Measured, from outside: the time from the command to the end of the first training step, and the tokens trained per
 second after it. The model (a small Llama) and the data (documentation strings, joined to rows of exactly
@@ -27,6 +28,10 @@ from pathlib import Path
 from runner.train.builtin import builtin_dataset, materialize
 from runner.train.model import precision
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from integration.families import FAMILIES, write_model
+
 BIN = Path(sys.executable).parent
 WARM_UP_STEPS = 5
 """Steps after which throughput is taken: the first ones allocate memory and choose algorithms."""
@@ -34,7 +39,11 @@ WARM_UP_STEPS = 5
 
 def make_inputs(folder: Path, options: argparse.Namespace) -> None:
     """Write ``model/`` and ``data/train.jsonl``: rows that are longer than `--length`, so that all are cut to it."""
-    materialize("builtin:tiny-llama", folder).rename(folder / "model")
+    if options.model:
+        made = write_model(options.model, folder, small=False)
+    else:
+        made = materialize("builtin:tiny-llama", folder)
+    made.rename(folder / "model")
     examples = builtin_dataset("builtin:python-docstrings", where="benchmark")
     text = " ".join(example["prompt"] + example["completion"] for example in examples)
     characters = 8 * options.length  # a token is about three characters of such text
@@ -135,6 +144,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help=f"more than {WARM_UP_STEPS}")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--model", choices=FAMILIES, help="of random weights; left out: a small Llama")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--keep-caches", action="store_true")
     parser.add_argument("--json", action="store_true")

@@ -112,12 +112,13 @@ class Shortage(Moment):
     """Once micro-batches are small enough: die (`signal`) before this one."""
 
     def arm(self) -> None:
-        """Put the trap into the training step."""
+        """Put the trap into the method, which takes a model and a micro-batch's inputs."""
         import torch
 
         module_name, _, path = self.target.partition(":")
-        owner = getattr(importlib.import_module(module_name), path.split(".")[0])
-        real = owner.training_step
+        owner_name, _, name = path.partition(".")
+        owner = getattr(importlib.import_module(module_name), owner_name)
+        real = getattr(owner, name)
         calls = 0
 
         def note(known: dict[str, Any]) -> None:
@@ -129,8 +130,9 @@ class Shortage(Moment):
 
         def trapped(trainer: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal calls
+            if not torch.is_grad_enabled():  # an evaluation
+                return real(trainer, model, inputs, *args, **kwargs)
             calls += 1
-            rows = inputs["input_ids"].tolist()
             fits = trainer.args.per_device_train_batch_size <= self.samples
             if calls >= self.nth and not fits:
                 raise torch.OutOfMemoryError(
@@ -139,11 +141,13 @@ class Shortage(Moment):
                 )
             if fits and calls == self.kill_at:
                 self._strike()
+            tokens = [inputs[key] for key in ("input_ids", "prompt_ids", "completion_ids") if key in inputs]
+            rows = torch.cat(tokens, dim=1).tolist()
             texts = [trainer.processing_class.decode(row, skip_special_tokens=True) for row in rows]
             note({"step": trainer.state.global_step + 1, "rows": texts})
             return real(trainer, model, inputs, *args, **kwargs)
 
-        owner.training_step = trapped
+        setattr(owner, name, trapped)
 
 
 class ForkedWorker:

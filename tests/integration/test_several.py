@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from integration.forked import Attempts, Moment, Shortage
-from integration.runs import STEPS, assert_same, check_metrics, outcome, recipe, submit
+from integration.forked import Attempts, Moment
+from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.spec.layout import run_key
 from runner.spec.recipe import Recipe
 from runner.storage.attempts import attempts
@@ -184,68 +184,3 @@ def test_zeros_parts_belong_to_as_many_processes(pair: Attempts, data: Path, tmp
     alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1", "DS_ACCELERATOR": "cpu"})
     assert alone.run("parts") == 75
     assert "written by 2 training processes with ZeRO-2, and there are 1 with ZeRO-2" in reason(store, "parts")
-
-
-def test_out_of_memory_it_goes_on_in_smaller_pieces_with_the_same_samples(
-    forked: Attempts, data: Path, tmp_path: Path
-) -> None:
-    """No sample lost or repeated, no kill counted; and killed after that, it is the same again."""
-    store = open_store(forked.store_url)
-    what = recipe(data, adapter=False, per_device_train_batch_size=4, gradient_accumulation_steps=1)
-    ample, short = tmp_path / "ample.jsonl", tmp_path / "short.jsonl"
-    submit(store, "ample", what)
-    assert forked.run("ample", Shortage(STEP, record=str(ample))) == 0, forked.log("ample")
-    submit(store, "short", what)
-    assert forked.run("short", Shortage(STEP, 6, samples=2, record=str(short))) == 0, forked.log("short")
-
-    first, second = attempts(store, "short")
-    assert first.ended is not None
-    assert first.ended["split"] == [2, 2]
-    assert "memory ran out in step 6" in first.ended["reason"]
-    assert "micro-batches of 2 instead of 4" in first.ended["reason"]
-    assert (first.ended["outcome"], first.ended["retry"]) == ("interrupted", True)
-    assert second.restored is not None
-    assert second.restored.step == 4, "the best so far"
-    log = forked.log("short")
-    assert "warning: memory ran out in step 6" in log
-    assert "attempt 2 trains in micro-batches of 2, 2 in a step" in log
-
-    assert rows_by_step(short) == rows_by_step(ample)
-    losses = [
-        [record["loss"] for record in outcome(store, run_id)["metrics"] if record["kind"] == "train"]
-        for run_id in ("ample", "short")
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-
-    submit(store, "short-and-killed", what)
-    trap = Shortage(STEP, 6, samples=2, kill_at=9)
-    assert forked.run("short-and-killed", trap) == 75, forked.log("short-and-killed")
-    forked.run_to_the_end("short-and-killed")
-    assert_same(outcome(store, "short-and-killed"), outcome(store, "short"))
-
-
-def rows_by_step(record: Path) -> dict[int, list[str]]:
-    """The rows of each step, in their order: those of the last attempt that took it."""
-    found: dict[int, list[str]] = {}
-    begins = False
-    for line in record.read_text().splitlines():
-        known = json.loads(line)
-        if known["step"] is None:
-            begins = True
-            continue
-        if begins:
-            found = {step: rows for step, rows in found.items() if step < known["step"]}
-            begins = False
-        found.setdefault(known["step"], []).extend(known["rows"])
-    assert len(found) == STEPS
-    return found
-
-
-def test_with_one_sample_at_a_time_it_fails_and_says_what_to_lower(forked: Attempts, data: Path) -> None:
-    store = open_store(forked.store_url)
-    submit(store, "too-short", recipe(data, adapter=False))
-    assert forked.run("too-short", Shortage(STEP, 2, samples=0)) == 1, forked.log("too-short")
-    result = json.loads(store.get(run_key("too-short", "result.json")))
-    assert result["state"] == "failed"
-    assert "max_length" in result["reason"]
-    assert [attempt.ended.get("split") for attempt in attempts(store, "too-short") if attempt.ended] == [[1, 4], None]
