@@ -117,7 +117,7 @@ class Testbed:
         deadline = time.monotonic() + patience_seconds
         while not (found := self.find(run_id)) or not holds(found):
             assert time.monotonic() < deadline, found
-            time.sleep(0.3)
+            time.sleep(1)  # asking more often would take the cores from those who are waited for
 
     def _run(self, *command: str, timeout_seconds: float) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

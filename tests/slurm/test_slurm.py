@@ -66,13 +66,15 @@ class Runs:
     """Where they run."""
     old: "subprocess.Popen[str]"
     """An attempt at `outlived` that is asleep."""
+    followed: "subprocess.Popen[str]"
+    """The launch of `endless`, which shows how it goes."""
     on_cluster: "subprocess.Popen[str]"
     """The launch of `first` on a cluster that is to stay."""
 
 
 @pytest.fixture(scope="module")
 def runs(testbed: Testbed) -> Iterator["Runs"]:
-    """Every run of this file, handed over at once: a machine takes a minute, and Slurm has six."""
+    """Every run of this file, handed over at once: a machine takes a minute, and Slurm has six. One loses its own."""
     rows = testbed.folder / "rows.jsonl"
     row = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
     rows.write_text(row * 20 + "no JSON at all\n")
@@ -83,7 +85,6 @@ def runs(testbed: Testbed) -> Iterator["Runs"]:
         (recipe("outlived"), ("--gpu", "a100")),
         (recipe("scancelled"), ("--gpu", "t4")),
         (failing, ("--gpu", "t4")),
-        (endless, ("--gpu", "a100")),
         (together("two-nodes"), ("--gpu", "t4", "--nodes", "2")),
     ]
     for what, machines in wanted:
@@ -93,11 +94,22 @@ def runs(testbed: Testbed) -> Iterator["Runs"]:
         assert json.loads(done.stdout)["state"] in ("pending", "running")
         old = old or asleep(testbed, what["name"])
     assert old is not None
+    where = ("--name", "endless", "--gpu", "a100", "--infra", "slurm/testbed")
+    followed = testbed.start(RUNNER, "launch", written(testbed, endless), *where)
     on_cluster = testbed.start(*to_cluster(testbed, "first"))
-    yield Runs(testbed, old, on_cluster)
-    for process in (old, on_cluster):
+    take_the_machine_away(testbed, "scancelled")
+    yield Runs(testbed, old, followed, on_cluster)
+    for process in (old, followed, on_cluster):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def take_the_machine_away(bed: Testbed, run_id: str) -> None:
+    """Slurm ends the job that holds it, in the middle of training."""
+    bed.until(run_id, lambda status: newest_step(status) >= EVERY)
+    jobs = dict(line.split()[::-1] for line in bed.slurm("squeue", "--noheader", "--format=%i %j").splitlines())
+    [job] = [number for name, number in jobs.items() if name.startswith(run_id)]
+    bed.slurm("scancel", job)
 
 
 def to_cluster(bed: Testbed, name: str) -> list[str]:
@@ -137,18 +149,54 @@ def newest_step(status: dict[str, Any]) -> int:
     return status["checkpoint_step"] or 0
 
 
-def test_a_run_whose_machine_goes_away_ends_as_if_it_had_not(runs: Runs, request: pytest.FixtureRequest) -> None:
-    """Slurm takes the allocation in the middle of training; the managed job finds another, and goes on."""
+def test_who_stops_looking_ends_nothing_and_what_was_ended_elsewhere_is_resumed(runs: Runs) -> None:
+    """Ctrl-C while following; the job is taken away by SkyPilot's own hand; `resume` submits it again, for a T4 now."""
     bed = runs.bed
-    bed.until("scancelled", lambda status: newest_step(status) >= EVERY)
-    jobs = dict(line.split()[::-1] for line in bed.slurm("squeue", "--noheader", "--format=%i %j").splitlines())
-    [job] = [number for name, number in jobs.items() if name.startswith("scancelled")]
-    bed.slurm("scancel", job)
-    undisturbed = request.getfixturevalue("undisturbed")  # now: SkyPilot takes its time
-    done = bed.runner("wait", "scancelled")
+    bed.until("endless", lambda status: newest_step(status) >= EVERY)
+    runs.followed.send_signal(signal.SIGINT)
+    _, said = runs.followed.communicate(timeout=120)
+    assert runs.followed.returncode == 130, said
+    assert "endless goes on" in said
+    assert "runner cancel endless" in said
+    name = json.loads(bed.store.get("runs/endless/launches/0001.json"))["name"]
+    done = bed.sky("jobs", "cancel", "--yes", "--name", name)
     assert done.returncode == 0, done.stderr
-    assert bed.status("scancelled")["attempts"] >= 2
-    assert outcome(bed.store, "scancelled") == undisturbed
+    bed.until("endless", lambda status: status["state"] == "interrupted")
+    done = bed.runner("resume", "endless", "--gpu", "t4", "--detach")
+    assert done.returncode == 0, done.stderr
+    moved = json.loads(bed.store.get("runs/endless/launches/0002.json"))
+    assert (moved["infra"], moved["accelerators"]) == ("slurm/testbed", {"T4": 1})
+    bed.until("endless", lambda status: status["state"] == "running" and status["attempts"] >= 2)
+    bed.until("endless", lambda status: (status["step"] or 0) > EVERY)
+    assert "continues from step" in bed.runner("logs", "endless").stdout
+
+
+def test_a_cancelled_run_leaves_nothing_behind(runs: Runs) -> None:
+    """Neither in the store, which says so, nor on the cluster."""
+    done = runs.bed.runner("cancel", "endless")
+    assert done.returncode == 0, done.stderr
+    assert runs.bed.status("endless")["state"] == "cancelled"
+    assert json.loads(runs.bed.store.get("runs/endless/result.json"))["state"] == "cancelled"
+    job = json.loads(runs.bed.store.get("runs/endless/launches/0002.job.json"))["job_id"]
+    deadline = time.monotonic() + 600
+    while "endless" in runs.bed.slurm("squeue", "--noheader", "--format=%j"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    while True:  # SkyPilot takes its time
+        lines = runs.bed.sky("jobs", "queue").stdout.splitlines()
+        [line] = [line for line in lines if line.split()[:1] == [str(job)]]
+        if "CANCELLED" in line:
+            break
+        assert time.monotonic() < deadline, line
+        time.sleep(3)  # asking costs two seconds of a core, which the others can use
+
+
+def test_a_run_whose_machine_goes_away_ends_as_if_it_had_not(runs: Runs, undisturbed: dict[str, Any]) -> None:
+    """Slurm has taken the allocation; the managed job finds another, and goes on."""
+    done = runs.bed.runner("wait", "scancelled")
+    assert done.returncode == 0, done.stderr
+    assert runs.bed.status("scancelled")["attempts"] >= 2
+    assert outcome(runs.bed.store, "scancelled") == undisturbed
 
 
 def test_an_attempt_that_outlives_its_machine_spoils_nothing(runs: Runs, undisturbed: dict[str, Any]) -> None:
@@ -183,47 +231,6 @@ def test_a_run_that_fails_says_why(runs: Runs) -> None:
     assert done.returncode in (1, 2)
 
 
-def test_a_cancelled_run_leaves_nothing_behind(runs: Runs) -> None:
-    """Neither in the store, which says so, nor on the cluster."""
-    runs.bed.until("endless", lambda status: (status["step"] or 0) > 0)
-    done = runs.bed.runner("cancel", "endless")
-    assert done.returncode == 0, done.stderr
-    assert runs.bed.status("endless")["state"] == "cancelled"
-    assert json.loads(runs.bed.store.get("runs/endless/result.json"))["state"] == "cancelled"
-    job = json.loads(runs.bed.store.get("runs/endless/launches/0001.job.json"))["job_id"]
-    deadline = time.monotonic() + 600
-    while True:  # SkyPilot takes its time
-        lines = runs.bed.sky("jobs", "queue").stdout.splitlines()
-        [line] = [line for line in lines if line.split()[:1] == [str(job)]]
-        if "CANCELLED" in line:
-            break
-        assert time.monotonic() < deadline, line
-    assert "endless" not in runs.bed.slurm("squeue", "--noheader", "--format=%j")
-
-
-def test_who_stops_looking_ends_nothing_and_what_was_ended_elsewhere_is_resumed(
-    runs: Runs, undisturbed: dict[str, Any]
-) -> None:
-    """Ctrl-C while following; then the job is taken away by SkyPilot's own hand, and `resume` submits it again."""
-    bed, what = runs.bed, recipe("left-alone")
-    where = ("--name", what["name"], "--gpu", "t4", "--infra", "slurm/testbed")
-    looking = bed.start(RUNNER, "launch", written(bed, what), *where)
-    bed.until("left-alone", lambda status: newest_step(status) >= EVERY)
-    looking.send_signal(signal.SIGINT)
-    _, said = looking.communicate(timeout=120)
-    assert looking.returncode == 130, said
-    assert "left-alone goes on" in said
-    assert "runner cancel left-alone" in said
-    name = json.loads(bed.store.get("runs/left-alone/launches/0001.json"))["name"]
-    done = bed.sky("jobs", "cancel", "--yes", "--name", name)
-    assert done.returncode == 0, done.stderr
-    bed.until("left-alone", lambda status: status["state"] == "interrupted")
-    done = bed.runner("resume", "left-alone")
-    assert done.returncode == 0, done.stderr
-    assert bed.status("left-alone")["attempts"] >= 2
-    assert outcome(bed.store, "left-alone") == undisturbed
-
-
 def test_a_cluster_stays_for_the_next_run(runs: Runs) -> None:
     """`--cluster`: the second launch finds the machine as the first has left it."""
     _, said = runs.on_cluster.communicate(timeout=1200)
@@ -234,6 +241,26 @@ def test_a_cluster_stays_for_the_next_run(runs: Runs) -> None:
     assert [runs.bed.status(name)["state"] for name in ("first", "second")] == ["succeeded"] * 2
     listed = runs.bed.sky("status").stdout
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("bench")] == ["bench"]
+
+
+def test_a_run_that_began_here_goes_on_there(runs: Runs) -> None:
+    """Ctrl-C on this machine; `resume` with a machine of SkyPilot's takes the run there, checkpoint and all."""
+    bed = runs.bed
+    rows = bed.folder / "good.jsonl"
+    rows.write_text(
+        "".join(json.dumps({"prompt": f"{n} + {n} =", "completion": f" {2 * n}"}) + "\n" for n in range(40))
+    )
+    what = recipe("moved", data={"train": [{"path": str(rows)}]}, evaluate={})
+    here = bed.start(RUNNER, "launch", written(bed, what), "--name", "moved")
+    bed.until("moved", lambda status: newest_step(status) >= EVERY)
+    here.send_signal(signal.SIGINT)
+    _, said = here.communicate(timeout=120)
+    assert here.returncode == 130, said
+    done = bed.runner("resume", "moved", "--gpu", "a100", "--infra", "slurm/testbed", "--cluster", "bench")
+    assert done.returncode == 0, done.stderr
+    status = bed.status("moved")
+    assert (status["state"], status["step"], status["attempts"]) == ("succeeded", STEPS, 2)
+    assert "attempt 2 continues from step" in bed.runner("logs", "moved").stdout
 
 
 def test_what_is_known_of_a_run_needs_no_server(runs: Runs) -> None:

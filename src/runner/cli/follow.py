@@ -13,7 +13,7 @@ from runner.cli.typed import as_typed
 from runner.launch import local
 from runner.launch.engine import engine_of
 from runner.launch.exit_codes import CTRL_C, MISTAKE, exit_code
-from runner.launch.status import RunStatus, run_document, run_result, run_status
+from runner.launch.status import RunStatus, run_result, run_status, whereabouts
 from runner.launch.submit import write_submission
 from runner.launch.watch import Watch
 from runner.report import outcome
@@ -32,7 +32,7 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     Returns:
         The exit code.
     """
-    engine = engine_of(run_document(store, run_id), entrypoint=local.ENTRYPOINT)
+    engine = engine_of(whereabouts(store, run_id), entrypoint=local.ENTRYPOINT)
     write_submission(store, run_id, pid=os.getpid(), environment=_names(environment))
     with screen(store, run_id) as display:
         supervisor = local.Supervisor(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.options import (
+    cluster_option,
     environment_options,
     image_option,
     json_option,
     machine_options,
     recipe_argument,
     store_option,
+    yes_option,
 )
 
 if TYPE_CHECKING:
@@ -30,12 +32,10 @@ if TYPE_CHECKING:
 )
 @click.option("--name", metavar="NAME", help="The run's id; launched again, an unfinished run of that name goes on.")
 @machine_options
-@click.option(
-    "--cluster", metavar="NAME", help="Run on this SkyPilot cluster (made if it is not there), not as a managed job."
-)
+@cluster_option
 @image_option
 @environment_options
-@click.option("--yes", "-y", is_flag=True, help="Do not ask, whatever it may cost.")
+@yes_option
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written and run, and do nothing.")
 @json_option

@@ -73,6 +73,20 @@ def machine_options(command: F) -> F:
     return command
 
 
+def cluster_option(command: F) -> F:
+    """``--cluster NAME``: the command gets `cluster`."""
+    return click.option(
+        "--cluster",
+        metavar="NAME",
+        help="Run on this SkyPilot cluster (made if it is not there), not as a managed job.",
+    )(command)
+
+
+def yes_option(command: F) -> F:
+    """``--yes``: the command gets `yes`."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask, whatever it may cost.")(command)
+
+
 def image_option(command: F) -> F:
     """``--image REF``: the command gets `image`."""
     return click.option(

@@ -1,55 +1,154 @@
 """``runner resume``."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import environment_options, json_option, run_argument, store_option
+from runner.cli.options import (
+    cluster_option,
+    environment_options,
+    image_option,
+    json_option,
+    machine_options,
+    run_argument,
+    store_option,
+    yes_option,
+)
 
 if TYPE_CHECKING:
+    from runner.launch.machines import Wishes
     from runner.storage.store import Store
 
 
 @click.command()
 @run_argument
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@machine_options
+@cluster_option
+@image_option
 @environment_options
+@yes_option
+@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
 @json_option
 @store_option
 def resume(
-    store: "Store", run: str, detach: bool, env_files: tuple[str, ...], secrets: tuple[str, ...], as_json: bool
+    store: "Store",
+    run: str,
+    gpus: tuple[str, ...],
+    infra: tuple[str, ...],
+    nodes: int | None,
+    use_spot: bool | None,
+    max_hourly_cost: float | None,
+    cluster: str | None,
+    image: str | None,
+    env_files: tuple[str, ...],
+    secrets: tuple[str, ...],
+    yes: bool,
+    detach: bool,
+    as_json: bool,
 ) -> None:
     """Continue an interrupted run from its last checkpoint.
 
-    It ends as if it had never been interrupted. On another machine with the same store it goes on there.
+    It ends as if it had never been interrupted. It goes on where it was, or where the options say: what began in a
+    notebook goes on on a cloud GPU, and what a cloud has no machine for goes on here or on another.
 
     \b
     Example:
       runner resume last
+      runner resume last --gpu A100 --gpu L40S --spot
+      runner resume last --infra local
     """
     from runner.cli.follow import run_attached, run_detached
-    from runner.cli.follow_remote import launch_remote
     from runner.launch.begin import take_hold
     from runner.launch.environment import chosen_environment
     from runner.launch.find import find_run
-    from runner.launch.hand_over import again
     from runner.launch.launches import newest_launch
-    from runner.launch.machines import is_remote
-    from runner.launch.status import run_document
+    from runner.launch.machines import Wishes, is_remote, place_of
+    from runner.launch.status import whereabouts
     from runner.launch.submit import needed_environment
 
     run_id = find_run(store, run)
-    needed = needed_environment(store, run_id)
-    if is_remote(run_document(store, run_id)["infra"]):
-        launch = newest_launch(store, run_id)
-        needed = launch.record["environment"] if launch else []
-        environment = chosen_environment([Path(file) for file in env_files], secrets, needed=needed)
-        document = again(store, run_id)
-        cluster = launch.record["cluster"] if launch else None
-        code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
+    launch = newest_launch(store, run_id)
+    known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
+    environment = chosen_environment([Path(file) for file in env_files], secrets, needed=sorted(known))
+    wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
+    before = whereabouts(store, run_id)
+    moves = wishes != Wishes() or cluster is not None or image is not None
+    if moves and not wishes.infra and is_remote(before["infra"]):
+        place = None  # other machines, as SkyPilot's again
+    else:
+        place = place_of(wishes, cluster) if moves else before["infra"]
+    if place is None or is_remote(place):
+        if not moves:
+            cluster = launch.record["cluster"] if launch else None
+        asked = (wishes, image) if moves else None
+        code = _there(store, before, asked, cluster, environment, yes=yes, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)
-    environment = chosen_environment([Path(file) for file in env_files], secrets, needed=needed)
+    if moves:
+        _move_here(store, run_id, place, image, list(environment))
     lock = take_hold(store, run_id)
     follow = run_detached if detach else run_attached
     raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))
+
+
+def _there(
+    store: "Store",
+    before: dict[str, Any],
+    asked: "tuple[Wishes, str | None] | None",
+    cluster: str | None,
+    environment: dict[str, str],
+    *,
+    yes: bool,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Hand the run to SkyPilot: with the machines that were asked for now, or with those that it had."""
+    from runner.cli.confirm import confirm_cost
+    from runner.cli.follow_remote import launch_remote, say_notes
+    from runner.launch.credentials import access
+    from runner.launch.move import moved_there, where_it_was
+    from runner.launch.remote import place, plan
+    from runner.launch.skypilot import require_sky
+    from runner.spec.recipe import Recipe
+
+    run_id = before["run_id"]
+    if asked is None:
+        document = where_it_was(store, run_id)
+    else:
+        wishes, image = asked
+        recipe = Recipe.from_mapping(before["recipe"])
+        if before.get("resources"):
+            # What is not asked for anew stays as it was.
+            resources = dict(before["resources"])
+            if before["image"] is not None:
+                image = image or before["image"]
+                del resources["image_id"]
+            recipe = dataclasses.replace(recipe, resources=resources)
+            wishes = dataclasses.replace(wishes, nodes=wishes.nodes or before["num_nodes"])
+        planned = plan(recipe, wishes, image)
+        say_notes(planned.machines)
+        access(store.url, planned.machines).required()
+        require_sky()
+        confirm_cost(recipe, planned.machines, yes=yes)
+        document = moved_there(store, run_id, place(planned))
+    return launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
+
+
+def _move_here(store: "Store", run_id: str, infra: str, image: str | None, environment: Sequence[str]) -> None:
+    """Note that the run goes on on this machine."""
+    from runner.launch.move import move_here
+    from runner.launch.prepare import require_training_side
+    from runner.spec.errors import UserError
+
+    pinned = None
+    if infra == "docker":
+        from runner.launch.docker import image_for
+
+        pinned = image_for(image).pinned
+    elif image is not None:
+        raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
+    else:
+        require_training_side()
+    move_here(store, run_id, infra=infra, image=pinned, environment=environment)

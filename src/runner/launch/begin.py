@@ -7,9 +7,10 @@ from typing import Any
 from runner.launch.choose import choose_by_name, waiting_run
 from runner.launch.engine import engine_of
 from runner.launch.lock import RunLock, RunLocked
+from runner.launch.machines import is_remote
 from runner.launch.places import state_folder
 from runner.launch.prepare import Prepared
-from runner.launch.status import RunStatus, run_document, run_status
+from runner.launch.status import RunStatus, run_status, whereabouts
 from runner.launch.submit import new_run_document, new_run_id, submit
 from runner.spec.errors import UserError
 from runner.storage.store import Store
@@ -68,7 +69,7 @@ def rehearse(
     """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
     run_id, exists, why = choose(store, prepared, name)
     if exists:
-        document = run_document(store, run_id)
+        document = whereabouts(store, run_id)
     else:
         document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
     return document, engine_of(document).command(store.url, run_id), why
@@ -82,11 +83,15 @@ def take_hold(store: Store, run_id: str) -> RunLock:
     """
     lock = _take_lock(store, run_id)
     try:
-        if run_document(store, run_id)["infra"] == "docker":
+        infra = whereabouts(store, run_id)["infra"]
+        if infra == "docker":
             from runner.launch.docker import note_killed  # here: a local run does without
 
             note_killed(store, run_id)
         refuse_what_cannot_go_on(run_status(store, run_id))
+        if is_remote(infra):
+            remedy = f"`runner resume {run_id} --infra local` continues it here"
+            raise UserError(f"the run was launched to --infra {infra}", where=run_id, remedy=remedy)
     except BaseException:
         lock.close()
         raise

@@ -13,7 +13,7 @@ from runner.launch.launches import newest_launch, note_ended
 from runner.launch.lock import lock_holder
 from runner.launch.machines import is_remote
 from runner.launch.places import state_folder
-from runner.launch.status import RunStatus, run_document, run_status
+from runner.launch.status import RunStatus, run_status
 from runner.launch.watch import poll_seconds
 from runner.spec.errors import UserError
 from runner.spec.layout import CANCEL, run_key
@@ -41,7 +41,7 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
         return status
     request = {"requested_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid()}
     store.create(run_key(run_id, CANCEL), json.dumps(request, indent=2).encode())
-    if is_remote(run_document(store, run_id)["infra"]):
+    if is_remote(status.infra):
         return _cancel_elsewhere(store, run_id, say=say)
     started = time.monotonic()
     told = False

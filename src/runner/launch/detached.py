@@ -16,7 +16,7 @@ from runner.launch.engine import engine_of
 from runner.launch.local import ENTRYPOINT, Supervisor
 from runner.launch.lock import RunLock
 from runner.launch.places import state_folder
-from runner.launch.status import newest_attempt, run_document, run_result
+from runner.launch.status import newest_attempt, run_result, whereabouts
 from runner.spec.errors import UserError
 from runner.storage.open import open_store
 from runner.storage.store import Store
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(utc_now(), sentence, flush=True)
 
     store = open_store(options.store)
-    engine = engine_of(run_document(store, options.run), entrypoint=options.entrypoint)
+    engine = engine_of(whereabouts(store, options.run), entrypoint=options.entrypoint)
     supervisor = Supervisor(store, options.run, environment={}, say=say, engine=engine)
     return supervisor.run()
 

@@ -1,28 +1,23 @@
 """Hand a run to SkyPilot: submitted to the store first, then its task is sent, recorded before and after."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
 from runner.launch import skypilot
 from runner.launch.begin import choose
-from runner.launch.end import utc_now
 from runner.launch.environment import SECRET_NAMES
-from runner.launch.launches import Launch, newest_launch, note_ended, note_job, note_launch
+from runner.launch.launches import Launch, note_ended, note_job, note_launch
 from runner.launch.lock import RunLock, RunLocked
-from runner.launch.machines import is_remote
+from runner.launch.move import launch_record, moved_there
 from runner.launch.places import engine_cache, state_folder
 from runner.launch.prepare import Prepared
-from runner.launch.remote import Plan, remote_task
-from runner.launch.status import run_document, run_status
+from runner.launch.remote import Plan, place, remote_task
+from runner.launch.status import run_document
 from runner.launch.submit import new_run_document, submit
 from runner.spec.errors import UserError
 from runner.storage.store import Store
-
-_PLACE = ("infra", "accelerators", "resources", "num_nodes", "image")
-"""What of a run's record says where it runs: each launch may say otherwise."""
 
 
 def new_or_old(
@@ -53,7 +48,7 @@ def new_or_old(
             say(why)
         document = _document(prepared, plan, run_id, git_revision)
         if exists:
-            return _elsewhere_now(store, run_document(store, run_id), document)
+            return moved_there(store, run_id, place(plan))
         if submit(store, document, prepared.inputs):
             return document
 
@@ -65,44 +60,8 @@ def rehearsed(
     run_id, exists, why = choose(store, prepared, name)
     document = _document(prepared, plan, run_id, git_revision)
     if exists:
-        document = {**run_document(store, run_id), **{key: document[key] for key in _PLACE}}
+        document = {**run_document(store, run_id), **place(plan)}
     return document, why
-
-
-def _elsewhere_now(store: Store, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of an old run with the machines that a new launch asks for.
-
-    Raises:
-        UserError: the run was for this machine, or SkyPilot is still at it.
-    """
-    run_id = old["run_id"]
-    if not is_remote(old["infra"]):
-        remedy = f"`runner resume {run_id}` continues it there; or choose another --name"
-        raise UserError(f"the run was launched to --infra {old['infra']}, and stays there", where=run_id, remedy=remedy)
-    launch = newest_launch(store, run_id)
-    if launch is not None and launch.ended is None:
-        _refuse_if_at_it(store, launch)
-    return {**old, **{key: new[key] for key in _PLACE}}
-
-
-def again(store: Store, run_id: str) -> dict[str, Any]:
-    """The record of a run that was interrupted, with the machines that its last launch asked for.
-
-    Raises:
-        UserError: it has ended or runs, or SkyPilot is still at it.
-    """
-    document = run_document(store, run_id)
-    status = run_status(store, run_id, document=document)
-    if status.terminal or status.state == "running":
-        from runner.launch.begin import refuse_what_cannot_go_on
-
-        refuse_what_cannot_go_on(status)
-    launch = newest_launch(store, run_id)
-    if launch is None:
-        return document
-    if launch.ended is None:
-        _refuse_if_at_it(store, launch)
-    return {**document, **{key: launch.record[key] for key in _PLACE}}
 
 
 def hand_over(
@@ -132,15 +91,7 @@ def hand_over(
     secrets = {**entry.required(), **{name: environment[name] for name in names}}
     secrets |= _from_environment(set(content.get("secrets", ())) - secrets.keys())
     with _only_one(store, run_id):
-        record = {
-            "engine": "skypilot",
-            "cluster": cluster,
-            "environment": sorted(names),
-            "requested_at": utc_now(),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            **{key: document[key] for key in _PLACE},
-        }
+        record = launch_record(document, engine="skypilot", cluster=cluster, environment=names)
         launch = note_launch(store, run_id, record)
         engine_cache(store.url, run_id).unlink(missing_ok=True)
         try:
@@ -171,23 +122,6 @@ def _from_environment(names: set[str]) -> dict[str, str]:
         if name not in os.environ:
             raise UserError(f"{name} is not set", where="sky.secrets", remedy=f"export {name}=…")
     return {name: os.environ[name] for name in names}
-
-
-def _refuse_if_at_it(store: Store, launch: Launch) -> None:
-    try:
-        known = skypilot.ask("job", **launch.handle)
-    except skypilot.SkyPilotSays as error:
-        raise error.for_people() from error
-    if not known:
-        note_ended(store, launch, status="UNKNOWN", reason="SkyPilot knows of no such job")
-    elif known["ended"]:
-        note_ended(store, launch, status=known["status"], reason=known["reason"])
-    else:
-        raise UserError(
-            f"SkyPilot is at it already: {known['status']}",
-            where=launch.run_id,
-            remedy=f"`runner wait {launch.run_id}` waits for it; `runner cancel {launch.run_id}` ends it",
-        )
 
 
 @contextmanager

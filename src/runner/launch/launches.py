@@ -1,7 +1,7 @@
 """Records in the store of each time that a run was handed to SkyPilot: by name before, its job after, and an end.
 
-The name is written before SkyPilot is asked, so that whoever wants to cancel the run finds the job, even if the process
-that asked has died.
+A run that came back from there, to go on on a machine of one's own, has a record of that too. The name is written
+before SkyPilot is asked, so that whoever wants to cancel the run finds the job, even if who asked has died.
 """
 
 import json
@@ -13,6 +13,9 @@ from typing import Any
 from runner.launch.places import engine_cache
 from runner.spec.layout import run_key
 from runner.storage.store import NotFound, Store
+
+PLACE = ("infra", "accelerators", "resources", "num_nodes", "image")
+"""What of a run's record says where it runs: each launch may say otherwise."""
 
 _RECORD = re.compile(r"(?P<number>\d{4,})(?:\.(?P<kind>[a-z]+))?\.json")
 
@@ -31,6 +34,11 @@ class Launch:
     """``job_id``; None as long as SkyPilot has not answered."""
     ended: Mapping[str, Any] | None = None
     """``status`` and ``reason``, once SkyPilot is known to be done with it."""
+
+    @property
+    def is_skypilots(self) -> bool:
+        """Whether SkyPilot has it; else the run came back to a machine of one's own."""
+        return bool(self.record.get("engine", "skypilot") == "skypilot")
 
     @property
     def handle(self) -> dict[str, Any]:
@@ -96,6 +104,17 @@ def newest_launch(store: Store, run_id: str) -> Launch | None:
     if record is None:
         return None
     return Launch(run_id=run_id, number=number, record=record, job=read("job"), ended=read("ended"))
+
+
+def placed(document: Mapping[str, Any], launch: Launch | None) -> dict[str, Any]:
+    """A run's ``run.json``, which says where it was launched to first, with where its newest launch put it.
+
+    Args:
+        document: ``run.json``.
+        launch: the newest, if there was one after the run was made.
+    """
+    moved = {key: launch.record[key] for key in PLACE if key in launch.record} if launch else {}
+    return {**document, **moved}
 
 
 def last_news(store_url: str, run_id: str) -> Mapping[str, Any] | None:

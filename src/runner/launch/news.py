@@ -54,7 +54,8 @@ def refresh(store_url: str, run_ids: Sequence[str]) -> None:
         except BlockingIOError:
             return
         store = open_store(store_url)
-        launches = [launch for run_id in run_ids if (launch := newest_launch(store, run_id)) and launch.ended is None]
+        newest = [launch for run_id in run_ids if (launch := newest_launch(store, run_id))]
+        launches = [launch for launch in newest if launch.ended is None and launch.is_skypilots]
         if not launches:
             return
         try:

@@ -52,6 +52,18 @@ def plan(recipe: Recipe, wishes: Wishes, image: str | None) -> Plan:
     return Plan(machines=with_image(found, reference), image=reference)
 
 
+def place(planned: Plan) -> dict[str, Any]:
+    """Where a run is to run, as its record says it."""
+    asked = planned.machines
+    return {
+        "infra": asked.infra,
+        "accelerators": asked.accelerators,
+        "resources": asked.resources,
+        "num_nodes": asked.num_nodes,
+        "image": planned.image,
+    }
+
+
 def remote_task(
     document: Mapping[str, Any],
     store_url: str,

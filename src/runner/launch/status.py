@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from runner.launch.launches import last_news, newest_launch
+from runner.launch.launches import Launch, last_news, newest_launch, placed
 from runner.launch.machines import is_remote
 from runner.spec.layout import RESULT, RUN, attempt_key, run_key
 from runner.storage.store import NotFound, Store
@@ -40,7 +40,7 @@ class RunStatus:
     reason: str | None = None
     """Why it ended or was interrupted, as far as that is known."""
     infra: str
-    """Where it was launched to."""
+    """Where it was launched to last."""
     accelerators: Mapping[str, Any] | None = None
     """What it was launched on."""
     step: int | None = None
@@ -129,6 +129,15 @@ def run_document(store: Store, run_id: str) -> dict[str, Any]:
     return document
 
 
+def whereabouts(store: Store, run_id: str) -> dict[str, Any]:
+    """A run's ``run.json``, with the machines of its newest launch.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    return placed(run_document(store, run_id), newest_launch(store, run_id))
+
+
 def run_result(store: Store, run_id: str) -> dict[str, Any] | None:
     """A run's ``result.json``; None if it has not ended."""
     return _record(store, run_key(run_id, RESULT))
@@ -187,9 +196,14 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
     result = run_result(store, run_id)
     if result is not None:
         return _ended(store, run_id, known, result)
+    launch = newest_launch(store, run_id)
+    document = placed(document, launch)
+    known |= {"infra": document["infra"], "accelerators": document["accelerators"]}
     attempt = newest_attempt(store, run_id)
     if attempt is None:
-        return _without_attempt(store, run_id, known, remote=is_remote(document["infra"]))
+        said, over = _engine_says(store, run_id, launch) if is_remote(document["infra"]) else (None, False)
+        # Nobody has begun it: it waits, or SkyPilot has given up on it.
+        return RunStatus(**known, state="interrupted" if over else "pending", reason=said, retry=not over)
     heartbeat = attempt.heartbeat or {}
     known |= {
         "attempts": attempt.number,
@@ -211,7 +225,7 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
     reason = ended["reason"] if ended else "the attempt vanished: killed, or its machine went away"
     retry = ended["retry"] if ended else True
     if is_remote(document["infra"]):
-        said, over = _engine_says(store, run_id)
+        said, over = _engine_says(store, run_id, launch)
         reason, retry = f"{reason}; {said}" if said else reason, retry and not over
     return RunStatus(
         **known,
@@ -222,15 +236,8 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
     )
 
 
-def _without_attempt(store: Store, run_id: str, known: Mapping[str, Any], *, remote: bool) -> RunStatus:
-    """A run that nobody has begun: it waits, or SkyPilot has given up on it."""
-    said, over = _engine_says(store, run_id) if remote else (None, False)
-    return RunStatus(**known, state="interrupted" if over else "pending", reason=said, retry=not over)
-
-
-def _engine_says(store: Store, run_id: str) -> tuple[str | None, bool]:
+def _engine_says(store: Store, run_id: str, launch: Launch | None) -> tuple[str | None, bool]:
     """What is known of SkyPilot's part, and whether it is done with the run."""
-    launch = newest_launch(store, run_id)
     if launch is None:
         return None, False
     if launch.ended is not None:

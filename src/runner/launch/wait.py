@@ -42,7 +42,7 @@ class Vigil:
         if status.state == "running" or lock_holder(state_folder(self._store.url, self._run_id)) is not None:
             self._idle_since = None
             return status, False
-        if is_remote(self._document["infra"]):
+        if is_remote(status.infra):
             # SkyPilot is at it, for hours if there is no capacity, until it says that it is not any more.
             ask_in_background(self._store.url, [self._run_id])
             return status, not status.retry

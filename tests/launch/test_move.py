@@ -1,0 +1,76 @@
+"""A run goes on elsewhere than where it began; its record stays, and its newest launch says where it is."""
+
+import json
+
+from launch.bench import Bench
+from runner.launch.launches import newest_launch, note_ended, note_launch
+from runner.launch.move import launch_record
+from runner.launch.status import run_document, run_status, whereabouts
+
+AWS = {
+    "infra": "aws",
+    "accelerators": {"T4": 1},
+    "resources": {"infra": "aws", "accelerators": "T4:1", "use_spot": True},
+    "num_nodes": 1,
+    "image": None,
+}
+
+
+def taken_to_a_cloud(bench: Bench, *, ended: bool) -> None:
+    """A run that was interrupted here, and then handed to SkyPilot, which has given up, or may not have."""
+    bench.recipe()
+    assert bench.runner("launch", "small.yaml", "--name", "try", plan={"1": ["stop", 3]}).returncode == 75
+    launch = note_launch(bench.store, "try", launch_record(AWS, engine="skypilot", cluster=None, environment=["TOKEN"]))
+    if ended:
+        note_ended(bench.store, launch, status="FAILED_NO_RESOURCE", reason="no T4 anywhere")
+
+
+def test_where_a_run_is_is_what_its_newest_launch_says(bench: Bench) -> None:
+    taken_to_a_cloud(bench, ended=True)
+    status = run_status(bench.store, "try")
+    assert (status.infra, status.accelerators, status.retry) == ("aws", {"T4": 1}, False)
+    assert "SkyPilot: FAILED_NO_RESOURCE: no T4 anywhere" in str(status.reason)
+    assert run_document(bench.store, "try")["infra"] == "local"
+    listed = json.loads(bench.runner("ps", "--json").stdout)
+    assert [(run["run_id"], run["infra"]) for run in listed] == [("try", "aws")]
+
+
+def test_a_run_comes_back_from_a_cloud_and_ends_here(bench: Bench) -> None:
+    """With the variables that it was given there; and then it is here, whoever asks."""
+    taken_to_a_cloud(bench, ended=True)
+    launched = bench.runner("launch", "small.yaml", "--name", "try")
+    assert launched.returncode == 2, launched
+    assert "`runner resume try --infra local` continues it here" in launched.stderr
+    refused = bench.runner("resume", "try", "--infra", "local")
+    assert refused.returncode == 2
+    assert "TOKEN is not set" in refused.stderr
+    assert whereabouts(bench.store, "try")["infra"] == "aws"
+    done = bench.runner("resume", "try", "--infra", "local", env={"TOKEN": "hunter2"}, plan={"2": ["stop", 6]})
+    assert done.returncode == 75, done
+    newest = newest_launch(bench.store, "try")
+    assert newest is not None
+    assert (newest.number, newest.is_skypilots, newest.record["infra"]) == (2, False, "local")
+    assert run_status(bench.store, "try").infra == "local"
+    assert bench.runner("resume", "try", env={"TOKEN": "hunter2"}).returncode == 0
+    assert run_status(bench.store, "try").state == "succeeded"
+
+
+def test_nobody_takes_a_run_from_skypilot(bench: Bench) -> None:
+    """What may still have a job there stays, as long as SkyPilot cannot be asked."""
+    taken_to_a_cloud(bench, ended=False)
+    done = bench.runner("resume", "try", "--infra", "local", env={"TOKEN": "x", "PATH": "/usr/bin:/bin"})
+    assert done.returncode == 2, done
+    assert "SkyPilot is not installed" in done.stderr
+    assert whereabouts(bench.store, "try")["infra"] == "aws"
+
+
+def test_a_store_that_a_cloud_cannot_reach_keeps_the_run_here(bench: Bench) -> None:
+    bench.recipe()
+    assert bench.runner("launch", "small.yaml", "--name", "try", plan={"1": ["stop", 3]}).returncode == 75
+    done = bench.runner("resume", "try", "--gpu", "t4", "--infra", "aws")
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    assert newest_launch(bench.store, "try") is None
+    contradiction = bench.runner("resume", "try", "--infra", "local", "--spot")
+    assert contradiction.returncode == 2
+    assert "takes no --spot" in contradiction.stderr
