@@ -4,8 +4,11 @@ import json
 
 from launch.bench import Bench
 from runner.launch.launches import newest_launch, note_ended, note_launch
+from runner.launch.machines import Wishes
 from runner.launch.move import launch_record
+from runner.launch.remote import place, plan, plan_again
 from runner.launch.status import run_document, run_status, whereabouts
+from runner.spec.recipe import Data, DataSource, Recipe
 
 AWS = {
     "infra": "aws",
@@ -14,6 +17,26 @@ AWS = {
     "num_nodes": 1,
     "image": None,
 }
+
+
+def test_what_is_not_asked_for_anew_stays_as_it_was() -> None:
+    recipe = Recipe(
+        name="small",
+        method="sft",
+        model={"model_name_or_path": "builtin:tiny-llama"},
+        data=Data(train=(DataSource(path="builtin:python-docstrings"),)),
+        resources={"cpus": "4+"},
+    )
+    first = plan(recipe, Wishes(gpus=("a100", "l4"), infra=("aws",), nodes=2, use_spot=True), "registry/runner:1")
+    before = {"recipe": recipe.to_mapping(), **place(first)}
+    again = plan_again(before, Wishes(use_spot=False), None)
+    assert again.machines.accelerators == {"A100": 1, "L4": 1}
+    assert (again.machines.infra, again.machines.num_nodes, again.image) == ("aws", 2, "registry/runner:1")
+    assert again.machines.resources["use_spot"] is False
+    elsewhere = plan_again({**before, **place(again)}, Wishes(gpus=("h100",), infra=("gcp",)), "none")
+    assert (elsewhere.machines.infra, elsewhere.machines.accelerators, elsewhere.image) == ("gcp", {"H100": 1}, None)
+    assert "image_id" not in elsewhere.machines.resources
+    assert elsewhere.machines.resources["cpus"] == "4+"
 
 
 def taken_to_a_cloud(bench: Bench, *, ended: bool) -> None:

@@ -18,6 +18,7 @@ from runner.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from runner.launch.machines import Wishes
     from runner.storage.store import Store
 
 
@@ -45,11 +46,7 @@ def launch(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
-    gpus: tuple[str, ...],
-    infra: tuple[str, ...],
-    nodes: int | None,
-    use_spot: bool | None,
-    max_hourly_cost: float | None,
+    wishes: "Wishes",
     cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
@@ -81,7 +78,7 @@ def launch(
     from runner.launch.export import require_exports
     from runner.launch.hand_over import new_or_old, rehearsed
     from runner.launch.hub import ask_hub, run_token
-    from runner.launch.machines import Wishes, place_of
+    from runner.launch.machines import place_of
     from runner.launch.prepare import prepare, require_training_side
     from runner.launch.remote import plan, remote_task
     from runner.launch.skypilot import require_sky
@@ -89,7 +86,6 @@ def launch(
     from runner.spec.errors import UserError
     from runner.spec.load import load_recipe
 
-    wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
     place = place_of(wishes, cluster)
     if image is not None and place == "local":
         raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")

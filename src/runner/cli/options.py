@@ -1,8 +1,9 @@
 """Arguments and options that several commands have."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -42,7 +43,24 @@ def recipe_argument(command: F) -> F:
 
 
 def machine_options(command: F) -> F:
-    """``--gpu``, ``--infra``, ``--nodes``, ``--spot``, ``--max-hourly-cost``: what SkyPilot is to look for."""
+    """``--gpu``, ``--infra``, ``--nodes``, ``--spot``, ``--max-hourly-cost``: the command gets `wishes`."""
+
+    @functools.wraps(command)
+    def wishing(
+        *arguments: Any,
+        gpus: tuple[str, ...],
+        infra: tuple[str, ...],
+        nodes: int | None,
+        use_spot: bool | None,
+        max_hourly_cost: float | None,
+        **others: Any,
+    ) -> Any:
+        from runner.launch.machines import Wishes
+
+        wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
+        return command(*arguments, wishes=wishes, **others)
+
+    wished = cast(F, wishing)
     for option in (
         click.option(
             "--max-hourly-cost",
@@ -69,8 +87,8 @@ def machine_options(command: F) -> F:
             help="The GPU and how many a machine has, such as A100:8. May be repeated: any of them.",
         ),
     ):
-        command = option(command)
-    return command
+        wished = option(wished)
+    return wished
 
 
 def cluster_option(command: F) -> F:

@@ -1,10 +1,14 @@
 """``runner render``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import image_option, machine_options, recipe_argument, secret_option
+
+if TYPE_CHECKING:
+    from runner.launch.machines import Wishes
 
 
 @click.command()
@@ -27,11 +31,7 @@ def render(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
-    gpus: tuple[str, ...],
-    infra: tuple[str, ...],
-    nodes: int | None,
-    use_spot: bool | None,
-    max_hourly_cost: float | None,
+    wishes: "Wishes",
     image: str | None,
     secrets: tuple[str, ...],
     store: str | None,
@@ -47,7 +47,7 @@ def render(
     """
     from runner.cli.follow_remote import say_notes
     from runner.launch.environment import checked_names
-    from runner.launch.machines import HERE, Wishes
+    from runner.launch.machines import HERE
     from runner.launch.places import default_store
     from runner.launch.prepare import prepare
     from runner.launch.remote import plan, remote_task
@@ -56,11 +56,10 @@ def render(
     from runner.spec.errors import UserError
     from runner.spec.load import load_recipe
 
-    if any(one in HERE for one in infra):
+    if any(one in HERE for one in wishes.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
     loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
-    wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
     planned = plan(loaded.recipe, wishes, image)
     prepared = prepare(loaded)
     document = new_run_document(

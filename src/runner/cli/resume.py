@@ -1,6 +1,5 @@
 """``runner resume``."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +35,7 @@ if TYPE_CHECKING:
 def resume(
     store: "Store",
     run: str,
-    gpus: tuple[str, ...],
-    infra: tuple[str, ...],
-    nodes: int | None,
-    use_spot: bool | None,
-    max_hourly_cost: float | None,
+    wishes: "Wishes",
     cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
@@ -65,7 +60,7 @@ def resume(
     from runner.launch.environment import chosen_environment
     from runner.launch.find import find_run
     from runner.launch.launches import newest_launch
-    from runner.launch.machines import Wishes, is_remote, place_of
+    from runner.launch.machines import is_remote, place_of
     from runner.launch.status import whereabouts
     from runner.launch.submit import needed_environment
 
@@ -73,9 +68,8 @@ def resume(
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
     environment = chosen_environment([Path(file) for file in env_files], secrets, needed=sorted(known))
-    wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
     before = whereabouts(store, run_id)
-    moves = wishes != Wishes() or cluster is not None or image is not None
+    moves = wishes.any or cluster is not None or image is not None
     if moves and not wishes.infra and is_remote(before["infra"]):
         place = None  # other machines, as SkyPilot's again
     else:
@@ -109,7 +103,7 @@ def _there(
     from runner.cli.follow_remote import launch_remote, say_notes
     from runner.launch.credentials import access
     from runner.launch.move import moved_there, where_it_was
-    from runner.launch.remote import place, plan
+    from runner.launch.remote import place, plan_again
     from runner.launch.skypilot import require_sky
     from runner.spec.recipe import Recipe
 
@@ -117,21 +111,11 @@ def _there(
     if asked is None:
         document = where_it_was(store, run_id)
     else:
-        wishes, image = asked
-        recipe = Recipe.from_mapping(before["recipe"])
-        if before.get("resources"):
-            # What is not asked for anew stays as it was.
-            resources = dict(before["resources"])
-            if before["image"] is not None:
-                image = image or before["image"]
-                del resources["image_id"]
-            recipe = dataclasses.replace(recipe, resources=resources)
-            wishes = dataclasses.replace(wishes, nodes=wishes.nodes or before["num_nodes"])
-        planned = plan(recipe, wishes, image)
+        planned = plan_again(before, *asked)
         say_notes(planned.machines)
         access(store.url, planned.machines).required()
         require_sky()
-        confirm_cost(recipe, planned.machines, yes=yes)
+        confirm_cost(Recipe.from_mapping(before["recipe"]), planned.machines, yes=yes)
         document = moved_there(store, run_id, place(planned))
     return launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
 

@@ -44,6 +44,11 @@ class Wishes:
     max_hourly_cost: float | None = None
     """The most that one hour of one machine may cost, in US dollars."""
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is wished for."""
+        return self != Wishes()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machines:

@@ -1,5 +1,6 @@
 """Put together what a launch to SkyPilot needs: the machines, the run's record, the task, and what goes beside it."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,28 @@ def plan(recipe: Recipe, wishes: Wishes, image: str | None) -> Plan:
         raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
     found = machines(recipe.resources, wishes, fits=fits_on(recipe, wishes.nodes or 1))
     return Plan(machines=with_image(found, reference), image=reference)
+
+
+def plan_again(before: Mapping[str, Any], wishes: Wishes, image: str | None) -> Plan:
+    """Where an old run is to go on: what is not asked for anew stays as it was.
+
+    Args:
+        before: its ``run.json``, with the machines of its newest launch.
+        wishes: the command line's.
+        image: the same as in `plan`.
+
+    Raises:
+        UserError: no machine would do.
+    """
+    recipe = Recipe.from_mapping(before["recipe"])
+    if before.get("resources"):
+        resources = dict(before["resources"])
+        if before["image"] is not None:
+            image = image or before["image"]
+            del resources["image_id"]
+        recipe = dataclasses.replace(recipe, resources=resources)
+        wishes = dataclasses.replace(wishes, nodes=wishes.nodes or before["num_nodes"])
+    return plan(recipe, wishes, image)
 
 
 def place(planned: Plan) -> dict[str, Any]:
