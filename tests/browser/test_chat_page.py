@@ -31,8 +31,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment["OMP_NUM_THREADS"] = "1"
     command = [sys.executable, "-m", "runner"]
     subprocess.run([*command, "launch", "tiny.yaml"], cwd=folder, env=environment, check=True)
-    # Long answers: a model that has learned nothing never ends one by itself.
-    chat = [*command, "chat", "last", "--port", "0", "--max-new-tokens", "450"]
+    # Long answers: at temperature 0 a model that has learned nothing repeats itself, and draws no end by chance.
+    chat = [*command, "chat", "last", "--port", "0", "--max-new-tokens", "450", "--temperature", "0"]
     with subprocess.Popen(chat, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -1,6 +1,7 @@
 """A real Slurm, driven by a real SkyPilot, where no network is: one of each with a store."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.launch.status import run_status
 from runner.storage.open import open_store
-from runner.storage.store import Store
+from runner.storage.store import NotFound, Store
 from servers.processes import free_port
 from servers.s3 import BUCKET, S3Server
 
@@ -103,21 +105,23 @@ class Testbed:
 
     def status(self, run_id: str) -> dict[str, Any]:
         """A run as `runner ps --json` lists it."""
-        found = self.find(run_id)
-        assert found is not None, run_id
+        listed: list[dict[str, Any]] = json.loads(self.runner("ps", "--json").stdout)
+        [found] = [run for run in listed if run["run_id"] == run_id]
         return found
 
     def find(self, run_id: str) -> dict[str, Any] | None:
-        """The same; None if there is no such run yet."""
-        listed: list[dict[str, Any]] = json.loads(self.runner("ps", "--json").stdout)
-        return next((run for run in listed if run["run_id"] == run_id), None)
+        """What is known of a run; None if there is no such run yet. By this process: a command would cost a core."""
+        try:
+            return dataclasses.asdict(run_status(self.store, run_id))
+        except NotFound:
+            return None
 
     def until(self, run_id: str, holds: Callable[[dict[str, Any]], bool], patience_seconds: float = 1200) -> None:
         """Wait until something holds of a run's status."""
         deadline = time.monotonic() + patience_seconds
         while not (found := self.find(run_id)) or not holds(found):
             assert time.monotonic() < deadline, found
-            time.sleep(1)  # asking more often would take the cores from those who are waited for
+            time.sleep(0.5)
 
     def _run(self, *command: str, timeout_seconds: float) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
