@@ -31,8 +31,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment["OMP_NUM_THREADS"] = "1"
     command = [sys.executable, "-m", "runner"]
     subprocess.run([*command, "launch", "tiny.yaml"], cwd=folder, env=environment, check=True)
-    # Long answers: at temperature 0 a model that has learned nothing repeats itself, and draws no end by chance.
-    chat = [*command, "chat", "last", "--port", "0", "--max-new-tokens", "450", "--temperature", "0"]
+    # Long answers: a model that has learned nothing ends one by chance only.
+    chat = [*command, "chat", "last", "--port", "0", "--max-new-tokens", "450"]
     with subprocess.Popen(chat, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -103,11 +103,26 @@ def set_limit(browser: Any, tokens: int) -> None:
     number.send_keys(str(tokens), Keys.TAB)
 
 
+def ask_again(browser: Any) -> None:
+    browser.find_element("id", "stop").click()
+    browser.find_element("id", "fresh").click()
+    until(browser, lambda: not answers(browser, "fine-tuned"))
+
+
 def test_an_answer_grows_until_it_is_stopped(browser: Any) -> None:
-    say(browser, QUESTION)
-    begun = until(browser, lambda: answers(browser, "fine-tuned"))[0]
-    until(browser, lambda: len(answers(browser, "fine-tuned")[0]) > len(begun))
-    assert answers(browser, "base") == [], "one after the other: they share their weights"
+    """One after the other answers: they share their weights. An answer may end by chance before it was seen to grow."""
+    for _ in range(5):
+        say(browser, QUESTION)
+        begun = until(browser, lambda: answers(browser, "fine-tuned"))[0]
+        grown = until(
+            browser,
+            lambda begun=begun: len(answers(browser, "fine-tuned")[0]) > len(begun) or answers(browser, "base"),
+        )
+        if grown is True and answers(browser, "base") == []:
+            break
+        ask_again(browser)
+    else:
+        raise AssertionError("no answer was seen to grow before the other model's")
     browser.find_element("id", "stop").click()
     set_limit(browser, 3)
     asked = browser.find_element("css selector", "#fine-tuned [data-testid=user]").text
