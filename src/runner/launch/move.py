@@ -97,9 +97,10 @@ def _refuse_if_at_it(store: Store, launch: Launch) -> None:
     elif known["ended"]:
         note_ended(store, launch, status=known["status"], reason=known["reason"])
     else:
-        raise UserError(
-            f"SkyPilot is at it already: {known['status']}",
-            where=launch.run_id,
-            remedy=f"`runner wait {launch.run_id}` waits for it; `runner cancel {launch.run_id}` ends it for good; "
-            f"`sky jobs cancel -n {launch.record['name']}` frees it to go on elsewhere",
+        remedy = (
+            f"`runner wait {launch.run_id}` waits for it; `runner cancel {launch.run_id}` ends it for good; "
+            f"`sky jobs cancel -n {launch.record['name']}` frees it to go on elsewhere"
         )
+        if known["status"] == "CANCELLING":
+            remedy = "try again in a minute"
+        raise UserError(f"SkyPilot is at it already: {known['status']}", where=launch.run_id, remedy=remedy)
