@@ -77,6 +77,8 @@ def main() -> None:
                 done = bed.sky("jobs", "launch", "--yes", "--detach-run", str(task), *SECRETS)
                 assert done.returncode == 0, done.stderr
 
+            task.write_text(bed.runner("render", *where, "warm-up").stdout)
+            to_first_step(bed, "warm-up", lambda: by_hand("warm-up"))  # SkyPilot's server and controller start with it
             for number in range(options.launches):
                 for name, start in (("runner launch", ours), ("sky jobs launch", by_hand)):
                     run_id = f"{name.split()[0]}-{number}"
