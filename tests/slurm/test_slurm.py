@@ -162,8 +162,10 @@ def test_who_stops_looking_ends_nothing_and_what_was_ended_elsewhere_is_resumed(
     done = bed.sky("jobs", "cancel", "--yes", "--name", name)
     assert done.returncode == 0, done.stderr
     bed.until("endless", lambda status: status["state"] == "interrupted")
+    deadline = time.monotonic() + 600
     while (done := bed.runner("resume", "endless", "--gpu", "t4", "--detach")).returncode == 2:
         assert "SkyPilot is at it already: CANCELLING" in done.stderr
+        assert time.monotonic() < deadline
         time.sleep(5)
     assert done.returncode == 0, done.stderr
     moved = json.loads(bed.store.get("runs/endless/launches/0002.json"))

@@ -59,16 +59,16 @@ def resume(
     from runner.launch.begin import take_hold
     from runner.launch.environment import chosen_environment
     from runner.launch.find import find_run
-    from runner.launch.launches import newest_launch
+    from runner.launch.launches import newest_launch, placed
     from runner.launch.machines import is_remote, place_of
-    from runner.launch.status import whereabouts
+    from runner.launch.status import run_document
     from runner.launch.submit import needed_environment
 
     run_id = find_run(store, run)
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
     environment = chosen_environment([Path(file) for file in env_files], secrets, needed=sorted(known))
-    before = whereabouts(store, run_id)
+    before = placed(run_document(store, run_id), launch)
     moves = wishes.any or cluster is not None or image is not None
     if moves and not wishes.infra and is_remote(before["infra"]):
         place = None  # other machines, as SkyPilot's again
@@ -102,6 +102,8 @@ def _there(
     from runner.cli.confirm import confirm_cost
     from runner.cli.follow_remote import launch_remote, say_notes
     from runner.launch.credentials import access
+    from runner.launch.export import require_exports
+    from runner.launch.hub import run_token
     from runner.launch.move import moved_there, where_it_was
     from runner.launch.remote import place, plan_again
     from runner.launch.skypilot import require_sky
@@ -115,6 +117,7 @@ def _there(
         say_notes(planned.machines)
         access(store.url, planned.machines).required()
         require_sky()
+        require_exports(before["recipe"].get("export", {}), run_token(environment, here=False), here=False)
         confirm_cost(Recipe.from_mapping(before["recipe"]), planned.machines, yes=yes)
         document = moved_there(store, run_id, place(planned))
     return launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)

@@ -22,9 +22,7 @@ def where_it_was(store: Store, run_id: str) -> dict[str, Any]:
         UserError: it has ended or runs, or SkyPilot is still at it.
     """
     document = run_document(store, run_id)
-    status = run_status(store, run_id, document=document)
-    if status.terminal or status.state == "running":
-        refuse_what_cannot_go_on(status)
+    refuse_what_cannot_go_on(run_status(store, run_id, document=document))
     launch = newest_launch(store, run_id)
     if launch is not None and launch.is_skypilots and launch.ended is None:
         _refuse_if_at_it(store, launch)
