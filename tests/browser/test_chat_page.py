@@ -103,32 +103,54 @@ def set_limit(browser: Any, tokens: int) -> None:
     number.send_keys(str(tokens), Keys.TAB)
 
 
-def ask_again(browser: Any) -> None:
-    browser.find_element("id", "stop").click()
+def begin_anew(browser: Any) -> None:
     browser.find_element("id", "fresh").click()
-    until(browser, lambda: not answers(browser, "fine-tuned"))
+    until(browser, lambda: not asked(browser) and not answers(browser, "fine-tuned"))
+
+
+def asked(browser: Any) -> list[str]:
+    return [one.text.strip() for one in browser.find_elements("css selector", "#fine-tuned [data-testid=user]")]
+
+
+def is_growing(browser: Any) -> bool:
+    """Ask, and see the first model's answer grow. False where chance ended it before it was seen to."""
+    say(browser, QUESTION)
+    begun = until(browser, lambda: answers(browser, "fine-tuned"))[0]
+    until(browser, lambda: len(answers(browser, "fine-tuned")[0]) > len(begun) or answers(browser, "base"))
+    return answers(browser, "base") == []
+
+
+def see_growth(browser: Any) -> None:
+    for _ in range(5):
+        if is_growing(browser):
+            return
+        begin_anew(browser)
+    raise AssertionError("no answer was seen to grow before the other model's")
 
 
 def test_an_answer_grows_until_it_is_stopped(browser: Any) -> None:
-    """One after the other answers: they share their weights. An answer may end by chance before it was seen to grow."""
-    for _ in range(5):
-        say(browser, QUESTION)
-        begun = until(browser, lambda: answers(browser, "fine-tuned"))[0]
-        grown = until(
-            browser,
-            lambda begun=begun: len(answers(browser, "fine-tuned")[0]) > len(begun) or answers(browser, "base"),
-        )
-        if grown is True and answers(browser, "base") == []:
-            break
-        ask_again(browser)
-    else:
-        raise AssertionError("no answer was seen to grow before the other model's")
+    """One after the other answers: they share their weights. Who stops the one has stopped the other."""
+    see_growth(browser)
     browser.find_element("id", "stop").click()
+    until(browser, lambda: answers(browser, "base"))
+    assert answers(browser, "base")[0].strip() == "(nothing)"
+    assert asked(browser) == [QUESTION]
+    said = answers(browser, "fine-tuned")
     set_limit(browser, 3)
-    asked = browser.find_element("css selector", "#fine-tuned [data-testid=user]").text
-    assert asked.strip() == QUESTION
-    browser.find_element("id", "fresh").click()
-    until(browser, lambda: not answers(browser, "fine-tuned"))
+    say(browser, "And why?")
+    until(browser, lambda: len(answers(browser, "base")) == 2)
+    assert answers(browser, "fine-tuned")[0] == said[0]
+    assert len(answers(browser, "fine-tuned")) == 2
+
+
+def test_a_new_conversation_ends_the_answer_of_the_old(browser: Any) -> None:
+    see_growth(browser)
+    begin_anew(browser)
+    set_limit(browser, 3)
+    say(browser, "And why?")
+    until(browser, lambda: answers(browser, "base"))
+    assert asked(browser) == ["And why?"]
+    assert len(answers(browser, "fine-tuned")) == 1
 
 
 def test_both_models_answer_within_the_limit(browser: Any) -> None:

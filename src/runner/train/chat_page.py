@@ -14,7 +14,18 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio
 
 _THINKING = [("<think>", "</think>")]
+_SILENCE = "*(nothing)*"  # gradio draws no bubble around an empty answer
 _SHOWN_EVERY_SECONDS = 0.1  # the whole conversation travels each time; faster than it can be drawn, a browser freezes
+
+
+class _Ends:
+    """How a question's answers are ended before their time."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        """All of them; what was said remains."""
+        self.forget = threading.Event()
+        """Nothing remains."""
 
 
 def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new_tokens: int) -> Any:
@@ -28,7 +39,7 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
     """
     # The browser asks nobody for fonts either.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    stops: dict[str, threading.Event] = {}
+    talks: dict[str, _Ends] = {}
 
     def talk(
         text: str,
@@ -41,28 +52,34 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
         if not text.strip():
             yield text, of_base, of_tuned
             return
-        stop = stops[str(request.session_hash)] = threading.Event()
+        ends = talks[str(request.session_hash)] = _Ends()
         asked = {"role": "user", "content": text}
         columns = {True: [*of_base, asked], False: [*of_tuned, asked]}
         yield "", columns[True], columns[False]
         for base in (False, True) if with_base else (False,):
-            if stop.is_set():
-                break
-            messages = [_plain(message) for message in columns[base]]
             said = {"role": "assistant", "content": ""}
-            settings = {"temperature": temperature, "max_new_tokens": int(max_new_tokens)}
-            shown_at = 0.0
-            for said["content"] in pair.answer(messages, base=base, **settings, stop=stop):  # type: ignore[arg-type]
-                if time.monotonic() - shown_at > _SHOWN_EVERY_SECONDS:
-                    yield "", _so_far(columns, True, base, said), _so_far(columns, False, base, said)
-                    shown_at = time.monotonic()
-            stop.clear()
-            columns[base].append(said)
-        yield "", columns[True], columns[False]
+            if not ends.stop.is_set():
+                messages = [_plain(message) for message in columns[base]]
+                settings = {"temperature": temperature, "max_new_tokens": int(max_new_tokens)}
+                shown_at = 0.0
+                for said["content"] in pair.answer(messages, base=base, **settings, stop=ends.stop):  # type: ignore[arg-type]
+                    if time.monotonic() - shown_at > _SHOWN_EVERY_SECONDS and not ends.stop.is_set():
+                        yield "", _so_far(columns, True, base, said), _so_far(columns, False, base, said)
+                        shown_at = time.monotonic()
+            # What was stopped is answered too: chat templates want an answer to every question.
+            columns[base].append({**said, "content": said["content"] if said["content"].strip() else _SILENCE})
+        # What was on its way when a new conversation began would bring the old one back.
+        yield ("", [], []) if ends.forget.is_set() else ("", columns[True], columns[False])
 
     def stop_talking(request: gradio.Request) -> None:
-        if str(request.session_hash) in stops:
-            stops[str(request.session_hash)].set()
+        if (ends := talks.get(str(request.session_hash))) is not None:
+            ends.stop.set()
+
+    def begin_anew(request: gradio.Request) -> tuple[list[Any], list[Any]]:
+        if (ends := talks.get(str(request.session_hash))) is not None:
+            ends.forget.set()
+            ends.stop.set()
+        return [], []
 
     with gradio.Blocks(title=title, analytics_enabled=False, fill_height=True) as app:
         gradio.Markdown(f"### {title}")
@@ -80,7 +97,7 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
             fresh = gradio.Button("New conversation", elem_id="fresh")
         text.submit(talk, [text, of_base, of_tuned, heat, limit], [text, of_base, of_tuned])
         stopping.click(stop_talking, None, None)
-        fresh.click(lambda: ([], []), None, [of_base, of_tuned])
+        fresh.click(begin_anew, None, [of_base, of_tuned])
     app.theme = theme
     return app
 
@@ -119,7 +136,7 @@ def _plain(message: dict[str, Any]) -> dict[str, str]:
     content = message["content"]
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content)
-    return {"role": str(message["role"]), "content": str(content)}
+    return {"role": str(message["role"]), "content": "" if content == _SILENCE else str(content)}
 
 
 def _so_far(columns: dict[bool, list[Any]], column: bool, talking: bool, said: dict[str, str]) -> list[Any]:

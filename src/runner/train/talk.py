@@ -71,10 +71,16 @@ class Pair:
             stop: ends the answer when it is set.
         """
         with self._lock:
-            yield from self._answer(messages, base, temperature, max_new_tokens, stop or threading.Event())
+            stops = [threading.Event(), *([stop] if stop else [])]
+            yield from self._answer(messages, base, temperature, max_new_tokens, stops)
 
     def _answer(
-        self, messages: Sequence[Message], base: bool, temperature: float, max_new_tokens: int, stop: threading.Event
+        self,
+        messages: Sequence[Message],
+        base: bool,
+        temperature: float,
+        max_new_tokens: int,
+        stops: Sequence[threading.Event],
     ) -> Iterator[str]:
         model = self._base if base and self._base is not None else self._tuned
         streamer: Any = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -92,7 +98,7 @@ class Pair:
                         streamer=streamer,
                         max_new_tokens=max_new_tokens,
                         pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
-                        stopping_criteria=StoppingCriteriaList([_Stop(stop)]),
+                        stopping_criteria=StoppingCriteriaList([_Stop(stops)]),
                     )
             except Exception as error:  # noqa: BLE001 (told to whoever listens, in whose thread it is raised)
                 trouble.append(error)
@@ -106,7 +112,7 @@ class Pair:
                 text += piece
                 yield text
         finally:
-            stop.set()  # also when nobody listens any more
+            stops[0].set()  # nobody listens any more
             thread.join()
         if trouble:
             raise trouble[0]
@@ -130,11 +136,12 @@ _GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": Non
 
 
 class _Stop(StoppingCriteria):
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self, stops: Sequence[threading.Event]) -> None:
+        self._stops = stops
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        return torch.full((input_ids.shape[0],), self._stop.is_set(), dtype=torch.bool, device=input_ids.device)
+        stopped = any(stop.is_set() for stop in self._stops)
+        return torch.full((input_ids.shape[0],), stopped, dtype=torch.bool, device=input_ids.device)
 
 
 def _of_run(store: Store, run_id: str) -> tuple[Recipe, dict[str, str], str | None]:
