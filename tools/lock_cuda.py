@@ -40,6 +40,8 @@ def main() -> None:
     more = [f"{name}=={version}" for name, version in resolved(torch).items() if OURS.fullmatch(name)]
     if not more:
         sys.exit("this index has torch without CUDA: name one that has it, with pip's own settings")
+    # `===` is this very build: `==` is content with another of the same version where there is one, as 2.13.0+cpu.
+    pins[pins.index(torch)] = torch.replace("==", "===")
     # For several GPUs; as it is installed here, for the tests.
     deepspeed = [pin(distribution(name)) for name in closure({("deepspeed", "")})]
     lines = sorted({*pins, *more, *(line for line in deepspeed if not OURS.match(line))})
