@@ -18,11 +18,11 @@ from typing import Any
 from runner.launch.hub_requests import SECONDS, Named, Remembered, all_at_once, configuration, first_rows, status
 from runner.launch.places import hub_cache
 from runner.spec.load import LoadedRecipe
+from runner.spec.path import Path as Place
 from runner.spec.places import is_local
 from runner.spec.problems import Problem, RecipeError, shown
 from runner.spec.recipe import DataSource, Recipe
 from runner.spec.sources import look_at
-from runner.spec.yaml_text import Path as Place
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from blake3 import blake3
 
+from runner.spec.path import Path as Place
 from runner.spec.recipe import DataSource
-from runner.spec.yaml_text import Path as Place
 
 SECONDS = 2.5
 """How long the hub is waited for, all requests together."""

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,8 @@ def ask_in_background(store_url: str, run_ids: Sequence[str]) -> None:
     stale = [run_id for run_id in run_ids if not _is_fresh(engine_cache(store_url, run_id))]
     if not stale or _is_locked(_lock_file(store_url)):
         return
+    import subprocess  # here: every listing would pay for what few need
+
     with contextlib.suppress(OSError):
         subprocess.Popen(
             [sys.executable, "-P", "-m", "runner.launch.news", "--store", store_url, *stale],

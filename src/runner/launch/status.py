@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,7 +104,7 @@ class AttemptView:
 
     def process_here(self) -> bool | None:
         """Whether its process lives on this machine; None: it was started elsewhere (or in another container)."""
-        if self.claim.get("boot_id") != boot_id() or self.claim.get("host") != socket.gethostname():
+        if self.claim.get("boot_id") != boot_id() or self.claim.get("host") != os.uname().nodename:
             return None
         if self.claim.get("pid_namespace") not in (None, pid_namespace()):
             return None

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.spec.errors import UserError
+from runner.spec.path import Path
 from runner.spec.places import absolute, is_local, resolve
 from runner.spec.problems import Problem
 from runner.spec.recipe import Json
 from runner.spec.rewards import resolve_reward, split_reward
 from runner.spec.sources import SourceFacts, look_at
 from runner.spec.strategy import read_deepspeed_file
-from runner.spec.yaml_text import Path
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
 

@@ -11,6 +11,7 @@ from runner.spec.at_hand import find_recipe, read_recipe
 from runner.spec.facts import Facts
 from runner.spec.inputs import Inspection, inspect_inputs
 from runner.spec.overrides import Layered, layered
+from runner.spec.path import Path
 from runner.spec.problems import Problem, RecipeError, dotted
 from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
 from runner.spec.rules import contradictions
@@ -18,7 +19,7 @@ from runner.spec.settings import Setting, resolved, source_of
 from runner.spec.stages import SHARED, separate, unique
 from runner.spec.strategy_rules import strategy_of_a_stage
 from runner.spec.synonyms import SAVING, unite_saving
-from runner.spec.yaml_text import Document, Path, parse_document
+from runner.spec.yaml_text import Document, parse_document
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner.spec.yaml_text import Path
+from runner.spec.path import Path
 
 _TRAINING = {
     # Names that transformers had before version 5, and what they became.

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.spec.errors import UserError
+from runner.spec.path import Path
 from runner.spec.problems import shown
 from runner.spec.recipe import Json
 from runner.spec.settings import Source
-from runner.spec.yaml_text import Document, Path, parse_value
+from runner.spec.yaml_text import Document, parse_value
 
 _EXAMPLE = "write `--set training.learning_rate=1e-4`"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.spec.errors import UserError
-from runner.spec.yaml_text import Path
+from runner.spec.path import Path
 
 MAX_SHOWN = 10
 """More than this many are counted, not listed."""

@@ -14,12 +14,12 @@ from runner.spec.export_rules import export
 from runner.spec.facts import Facts, Rule, problem_at
 from runner.spec.method_rules import preferences, rewards
 from runner.spec.owned import BY_METHOD, SECTIONS
+from runner.spec.path import Path
 from runner.spec.places import is_local
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json
 from runner.spec.rows import SUFFIXES
 from runner.spec.strategy_rules import strategy
-from runner.spec.yaml_text import Path
 
 
 def contradictions(facts: Facts) -> list[Problem]:

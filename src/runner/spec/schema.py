@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.spec.names import closest, remedy_for_unknown
+from runner.spec.path import Path
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json
-from runner.spec.yaml_text import Path
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("recipe.schema.json")
 

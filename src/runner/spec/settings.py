@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from runner.spec.path import Path
 from runner.spec.problems import dotted
 from runner.spec.recipe import Json
-from runner.spec.yaml_text import Path
 
 Source: TypeAlias = Literal["default", "recipe", "--set", "flag"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from runner.spec import rows
 from runner.spec.errors import UserError
+from runner.spec.path import Path
 from runner.spec.places import BUILTIN_DATA, SAVED_TO_DISK, first_data_file, is_local
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Format, Json, Method
 from runner.spec.template import fields, filled
-from runner.spec.yaml_text import Path
 
 Row = Mapping[str, Json]
 

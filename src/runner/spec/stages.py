@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from runner.spec.names import remedy_for_unknown
 from runner.spec.overrides import Layered
+from runner.spec.path import Path
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json, Recipe
 from runner.spec.settings import Source, source_of
 from runner.spec.synonyms import RANK, unite_saving
-from runner.spec.yaml_text import Path
 
 STAGE_NAME = "^[a-z0-9_]{1,40}$"
 """What names a stage: it stands in the names of checkpoints, before a `-`."""

@@ -1,10 +1,10 @@
 """Settings that have a second name: transformers' saving under `training:` is the recipe's `checkpoint:`."""
 
 from runner.spec.overrides import Layered
+from runner.spec.path import Path
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json
 from runner.spec.settings import source_of
-from runner.spec.yaml_text import Path
 
 SAVING = ("save_steps", "save_total_limit")
 """Under `training:` and under `checkpoint:` the same."""

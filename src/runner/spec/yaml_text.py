@@ -10,15 +10,13 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import yaml
 
 from runner.spec.errors import UserError
+from runner.spec.path import Path
 from runner.spec.recipe import Json
-
-Path: TypeAlias = tuple[str | int, ...]
-"""The keys and list indices that lead to a value."""
 
 MAX_NODES = 20_000
 """Values in one document, aliases and merge keys counted as what they stand for."""

@@ -1,30 +1,19 @@
-"""S3, and everything that speaks it. boto3 finds the credentials, the region and the endpoint; it moves no bytes."""
+"""S3, and everything that speaks it, through obstore."""
 
-import os
 import re
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3  # type: ignore[import-untyped]
-import botocore.session  # type: ignore[import-untyped]
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from runner.spec.errors import UserError
+from runner.storage.aws import REMEDY, aws_settings
 from runner.storage.remote import BULK_CLIENT, QUICK_CLIENT, RETRIES, RemoteStore
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config  # types only: not there at run time
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# boto3 renews credentials a quarter of an hour before they expire, so that what it gives out lasts longer than this.
-_CREDENTIALS_LAST = timedelta(minutes=5)
-_REMEDY = (
-    "Look at the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), at AWS_ENDPOINT_URL, "
-    "and at what they may do in this bucket: list, read, write and delete."
-)
 
 
 def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
@@ -35,21 +24,15 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
     """
     if not _BUCKET.fullmatch(bucket):
         raise UserError(f"no bucket can be called {bucket!r}", where=url, remedy="Write s3://BUCKET/FOLDER.")
-    try:
-        core = botocore.session.get_session()
-        session = boto3.Session(botocore_session=core)
-        endpoint = _endpoint(core)
-        region = os.environ.get("AWS_REGION") or session.region_name or ("us-east-1" if endpoint else None)
-        bundle = core.get_config_variable("ca_bundle")
-        provider = _credentials(session, url)
-    except BotoCoreError as error:
-        raise UserError(str(error), where=url, remedy=_REMEDY) from error
+    settings = aws_settings(url)
+    endpoint, provider = settings.endpoint, settings.credentials
+    region = settings.region or ("us-east-1" if endpoint else None)
     if region is None:
         raise UserError("no AWS region is set", where=url, remedy="Set AWS_REGION to the bucket's region.")
     config = _config(region, endpoint, bucket)
     client: ClientConfig = {"allow_http": (endpoint or "").startswith("http://")}
-    if bundle:
-        client["root_certificate"] = _certificates(str(bundle), url)
+    if settings.ca_bundle:
+        client["root_certificate"] = _certificates(settings.ca_bundle, url)
 
     def connect(timeouts: "ClientConfig") -> S3Store:
         options: ClientConfig = {**timeouts, **client}
@@ -64,7 +47,7 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
             credential_provider=provider,
         )
 
-    return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=_REMEDY, endpoint=endpoint)
+    return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=REMEDY, endpoint=endpoint)
 
 
 def _config(region: str, endpoint: str | None, bucket: str) -> "S3Config":
@@ -82,33 +65,6 @@ def _config(region: str, endpoint: str | None, bucket: str) -> "S3Config":
         "unsigned_payload": endpoint.startswith("https://"),
         "disable_bulk_delete": True,  # not every server has it
     }
-
-
-def _endpoint(core: botocore.session.Session) -> str | None:
-    """AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or what the profile in use says: boto3's own order."""
-    if core.get_config_variable("ignore_configured_endpoint_urls"):
-        return None
-    profile = core.get_scoped_config()
-    services = core.full_config.get("services", {}).get(profile.get("services"), {})
-    found = (
-        os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-        or services.get("s3", {}).get("endpoint_url")
-        or profile.get("endpoint_url")
-    )
-    return str(found).rstrip("/") if found else None
-
-
-def _credentials(session: boto3.Session, url: str) -> Any:
-    if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true"):
-        return None
-    if session.get_credentials() is None:
-        raise UserError(
-            "no AWS credentials were found",
-            where=url,
-            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run `aws configure`.",
-        )
-    return Boto3CredentialProvider(session, ttl=_CREDENTIALS_LAST)
 
 
 def _certificates(path: str, url: str) -> bytes:

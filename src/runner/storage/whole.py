@@ -1,7 +1,6 @@
 """Write a file whole or not at all: under a name of its own first, then renamed into place."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +32,7 @@ def written_whole(path: Path, *, sync: bool = False) -> Iterator[Path]:
 def free_name(path: Path) -> Path:
     """A name beside `path`, in the same file system, that nobody else uses; folders above it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f"{PART}{secrets.token_hex(8)}")
+    return path.with_name(f"{PART}{os.urandom(8).hex()}")
 
 
 def sync_to_disk(path: Path) -> None:
