@@ -38,6 +38,11 @@ RUN apt-get update \
 # -- what installs; nothing of it reaches the image --------------------------------------------------------------------
 FROM system AS installer
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# `strip`, for trim.sh.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends binutils \
+ && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv --without-pip /opt/venv
 COPY images/trim.sh /opt/
 

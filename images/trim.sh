@@ -1,9 +1,21 @@
 #!/usr/bin/env bash
-# Remove from /opt/venv what only tests, and what only a compiler reads: the image has neither. A sixth of its size.
+# Remove from /opt/venv what only tests, a compiler or a debugger reads, and what is for another CUDA: none of them is in
+# the image. A seventh of its size.
 set -euo pipefail
 
 cd /opt/venv/lib/python3*/site-packages
 find . -depth -type d \( -name tests -o -name test \) -exec rm -rf {} +
 find . -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.cuh' -o -name '*.pxd' -o -name '*.pyx' \) -delete
 rm -rf torch/include torch/share/cmake
+# A second NVRTC, and cuSOLVER for several GPUs in one process: nothing here is linked to them or loads them. The libnvrtc
+# and the libcusolver that torch is linked to stay.
+rm -f nvidia/cu13/lib/libnvrtc*.alt.so.* nvidia/cu13/lib/libcusolverMg.so.*
+# bitsandbytes brings itself for each CUDA, ROCm and XPU, and loads the one for torch's own CUDA: 13, in the lock.
+if [ -d bitsandbytes ]; then
+  find bitsandbytes -name 'libbitsandbytes_*.so' ! -name '*_cpu.so' ! -name '*_cuda13?.so' -delete
+fi
+# Symbols for debuggers: three fifths of libtriton.so, a fifth of torch's. NVIDIA's own files stay as they are.
+for folder in torch/lib triton/_C; do
+  if [ -d "$folder" ]; then find "$folder" -name '*.so' -exec strip --strip-unneeded {} +; fi
+done
 find . -depth -type d -empty -delete

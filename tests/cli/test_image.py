@@ -105,3 +105,12 @@ def test_the_cuda_lock_is_the_cpu_lock_and_what_several_gpus_need() -> None:
     assert {"deepspeed"} <= {pin.split("=")[0] for pin in more & tested}
     assert {pin.split("-")[0].split("=")[0] for pin in more - tested} == {"nvidia", "cuda", "triton"}
     assert not any("://" in pin or "+" in pin for pin in cuda)
+
+
+def test_the_image_keeps_bitsandbytes_for_the_cuda_that_torch_has() -> None:
+    """images/trim.sh leaves out the others by name."""
+    lines = (ROOT / "images/cuda.lock").read_text().splitlines()
+    (cuda,) = [line.partition("==")[2] for line in lines if line.startswith("nvidia-cuda-runtime==")]
+    trimmed = (ROOT / "images/trim.sh").read_text()
+    assert f"*_cuda{cuda.partition('.')[0]}?.so" in trimmed
+    assert f"nvidia/cu{cuda.partition('.')[0]}/lib/" in trimmed
