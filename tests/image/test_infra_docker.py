@@ -14,6 +14,7 @@ import pytest
 
 from image.conftest import ROOT, SHORT, Built, podman
 from integration.runs import assert_same, outcome
+from runner.launch.launches import newest_launch
 from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
 
@@ -104,8 +105,9 @@ def test_ctrl_c_saves_and_leaves_no_container_and_resume_goes_on(here: Here, cal
     code, said = finished(launch)
     assert code == 130, said
     assert containers() == []
-    code, said = finished(here.start("resume", "stopped"))
+    code, said = finished(here.start("resume", "stopped", "--infra", "docker"))  # in its own image, not in another
     assert code == 0, said
+    assert newest_launch(here.store, "stopped") is None, "it is where it was"
     assert_same(outcome(here.store, "stopped"), calm)
 
 

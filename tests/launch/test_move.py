@@ -9,6 +9,7 @@ from runner.launch.move import launch_record
 from runner.launch.remote import place, plan, plan_again
 from runner.launch.status import run_document, run_status, whereabouts
 from runner.spec.recipe import Data, DataSource, Recipe
+from train.hub import GOOD_TOKEN, hub
 
 AWS = {
     "infra": "aws",
@@ -97,3 +98,23 @@ def test_a_store_that_a_cloud_cannot_reach_keeps_the_run_here(bench: Bench) -> N
     contradiction = bench.runner("resume", "try", "--infra", "local", "--spot")
     assert contradiction.returncode == 2
     assert "takes no --spot" in contradiction.stderr
+
+
+def test_what_cannot_be_had_elsewhere_is_refused_before_the_move(bench: Bench) -> None:
+    """As by a launch: a gated model, and a repository to push to, need the token there too."""
+    recipe = bench.recipe()
+    gated = recipe.read_text().replace("builtin:tiny-llama", "someone/gated")
+    recipe.write_text(gated + "export: {push_to_hub: true, hub_model_id: me/small}\n")
+    with hub() as server:
+        at_hub = {"HF_ENDPOINT": server.endpoint, "HF_DATASETS_SERVER": server.endpoint, "HF_HUB_OFFLINE": "0"}
+        known = {**at_hub, "HF_TOKEN": GOOD_TOKEN}
+        launched = bench.runner("launch", "small.yaml", "--name", "try", env=known, plan={"1": ["stop", 3]})
+        assert launched.returncode == 75, launched
+        refused = bench.runner("resume", "try", "--infra", "local", env=at_hub)
+        assert (refused.returncode, "pushing to the hub needs a token" in refused.stderr) == (2, True), refused
+        refused = bench.runner("resume", "try", "--infra", "local", env={**at_hub, "HF_TOKEN": "hf_bad"})
+        assert refused.returncode == 2, refused
+        assert "try: model.model_name_or_path: " in refused.stderr
+        assert "does not take the HF_TOKEN" in refused.stderr
+        assert newest_launch(bench.store, "try") is None
+        assert bench.runner("resume", "try", "--infra", "local", env=known).returncode == 0

@@ -57,7 +57,13 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
 def _ask_hub(recipe: str, loaded: "LoadedRecipe") -> None:
     from runner.launch.hub import ask_hub, run_token
 
-    ask_hub(loaded, run_token({}, here=True), say=lambda sentence: click.echo(f"{recipe}: {sentence}", err=True))
+    ask_hub(
+        loaded.recipe,
+        run_token({}, here=True),
+        where=str(loaded.path),
+        locate=loaded.locate,
+        say=lambda sentence: click.echo(f"{recipe}: {sentence}", err=True),
+    )
 
 
 def _row(recipe: str, loaded: "LoadedRecipe") -> dict[str, Any]:

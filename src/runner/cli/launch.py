@@ -107,7 +107,7 @@ def launch(
         require_sky()
         token = run_token(environment, here=False)
         require_exports(prepared.recipe["export"], token, here=False)
-        ask_hub(loaded, token, say=say)
+        ask_hub(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
         confirm_cost(loaded.recipe, planned.machines, yes=yes)
         document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
         code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
@@ -127,7 +127,7 @@ def launch(
         require_training_side()
     token = run_token(environment, here=place == "local")
     require_exports(prepared.recipe["export"], token, here=place == "local")
-    ask_hub(loaded, token, say=say)
+    ask_hub(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
     run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=place, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached

@@ -1,6 +1,5 @@
 """``runner resume``."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,7 @@ def resume(
         code = _there(store, before, asked, cluster, environment, yes=yes, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)
     if moves:
-        _move_here(store, run_id, place, image, list(environment))
+        _move_here(store, before, place, image, environment)
     lock = take_hold(store, run_id)
     follow = run_detached if detach else run_attached
     raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))
@@ -102,8 +101,6 @@ def _there(
     from runner.cli.confirm import confirm_cost
     from runner.cli.follow_remote import launch_remote, say_notes
     from runner.launch.credentials import access
-    from runner.launch.export import require_exports
-    from runner.launch.hub import run_token
     from runner.launch.move import moved_there, where_it_was
     from runner.launch.remote import place, plan_again
     from runner.launch.skypilot import require_sky
@@ -117,14 +114,16 @@ def _there(
         say_notes(planned.machines)
         access(store.url, planned.machines).required()
         require_sky()
-        require_exports(before["recipe"].get("export", {}), run_token(environment, here=False), here=False)
+        _require_what_it_names(before, environment, here=False)
         confirm_cost(Recipe.from_mapping(before["recipe"]), planned.machines, yes=yes)
         document = moved_there(store, run_id, place(planned))
     return launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
 
 
-def _move_here(store: "Store", run_id: str, infra: str, image: str | None, environment: Sequence[str]) -> None:
-    """Note that the run goes on on this machine."""
+def _move_here(
+    store: "Store", before: dict[str, Any], infra: str, image: str | None, environment: dict[str, str]
+) -> None:
+    """Note that the run goes on on this machine; in the image that it had, unless another is asked for."""
     from runner.launch.move import move_here
     from runner.launch.prepare import require_training_side
     from runner.spec.errors import UserError
@@ -133,9 +132,23 @@ def _move_here(store: "Store", run_id: str, infra: str, image: str | None, envir
     if infra == "docker":
         from runner.launch.docker import image_for
 
-        pinned = image_for(image).pinned
+        pinned = image_for(image or before["image"]).pinned
     elif image is not None:
         raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
     else:
         require_training_side()
-    move_here(store, run_id, infra=infra, image=pinned, environment=environment)
+    _require_what_it_names(before, environment, here=infra == "local")
+    move_here(store, before["run_id"], infra=infra, image=pinned, environment=list(environment))
+
+
+def _require_what_it_names(before: dict[str, Any], environment: dict[str, str], *, here: bool) -> None:
+    """See that what the recipe reads, and what it pushes to, can be had elsewhere too; as `runner launch` does."""
+    from runner.cli.forms import say
+    from runner.launch.export import require_exports
+    from runner.launch.hub import ask_hub, run_token
+    from runner.spec.recipe import Recipe
+
+    token = run_token(environment, here=here)
+    require_exports(before["recipe"].get("export", {}), token, here=here)
+    recipe, run_id = Recipe.from_mapping(before["recipe"]), before["run_id"]
+    ask_hub(recipe, token, where=run_id, locate=lambda _: run_id, say=say)

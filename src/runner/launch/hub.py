@@ -17,7 +17,6 @@ from typing import Any
 
 from runner.launch.hub_requests import SECONDS, Named, Remembered, all_at_once, configuration, first_rows, status
 from runner.launch.places import hub_cache
-from runner.spec.load import LoadedRecipe
 from runner.spec.path import Path as Place
 from runner.spec.places import is_local
 from runner.spec.problems import Problem, RecipeError, shown
@@ -35,20 +34,24 @@ class Verdict:
     """What is to be said where no answer came in time; None: everything was looked for."""
 
 
-def ask_hub(loaded: LoadedRecipe, token: str | None, *, say: Callable[[str], None]) -> None:
+def ask_hub(
+    recipe: Recipe, token: str | None, *, where: str, locate: Callable[[Place], str], say: Callable[[str], None]
+) -> None:
     """Refuse a recipe by what the hub says.
 
     Args:
-        loaded: the recipe.
+        recipe: a checked one.
         token: what the run will have for ``HF_TOKEN``.
+        where: the recipe's file, or its run.
+        locate: gives the place where a path of the recipe was written.
         say: told where the hub did not answer.
 
     Raises:
         UserError: what it names is not there, may not be read, or does not fit.
     """
-    verdict = look_for(loaded.recipe, token=token)
+    verdict = look_for(recipe, token=token)
     if verdict.problems:
-        raise RecipeError(verdict.problems, loaded.locate, where=str(loaded.path))
+        raise RecipeError(verdict.problems, locate, where=where)
     if verdict.silence:
         say(verdict.silence)
 
