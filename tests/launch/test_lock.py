@@ -65,3 +65,4 @@ def test_looking_does_not_get_in_the_way_of_taking(tmp_path: Path) -> None:
     finally:
         stop.set()
         looker.join()
+    assert lock_holder(tmp_path) is None

@@ -15,7 +15,7 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs/recipe.md").read_text()
 @pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
 def test_each_example_is_a_recipe(check: Check, example: str) -> None:
     """What is shown can be copied."""
-    check(text=example)
+    assert check(text=example).recipe.name
 
 
 def test_each_section_and_format_is_named() -> None:

@@ -60,7 +60,7 @@ def test_what_cannot_be_is_refused_with_the_reason(
     ],
 )
 def test_what_can_be_is_taken(check: Check, overrides: list[str]) -> None:
-    check(*overrides)
+    assert check(*overrides).recipe.name
 
 
 def test_stages_take_no_zero(refuse: Refuse) -> None:

@@ -274,5 +274,7 @@ def test_what_yaml_1_2_writes_is_read_back(data: dict[str, Any]) -> None:
 @settings(deadline=None)
 def test_any_value_is_read_or_an_error(text: str) -> None:
     """`--set` takes any word that a shell hands over."""
+    value: object = None
     with contextlib.suppress(UserError):
-        parse_value(text, name="--set")
+        value = parse_value(text, name="--set")
+    assert isinstance(value, dict | list | str | bool | int | float | None)

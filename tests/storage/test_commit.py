@@ -246,7 +246,9 @@ def test_files_go_up_side_by_side(files: dict[str, Path]) -> None:
         if request.startswith("upload"):
             together.wait()
 
-    commit(MemoryStore(step=meet), PREFIX, files, {})
+    memory = MemoryStore(step=meet)
+    commit(memory, PREFIX, files, {})
+    assert PREFIX + MANIFEST in memory.data
 
 
 def test_an_empty_folder_can_be_committed(tmp_path: Path) -> None:

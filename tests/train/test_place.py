@@ -66,5 +66,7 @@ def test_the_interface_of_an_address_is_found() -> None:
 
 def test_a_free_port_can_be_listened_on() -> None:
     for address in ("127.0.0.1", "203.0.113.77"):
+        port = free_port(address)
         with socket.socket() as listening:
-            listening.bind(("127.0.0.1", free_port(address)))
+            listening.bind(("127.0.0.1", port))
+            assert listening.getsockname()[1] == port
