@@ -100,6 +100,24 @@ def test_a_checkpoint_that_was_committed_without_optimizer_state_is_not_resumed(
     assert_same(outcome(store, "no-optimizer"), undisturbed)
 
 
+def test_data_that_have_changed_are_not_trained_on_until_they_are_back(
+    forked: Attempts, data: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """As a dataset of the hub may, while a run waits for a machine. It ends as if nothing had been, or not at all."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(data.read_bytes())
+    store, known = interrupted_run(forked, "changed", rows)
+    first, rest = rows.read_text().split("\n", 1)
+    rows.write_text(first.replace("e", "E") + "\n" + rest)
+    assert forked.run("changed") == 75, forked.log("changed")
+    end = json.loads(store.get(run_key("changed", "attempts/0002.ended.json")))
+    assert end["outcome"] == "interrupted", end
+    assert f"the training rows are not those of the checkpoint (step {known[0].step})" in end["reason"]
+    rows.write_bytes(data.read_bytes())
+    assert forked.run("changed") == 0, forked.log("changed")
+    assert_same(outcome(store, "changed"), undisturbed)
+
+
 def test_an_older_attempt_that_is_still_alive_spoils_nothing(
     forked: Attempts, data: Path, undisturbed: dict[str, Any]
 ) -> None:

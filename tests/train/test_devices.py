@@ -15,7 +15,7 @@ from runner.train.devices import (
     for_what_is_left,
     random_states_for,
 )
-from runner.train.preemption import WrongProcesses
+from runner.train.preemption import ContinuesElsewhere
 
 
 def recipe(method: Method = "sft", **training: Any) -> Recipe:
@@ -89,7 +89,7 @@ def test_only_processes_that_can_go_on_do(
     if refusal is None:
         check_processes(folder, what, adapted(what, now), now)
     else:
-        with pytest.raises(WrongProcesses, match=refusal):
+        with pytest.raises(ContinuesElsewhere, match=refusal):
             check_processes(folder, what, adapted(what, now), now)
     saved(tmp_path, world_size=before[0], zero_stage=before[1], complete=True)
     check_processes(folder, what, adapted(what, now), now)  # what is left needs no state
@@ -97,7 +97,7 @@ def test_only_processes_that_can_go_on_do(
 
 def test_completions_stay_with_those_who_made_them(tmp_path: Path) -> None:
     what = recipe("grpo", effective_batch_size=8)
-    with pytest.raises(WrongProcesses, match="generated ahead"):
+    with pytest.raises(ContinuesElsewhere, match="generated ahead"):
         check_processes(saved(tmp_path, stage="grpo", world_size=2), what, adapted(what, 1), 1)
 
 

@@ -37,6 +37,7 @@ from runner.train.export import save_merged, save_model
 from runner.train.exports import check_exports, make_exports, pushed_artifacts
 from runner.train.hub import push, save_pushed
 from runner.train.kernels import computed_with
+from runner.train.made_from import made_from, require_same
 from runner.train.model import check_head, hold_reference, load_model, lora_config, make_scalable
 from runner.train.preemption import Preempted
 from runner.train.reporting import FOLDERS, finish_reporting, replay, reporters
@@ -122,6 +123,7 @@ class Course:
 
     Raises:
         UserError: the adapter is one that the trainer would not train.
+        ContinuesElsewhere: the checkpoint to go on from was trained on other rows than there are now.
     """
 
     def __init__(
@@ -144,6 +146,10 @@ class Course:
         hold_reference(trainer.model)
         make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
+        if not context.measures_only:
+            trainer.made_from = made_from(data.train, tokenizer)
+            if context.restored is not None:
+                require_same(context.restored, trainer.made_from)
         self._computed_with = computed_with(trainer)
         if context.peers.is_first:
             print(f"computed with: {described(self._computed_with)}", flush=True)

@@ -16,7 +16,7 @@ from runner.spec.strategy import chosen_strategy, deepspeed_config, is_sharded, 
 from runner.storage.whole import free_name
 from runner.train.checkpoint_files import RUNNER_STATE, rng_state_file
 from runner.train.context import Context
-from runner.train.preemption import WrongProcesses
+from runner.train.preemption import ContinuesElsewhere
 
 
 def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, pin_memory: bool) -> Recipe:
@@ -53,7 +53,7 @@ def shared_out(context: Context) -> Context:
 
     Raises:
         UserError: the batch cannot be shared, or DeepSpeed is not installed.
-        WrongProcesses: the checkpoint to go on from is other processes'.
+        ContinuesElsewhere: the checkpoint to go on from is other processes'.
     """
     peers, recipe = context.peers, context.recipe
     adapted = for_devices(recipe, peers.world_size, split=context.split, pin_memory=torch.accelerator.is_available())
@@ -92,7 +92,7 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     processes that have made them.
 
     Raises:
-        WrongProcesses: they cannot.
+        ContinuesElsewhere: they cannot.
     """
     saved = json.loads((restored / RUNNER_STATE).read_text())
     before = {"world_size": saved["world_size"], "zero_stage": saved.get("zero_stage", 0)}
@@ -111,7 +111,7 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
         why = "completions were generated ahead, a part by each process"
     else:
         return
-    raise WrongProcesses(
+    raise ContinuesElsewhere(
         f"the checkpoint was written by {wanted}, and there are {found}: {why}; "
         f"resume it on {before['world_size']} devices"
     )

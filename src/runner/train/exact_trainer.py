@@ -152,6 +152,8 @@ class ExactResume(Trainer):
         self._tokens_before = 0
         self._saving_seconds = 0.0
         self._evaluating = False
+        self.made_from: Mapping[str, str] = {}
+        """What is trained on, from `runner.train.made_from`; each checkpoint holds it."""
         super().__init__(*args, **kwargs)
         self.add_callback(self.schedule)
 
@@ -257,6 +259,7 @@ class ExactResume(Trainer):
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
             **self.lineage.layout,
+            "made_from": dict(self.made_from),
             "finished": list(self.lineage.finished),
         }
         checkpointer, peers = self.lineage.checkpointer, self.lineage.peers

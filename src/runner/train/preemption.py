@@ -17,8 +17,8 @@ class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: nobody on the way may swallow it."""
 
 
-class WrongProcesses(Exception):
-    """The checkpoint was written by other processes than there are now, and cannot be continued by these."""
+class ContinuesElsewhere(Exception):
+    """What the checkpoint needs is not here: as many processes as wrote it, or the rows that it was trained on."""
 
 
 class PreemptionNotice:

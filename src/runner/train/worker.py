@@ -29,7 +29,7 @@ from runner.train.departure import is_departure
 from runner.train.events import Events
 from runner.train.failures import HubUnavailable
 from runner.train.memory import OutOfMemory
-from runner.train.preemption import EXIT_INTERRUPTED, Preempted, PreemptionNotice, WrongProcesses
+from runner.train.preemption import EXIT_INTERRUPTED, ContinuesElsewhere, Preempted, PreemptionNotice
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutOfMemory as error:
         events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
         return 1
-    except WrongProcesses as error:
+    except ContinuesElsewhere as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
         return EXIT_INTERRUPTED
