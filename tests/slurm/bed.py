@@ -88,12 +88,17 @@ class Testbed:
             start_new_session=True,
         )
 
-    def attempt(self, store_url: str, run_id: str, work: Path) -> list[str]:
-        """The command of an attempt that SkyPilot has no part in, in the environment that runs on the nodes have."""
+    @staticmethod
+    def of_the_nodes(module: str) -> list[str]:
+        """How a module is run in the environment that the nodes have, where what is ``builtin:`` is the same."""
         lock = hashlib.sha256((ROOT / "images/cpu.lock").read_bytes()).hexdigest()[:16]
         python = BASE / f"home/.cache/runner/environments/cpu-{lock}/bin/python"
-        command = [str(python), "-P", "-m", "runner.train.entrypoint", "--store", store_url, "--run", run_id]
-        return ["env", f"PYTHONPATH={ROOT / 'src'}", *command, "--work-dir", str(work)]
+        return ["env", f"PYTHONPATH={ROOT / 'src'}", str(python), "-P", "-m", module]
+
+    def attempt(self, store_url: str, run_id: str, work: Path) -> list[str]:
+        """The command of an attempt that SkyPilot has no part in."""
+        options = ["--store", store_url, "--run", run_id, "--work-dir", str(work)]
+        return [*self.of_the_nodes("runner.train.entrypoint"), *options]
 
     def sky(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of SkyPilot's."""

@@ -138,6 +138,8 @@ def made_here(bed: Testbed, run_id: str, *, processes: int = 1) -> dict[str, Any
     document = json.loads(bed.store.get(f"runs/{run_id}/run.json"))
     store = open_store(str(bed.folder / "undisturbed"))
     store.create(f"runs/{run_id}/run.json", json.dumps(document).encode())
+    for brought in bed.store.objects(f"runs/{run_id}/inputs/"):
+        store.put(brought.key, bed.store.get(brought.key))
     command = bed.attempt(store.url, run_id, bed.folder / "work" / run_id)
     attempt = bed.start("env", f"RUNNER_PROCESSES={processes}", *command)
     said = attempt.communicate(timeout=1200)
@@ -248,14 +250,14 @@ def test_a_cluster_stays_for_the_next_run(runs: Runs) -> None:
 
 
 def test_a_run_that_began_here_goes_on_there(runs: Runs) -> None:
-    """Ctrl-C on this machine; `resume` with a machine of SkyPilot's takes the run there, checkpoint and all."""
+    """Ctrl-C here; `resume` with a machine of SkyPilot's takes the run there, where it ends as it would have here."""
     bed = runs.bed
     rows = bed.folder / "good.jsonl"
     rows.write_text(
         "".join(json.dumps({"prompt": f"{n} + {n} =", "completion": f" {2 * n}"}) + "\n" for n in range(40))
     )
     what = recipe("moved", data={"train": [{"path": str(rows)}]}, evaluate={})
-    here = bed.start(RUNNER, "launch", written(bed, what), "--name", "moved")
+    here = bed.start(*bed.of_the_nodes("runner"), "launch", written(bed, what), "--name", "moved")
     bed.until("moved", lambda status: newest_step(status) >= EVERY)
     here.send_signal(signal.SIGINT)
     _, said = here.communicate(timeout=120)
@@ -265,6 +267,7 @@ def test_a_run_that_began_here_goes_on_there(runs: Runs) -> None:
     status = bed.status("moved")
     assert (status["state"], status["step"], status["attempts"]) == ("succeeded", STEPS, 2)
     assert "attempt 2 continues from step" in bed.runner("logs", "moved").stdout
+    assert outcome(bed.store, "moved") == made_here(bed, "moved")
 
 
 def test_what_is_known_of_a_run_needs_no_server(runs: Runs) -> None:
