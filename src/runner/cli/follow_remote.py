@@ -10,7 +10,6 @@ import click
 from runner.cli.forms import print_json, run_outcome, say
 from runner.cli.typed import as_typed
 from runner.launch.exit_codes import CTRL_C, exit_code
-from runner.launch.machines import Machines
 from runner.launch.status import RunStatus, run_status
 from runner.launch.wait import Vigil
 from runner.launch.watch import poll_seconds
@@ -18,12 +17,6 @@ from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
-
-
-def say_notes(machines: Machines) -> None:
-    """What was left out of the machines that were asked for."""
-    for note in machines.notes:
-        say(note)
 
 
 def launch_remote(

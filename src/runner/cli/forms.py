@@ -5,12 +5,19 @@ from typing import Any
 
 import click
 
+from runner.launch.machines import Machines
 from runner.launch.status import RunStatus
 
 
 def say(sentence: str) -> None:
     """A sentence to standard error."""
     click.echo(sentence, err=True)
+
+
+def say_notes(machines: Machines) -> None:
+    """What was left out of the machines that were asked for."""
+    for note in machines.notes:
+        say(note)
 
 
 def print_json(value: object) -> None:

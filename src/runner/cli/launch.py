@@ -70,8 +70,8 @@ def launch(
     """
     from runner.cli.confirm import confirm_cost
     from runner.cli.follow import run_attached, run_detached
-    from runner.cli.follow_remote import launch_remote, say_notes
-    from runner.cli.forms import say
+    from runner.cli.follow_remote import launch_remote
+    from runner.cli.forms import say, say_notes
     from runner.launch.begin import begin, rehearse
     from runner.launch.credentials import access
     from runner.launch.environment import SECRET_NAMES, chosen_environment

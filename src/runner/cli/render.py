@@ -45,7 +45,7 @@ def render(
     Example:
       runner render smollm2-135m-lora --gpu a100:8 --spot --store s3://my-bucket/runs
     """
-    from runner.cli.follow_remote import say_notes
+    from runner.cli.forms import say_notes
     from runner.launch.environment import checked_names
     from runner.launch.machines import HERE
     from runner.launch.places import default_store

@@ -99,7 +99,8 @@ def _there(
 ) -> int:
     """Hand the run to SkyPilot: with the machines that were asked for now, or with those that it had."""
     from runner.cli.confirm import confirm_cost
-    from runner.cli.follow_remote import launch_remote, say_notes
+    from runner.cli.follow_remote import launch_remote
+    from runner.cli.forms import say_notes
     from runner.launch.credentials import access
     from runner.launch.move import moved_there, where_it_was
     from runner.launch.remote import place, plan_again

@@ -20,12 +20,9 @@ from runner.launch.places import listing_cache
 from runner.launch.prepare import Prepared
 from runner.launch.status import boot_id
 from runner.spec.errors import UserError
-from runner.spec.layout import RUN, is_run_id, run_key
+from runner.spec.layout import RUN, SUBMISSION, is_run_id, run_key
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
-
-SUBMISSION = "submission.json"
-"""The key in a run that says which engine runs it, and by which handle."""
 
 LONGEST_ID = 100
 

@@ -8,9 +8,8 @@ from runner.launch.machines import is_remote
 from runner.launch.news import ask_in_background
 from runner.launch.places import state_folder
 from runner.launch.status import RunStatus, boot_id, newest_attempt, run_document, run_status
-from runner.launch.submit import SUBMISSION
 from runner.launch.watch import poll_seconds
-from runner.spec.layout import run_key
+from runner.spec.layout import SUBMISSION, run_key
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
 RESTART_SECONDS = 120.0

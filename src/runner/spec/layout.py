@@ -35,6 +35,7 @@ from dataclasses import dataclass
 RUNS = "runs/"
 RUN = "run.json"
 RESULT = "result.json"
+SUBMISSION = "submission.json"
 CANCEL = "cancel.json"
 MANIFEST = "manifest.json"
 
