@@ -11,7 +11,8 @@ import pytest
 from runner.cli import _COMMANDS, cli
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
-HEAVY = ["torch", "transformers", "trl", "peft", "datasets", "boto3", "obstore", "rich", "yaml", "jsonschema", "blake3"]
+HEAVY = ["torch", "transformers", "trl", "peft", "datasets", "boto3", "obstore", "rich", "yaml", "blake3"]
+HEAVY += ["jsonschema_rs"]
 
 
 def command(name: str) -> click.Command:

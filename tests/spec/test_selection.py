@@ -30,7 +30,7 @@ def test_they_are_kept_as_they_are_written(check: Check, tmp_path: Path) -> None
     ("rest", "setting", "words"),
     [
         ("filter: {language: en}", "filter", "has no field `language`"),
-        ("filter: {}", "filter", "non-empty"),
+        ("filter: {}", "filter", "at least one entry"),
         ("filter: {split: {not: train}}", "filter.split", "expected"),
         ("think: {prompt: '{question}', reasoning: '{thoughts}'}", "think", "has no field `thoughts`"),
         ("think: {prompt: '{question}'}", "think", "`reasoning` is missing"),

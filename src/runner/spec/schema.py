@@ -1,13 +1,13 @@
 """The recipe's JSON Schema, and what is wrong with a recipe by it, in words.
 
 The schema is generated from the pinned libraries' own classes by ``tools/generate_schema.py`` and ships beside this
-module. `jsonschema` does the checking; it is imported when the first recipe is checked.
+module. `jsonschema_rs` does the checking; it is imported when the first recipe is checked.
 """
 
 import functools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from runner.spec.names import closest, remedy_for_unknown
@@ -73,10 +73,12 @@ def recipe_schema(method: str | None = None) -> dict[str, Any]:
         }
         training = {**next(iter(methods().values())), "properties": properties}
     description = whole["properties"]["training"]["description"]
+    stages = whole["properties"]["stages"]
     properties = {
         **whole["properties"],
         "data": {**whole["properties"]["data"], **published["else"]["properties"]["data"]},
         "training": {**training, "description": description},
+        "stages": {**stages, "items": {key: value for key, value in stages["items"].items() if key != "allOf"}},
     }
     return {**whole, "required": [*published["else"]["required"], *whole["required"]], "properties": properties}
 
@@ -98,14 +100,17 @@ def _in_full(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, An
 
 def check(data: Mapping[str, Json]) -> list[Problem]:
     """What the schema says against `data`, in the order of its keys."""
-    from jsonschema import Draft202012Validator
+    from jsonschema_rs import Draft202012Validator
 
     written = data.get("method")
     method = written if isinstance(written, str) else None
     schema = recipe_schema(method)
+    unwritable = [Problem(path, "there is half of a character", "write UTF-8") for path in _unwritable(data)]
+    if unwritable:
+        return unwritable
     problems: dict[tuple[Path, str], Problem] = {}
     for error in Draft202012Validator(schema).iter_errors(data):
-        for problem in _explain(error, schema, method):
+        for problem in _explain(error, data, schema, method):
             problems.setdefault((problem.path, problem.what), problem)
     return list(problems.values())
 
@@ -124,9 +129,11 @@ def normalized(value: Json, schema: Schema) -> Json:
     return value
 
 
-def _explain(error: Any, whole: Schema, method: str | None) -> Iterator[Problem]:
-    path: Path = tuple(error.absolute_path)
-    value, rule, limit, schema = error.instance, error.validator, error.validator_value, error.schema
+def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | None) -> Iterator[Problem]:
+    path: Path = tuple(error.instance_path)
+    *place, rule = error.schema_path
+    value, schema = _at(data, path), _at(whole, place)
+    limit = schema[rule]
     match rule:
         case "additionalProperties":
             known = schema.get("properties", {})
@@ -155,14 +162,33 @@ def _explain(error: Any, whole: Schema, method: str | None) -> Iterator[Problem]
             yield Problem(
                 path, what, "write lower-case letters, digits, `.`, `_` and `-`, at most 100, a letter or digit first"
             )
-        case "minItems" | "minLength":
-            yield Problem(
-                path, f"{shown(value)} is too little", "write at least one entry" if rule == "minItems" else None
-            )
+        case "minItems" | "minProperties" | "minLength":
+            entries = None if rule == "minLength" else "write at least one entry"
+            yield Problem(path, f"{shown(value)} is too little", entries)
         case _ if rule in _BOUNDS:
             yield Problem(path, f"{shown(value)} is out of bounds", f"write a number {_bounds(schema)}")
         case _:
             yield Problem(path, str(error.message))
+
+
+def _unwritable(value: Json, path: Path = ()) -> Iterator[Path]:
+    """Where text stands that UTF-8 has no bytes for: an argument of the shell's can be anything."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unwritable(key, path)
+            yield from _unwritable(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unwritable(item, (*path, index))
+
+
+def _at(value: Any, path: Iterable[str | int]) -> Any:
+    """What stands there: in a recipe, where an error gives infinity as null, or in a schema."""
+    for key in path:
+        value = value[key]
+    return value
 
 
 def _methods_with(key: str) -> list[str]:
