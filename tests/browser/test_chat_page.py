@@ -89,10 +89,26 @@ def answers(browser: Any, column: str) -> list[str]:
 
 
 def say(browser: Any, text: str) -> None:
+    """Ask, and see that it was taken: as long as the page is at the last question it does not listen."""
     from selenium.webdriver.common.keys import Keys
 
     box = until(browser, lambda: browser.find_element("css selector", "#say textarea"))
+    before, empty = len(asked(browser)), 0
     box.send_keys(text, Keys.ENTER)
+
+    def is_taken() -> bool:
+        nonlocal empty
+        if len(asked(browser)) > before:
+            return True
+        if box.get_attribute("value"):
+            box.send_keys(Keys.ENTER)
+            return False
+        empty += 1
+        if empty % 25 == 0:  # the end of the last answers took it away
+            box.send_keys(text, Keys.ENTER)
+        return False
+
+    until(browser, is_taken)
 
 
 def set_limit(browser: Any, tokens: int) -> None:
@@ -130,10 +146,15 @@ def see_growth(browser: Any) -> None:
 
 def test_an_answer_grows_until_it_is_stopped(browser: Any) -> None:
     """One after the other answers: they share their weights. Who stops the one has stopped the other."""
-    see_growth(browser)
-    browser.find_element("id", "stop").click()
-    until(browser, lambda: answers(browser, "base"))
-    assert answers(browser, "base")[0].strip() == "(nothing)"
+    for _ in range(8):
+        see_growth(browser)
+        browser.find_element("id", "stop").click()
+        until(browser, lambda: answers(browser, "base"))
+        if answers(browser, "base")[0].strip() == "(nothing)":
+            break
+        begin_anew(browser)  # chance had ended the one just before, and the other had begun
+    else:
+        raise AssertionError("the other model answered each time")
     assert asked(browser) == [QUESTION]
     said = answers(browser, "fine-tuned")
     set_limit(browser, 3)

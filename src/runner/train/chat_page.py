@@ -15,6 +15,7 @@ import gradio
 
 _THINKING = [("<think>", "</think>")]
 _SILENCE = "*(nothing)*"  # gradio draws no bubble around an empty answer
+_ONE_TOKEN_SECONDS = 60.0  # more than the slowest model takes for what it is at when it is told to stop
 _SHOWN_EVERY_SECONDS = 0.1  # the whole conversation travels each time; faster than it can be drawn, a browser freezes
 
 
@@ -26,6 +27,8 @@ class _Ends:
         """All of them; what was said remains."""
         self.forget = threading.Event()
         """Nothing remains."""
+        self.over = threading.Event()
+        """They have ended: the page takes the next question."""
 
 
 def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new_tokens: int) -> Any:
@@ -53,6 +56,19 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
             yield text, of_base, of_tuned
             return
         ends = talks[str(request.session_hash)] = _Ends()
+        try:
+            yield from answer(ends, text, of_base, of_tuned, temperature, max_new_tokens)
+        finally:
+            ends.over.set()
+
+    def answer(
+        ends: _Ends,
+        text: str,
+        of_base: list[dict[str, Any]],
+        of_tuned: list[dict[str, Any]],
+        temperature: float,
+        max_new_tokens: float,
+    ) -> Iterator[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]:
         asked = {"role": "user", "content": text}
         columns = {True: [*of_base, asked], False: [*of_tuned, asked]}
         yield "", columns[True], columns[False]
@@ -79,6 +95,7 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
         if (ends := talks.get(str(request.session_hash))) is not None:
             ends.forget.set()
             ends.stop.set()
+            ends.over.wait(_ONE_TOKEN_SECONDS)
         return [], []
 
     with gradio.Blocks(title=title, analytics_enabled=False, fill_height=True) as app:
