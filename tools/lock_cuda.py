@@ -22,7 +22,7 @@ OURS = re.compile(r"nvidia-.+|cuda-.+|triton")
 
 
 def resolved(torch: str) -> dict[str, str]:
-    """Versions by canonical name of what `torch` (``torch==2.13.0``) needs, as pip resolves it."""
+    """Versions by canonical name of what `torch` (``torch===2.13.0``) needs, as pip resolves it."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
@@ -37,14 +37,15 @@ def main() -> None:
     """Write the file."""
     pins = [line for line in CPU.read_text().splitlines() if not line.startswith("#")]
     (torch,) = [pin for pin in pins if pin.startswith("torch==")]
-    more = [f"{name}=={version}" for name, version in resolved(torch).items() if OURS.fullmatch(name)]
+    # `===` is this very build: `==` is content with another of the same version where there is one, as 2.13.0+cpu.
+    exact = torch.replace("==", "===")
+    pins[pins.index(torch)] = exact
+    more = [f"{name}=={version}" for name, version in resolved(exact).items() if OURS.fullmatch(name)]
     if not more:
         sys.exit("this index has torch without CUDA: name one that has it, with pip's own settings")
-    # `===` is this very build: `==` is content with another of the same version where there is one, as 2.13.0+cpu.
-    pins[pins.index(torch)] = torch.replace("==", "===")
     # For several GPUs; as it is installed here, for the tests.
     deepspeed = [pin(distribution(name)) for name in closure({("deepspeed", "")})]
-    lines = sorted({*pins, *more, *(line for line in deepspeed if not OURS.match(line))})
+    lines = sorted({*pins, *more, *(line for line in deepspeed if line != torch and not OURS.match(line))})
     CUDA.write_text("\n".join([ABOUT, *lines]) + "\n")
     print(f"{CUDA.relative_to(ROOT)}: {len(lines)} packages")
 

@@ -47,7 +47,7 @@ def open_store(url: str) -> Store:
         raise UserError("not a bucket and a folder in it", where=url, remedy=_REMEDY)
     url = f"{scheme}://{parts.netloc}/{prefix}".rstrip("/")
     if scheme == "s3":
-        from runner.storage.s3 import open_s3  # boto3 takes longer to import than a local command may run
+        from runner.storage.s3 import open_s3  # a command on a local store pays for no client
 
         return open_s3(url, parts.netloc, prefix)
     from runner.storage.cloud import open_cloud
