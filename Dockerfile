@@ -38,10 +38,10 @@ RUN apt-get update \
 # -- what installs; nothing of it reaches the image --------------------------------------------------------------------
 FROM system AS installer
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-# `strip`, for trim.sh.
+# `strip`, for trim.sh, and a compiler, for stand-ins.sh.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends binutils \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends binutils gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv --without-pip /opt/venv
 COPY images/trim.sh /opt/
@@ -49,14 +49,19 @@ COPY images/trim.sh /opt/
 FROM installer AS pins
 ARG ACCELERATOR
 COPY images/${ACCELERATOR}.lock /locks/all.lock
-# What changes once in a few months and weighs gigabytes, and the rest.
-RUN grep --extended-regexp '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
- && grep --invert-match --line-regexp --fixed-strings --file=/locks/torch.lock /locks/all.lock > /locks/packages.lock
+# What changes once in a few months and weighs gigabytes, what the target `devel` has besides, and the rest.
+RUN grep --extended-regexp '^(torch|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
+ && { grep --extended-regexp '^(triton|nvidia-(cufft|curand|cusparselt-cu[0-9]+))==' /locks/all.lock || true; } \
+      > /locks/devel.lock \
+ && grep --invert-match --line-regexp --fixed-strings --file=/locks/torch.lock --file=/locks/devel.lock \
+      /locks/all.lock > /locks/packages.lock
 
 FROM installer AS torch
+COPY images/stand-ins.sh /opt/
 COPY --from=pins /locks/torch.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip --python /opt/venv/bin/python install --no-deps --requirement /locks/torch.lock && bash /opt/trim.sh
+    pip --python /opt/venv/bin/python install --no-deps --requirement /locks/torch.lock \
+ && bash /opt/stand-ins.sh && bash /opt/trim.sh
 
 FROM installer AS packages
 COPY images/trim-llama-cpp.sh /opt/
@@ -101,3 +106,16 @@ LABEL org.opencontainers.image.title="runner" \
       runner.lock="${LOCK_DIGEST}"
 # -P: a `datasets.py` in the working directory must not be taken for the library.
 ENTRYPOINT ["/usr/bin/tini", "--", "/opt/venv/bin/python", "-P", "-m", "runner.train.entrypoint"]
+
+
+# -- the image, with what compiles while it trains, and all of torch's libraries: `--target devel` -----------------------
+FROM image AS devel
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends gcc g++ libc6-dev python3-dev \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /usr/share/doc/* /usr/share/man/*
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=bind,from=pins,source=/locks,target=/mnt \
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --requirement /mnt/devel.lock
+
+# What is built where no target is named.
+FROM image

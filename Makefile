@@ -31,7 +31,7 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile
 
 .venv/.train: images/cpu.lock pyproject.toml
 	@echo "setting up .venv (about a minute; once)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Remove from /opt/venv what only tests, a compiler or a debugger reads, and what is for another CUDA: none of them is in
-# the image. A seventh of its size.
+# the image.
 set -euo pipefail
 
 cd /opt/venv/lib/python3*/site-packages
@@ -10,12 +10,15 @@ rm -rf torch/include torch/share/cmake
 # A second NVRTC, and cuSOLVER for several GPUs in one process: nothing here is linked to them or loads them. The libnvrtc
 # and the libcusolver that torch is linked to stay.
 rm -f nvidia/cu13/lib/libnvrtc*.alt.so.* nvidia/cu13/lib/libcusolverMg.so.*
+# What reads a GPU's hardware counters (torch's profiler records activities, for which libcupti is enough), and NVSHMEM for
+# kernels that are compiled against it.
+rm -f nvidia/cu13/lib/libnvperf_host.so nvidia/nvshmem/lib/*.bc
+# Arrow over the network, and TensorBoard's server of its own page: nobody asks this image for either.
+rm -f pyarrow/libarrow*_flight.so* pyarrow/*flight*.py* pyarrow/_flight.* tensorboard_data_server/bin/server
 # bitsandbytes brings itself for each CUDA, ROCm and XPU, and loads the one for torch's own CUDA: 13, in the lock.
 if [ -d bitsandbytes ]; then
   find bitsandbytes -name 'libbitsandbytes_*.so' ! -name '*_cpu.so' ! -name '*_cuda13?.so' -delete
 fi
-# Symbols for debuggers: three fifths of libtriton.so, a fifth of torch's. NVIDIA's own files stay as they are.
-for folder in torch/lib triton/_C; do
-  if [ -d "$folder" ]; then find "$folder" -name '*.so' -exec strip --strip-unneeded {} +; fi
-done
+# Symbols for debuggers: a fifth of torch's libraries. NVIDIA's own files stay as they are.
+if [ -d torch/lib ]; then find torch/lib -name '*.so' -exec strip --strip-unneeded {} +; fi
 find . -depth -type d -empty -delete

@@ -17,6 +17,9 @@ import torch, trl.kernels.chunked_logprob as kernels
 print(kernels._use_triton(torch.device("cuda")))
 """
 
+COUNTER = "import torch; torch.version.cuda = '13.0'; import torch.utils.flop_counter"
+"""torch's CUDA build, as far as what is said where Triton is missing goes."""
+
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
@@ -53,3 +56,15 @@ def test_with_a_compiler_it_is_left_alone(installed: Path, tmp_path: Path) -> No
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     assert looked(installed, str(tmp_path)) == ["False", "True", "True"]
+
+
+def test_where_triton_is_not_installed_nothing_is_said_of_it() -> None:
+    """The image has no compiler and so no Triton, and torch's CUDA build warns of that at each start."""
+    aside = "from runner.train.compiler import leave_triton_aside; assert not leave_triton_aside()"
+    hide = "import importlib.util as util; util.find_spec = lambda *_: None; import sys; sys.modules['triton'] = None"
+    warned, silent = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+        for code in (f"{hide}; {COUNTER}", f"{hide}; {aside}; {COUNTER}")
+    )
+    assert "triton not found" in warned
+    assert silent == ""

@@ -2,10 +2,11 @@
 
 Triton compiles a little C at its first kernel, and fails without a C compiler and Python's headers
 (`triton.runtime.build`). TRL takes its loss for one of Triton's kernels wherever Triton is installed on a GPU; it comes
-with torch, also into images that have no compiler. Without Triton TRL computes the same loss with torch.
+with torch, also onto machines that have no compiler. Without Triton TRL computes the same loss with torch.
 """
 
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -26,7 +27,12 @@ def leave_triton_aside() -> bool:
     Returns:
         whether Triton is installed and was hidden. It is said in a line.
     """
-    if has_compiler() or importlib.util.find_spec("triton") is None:
+    installed = importlib.util.find_spec("triton") is not None
+    if installed and has_compiler():
+        return False
+    # torch's CUDA build would warn that it cannot count the operations of Triton's kernels: nobody counts them here.
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+    if not installed:
         return False
     # What `import` and `find_spec` take for a module that is not there.
     sys.modules["triton"] = None  # type: ignore[assignment] # documented: None stops an import

@@ -1,0 +1,39 @@
+# What a user would take instead of our image: PyTorch's own runtime image, with our packages by pip on top.
+#
+# It holds what pytorch/pytorch's Dockerfile of 2026 puts into its `official` stage (the packages of that name's apt and
+# pip lines), on the base image of this build in the place of Ubuntu 24.04, and torch from the index in the place of
+# PyTorch's own. `benchmarks/image.py` builds it.
+ARG BASE_IMAGE=debian:bookworm-slim
+
+# hadolint ignore=DL3006
+FROM ${BASE_IMAGE} AS builder
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+      build-essential ca-certificates git python3 python3-dev python3-pip \
+ && rm -f /usr/lib/python3*/EXTERNALLY-MANAGED
+# hadolint ignore=DL3013
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip3 install --no-cache-dir --ignore-installed pip setuptools wheel \
+ && pip3 install --no-cache-dir ipython cmake ninja numpy pyyaml astunparse requests build uv expecttest filelock fsspec \
+      hypothesis jinja2 lintrunner networkx optree psutil sympy types-dataclasses typing-extensions
+COPY images/cuda.lock /locks/
+# hadolint ignore=DL3013
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip3 install --no-cache-dir "$(grep --extended-regexp '^torch==' /locks/cuda.lock)" torchvision torchaudio torchelastic
+
+# hadolint ignore=DL3006
+FROM ${BASE_IMAGE} AS runtime
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+      ca-certificates gcc libjpeg-dev libpng-dev python-is-python3 python3 python3-dev python3-pip \
+ && rm -rf /var/lib/apt/lists/* /usr/lib/python3*/EXTERNALLY-MANAGED
+COPY --from=builder /usr/local /usr/local
+
+FROM runtime AS with-packages
+COPY images/cuda.lock /locks/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    grep --invert-match --extended-regexp '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/cuda.lock > /locks/rest.lock \
+ && pip3 install --no-cache-dir --no-deps --ignore-installed --requirement /locks/rest.lock
