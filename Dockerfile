@@ -114,8 +114,9 @@ FROM image AS devel
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends gcc g++ libc6-dev python3-dev \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /usr/share/doc/* /usr/share/man/*
-RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=bind,from=pins,source=/locks,target=/mnt \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --requirement /mnt/devel.lock
+COPY --from=pins /locks/devel.lock /opt/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --requirement /opt/devel.lock
 
 # What is built where no target is named.
 FROM image

@@ -1,5 +1,6 @@
 """What `runner image` and `--infra docker` say when something is missing: one message, with the remedy, exit 2."""
 
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_the_build_command_says_what_the_labels_shall_say() -> None:
     assert command[-2:] == ["--no-cache", str(ROOT)]
 
 
+@pytest.mark.parametrize(("options", "tag"), [((), "runner:cpu-devel"), (("--tag", "mine"), "mine")])
+def test_a_target_is_in_the_default_name_and_goes_to_the_engine(
+    bench: Bench, options: tuple[str, ...], tag: str
+) -> None:
+    program(bench.folder / "bin", "podman", "")
+    build = ("image", "build", "--context", str(ROOT), "--accelerator", "cpu", "--target", "devel", "--dry-run")
+    words = bench.runner(*build, *options, env={"PATH": str(bench.folder / "bin")}).stdout.split()
+    assert words[words.index("--tag") + 1] == tag
+    assert words[words.index("--target") + 1] == "devel"
+
+
 def test_a_build_argument_without_a_name_is_refused() -> None:
     with pytest.raises(UserError, match="is not NAME=VALUE"):
         build_command(PODMAN, ROOT, accelerator="cpu", tag="x", build_args=["nonsense"])
@@ -114,3 +126,15 @@ def test_the_image_keeps_bitsandbytes_for_the_cuda_that_torch_has() -> None:
     trimmed = (ROOT / "images/trim.sh").read_text()
     assert f"*_cuda{cuda.partition('.')[0]}?.so" in trimmed
     assert f"nvidia/cu{cuda.partition('.')[0]}/lib/" in trimmed
+
+
+def test_what_the_image_has_stand_ins_for_is_in_the_lock_and_in_the_target_devel() -> None:
+    """images/stand-ins.sh names packages and libraries, and the Dockerfile names the packages once more."""
+    stand_ins = re.findall(r"^stand_in (\S+) (\S+) ", (ROOT / "images/stand-ins.sh").read_text(), re.MULTILINE)
+    lines = (ROOT / "images/cuda.lock").read_text().splitlines()
+    (pattern,) = re.findall(r"'(\^\(triton.*==)'", (ROOT / "Dockerfile").read_text())
+    devel = {line.partition("==")[0] for line in lines if re.match(pattern, line)}
+    assert devel == {"triton", *(package for package, _ in stand_ins)}
+    (cuda,) = [line.partition("==")[2] for line in lines if line.startswith("nvidia-cuda-runtime==")]
+    folders = {library.split("/")[1] for _, library in stand_ins}
+    assert folders == {f"cu{cuda.partition('.')[0]}", "cusparselt"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image.conftest import ROOT, Built, build_arguments, podman, runner
+from image.conftest import ROOT, TAG, Built, build_arguments, podman, runner
 from image.machine import Machine
 
 pytestmark = pytest.mark.image
@@ -47,7 +47,7 @@ def test_a_stand_in_is_linked_like_the_library_and_says_that_it_is_none(
     image: Built, machine: Machine, tmp_path: Path
 ) -> None:
     """Built by the stage that installs, which the image's build has left in podman's cache."""
-    runner(*(INSTALLER if word == image.name else word for word in build_arguments(machine)), "--target=installer")
+    runner(*(INSTALLER if word == TAG else word for word in build_arguments(machine)), "--target=installer")
     (tmp_path / "library.c").write_text(LIBRARY)
     (tmp_path / "program.c").write_text(PROGRAM)
     volumes = [f"--volume={tmp_path}:/given:ro", f"--volume={ROOT / 'images'}:/images:ro"]
@@ -59,8 +59,9 @@ def test_a_stand_in_is_linked_like_the_library_and_says_that_it_is_none(
 
 def test_in_the_target_devel_torch_compiles(image: Built, machine: Machine) -> None:
     """And Triton would: it wants a C compiler and Python's headers."""
-    arguments = [DEVEL if word == image.name else word for word in build_arguments(machine)]
-    report = json.loads(runner(*arguments, "--target=devel").stdout)
+    command, options = build_arguments(machine)[:2], build_arguments(machine)[2:]
+    renamed = [DEVEL if word == TAG else word for word in options]
+    report = json.loads(runner(*command, "--target=devel", *renamed).stdout)
     below = len(image.report["layers"])
     assert report["layers"][:below] == image.report["layers"]
     code = (

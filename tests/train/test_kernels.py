@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_kernel_available
+from trl import SFTConfig
 
 from runner.spec.errors import UserError
 from runner.spec.hardware import described
 from runner.spec.recipe import Data, Recipe
+from runner.train.arguments import trainer_arguments
 from runner.train.compiler import has_compiler
 from runner.train.kernels import attention, layer_kernels
 
@@ -54,6 +56,32 @@ def test_on_a_gpu_what_is_installed_and_fits_is_used() -> None:
 def test_liger_is_missed_where_it_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"training\.use_liger_kernel: liger-kernel is not installed"):
         layer_kernels(recipe(use_liger_kernel=True))
+
+
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"torch_compile": True}, "torch_compile"),
+        ({"torch_compile_mode": "max-autotune"}, "torch_compile_mode"),
+        ({"torch_compile": True, "torch_compile_backend": "inductor"}, "torch_compile"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_with_the_image_that_can(
+    training: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(UserError, match=rf"(?s)training\.{key}: this needs a C compiler.*--target devel"):
+        trainer_arguments(recipe(**training), tmp_path, config=SFTConfig)
+
+
+@pytest.mark.parametrize("training", [{}, {"torch_compile": False}, {"torch_compile_backend": "aot_eager"}])
+def test_what_needs_no_compiler_is_not_refused_for_want_of_one(
+    training: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert trainer_arguments(recipe(**training), tmp_path, config=SFTConfig)["output_dir"] == str(tmp_path)
 
 
 def test_a_record_reads_as_a_line(tmp_path: Path) -> None:

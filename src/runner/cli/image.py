@@ -38,7 +38,14 @@ def image() -> None:
     show_default=True,
     help="Which lock in images/ is installed.",
 )
-@click.option("--tag", metavar="REF", help="The image's name. Default: runner:ACCELERATOR.")
+@click.option(
+    "--target",
+    type=click.Choice(["devel"]),
+    help="With a compiler, Triton and all of torch's libraries besides: devel.",
+)
+@click.option(
+    "--tag", metavar="REF", help="The image's name. Default: runner:ACCELERATOR, or runner:ACCELERATOR-devel."
+)
 @click.option("--build-arg", "build_args", metavar="NAME=VALUE", multiple=True, help="An ARG of the Dockerfile.")
 @click.option(
     "--context",
@@ -59,6 +66,7 @@ def image() -> None:
 @click.argument("options", nargs=-1, metavar="[-- OPTION...]", type=click.UNPROCESSED)
 def build(
     accelerator: Any,
+    target: str | None,
     tag: str | None,
     build_args: tuple[str, ...],
     context: Path,
@@ -75,6 +83,7 @@ def build(
     \b
     Example:
       runner image build --accelerator cpu
+      runner image build --target devel
       runner image build --tag registry.example.com/team/runner:cuda -- --secret id=pip.conf,src=pip.conf
     """
     import shlex
@@ -84,9 +93,15 @@ def build(
     from runner.launch.containers import find_containers
 
     containers = find_containers(engine)
-    name = tag or f"runner:{accelerator}"
+    name = tag or "-".join(filter(None, [f"runner:{accelerator}", target]))
     command = images.build_command(
-        containers, context.resolve(), accelerator=accelerator, tag=name, build_args=build_args, more=options
+        containers,
+        context.resolve(),
+        accelerator=accelerator,
+        tag=name,
+        target=target,
+        build_args=build_args,
+        more=options,
     )
     if dry_run:
         click.echo(shlex.join(command))

@@ -65,6 +65,7 @@ def build_command(
     *,
     accelerator: Accelerator,
     tag: str,
+    target: str | None = None,
     build_args: Sequence[str] = (),
     more: Sequence[str] = (),
 ) -> list[str]:
@@ -75,6 +76,7 @@ def build_command(
         context: a checkout of this project.
         accelerator: which lock of ``images/`` is installed.
         tag: the image's name.
+        target: a stage of the Dockerfile; None: its last.
         build_args: ``NAME=value`` for the Dockerfile's ARGs.
         more: options of the program's own, as they are.
 
@@ -105,7 +107,7 @@ def build_command(
     options = [word for name, value in values.items() for word in ("--build-arg", f"{name}={value}")]
     # The Dockerfile's LABEL would do, but podman 4.3 takes it from its cache whatever the ARGs are by now.
     options += [word for label, name in _LABELS.items() for word in ("--label", f"{label}={values[name]}")]
-    file = ["--file", str(context / "Dockerfile")]
+    file = ["--file", str(context / "Dockerfile"), *(("--target", target) if target else ())]
     return containers.command("build", "--tag", tag, *file, *options, *more, str(context))
 
 

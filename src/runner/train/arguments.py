@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from runner.spec.batch import split_batch
 from runner.spec.recipe import Recipe
 from runner.train.context import LOGGING_STEPS
-from runner.train.kernels import layer_kernels
+from runner.train.kernels import check_compiled, layer_kernels
 from runner.train.model import precision
 
 OURS = ("effective_batch_size", "strategy", "early_stopping_patience", "early_stopping_threshold")
@@ -17,8 +17,13 @@ OURS = ("effective_batch_size", "strategy", "early_stopping_patience", "early_st
 
 
 def trainer_arguments(recipe: Recipe, output_dir: Path, *, config: type[TrainingArguments]) -> dict[str, Any]:
-    """The arguments of `config`, the method's class of TRL's; the script may set more."""
+    """The arguments of `config`, the method's class of TRL's; the script may set more.
+
+    Raises:
+        UserError: the recipe asks for kernels that this machine cannot compute with.
+    """
     training = {key: value for key, value in recipe.training.items() if key not in OURS}
+    check_compiled(training)
     micro_batch, accumulation = split_batch(recipe.training)
     return {
         **precision(recipe.training),

@@ -44,7 +44,7 @@ def layer_kernels(recipe: Recipe) -> bool:
     by `sft` and `cpt`; the other methods take them where the recipe says so.
 
     Raises:
-        UserError: the recipe asks for them on a GPU, and they are not installed there.
+        UserError: the recipe asks for them on a GPU, and they are not installed or cannot be compiled there.
     """
     asked = recipe.training.get("use_liger_kernel")
     if asked is False:
@@ -60,9 +60,36 @@ def layer_kernels(recipe: Recipe) -> bool:
             remedy="pip install liger-kernel there, or leave it out.",
         )
     if asked:
+        _require_compiler("training.use_liger_kernel")
         return True
     deterministic = recipe.training.get("full_determinism")
     return recipe.method in ("sft", "cpt") and is_liger_kernel_available() and has_compiler() and not deterministic
+
+
+def check_compiled(training: Mapping[str, Any]) -> None:
+    """Refuse ``torch_compile`` where nothing can compile, before a model is loaded for it.
+
+    Naming a backend or a mode of it asks for it, too (`transformers.TrainingArguments`); only the default backend,
+    TorchInductor, compiles C or Triton.
+
+    Raises:
+        UserError: there is no C compiler or no Python headers.
+    """
+    keys = ("torch_compile", "torch_compile_mode", "torch_compile_backend")
+    asked = next((key for key in keys if training.get(key)), None)
+    if asked is not None and (training.get("torch_compile_backend") or "inductor") == "inductor":
+        _require_compiler(f"training.{asked}")
+
+
+def _require_compiler(where: str) -> None:
+    if has_compiler():
+        return
+    raise UserError(
+        "this needs a C compiler and Python's headers, and the machine that trains has not got them",
+        where=where,
+        remedy="leave it out, or give the run the image that has a compiler: "
+        "`runner image build --target devel` (docs/image.md)",
+    )
 
 
 def computed_with(trainer: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from runner.train.compiler import leave_triton_aside
 from runner.train.departure import is_departure
 from runner.train.events import Events
 from runner.train.failures import HubUnavailable
+from runner.train.left_out import with_remedy
 from runner.train.memory import OutOfMemory
 from runner.train.preemption import EXIT_INTERRUPTED, ContinuesElsewhere, Preempted, PreemptionNotice
 
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_INTERRUPTED
         if is_departure(error, options.work_dir):
             return _interrupted_by_departure(events, reason)
-        events.send("outcome", outcome="failed", reason=reason, retry=False)
+        events.send("outcome", outcome="failed", reason=with_remedy(reason), retry=False)
         return 1
     events.send("outcome", outcome="succeeded", reason=None, retry=False, result=result)
     return 0
