@@ -51,7 +51,7 @@ ARG ACCELERATOR
 COPY images/${ACCELERATOR}.lock /locks/all.lock
 # What changes once in a few months and weighs gigabytes, what the target `devel` has besides, and the rest.
 RUN grep --extended-regexp '^(torch|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
- && { grep --extended-regexp '^(triton|nvidia-(cufft|curand|cusparselt-cu[0-9]+))==' /locks/all.lock || true; } \
+ && { grep --extended-regexp '^(triton|nvidia-(cufft|curand|(cudnn|cusparselt|nvshmem)-cu[0-9]+))==' /locks/all.lock || true; } \
       > /locks/devel.lock \
  && grep --invert-match --line-regexp --fixed-strings --file=/locks/torch.lock --file=/locks/devel.lock \
       /locks/all.lock > /locks/packages.lock
@@ -116,7 +116,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /usr/share/doc/* /usr/share/man/*
 COPY --from=pins /locks/devel.lock /opt/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --requirement /opt/devel.lock
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --force-reinstall --requirement /opt/devel.lock
 
 # What is built where no target is named.
 FROM image

@@ -130,11 +130,11 @@ def test_the_image_keeps_bitsandbytes_for_the_cuda_that_torch_has() -> None:
 
 def test_what_the_image_has_stand_ins_for_is_in_the_lock_and_in_the_target_devel() -> None:
     """images/stand-ins.sh names packages and libraries, and the Dockerfile names the packages once more."""
-    stand_ins = re.findall(r"^stand_in (\S+) (\S+) ", (ROOT / "images/stand-ins.sh").read_text(), re.MULTILINE)
+    script = (ROOT / "images/stand-ins.sh").read_text()
+    stand_ins = re.findall(r"^stand_in nvidia/(\S+)/lib/\S+ \d+(?: (\S+))?", script, re.MULTILINE)
     lines = (ROOT / "images/cuda.lock").read_text().splitlines()
     (pattern,) = re.findall(r"'(\^\(triton.*==)'", (ROOT / "Dockerfile").read_text())
     devel = {line.partition("==")[0] for line in lines if re.match(pattern, line)}
-    assert devel == {"triton", *(package for package, _ in stand_ins)}
-    (cuda,) = [line.partition("==")[2] for line in lines if line.startswith("nvidia-cuda-runtime==")]
-    folders = {library.split("/")[1] for _, library in stand_ins}
-    assert folders == {f"cu{cuda.partition('.')[0]}", "cusparselt"}
+    (cuda,) = [line.partition("==")[2].partition(".")[0] for line in lines if line.startswith("nvidia-cuda-runtime==")]
+    assert devel == {"triton", f"nvidia-cudnn-cu{cuda}", *(package for _, package in stand_ins if package)}
+    assert {folder for folder, _ in stand_ins} == {f"cu{cuda}", "cudnn", "cusparselt", "nvshmem"}

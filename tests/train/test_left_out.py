@@ -11,6 +11,7 @@ from runner.train.left_out import with_remedy
     [
         "RuntimeError: cuFFT error: CUFFT_NOT_SUPPORTED",
         "RuntimeError: CUDA error: operation not supported when calling `cusparseLtInit(&handle)`",
+        "RuntimeError: cuDNN error: CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE",
         f"torch._inductor.exc.TritonMissing: {TritonMissing(None)}",
     ],
 )

@@ -3,6 +3,7 @@
 _SAID = (
     "CUFFT_NOT_SUPPORTED",  # c10::Error of torch.fft: what cuFFT's stand-in answers
     "cusparseLtInit",  # and cuSPARSELt's, at its first call
+    "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE",  # and cuDNN's, of torch.nn.LSTM
     "working triton installation",  # torch._inductor.exc.TritonMissing
 )
 _REMEDY = "the image leaves this out, and `runner image build --target devel` makes one that has it (docs/image.md)"
