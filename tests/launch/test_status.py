@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from launch.bench import Bench
+from runner.launch.launches import note_launch
 from runner.launch.status import boot_id, newest_attempt, run_status
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound
@@ -117,6 +118,17 @@ def test_a_result_is_the_last_word(bench: Bench, state: str) -> None:
     status = run_status(bench.store, "run")
     assert (status.state, status.reason, status.step, status.ended_at) == (state, "because", 4, "then")
     assert status.terminal
+
+
+@pytest.mark.parametrize(("attempts", "infra"), [(1, "local"), (2, "aws/us-east-1")])
+def test_a_run_that_went_on_elsewhere_has_ended_there(bench: Bench, attempts: int, infra: str) -> None:
+    """A run that was begun but once has not moved, and its launches are not looked at."""
+    bench.submit()
+    note_launch(bench.store, "run", {"infra": "aws/us-east-1", "accelerators": {"T4": 1}})
+    bench.store.create("runs/run/result.json", json.dumps({"state": "succeeded", "attempts": attempts}).encode())
+    status = run_status(bench.store, "run")
+    assert (status.state, status.infra) == ("succeeded", infra)
+    assert status.accelerators == ({"T4": 1} if attempts == 2 else None)
 
 
 def test_a_run_that_is_not_there_is_not_found(bench: Bench) -> None:

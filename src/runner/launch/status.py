@@ -193,11 +193,14 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         "stage_count": len(document["recipe"].get("stages") or ()) or None,
     }
     result = run_result(store, run_id)
-    if result is not None:
+    if result is not None and result.get("attempts") == 1:
+        # It ended where it was begun: a store full of such runs is listed without a look at their launches.
         return _ended(store, run_id, known, result)
     launch = newest_launch(store, run_id)
     document = placed(document, launch)
     known |= {"infra": document["infra"], "accelerators": document["accelerators"]}
+    if result is not None:
+        return _ended(store, run_id, known, result)
     attempt = newest_attempt(store, run_id)
     if attempt is None:
         said, over = _engine_says(store, run_id, launch) if is_remote(document["infra"]) else (None, False)
