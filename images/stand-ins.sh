@@ -8,11 +8,11 @@
 set -euo pipefail
 
 cd /opt/venv/lib/python3*/site-packages
+if [ ! -d nvidia ]; then exit; fi  # torch's build for CPUs
 
 # A library, the code that its functions shall answer with, and the package to take away if there is nothing else in it.
 stand_in() {
   local library=$1 code=$2 package=${3-} made name names soname versions
-  [ -f "$library" ] || return 0
   names=$(nm --dynamic --defined-only "$library" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | grep --invert-match '^_')
   versions=$(nm --dynamic --defined-only "$library" | awk '$2 == "A" { print $3 }')
   soname=$(readelf --dynamic "$library" | sed --quiet 's/.*SONAME.*\[\(.*\)\].*/\1/p')

@@ -67,7 +67,7 @@ def layer_kernels(recipe: Recipe) -> bool:
 
 
 def check_compiled(training: Mapping[str, Any]) -> None:
-    """Refuse ``torch_compile`` where nothing can compile, before a model is loaded for it.
+    """Refuse ``torch_compile`` where nothing can compile, before anything is trained.
 
     Naming a backend or a mode of it asks for it, too (`transformers.TrainingArguments`); only the default backend,
     TorchInductor, compiles C or Triton.
