@@ -48,8 +48,9 @@ class Machine:
             "XDG_CACHE_HOME": str(cache),
             "RUNNER_STORE": store,
             "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(folder / "tmp"),
         }
-        folder.mkdir(exist_ok=True)
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
         (folder / "small.yaml").write_text(RECIPE)
         (folder / "datasets.py").write_text("raise SystemExit('not the library')")  # people have files of such names
         (folder / "rows.jsonl").write_bytes(data.read_bytes())
@@ -155,3 +156,10 @@ def test_a_detached_run_is_told_to_stop_and_goes_on_from_another_shell(machine: 
     assert "step 40/40" in following
     machine.run("wait", "told-run")
     assert_same(outcome(machine.store, "told-run"), calm)
+
+
+def test_no_attempt_leaves_its_data_in_the_machines_temporary_folder(machine: Machine, calm: dict[str, Any]) -> None:
+    """Neither the one that ended in order nor, in this file's other tests, those that were killed."""
+    assert calm["state"] == "succeeded"
+    left = [file for file in (machine.folder / "tmp").rglob("*") if file.is_file()]
+    assert left == []

@@ -386,3 +386,30 @@ def test_offline_is_said_so(tmp_path):
     (message,) = hub_messages(tmp_path, "someone/something", HF_HUB_OFFLINE="1")
     assert message.startswith("data.train.0.path: cannot get someone/something from the hub")
     assert "name a local file" in message
+
+
+def test_what_is_prepared_lies_in_the_attempts_folder_and_nowhere_else(tmp_path):
+    """Also after an end without a word, which leaves what lies below TMPDIR."""
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from datasets import disable_caching, load_from_disk\n"
+        "from runner.train.data import keep_temporary_files_in\n"
+        "disable_caching()\n"
+        "keep_temporary_files_in(Path(sys.argv[1]))\n"
+        "made = load_from_disk(sys.argv[2]).map(lambda row: {'b': 2})\n"
+        "print(made.cache_files[0]['filename'], os.environ['TMPDIR'])\n"
+        "sys.stdout.flush()\n"
+        "os._exit(0)"
+    )
+    temporary, attempt = tmp_path / "tmp", tmp_path / "attempt"
+    temporary.mkdir()
+    Dataset.from_list([{"a": 1}]).save_to_disk(tmp_path / "rows")
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    command = [sys.executable, "-c", code, str(attempt), str(tmp_path / "rows")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    file, told = done.stdout.split()
+    assert Path(file).is_relative_to(attempt)
+    assert Path(file).is_file()
+    assert told == str(temporary)
+    assert list(temporary.iterdir()) == []

@@ -8,12 +8,15 @@ import functools
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.spec.names import closest, remedy_for_unknown
 from runner.spec.path import Path
 from runner.spec.problems import Problem, shown
 from runner.spec.recipe import Json
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("recipe.schema.json")
 
@@ -98,10 +101,15 @@ def _in_full(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, An
     return {**base, **rest, "properties": {**known, **own}}
 
 
-def check(data: Mapping[str, Json]) -> list[Problem]:
-    """What the schema says against `data`, in the order of its keys."""
+@functools.cache
+def _validator(method: str | None) -> "Draft202012Validator":
     from jsonschema_rs import Draft202012Validator
 
+    return Draft202012Validator(recipe_schema(method))
+
+
+def check(data: Mapping[str, Json]) -> list[Problem]:
+    """What the schema says against `data`, in the order of its keys."""
     written = data.get("method")
     method = written if isinstance(written, str) else None
     schema = recipe_schema(method)
@@ -109,7 +117,7 @@ def check(data: Mapping[str, Json]) -> list[Problem]:
     if unwritable:
         return unwritable
     problems: dict[tuple[Path, str], Problem] = {}
-    for error in Draft202012Validator(schema).iter_errors(data):
+    for error in _validator(method).iter_errors(data):
         for problem in _explain(error, data, schema, method):
             problems.setdefault((problem.path, problem.what), problem)
     return list(problems.values())

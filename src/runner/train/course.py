@@ -29,7 +29,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.spec.hardware import described
 from runner.spec.stages import goes_on
 from runner.train.context import FINISH_SECONDS, Context
-from runner.train.data import TrainingData, load_data
+from runner.train.data import TrainingData, keep_temporary_files_in, load_data
 from runner.train.evaluate import GENERATION_BATCH, generate, measure
 from runner.train.exact_match import exact_match
 from runner.train.exact_trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
@@ -54,6 +54,7 @@ def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
         UserError: the recipe's `data` or `model` does not fit what is there.
     """
     context.events.phase("loading", "data")
+    keep_temporary_files_in(context.folder)
     data = load_data(context.recipe, inputs=context.input_path)
     for note in data.notes if context.peers.is_first else ():
         print(f"data: {note}", flush=True)

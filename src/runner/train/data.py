@@ -5,6 +5,7 @@ depends on a cache, on what was read before, or on the random streams that train
 """
 
 import itertools
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, Json, List, Value, concatenate_datasets, disable_caching
+from datasets.fingerprint import get_temporary_cache_files_directory
 
 from runner.spec.errors import UserError
 from runner.spec.recipe import DataSource, ExactMatch, Format, Method, Recipe
@@ -74,6 +76,24 @@ class _Entry:
     shape: Shape
     convert: Callable[[Mapping[str, Any]], Row] | None = None
     """Makes a row of `shape`, where the format's own way is not what is asked for."""
+
+
+def keep_temporary_files_in(folder: Path) -> None:
+    """Have datasets write what it prepares into `folder`, which goes with the attempt however that ends.
+
+    Left alone it makes a folder of its own below ``TMPDIR`` at the first need, and takes it away only where Python ends
+    in order (`datasets.fingerprint`): each attempt would leave its tokenized data on the machine.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        get_temporary_cache_files_directory()
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
