@@ -61,6 +61,8 @@ COPY images/stand-ins.sh /opt/
 COPY --from=pins /locks/torch.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip --python /opt/venv/bin/python install --no-deps --requirement /locks/torch.lock \
+# For the target `devel`: what torch.compile writes in C++ includes these.
+ && mkdir /opt/headers && cp --parents --recursive /opt/venv/lib/python3*/site-packages/torch/include /opt/headers \
  && bash /opt/stand-ins.sh && bash /opt/trim.sh
 
 FROM installer AS packages
@@ -108,12 +110,13 @@ LABEL org.opencontainers.image.title="runner" \
 ENTRYPOINT ["/usr/bin/tini", "--", "/opt/venv/bin/python", "-P", "-m", "runner.train.entrypoint"]
 
 
-# -- the image, with what compiles while it trains, and all of torch's libraries: `--target devel` -----------------------
+# -- the image, with what compiles while it trains, and all of torch's libraries: `--target devel` ----------------------
 FROM image AS devel
 # hadolint ignore=DL3008
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends gcc g++ libc6-dev python3-dev \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /usr/share/doc/* /usr/share/man/*
+COPY --from=torch /opt/headers /
 COPY --from=pins /locks/devel.lock /opt/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --force-reinstall --requirement /opt/devel.lock
