@@ -83,12 +83,13 @@ def keep_temporary_files_in(folder: Path) -> None:
 
     Left alone it makes a folder of its own below ``TMPDIR`` at the first need, and takes it away only where Python ends
     in order (`datasets.fingerprint`): each attempt would leave its tokenized data on the machine.
+    A process has one such folder: its first call decides.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)
     try:
-        get_temporary_cache_files_directory()
+        Path(get_temporary_cache_files_directory()).mkdir(parents=True, exist_ok=True)
     finally:
         if before is None:
             del os.environ["TMPDIR"]
