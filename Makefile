@@ -70,7 +70,7 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 
 # A Slurm of three nodes, whose jobs run as a user of their own; SkyPilot and all of it where there is no network.
 .venv/.sky-tested: .venv/.train .venv/.dev .venv-servers/.installed .venv-sky/.installed images/cpu.lock $(shell find src sky tests/slurm tests/integration/runs.py -type f -not -path '*/__pycache__/*')
-	bash tests/slurm/cluster.sh install "$$($(BIN)/python -c 'from runner.launch.setup_folder import setup_folder; print(setup_folder())')"
+	bash tests/slurm/cluster.sh install "$$($(BIN)/python -c 'from runner.backends.skypilot.bootstrap import setup_folder; print(setup_folder())')"
 	bash tests/slurm/inside.sh $(BIN)/pytest -m slurm tests/slurm
 	@touch $@
 

@@ -20,9 +20,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runner.launch.prepare import prepare
-from runner.launch.submit import encoded, run_json
-from runner.spec.load import load_recipe
+from runner.control.prepare import prepare
+from runner.control.submit import encoded, run_json
+from runner.recipe.loading.load import load_recipe
 
 RECIPE = """
 name: listed

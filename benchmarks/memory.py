@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from runner.spec.accelerator import GIB, Accelerator
-from runner.spec.fit import fit_workload, fitted, workloads
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.spec.shape import bundled_config
+from runner.fit.accelerators import GIB, Accelerator
+from runner.fit.fit import fit_workload, fitted, workloads
+from runner.fit.model_shape import bundled_config
+from runner.recipe.recipe import Data, DataSource, Recipe
 
 MODELS = [
     "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -79,8 +79,8 @@ def measured(recipe: Recipe) -> float:
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    from runner.train.builtin import materialize
-    from runner.train.model import lora_config, model_dtype
+    from runner.train.builtin.catalog import materialize
+    from runner.train.models.loading import lora_config, model_dtype
 
     torch.manual_seed(0)
     free, whole = torch.cuda.mem_get_info()
@@ -116,8 +116,8 @@ def main() -> int:
     options = parser.parse_args()
     import torch
 
-    from runner.spec.accelerator import ACCELERATORS
-    from runner.train.fitted import device_at_hand
+    from runner.fit.accelerators import ACCELERATORS
+    from runner.train.devices.apply_fit import device_at_hand
 
     accelerator = device_at_hand() if torch.cuda.is_available() else ACCELERATORS["A100-80GB"]
     if options.case:
@@ -153,7 +153,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _parameters(model: str) -> int:
-    from runner.spec.shape import shape_of
+    from runner.fit.model_shape import shape_of
 
     return shape_of(bundled_config(model) or {}).parameters
 

@@ -25,16 +25,16 @@ from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from runner.spec.recipe import Checkpoint
-from runner.storage.attempts import claim_attempt, write_restored
-from runner.storage.chunks import ChunkWriter
+from runner.recipe.recipe import Checkpoint
+from runner.runs.attempts import claim_attempt, write_restored
+from runner.runs.chunks import ChunkWriter
 from runner.storage.open import open_store
-from runner.train.checkpoint import Checkpointer
-from runner.train.events import Events
-from runner.train.exact_trainer import Lineage
-from runner.train.metrics import Metrics
-from runner.train.preemption import PreemptionNotice
-from runner.train.sft import ExactSFTTrainer
+from runner.train.agent.events import Events
+from runner.train.agent.preemption import PreemptionNotice
+from runner.train.checkpointing.checkpointer import Checkpointer
+from runner.train.checkpointing.trainer import Lineage
+from runner.train.loggers.metrics_writer import Metrics
+from runner.train.methods.sft import ExactSFTTrainer
 
 MODELS: dict[str, dict[str, Any]] = {
     "60m": {

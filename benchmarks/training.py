@@ -25,8 +25,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.train.builtin import builtin_dataset, materialize
-from runner.train.model import precision
+from runner.train.builtin.catalog import builtin_dataset, materialize
+from runner.train.models.loading import precision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

@@ -76,7 +76,7 @@ def test_one_that_is_not_there_or_may_not_be_read_is_said_with_where_to_look(pla
 
 def test_a_launch_finds_a_secret_there_by_its_name(place: str) -> None:
     program = (
-        "from runner.launch.environment import chosen_environment;"
+        "from runner.backends.environment import chosen_environment;"
         "found = chosen_environment([], ['HF_TOKEN']); print(found['HF_TOKEN'][:6], found['RUNNER_SECRET_NAMES'])"
     )
     assert python(program, place).stdout == "hf_of_ HF_TOKEN\n"

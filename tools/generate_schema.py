@@ -2,7 +2,7 @@
 
 Needs the train extra, since the names, types, choices, defaults and explanations are read from TRL's config classes and
 `ModelConfig`, transformers' `BitsAndBytesConfig` and peft's `LoraConfig` themselves; those of our own sections come
-from `runner.spec.recipe`, those of `training` from `training_schema.py`, and those of `resources` from
+from `runner.recipe.recipe`, those of `training` from `training_schema.py`, and those of `resources` from
 `resources_schema.py`, both beside this file.
 
     python tools/generate_schema.py            write the file
@@ -37,8 +37,8 @@ from annotations_schema import (
 from resources_schema import RESOURCES, SKY
 from training_schema import training_by_method
 
-from runner.spec import recipe
-from runner.spec.stages import STAGE_NAME
+from runner.recipe import recipe
+from runner.recipe.loading.stages import STAGE_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src/runner/spec/recipe.schema.json"

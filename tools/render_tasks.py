@@ -11,14 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-from runner.launch.machines import Wishes
-from runner.launch.prepare import prepare
-from runner.launch.remote import plan, remote_task
-from runner.launch.submit import run_json
-from runner.launch.task import task_yaml
-from runner.spec.at_hand import shipped_folder
-from runner.spec.errors import UserError
-from runner.spec.load import load_recipe
+from runner.backends.skypilot.request import plan, remote_task
+from runner.backends.skypilot.resources import Wishes
+from runner.backends.skypilot.task import task_yaml
+from runner.control.prepare import prepare
+from runner.control.submit import run_json
+from runner.errors import UserError
+from runner.recipe.loading.finder import shipped_folder
+from runner.recipe.loading.load import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "sky"

@@ -1,6 +1,6 @@
 """The schema of a recipe's `training`: the keys of the method's own TRL config class, and ours.
 
-What all config classes have alike stands once, under ``$defs``; `runner.spec.schema` puts the pieces together.
+What all config classes have alike stands once, under ``$defs``; `runner.recipe.schema` puts the pieces together.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from annotations_schema import (
     section,
 )
 
-from runner.spec.strategy import STRATEGIES
+from runner.recipe.strategy import STRATEGIES
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "sft": {},

@@ -11,7 +11,7 @@ import importlib
 import os
 from types import ModuleType
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 
 
 def secrets(*names: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from train.hub import hub
 
-RUNNER = [sys.executable, "-c", "from runner.cli import main; main()"]
+RUNNER = [sys.executable, "-c", "from runner.cli.main import main; main()"]
 GOOD = """\
 # Learns to explain functions
 method: sft
@@ -117,7 +117,7 @@ def test_a_broken_recipe_is_listed_as_such(folder: Path) -> None:
 
 def test_the_schema_is_printed_as_it_ships(tmp_path: Path) -> None:
     """An editor gets exactly what a check uses."""
-    from runner.spec.schema import published_schema
+    from runner.recipe.schema import published_schema
 
     done = runner(tmp_path, "schema")
     assert done.returncode == 0
@@ -128,7 +128,7 @@ def test_a_check_leaves_the_heavy_packages_alone(folder: Path) -> None:
     """No torch, no store, no network client is imported, and nothing is written."""
     script = (
         "import sys\n"
-        "from runner.cli import main\n"
+        "from runner.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'trl', 'peft', 'datasets', 'numpy', 'boto3', 'obstore', 'rich'}\n"

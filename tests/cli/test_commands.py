@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from launch.bench import CLI, Bench, gone, wait_until
-from runner.launch.lock import lock_holder
-from runner.launch.places import state_folder
-from runner.launch.status import run_result, run_status
+from runner.backends.lock import lock_holder
+from runner.paths import state_folder
+from runner.runs.status import run_result, run_status
 
 
 def ids(bench: Bench) -> list[str]:

@@ -12,8 +12,8 @@ CODE = """
 import sys
 from pathlib import Path
 from runner.cli.confirm import confirm_cost
-from runner.launch.machines import Wishes, machines
-from runner.spec.load import load_recipe
+from runner.backends.skypilot.resources import Wishes, machines
+from runner.recipe.loading.load import load_recipe
 import click
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from launch.bench import Bench
-from runner.launch.export import quantization, require_exports
-from runner.spec.errors import UserError
-from runner.spec.quantizations import LLAMA_FTYPE
+from runner.control.export import quantization, require_exports
+from runner.errors import UserError
+from runner.recipe.quantizations import LLAMA_FTYPE
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_pushing_without_a_token_is_refused_at_launch(bench: Bench) -> None:
 
 def test_without_llama_cpps_tools_a_launch_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one elsewhere is not: the image has them."""
-    monkeypatch.setattr("runner.launch.export.find_spec", lambda name: None)
+    monkeypatch.setattr("runner.control.export.find_spec", lambda name: None)
     require_exports({"gguf": ["q4_k_m"]}, None, here=False)
     with pytest.raises(UserError, match=r"(?s)llama.cpp's tools are not installed.*pip install 'runner\[gguf\]'"):
         require_exports({"gguf": ["q4_k_m"]}, None, here=True)

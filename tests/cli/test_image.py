@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from launch.bench import Bench
-from runner.launch.containers import Containers
-from runner.launch.image import build_command
-from runner.spec.errors import UserError
+from runner.backends.docker.container_cli import Containers
+from runner.backends.docker.image import build_command
+from runner.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PODMAN = Containers(program="podman")

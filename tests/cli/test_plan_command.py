@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-RUNNER = [sys.executable, "-c", "from runner.cli import main; main()"]
+RUNNER = [sys.executable, "-c", "from runner.cli.main import main; main()"]
 
 
 @pytest.fixture

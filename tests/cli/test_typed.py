@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from runner.cli.hints import as_typed
 from runner.cli.options import store_option
-from runner.cli.typed import as_typed
 
 
 @click.command()

@@ -13,9 +13,9 @@ import pytest
 
 from image.machine import Machine, prepare
 from integration.runs import outcome
-from runner.launch.prepare import prepare as prepared
-from runner.launch.submit import run_json, submit
-from runner.spec.load import load_recipe
+from runner.control.prepare import prepare as prepared
+from runner.control.submit import run_json, submit
+from runner.recipe.loading.load import load_recipe
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store
 

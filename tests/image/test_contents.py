@@ -9,10 +9,10 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from image.conftest import ROOT, Built, build_arguments, podman, runner
 from image.machine import Machine
-from runner.launch.containers import Containers
-from runner.launch.image import inspect
-from runner.launch.sbom import read_packages, sbom
-from runner.launch.submit import revision_of
+from runner.backends.docker.container_cli import Containers
+from runner.backends.docker.image import inspect
+from runner.backends.docker.sbom import read_packages, sbom
+from runner.control.submit import revision_of
 
 pytestmark = pytest.mark.image
 

@@ -68,7 +68,7 @@ def test_in_the_target_devel_torch_compiles(image: Built, machine: Machine) -> N
     assert report["layers"][:below] == image.report["layers"]
     code = (
         "import torch\n"
-        "from runner.train.compiler import has_compiler\n"
+        "from runner.train.devices.triton import has_compiler\n"
         "f = torch.compile(lambda x: torch.nn.functional.silu(x) * 2)\n"
         "x = torch.linspace(-1, 1, 64)\n"
         "print(has_compiler(), torch.allclose(f(x), torch.nn.functional.silu(x) * 2))"

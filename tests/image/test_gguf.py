@@ -18,7 +18,7 @@ def test_a_run_makes_a_gguf_file_in_the_image_that_loads_and_generates_there(ima
     inside = f"/store/{file.relative_to(place.folder / 'store')}"
     question = json.dumps([{"text": "Return the", "tokens": [5, 6, 7]}])
     done = image.sh(
-        f"echo '{question}' | python -P -m runner.train.llama_cpp answer {inside}",
+        f"echo '{question}' | python -P -m runner.train.export.llama_cpp answer {inside}",
         *LOCKED_DOWN,
         f"--volume={place.folder / 'store'}:/store:ro",
     )

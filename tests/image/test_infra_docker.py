@@ -14,8 +14,8 @@ import pytest
 
 from image.conftest import ROOT, SHORT, Built, podman
 from integration.runs import assert_same, outcome
-from runner.launch.launches import newest_launch
-from runner.storage.lineage import checkpoints
+from runner.runs.launches import newest_launch
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 
 pytestmark = pytest.mark.image

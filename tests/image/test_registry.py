@@ -11,9 +11,9 @@ import pytest
 from image.conftest import podman, runner
 from image.machine import BASE, Machine
 from image.registry import Registry, registry
-from runner.launch.containers import Containers
-from runner.launch.image import obtain
-from runner.spec.errors import UserError
+from runner.backends.docker.container_cli import Containers
+from runner.backends.docker.image import obtain
+from runner.errors import UserError
 
 pytestmark = pytest.mark.image
 

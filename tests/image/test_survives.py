@@ -9,7 +9,7 @@ import pytest
 
 from image.conftest import Built, Place, finished, podman
 from integration.runs import assert_same, check_metrics, outcome
-from runner.storage.lineage import checkpoints
+from runner.runs.lineage import checkpoints
 
 pytestmark = pytest.mark.image
 

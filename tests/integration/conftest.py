@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from integration.forked import Attempts
-from runner.train.builtin import builtin_dataset
+from runner.train.builtin.catalog import builtin_dataset
 
 
 @pytest.fixture(scope="session")

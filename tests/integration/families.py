@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from runner.spec.shape import bundled_config
-from runner.train.builtin import materialize
+from runner.fit.model_shape import bundled_config
+from runner.train.builtin.catalog import materialize
 
 FAMILIES = {
     "qwen3-8b": "Qwen/Qwen3-8B",

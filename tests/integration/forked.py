@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 PRELOAD = [
-    "runner.train.sft",
-    "runner.train.cpt",
-    "runner.train.dpo",
-    "runner.train.grpo",
+    "runner.train.methods.sft",
+    "runner.train.methods.cpt",
+    "runner.train.methods.dpo",
+    "runner.train.methods.grpo",
     "runner.train.entrypoint",
     "runner.train.worker",
     "integration.forked",
@@ -209,9 +209,10 @@ class ForkedWorker:
 
 _WORKER = """
 import os, sys, torch
-from runner.train import context, course, worker
+from runner.train import worker
+from runner.train.stages import context, steps
 torch.set_num_threads(1)
-context.FINISH_SECONDS = course.FINISH_SECONDS = float(sys.argv[1])
+context.FINISH_SECONDS = steps.FINISH_SECONDS = float(sys.argv[1])
 code = worker.main(sys.argv[2:])
 sys.stdout.flush()
 sys.stderr.flush()
@@ -232,7 +233,8 @@ def _live(
     """The attempt's process."""
     os.environ.update(environment)
     from runner.storage.open import open_store
-    from runner.train import crew, entrypoint, head, node
+    from runner.train import entrypoint
+    from runner.train.agent import head_agent, node_agent, worker_group
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -249,9 +251,9 @@ def _live(
                 return ForkedWorker(lambda: _train(arguments, moment, patience))
             return self._start([sys.executable, "-u", "-c", _WORKER, str(patience), *arguments], events)
 
-    head.BEAT_SECONDS = node.BEAT_SECONDS = node.LOOK_SECONDS = 0.1
-    crew.UPLOAD_SECONDS = node.UPLOAD_SECONDS = head.UPLOAD_SECONDS = 15.0
-    entrypoint.STORE_PATIENCE_SECONDS = head.STORE_PATIENCE_SECONDS = patience
+    head_agent.BEAT_SECONDS = node_agent.BEAT_SECONDS = node_agent.LOOK_SECONDS = 0.1
+    worker_group.UPLOAD_SECONDS = node_agent.UPLOAD_SECONDS = head_agent.UPLOAD_SECONDS = 15.0
+    entrypoint.STORE_PATIENCE_SECONDS = head_agent.STORE_PATIENCE_SECONDS = patience
     code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).live()
     sys.stdout.flush()
     os._exit(code)
@@ -261,12 +263,13 @@ def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> 
     """The training process, forked."""
     import torch
 
-    from runner.train import context, course, worker
+    from runner.train import worker
+    from runner.train.stages import context, steps
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
     torch.set_num_threads(1)
-    context.FINISH_SECONDS = course.FINISH_SECONDS = patience
+    context.FINISH_SECONDS = steps.FINISH_SECONDS = patience
     local_rank = int(arguments[arguments.index("--local-rank") + 1])
     if moment is not None and not moment.in_attempt and moment.rank in (None, local_rank):
         moment.arm()

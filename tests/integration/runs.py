@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from blake3 import blake3
 
-from runner.spec.layout import run_key
-from runner.spec.recipe import Checkpoint, Data, DataSource, Evaluate, Recipe
-from runner.storage.chunks import read_metrics
+from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, Recipe
+from runner.runs.chunks import read_metrics
+from runner.runs.layout import run_key
 from runner.storage.store import Store
 
 STEPS = 12

@@ -10,7 +10,7 @@ import pytest
 
 from integration.forked import Attempts
 from integration.runs import recipe, submit
-from runner.spec.recipe import Evaluate
+from runner.recipe.recipe import Evaluate
 from runner.storage.open import open_store
 
 

@@ -14,12 +14,12 @@ import torch
 from integration.forked import Attempts
 from integration.runs import recipe, submit
 from integration.test_stages import one_adapter
-from runner.spec.layout import run_key
-from runner.spec.recipe import Data, DataSource, ExactMatch, Recipe
+from runner.recipe.recipe import Data, DataSource, ExactMatch, Recipe
+from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from runner.train.evaluation import evaluate
-from runner.train.events import Events
+from runner.train.agent.events import Events
+from runner.train.run_eval import evaluate
 
 QUICK = {"eval_strategy": "no", "load_best_model_at_end": False, "early_stopping_patience": None}
 
@@ -155,6 +155,6 @@ def test_a_mistake_is_one_message(
 
 def run_eval(forked: Attempts, cwd: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "XDG_CACHE_HOME": str(forked.folder / "cache"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from runner.cli import main; main()", "eval", *arguments]
+    command = [sys.executable, "-c", "from runner.cli.main import main; main()", "eval", *arguments]
     command += ["--store", forked.store_url]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1800)

@@ -15,16 +15,16 @@ from transformers import AutoTokenizer
 
 from integration.forked import Attempts, Moment
 from integration.runs import recipe, submit
-from runner.launch.collect import artifact_prefixes
-from runner.launch.status import run_result
-from runner.spec.layout import run_key
-from runner.spec.recipe import Export, Recipe
+from runner.control.pull import artifact_prefixes
+from runner.recipe.recipe import Export, Recipe
+from runner.runs.layout import run_key
+from runner.runs.status import run_result
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from train.receiving_hub import OWNER, TOKEN, receiving_hub
 
-EXPORTING = "runner.train.gguf:GgufMaker.make"
+EXPORTING = "runner.train.export.gguf:GgufMaker.make"
 _PATIENCE = 900.0
 """Seconds; a run that converts starts several processes that import torch."""
 
@@ -46,7 +46,7 @@ def keys(store: Store, run_id: str) -> dict[str, str]:
 
 def answer(file: Path, text: str, tokens: list[int]) -> dict[str, Any]:
     """What llama.cpp makes of a file, in a process of its own."""
-    command = [sys.executable, "-m", "runner.train.llama_cpp", "answer", str(file)]
+    command = [sys.executable, "-m", "runner.train.export.llama_cpp", "answer", str(file)]
     questions = json.dumps([{"text": text, "tokens": tokens}])
     done = subprocess.run(command, input=questions, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def test_an_adapter_becomes_gguf_files_that_generate(lora: dict[str, str], forke
     "moment",
     [
         Moment(EXPORTING, 2),
-        Moment("runner.train.shelf:commit", 3, signal=signal.SIGTERM),
+        Moment("runner.runs.artifacts:commit", 3, signal=signal.SIGTERM),
     ],
     ids=str,
 )

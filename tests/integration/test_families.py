@@ -15,7 +15,7 @@ from integration.families import FAMILIES, is_tied, write_model
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from integration.test_methods import cpt, dpo, grpo
-from runner.spec.recipe import Recipe
+from runner.recipe.recipe import Recipe
 from runner.storage.open import open_store
 
 STEP = "runner.train.{module}:Exact{trainer}Trainer.training_step"

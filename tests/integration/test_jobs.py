@@ -10,14 +10,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from integration.forked import Attempts
 from integration.runs import check_metrics
-from runner.launch.prepare import prepare
-from runner.spec.at_hand import recipes_at_hand
-from runner.spec.layout import run_key
-from runner.spec.load import load_recipe
-from runner.spec.quantizations import gguf_artifact
-from runner.storage.chunks import read_metrics
+from runner.control.prepare import prepare
+from runner.recipe.loading.finder import recipes_at_hand
+from runner.recipe.loading.load import load_recipe
+from runner.recipe.quantizations import gguf_artifact
+from runner.runs.chunks import read_metrics
+from runner.runs.layout import run_key
 from runner.storage.open import open_store
-from runner.train.builtin import builtin_dataset, materialize
+from runner.train.builtin.catalog import builtin_dataset, materialize
 
 STEPS = 4
 TINY = (

@@ -10,65 +10,65 @@ import pytest
 
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
-from runner.storage.lineage import checkpoints
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 
 LOCAL = "runner.storage.local:LocalStore"
-CHECKPOINT = "runner.train.checkpoint:Checkpointer"
+CHECKPOINT = "runner.train.checkpointing.checkpointer:Checkpointer"
 
 MOMENTS = [
     # before training
-    Moment("runner.train.course:load_data"),
-    Moment("runner.train.course:measure"),
+    Moment("runner.train.stages.steps:load_data"),
+    Moment("runner.train.stages.steps:measure"),
     # in a step
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 1),
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 9, after=True),
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 22),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 1),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 9, after=True),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 22),
     Moment("torch.optim:AdamW.step", 5, after=True),
     Moment("torch.optim:AdamW.step", 8),
     # in a snapshot, in staging
-    Moment("runner.train.snapshot:Snapshot._copy", 2),
-    Moment("runner.train.snapshot:Snapshot._fit_buffers", 1, after=True),
-    Moment("runner.train.training_state:TrainingState.write", 2),
-    Moment("runner.train.training_state:TrainingState.write", 3, after=True),
+    Moment("runner.train.checkpointing.snapshot:Snapshot._copy", 2),
+    Moment("runner.train.checkpointing.snapshot:Snapshot._fit_buffers", 1, after=True),
+    Moment("runner.train.checkpointing.state:TrainingState.write", 2),
+    Moment("runner.train.checkpointing.state:TrainingState.write", 3, after=True),
     # in an upload, between data and manifest, after the manifest
     Moment(f"{LOCAL}.upload", 1),
     Moment(f"{LOCAL}.upload", 4, after=True),
     Moment(f"{LOCAL}.upload", 12),
     Moment(f"{CHECKPOINT}._before_visible", 2),
     Moment(f"{CHECKPOINT}._before_visible", 2, after=True),
-    Moment("runner.train.checkpoint:commit", 3, after=True),
+    Moment("runner.train.checkpointing.checkpointer:commit", 3, after=True),
     # in an evaluation
-    Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 1),
-    Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 6, after=True),
-    Moment("runner.train.sft:ExactSFTTrainer.evaluate", 3, after=True),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.prediction_step", 1),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.prediction_step", 6, after=True),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.evaluate", 3, after=True),
     # while pruning
-    Moment("runner.storage.prune:_delete_folder", 1),
+    Moment("runner.runs.prune:_delete_folder", 1),
     Moment(f"{LOCAL}.delete", 1, after=True),
-    Moment("runner.storage.prune:_delete_folder", 2, after=True),
+    Moment("runner.runs.prune:_delete_folder", 2, after=True),
     # after training: the best model, the last evaluation, the export, the result
-    Moment("runner.train.sft:ExactSFTTrainer.load_weights"),
-    Moment("runner.train.course:generate", 2),
-    Moment("runner.train.course:save_model"),
-    Moment("runner.train.course:save_model", after=True),
-    Moment("runner.train.shelf:commit", after=True),
-    Moment("runner.train.head:HeadLife._write_result", in_attempt=True),
-    Moment("runner.train.head:HeadLife._write_result", after=True, in_attempt=True),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.load_weights"),
+    Moment("runner.train.stages.steps:generate", 2),
+    Moment("runner.train.stages.steps:save_model"),
+    Moment("runner.train.stages.steps:save_model", after=True),
+    Moment("runner.runs.artifacts:commit", after=True),
+    Moment("runner.train.agent.head_agent:HeadLife._write_result", in_attempt=True),
+    Moment("runner.train.agent.head_agent:HeadLife._write_result", after=True, in_attempt=True),
     # the attempt itself, at its beginning
-    Moment("runner.train.head:claim_attempt", after=True, in_attempt=True),
-    Moment("runner.train.head:write_restored", after=True, in_attempt=True),
+    Moment("runner.train.agent.head_agent:claim_attempt", after=True, in_attempt=True),
+    Moment("runner.train.agent.head_agent:write_restored", after=True, in_attempt=True),
 ]
 
 TERMS = [
-    Moment("runner.train.course:load_model", signal=signal.SIGTERM),
-    Moment("runner.train.course:measure", signal=signal.SIGTERM),
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 1, signal=signal.SIGTERM),
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 7, signal=signal.SIGTERM),
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 16, after=True, signal=signal.SIGTERM),
-    Moment("runner.train.sft:ExactSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
-    Moment("runner.train.sft:ExactSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
-    Moment("runner.train.course:generate", 2, signal=signal.SIGTERM),
-    Moment("runner.train.course:save_model", signal=signal.SIGTERM),
+    Moment("runner.train.stages.steps:load_model", signal=signal.SIGTERM),
+    Moment("runner.train.stages.steps:measure", signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 1, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 7, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 16, after=True, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
+    Moment("runner.train.stages.steps:generate", 2, signal=signal.SIGTERM),
+    Moment("runner.train.stages.steps:save_model", signal=signal.SIGTERM),
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from integration.runs import assert_same, check_metrics, outcome
-from runner.storage.lineage import checkpoints
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 
 RUNNER = Path(sys.executable).parent / "runner"

@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.storage.lineage import checkpoints
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
-from runner.train.builtin import materialize
+from runner.train.builtin.catalog import materialize
 
 TEXT = {"text": "{prompt}{completion}"}
 PREFERENCE = {
@@ -92,11 +92,11 @@ RUNS = {
     "grpo-lora": lambda data: grpo(data, adapter=True, steps_per_generation=6, beta=0.1),
 }
 TRAINERS = {
-    "cpt": "runner.train.sft:ExactSFTTrainer",
-    "dpo": "runner.train.dpo:ExactDPOTrainer",
-    "dpo-lora": "runner.train.dpo:ExactDPOTrainer",
-    "grpo": "runner.train.grpo:ExactGRPOTrainer",
-    "grpo-lora": "runner.train.grpo:ExactGRPOTrainer",
+    "cpt": "runner.train.methods.sft:ExactSFTTrainer",
+    "dpo": "runner.train.methods.dpo:ExactDPOTrainer",
+    "dpo-lora": "runner.train.methods.dpo:ExactDPOTrainer",
+    "grpo": "runner.train.methods.grpo:ExactGRPOTrainer",
+    "grpo-lora": "runner.train.methods.grpo:ExactGRPOTrainer",
 }
 
 
@@ -120,7 +120,7 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
         Moment("torch.optim:AdamW.step", 8),
         Moment("runner.storage.local:LocalStore.upload", 9),
         Moment("THE:TRAINER.prediction_step", 6, after=True),
-        Moment("runner.train.course:save_model", after=True),
+        Moment("runner.train.stages.steps:save_model", after=True),
     ],
     ids=str,
 )

@@ -8,15 +8,15 @@ import pytest
 from integration.forked import Attempts, Shortage
 from integration.runs import STEPS, assert_same, outcome, recipe, submit
 from integration.test_methods import grpo
-from runner.spec.layout import run_key
-from runner.spec.recipe import Recipe
-from runner.storage.attempts import attempts
+from runner.recipe.recipe import Recipe
+from runner.runs.attempts import attempts
+from runner.runs.layout import run_key
 from runner.storage.open import open_store
 
 # Where a micro-batch meets the model.
 MEETS = {
-    "sft": "runner.train.sft:ExactSFTTrainer.training_step",
-    "grpo": "runner.train.grpo:ExactGRPOTrainer.compute_loss",
+    "sft": "runner.train.methods.sft:ExactSFTTrainer.training_step",
+    "grpo": "runner.train.methods.grpo:ExactGRPOTrainer.compute_loss",
 }
 
 

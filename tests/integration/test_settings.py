@@ -11,13 +11,13 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
-from runner.spec.layout import run_key
-from runner.spec.recipe import Checkpoint, Data, DataSource, Export, Recipe
-from runner.storage.attempts import attempts
-from runner.storage.lineage import checkpoints
+from runner.recipe.recipe import Checkpoint, Data, DataSource, Export, Recipe
+from runner.runs.attempts import attempts
+from runner.runs.layout import run_key
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 
-STEP = "runner.train.sft:ExactSFTTrainer.training_step"
+STEP = "runner.train.methods.sft:ExactSFTTrainer.training_step"
 
 # 81 rows make 41 micro-batches (the last of one row) and, by four, 11 updates (the last of one micro-batch) an epoch.
 EPOCHS = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 4}

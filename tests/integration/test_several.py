@@ -11,14 +11,14 @@ from transformers import AutoModelForCausalLM
 
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
-from runner.spec.layout import run_key
-from runner.spec.recipe import Recipe
-from runner.storage.attempts import attempts
+from runner.recipe.recipe import Recipe
+from runner.runs.attempts import attempts
+from runner.runs.layout import run_key
+from runner.runs.lineage import checkpoints
 from runner.storage.commit import fetch
-from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from runner.train.training_state import untied
+from runner.train.checkpointing.state import untied
 
 STRATEGIES = ["ddp", "zero2", "zero3"]
 
@@ -45,7 +45,7 @@ def undisturbed(pair: Attempts, data: Path, strategy: str) -> dict[str, Any]:
     return outcome(store, strategy)
 
 
-STEP = "runner.train.sft:ExactSFTTrainer.training_step"
+STEP = "runner.train.methods.sft:ExactSFTTrainer.training_step"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -61,7 +61,7 @@ def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
     assert pair.run(run_id, Moment(STEP, 6, rank=1)) == 75, pair.log(run_id)
     assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
     assert pair.run(run_id, Moment("torch.optim:AdamW.step", 7, rank=None)) == 75, pair.log(run_id)
-    assert pair.run(run_id, Moment("runner.train.course:save_model", after=True)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment("runner.train.stages.steps:save_model", after=True)) == 75, pair.log(run_id)
     pair.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
 

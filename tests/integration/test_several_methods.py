@@ -9,7 +9,7 @@ from integration import test_methods, test_stages
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, check_metrics, outcome, submit
 from integration.test_stages import whole_outcome
-from runner.spec.recipe import Recipe
+from runner.recipe.recipe import Recipe
 from runner.storage.open import open_store
 
 
@@ -28,10 +28,10 @@ def shared(what: Recipe, strategy: str) -> Recipe:
 
 
 METHODS = {
-    "cpt": ("zero2", "runner.train.sft:ExactSFTTrainer.training_step"),
-    "dpo": ("zero3", "runner.train.dpo:ExactDPOTrainer.training_step"),
-    "dpo-lora": ("ddp", "runner.train.dpo:ExactDPOTrainer.training_step"),
-    "grpo-lora": ("ddp", "runner.train.grpo:ExactGRPOTrainer.training_step"),
+    "cpt": ("zero2", "runner.train.methods.sft:ExactSFTTrainer.training_step"),
+    "dpo": ("zero3", "runner.train.methods.dpo:ExactDPOTrainer.training_step"),
+    "dpo-lora": ("ddp", "runner.train.methods.dpo:ExactDPOTrainer.training_step"),
+    "grpo-lora": ("ddp", "runner.train.methods.grpo:ExactGRPOTrainer.training_step"),
 }
 
 
@@ -58,7 +58,7 @@ def test_stages_follow_one_another_in_both(kind: str, strategy: str, pair: Attem
     submit(store, kind, what)
     assert pair.run(kind) == 0, pair.log(kind)
     submit(store, f"{kind}-killed", what)
-    moment = Moment("runner.train.dpo:ExactDPOTrainer.training_step", 7, rank=1)
+    moment = Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 7, rank=1)
     assert pair.run(f"{kind}-killed", moment) == 75, pair.log(f"{kind}-killed")
     pair.run_to_the_end(f"{kind}-killed")
     assert_same(whole_outcome(store, f"{kind}-killed"), whole_outcome(store, kind))

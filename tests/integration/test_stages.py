@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from integration.forked import Attempts, Moment
 from integration.runs import assert_same, outcome, recipe, submit
 from integration.test_methods import PREFERENCE, TEXT, on
-from runner.spec.layout import run_key
-from runner.spec.recipe import Checkpoint, Recipe
-from runner.storage.lineage import checkpoints
+from runner.recipe.recipe import Checkpoint, Recipe
+from runner.runs.layout import run_key
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.storage.store import Store
 
@@ -92,13 +92,13 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
 
 MOMENTS = {
     # at a boundary: before the stage's weights are handed over, after it, and when the next one loads
-    "handing over": ("one-adapter", Moment("runner.train.shelf:commit")),
-    "handed over": ("of-all-kinds", Moment("runner.train.shelf:commit", 2, after=True)),
-    "loading": ("one-adapter", Moment("runner.train.course:load_model", 2)),
+    "handing over": ("one-adapter", Moment("runner.runs.artifacts:commit")),
+    "handed over": ("of-all-kinds", Moment("runner.runs.artifacts:commit", 2, after=True)),
+    "loading": ("one-adapter", Moment("runner.train.stages.steps:load_model", 2)),
     # in the last stage: before its first checkpoint, after it, and at the very end
-    "beginning": ("of-all-kinds", Moment("runner.train.dpo:ExactDPOTrainer.training_step", 2)),
-    "training": ("one-adapter", Moment("runner.train.dpo:ExactDPOTrainer.training_step", 7)),
-    "ending": ("of-all-kinds", Moment("runner.train.dpo:ExactDPOTrainer.load_weights")),
+    "beginning": ("of-all-kinds", Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 2)),
+    "training": ("one-adapter", Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 7)),
+    "ending": ("of-all-kinds", Moment("runner.train.methods.dpo:ExactDPOTrainer.load_weights")),
 }
 
 
@@ -126,7 +126,7 @@ def test_told_to_stop_in_a_later_stage_it_goes_on_inside_it(
     run_id = f"{kind}-told"
     what = RUNS[kind](data)
     submit(store, run_id, what)
-    moment = Moment("runner.train.dpo:ExactDPOTrainer.training_step", 5, signal=signal.SIGTERM)
+    moment = Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 5, signal=signal.SIGTERM)
     assert forked.run(run_id, moment) == 75, forked.log(run_id)
     newest = checkpoints(store, run_id)[0]
     assert (newest.stage, newest.step) == (what.stages[2].stage, 3), "the newest is the last stage's"

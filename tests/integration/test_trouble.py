@@ -14,9 +14,9 @@ import pytest
 
 from integration.forked import Attempts, Moment, Removal
 from integration.runs import assert_same, check_metrics, outcome, recipe, submit
-from runner.spec.layout import CheckpointName, checkpoint_prefix, run_key
-from runner.storage.attempts import attempts
-from runner.storage.lineage import checkpoints
+from runner.runs.attempts import attempts
+from runner.runs.layout import CheckpointName, checkpoint_prefix, run_key
+from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from servers.faults import Answer, CutUpload, LoseAnswer, Refuse, faulty
@@ -36,7 +36,7 @@ def interrupted_run(forked: Attempts, run_id: str, data: Path) -> tuple[Store, l
     """A run that was killed in its ninth step, with its checkpoints, the newest first."""
     store = open_store(forked.store_url)
     submit(store, run_id, recipe(data, adapter=False))
-    assert forked.run(run_id, Moment("runner.train.sft:ExactSFTTrainer.training_step", 19)) == 75
+    assert forked.run(run_id, Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 19)) == 75
     known = checkpoints(store, run_id)
     assert len(known) >= 2
     return store, known
@@ -88,7 +88,7 @@ def test_a_checkpoint_that_was_committed_without_optimizer_state_is_not_resumed(
     folder = Path(forked.store_url) / checkpoint_prefix("no-optimizer", known[0])
     (folder / "optimizer.pt").unlink()
     manifest = folder / "manifest.json"
-    from runner.spec.manifest import Manifest
+    from runner.storage.manifest import Manifest
 
     whole = Manifest.parse(manifest.read_bytes())
     kept = tuple(file for file in whole.files if file.name != "optimizer.pt")
@@ -238,7 +238,9 @@ def test_a_folder_that_is_removed_under_a_run_interrupts_it(
     run_id = f"removed-{heard}".lower()
     submit(store, run_id, recipe(data, adapter=False))
     work = str(forked.folder / "work" / run_id)
-    removal = Removal("runner.train.checkpoint:commit", 2, signal=signal.SIGTERM if heard else 0, work=work)
+    removal = Removal(
+        "runner.train.checkpointing.checkpointer:commit", 2, signal=signal.SIGTERM if heard else 0, work=work
+    )
     assert forked.run(run_id, removal) == 75, forked.log(run_id)
     ended = attempts(store, run_id)[0].ended
     assert ended is not None

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from runner.launch.lock import RunLock
-from runner.launch.places import state_folder, work_folder
-from runner.launch.submit import run_json, submit
+from runner.backends.lock import RunLock
+from runner.control.submit import run_json, submit
+from runner.paths import state_folder, work_folder
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store
 from runner.storage.store import Store
@@ -22,17 +22,18 @@ TESTS = Path(__file__).resolve().parents[1]
 STAND_IN = "launch.stand_in"
 
 CLI = """
-from runner.cli import main
-from runner.launch import local
-local.ENTRYPOINT = "launch.stand_in"
+from runner.cli.main import main
+from runner.backends.local import supervisor
+supervisor.ENTRYPOINT = "launch.stand_in"
 main()
 """
 _SUPERVISE = """
 import json, sys
-from runner.launch import begin, local
+from runner.backends.local import supervisor as local
+from runner.control.launch import take_hold
 from runner.storage.open import open_store
 store, run_id, limits = open_store(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-lock = begin.take_hold(store, run_id)
+lock = take_hold(store, run_id)
 supervisor = local.Supervisor(
     store, run_id, environment={}, say=lambda text: print(text, flush=True),
     limits=local.Limits(**limits), entrypoint="launch.stand_in",

@@ -17,11 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from runner.process import die_with_parent
-from runner.spec.layout import CANCEL, RESULT, CheckpointName, artifact_prefix, checkpoint_prefix, run_key
-from runner.storage.attempts import Claim, claim_attempt, write_ended, write_heartbeat, write_restored
-from runner.storage.chunks import ChunkWriter
+from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat, write_restored
+from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import CANCEL, RESULT, CheckpointName, artifact_prefix, checkpoint_prefix, run_key
+from runner.runs.lineage import checkpoints
 from runner.storage.commit import commit
-from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from runner.launch.hub import look_for, run_token
-from runner.spec.problems import dotted
-from runner.spec.recipe import Data, DataSource, Export, Recipe
+from runner.hub.check import look_for, run_token
+from runner.recipe.problems import dotted
+from runner.recipe.recipe import Data, DataSource, Export, Recipe
 from train.hub import GOOD_TOKEN, Hub, hub
 
 THERE = DataSource(path="someone/there", template={"text": "{question}"})

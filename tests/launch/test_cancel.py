@@ -5,10 +5,10 @@ import json
 import pytest
 
 from launch.bench import Bench, gone, wait_until
-from runner.launch import cancel
-from runner.launch.cancel import cancel_run
-from runner.launch.status import run_result, run_status
-from runner.spec.errors import UserError
+from runner.control import cancel
+from runner.control.cancel import cancel_run
+from runner.errors import UserError
+from runner.runs.status import run_result, run_status
 
 
 def cancelled(bench: Bench, timeout_seconds: float = 20) -> str:

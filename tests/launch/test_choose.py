@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from launch.bench import Bench
-from runner.launch.choose import changes, choose_by_name, waiting_run
-from runner.launch.submit import run_json, submit
-from runner.spec.errors import UserError
+from runner.control.reuse import changes, choose_by_name, waiting_run
+from runner.control.submit import run_json, submit
+from runner.errors import UserError
 
 RECIPE = {"name": "small", "training": {"learning_rate": 1e-3, "max_steps": 10}}
 OTHER = {"name": "small", "training": {"learning_rate": 2e-3, "max_steps": 10}}

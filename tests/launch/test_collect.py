@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from launch.bench import Bench
-from runner.launch.collect import Collected, collect
-from runner.spec.errors import UserError
+from runner.control.pull import Collected, collect
+from runner.errors import UserError
 from runner.storage.commit import commit
 from runner.storage.local import LocalStore
 

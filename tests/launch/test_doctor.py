@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launch.bench import Bench
-from runner.launch.doctor import Finding, examine
+from runner.control.doctor import Finding, examine
 
 
 def findings(store: str | None = None) -> dict[str, Finding]:

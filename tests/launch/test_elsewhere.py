@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from runner.launch.launches import Launch, newest_launch, note_ended, note_job, note_launch, task_name
-from runner.launch.places import engine_cache
-from runner.launch.skypilot import INSTALL, SkyPilotSays, find_python, is_supported, require_sky
-from runner.launch.status import run_status
-from runner.launch.wait import Vigil
-from runner.spec.errors import UserError
+from runner.backends.skypilot.client import INSTALL, SkyPilotSays, find_python, is_supported, require_sky
+from runner.control.wait import Vigil
+from runner.errors import UserError
+from runner.paths import engine_cache
+from runner.runs.launches import Launch, newest_launch, note_ended, note_job, note_launch, task_name
+from runner.runs.status import run_status
 from runner.storage.open import open_store
 from runner.storage.store import Store
 

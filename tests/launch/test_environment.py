@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.environment import SECRET_NAMES, chosen_environment, read_env_file
-from runner.spec.errors import UserError
+from runner.backends.environment import SECRET_NAMES, chosen_environment, read_env_file
+from runner.errors import UserError
 
 
 def file(tmp_path: Path, text: str) -> Path:

@@ -3,8 +3,8 @@
 import pytest
 
 from launch.bench import Bench
+from runner.errors import UserError
 from runner.launch.find import find_run
-from runner.spec.errors import UserError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import threading
 from pathlib import Path
 
 from launch.bench import Bench
-from runner.launch.listing import EndedRuns, list_runs
-from runner.launch.places import listing_cache
-from runner.launch.status import RunStatus
+from runner.paths import listing_cache
+from runner.runs.listing import EndedRuns, list_runs
+from runner.runs.status import RunStatus
 
 
 def end(bench: Bench, run_id: str, state: str = "succeeded") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.lock import RunLock, RunLocked, lock_holder
+from runner.backends.lock import RunLock, RunLocked, lock_holder
 
 
 def test_a_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_nobody_holds_what_was_never_taken(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     code = (
-        "import os, sys, pathlib; from runner.launch.lock import RunLock;"
+        "import os, sys, pathlib; from runner.backends.lock import RunLock;"
         "RunLock.take(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")])
@@ -39,7 +39,7 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
 def test_a_lock_can_be_handed_to_a_child(tmp_path: Path) -> None:
     """There is no moment at which nobody holds it."""
     lock = RunLock.take(tmp_path / "run")
-    code = "import sys; from runner.launch.lock import RunLock; RunLock(int(sys.argv[1])).sign(); sys.stdin.read()"
+    code = "import sys; from runner.backends.lock import RunLock; RunLock(int(sys.argv[1])).sign(); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(lock.descriptor)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[lock.descriptor])
     lock.close()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runner.launch.machines import Wishes, machines, place_of
-from runner.spec.errors import UserError
+from runner.backends.skypilot.resources import Wishes, machines, place_of
+from runner.errors import UserError
 
 
 def test_a_recipe_alone_says_it_all() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from runner.launch.model_config import model_config
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Recipe
+from runner.errors import UserError
+from runner.hub.model_config import model_config
+from runner.recipe.recipe import Data, DataSource, Recipe
 
 CONFIG = {"model_type": "llama", "hidden_size": 64}
 

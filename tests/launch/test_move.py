@@ -3,12 +3,12 @@
 import json
 
 from launch.bench import Bench
-from runner.launch.launches import newest_launch, note_ended, note_launch
-from runner.launch.machines import Wishes
-from runner.launch.move import launch_record
-from runner.launch.remote import place, plan, plan_again
-from runner.launch.status import run_document, run_status, whereabouts
-from runner.spec.recipe import Data, DataSource, Recipe
+from runner.backends.skypilot.request import place, plan, plan_again
+from runner.backends.skypilot.resources import Wishes
+from runner.control.resume import launch_record
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.runs.launches import newest_launch, note_ended, note_launch
+from runner.runs.status import run_document, run_status, whereabouts
 from train.hub import GOOD_TOKEN, hub
 
 AWS = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.places import default_store, listing_cache, state_folder, work_folder
+from runner.paths import default_store, listing_cache, state_folder, work_folder
 
 
 def test_folders_lie_below_home_unless_xdg_says_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.expected import expected
-from runner.launch.machines import Wishes, machines
-from runner.launch.plan import Row, dollar_range, hours_range, plan, plan_line
-from runner.launch.price import Offer, Prices, snapshot
-from runner.spec.accelerator import ACCELERATORS
-from runner.spec.recipe import Checkpoint, Data, DataSource, Recipe
-from runner.spec.shape import bundled_config
-from runner.spec.throughput import DATASET_ROWS, SPOT_OVERHEAD, spot_overhead
-from runner.train.builtin import builtin_dataset
+from runner.backends.skypilot.resources import Wishes, machines
+from runner.control.cost import expected
+from runner.fit.accelerators import ACCELERATORS
+from runner.fit.model_shape import bundled_config
+from runner.fit.throughput import DATASET_ROWS, SPOT_OVERHEAD, spot_overhead
+from runner.planning.plan import Row, dollar_range, hours_range, plan, plan_line
+from runner.planning.prices import Offer, Prices, snapshot
+from runner.recipe.recipe import Checkpoint, Data, DataSource, Recipe
+from runner.train.builtin.catalog import builtin_dataset
 
 LORA = Recipe(
     name="r",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.price import Offer, cheapest, prices, snapshot
-from runner.spec.accelerator import ACCELERATORS
+from runner.fit.accelerators import ACCELERATORS
+from runner.planning.prices import Offer, cheapest, prices, snapshot
 
 AWS = """\
 InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch
@@ -92,7 +92,7 @@ def test_the_snapshot_has_every_gpu_and_plausible_prices() -> None:
         assert offer.price is not None
         assert 0.1 < offer.price / offer.count < 20
         assert offer.spot is None or 0.05 * offer.price < offer.spot < offer.price
-    raw = json.loads((Path(__file__).parents[2] / "src/runner/launch/prices.json").read_text())
+    raw = json.loads((Path(__file__).parents[2] / "src/runner/planning/prices.json").read_text())
     assert {row["source"] for row in raw["prices"]} == {"catalog", "list"}
 
 

@@ -6,8 +6,8 @@ import json
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from runner.launch.image import Image
-from runner.launch.sbom import sbom
+from runner.backends.docker.image import Image
+from runner.backends.docker.sbom import sbom
 
 
 def test_it_is_valid_by_the_schema_of_cyclonedx() -> None:

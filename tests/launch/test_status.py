@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from launch.bench import Bench
-from runner.launch.launches import note_launch
-from runner.launch.status import boot_id, newest_attempt, run_status
+from runner.runs.launches import note_launch
+from runner.runs.status import boot_id, newest_attempt, run_status
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound
 

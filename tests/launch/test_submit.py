@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 
 from launch.bench import Bench
-from runner.launch.submit import (
+from runner.control.submit import (
     checked_name,
     needed_environment,
     new_run_id,
@@ -18,8 +18,8 @@ from runner.launch.submit import (
     submit,
     write_submission,
 )
-from runner.spec.errors import UserError
-from runner.spec.layout import is_run_id
+from runner.errors import UserError
+from runner.runs.layout import is_run_id
 from runner.storage.store import NotFound
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from launch.bench import STAND_IN, Bench, gone, wait_until
-from runner.launch.local import Supervisor
-from runner.launch.places import state_folder
-from runner.launch.status import newest_attempt, run_result, run_status
-from runner.storage.chunks import read_metrics
+from runner.backends.local.supervisor import Supervisor
+from runner.paths import state_folder
+from runner.runs.chunks import read_metrics
+from runner.runs.status import newest_attempt, run_result, run_status
 from runner.storage.store import Store, StoreUnavailable
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.launch.credentials import access
-from runner.launch.machines import Machines, Wishes, machines
-from runner.launch.remote import plan, remote_task
-from runner.launch.setup_folder import setup_folder
-from runner.launch.submit import run_json
-from runner.launch.task import Journey, task, task_yaml
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Recipe
+from runner.backends.skypilot.bootstrap import setup_folder
+from runner.backends.skypilot.request import plan, remote_task
+from runner.backends.skypilot.resources import Machines, Wishes, machines
+from runner.backends.skypilot.store_access import access
+from runner.backends.skypilot.task import Journey, task, task_yaml
+from runner.control.submit import run_json
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "the-key", "AWS_SECRET_ACCESS_KEY": "the-secret"}

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from launch.bench import Bench
-from runner.launch import wait
-from runner.launch.exit_codes import exit_code
-from runner.launch.status import RunStatus, boot_id
-from runner.launch.submit import write_submission
-from runner.launch.wait import wait_for_end
+from runner.control import wait
+from runner.control.submit import write_submission
+from runner.control.wait import wait_for_end
+from runner.exit_codes import exit_code
+from runner.runs.status import RunStatus, boot_id
 
 
 def attempt(bench: Bench, *, here: bool, retry: bool | None) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from runner.report import progress
-from runner.report.progress import Pace, PlainDisplay, TerminalDisplay, facts, open_display
+from runner.reports import progress
+from runner.reports.progress import Pace, PlainDisplay, TerminalDisplay, facts, open_display
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.report.tables import duration, number, size, text_table
+from runner.reports.tables import duration, number, size, text_table
 
 
 def test_columns_line_up_and_no_line_ends_in_blanks() -> None:

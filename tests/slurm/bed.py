@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.launch.status import run_status
+from runner.runs.status import run_status
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store
 from servers.processes import free_port

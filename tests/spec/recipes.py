@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.spec.load import LoadedRecipe, load_recipe
+from runner.errors import UserError
+from runner.recipe.loading.load import LoadedRecipe, load_recipe
 
 Check = Callable[..., LoadedRecipe]
 Refuse = Callable[..., UserError]
@@ -52,7 +52,7 @@ def refuse(check: Check) -> Refuse:
 
 def settings_of(error: UserError) -> Sequence[str]:
     """The settings that an error complains of."""
-    from runner.spec.problems import RecipeError, dotted
+    from runner.recipe.problems import RecipeError, dotted
 
     assert isinstance(error, RecipeError), error
     return [dotted(problem.path) for problem in error.problems]

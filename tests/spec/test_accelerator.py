@@ -2,8 +2,8 @@
 
 import pytest
 
-from runner.spec.accelerator import ACCELERATORS, find_accelerator, parse_accelerators, recognize
-from runner.spec.errors import UserError
+from runner.errors import UserError
+from runner.fit.accelerators import ACCELERATORS, find_accelerator, parse_accelerators, recognize
 
 
 def test_the_table_has_the_gpus_that_people_rent() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.spec.batch import DEFAULT_MICRO_BATCH, halved, split_batch
-from runner.spec.errors import UserError
+from runner.errors import UserError
+from runner.recipe.batch import DEFAULT_MICRO_BATCH, halved, split_batch
 
 
 def test_without_a_word_on_it_the_batch_is_transformers_own() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.spec.rows import COLUMNS
-from runner.spec.schema import recipe_schema
+from runner.recipe.inputs.row_formats import COLUMNS
+from runner.recipe.schema import recipe_schema
 from spec.recipes import Check
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/recipe.md").read_text()

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runner.spec.entries import evaluation_entry
-from runner.spec.errors import UserError
-from runner.spec.recipe import Recipe
+from runner.errors import UserError
+from runner.recipe.loading.entries import evaluation_entry
+from runner.recipe.recipe import Recipe
 from spec.recipes import Check
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.spec.accelerator import ACCELERATORS
-from runner.spec.at_hand import recipes_at_hand, shipped_folder
-from runner.spec.fit import MARGIN, Fit, fit, fitted
-from runner.spec.load import load_recipe
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.spec.shape import bundled_config
+from runner.fit.accelerators import ACCELERATORS
+from runner.fit.fit import MARGIN, Fit, fit, fitted
+from runner.fit.model_shape import bundled_config
+from runner.recipe.loading.finder import recipes_at_hand, shipped_folder
+from runner.recipe.loading.load import load_recipe
+from runner.recipe.recipe import Data, DataSource, Recipe
 
 QWEN_8B = "unsloth/DeepSeek-R1-0528-Qwen3-8B-unsloth-bnb-4bit"
 LORA = {"r": 16, "target_modules": "all-linear"}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.spec import layout
-from runner.spec.layout import CheckpointName
-from runner.spec.manifest import is_relative_name
+from runner.runs import layout
+from runner.runs.layout import CheckpointName
+from runner.storage.manifest import is_relative_name
 
 stages = st.from_regex(r"[a-z0-9_]+", fullmatch=True)
 numbers = st.integers(min_value=1, max_value=10**6)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from runner.spec import at_hand
-from runner.spec.errors import UserError
-from runner.spec.load import check_recipe, load_recipe
-from runner.spec.recipe import Recipe
-from runner.spec.schema import recipe_schema
-from runner.spec.yaml_text import parse_document
+from runner.errors import UserError
+from runner.recipe.loading import finder
+from runner.recipe.loading.load import check_recipe, load_recipe
+from runner.recipe.loading.strict_yaml import parse_document
+from runner.recipe.recipe import Recipe
+from runner.recipe.schema import recipe_schema
 from spec.recipes import RECIPE, Check, Refuse, settings_of
 
 
@@ -60,7 +60,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for the shipped recipes, apart from the working directory."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(at_hand, "shipped_folder", lambda: folder)
+    monkeypatch.setattr(finder, "shipped_folder", lambda: folder)
     return folder
 
 
@@ -264,7 +264,7 @@ def test_a_check_imports_no_training_library(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(RECIPE)
     script = (
         "import sys, pathlib\n"
-        "from runner.spec.load import load_recipe\n"
+        "from runner.recipe.loading.load import load_recipe\n"
         "load_recipe('./r.yaml', cwd=pathlib.Path.cwd())\n"
         "heavy = {'torch', 'transformers', 'trl', 'peft', 'datasets', 'numpy', 'pandas', 'click', 'boto3', 'obstore'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
@@ -275,7 +275,7 @@ def test_a_check_imports_no_training_library(tmp_path: Path) -> None:
 
 def test_importing_the_loader_does_not_import_what_checks_schemas() -> None:
     """It is needed when a recipe is checked, and not for `--help`."""
-    script = "import sys, runner.spec.load; sys.exit('jsonschema_rs' in sys.modules)"
+    script = "import sys, runner.recipe.loading.load; sys.exit('jsonschema_rs' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

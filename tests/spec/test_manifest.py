@@ -8,7 +8,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.spec.manifest import (
+from runner.storage.manifest import (
     Damaged,
     DamagedManifest,
     Manifest,

@@ -11,10 +11,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from runner.spec.memory import Setup, base_bytes, estimate, layer_bytes_per_token
-from runner.spec.optimizers import optimizer
-from runner.spec.shape import bundled_config, lora_parameters, shape_of
-from runner.spec.strategy import Strategy
+from runner.fit.memory import Setup, base_bytes, estimate, layer_bytes_per_token
+from runner.fit.model_shape import bundled_config, lora_parameters, shape_of
+from runner.fit.optimizers import optimizer
+from runner.recipe.strategy import Strategy
 
 ADAMW = optimizer("adamw_torch_fused")
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -3,7 +3,7 @@
 import torch
 from transformers.training_args import OptimizerNames
 
-from runner.spec.optimizers import OPTIMIZERS, UNKNOWN, optimizer
+from runner.fit.optimizers import OPTIMIZERS, UNKNOWN, optimizer
 
 
 def test_every_name_of_transformers_is_there() -> None:

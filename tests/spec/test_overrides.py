@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.spec.errors import UserError
-from runner.spec.overrides import layered
-from runner.spec.yaml_text import Document
+from runner.errors import UserError
+from runner.recipe.loading.overrides import layered
+from runner.recipe.loading.strict_yaml import Document
 from spec.recipes import Check, Refuse
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.launch.prepare import prepare
-from runner.spec.load import load_recipe
+from runner.control.prepare import prepare
+from runner.recipe.loading.load import load_recipe
 from spec.recipes import Check, Refuse, settings_of
 
 GRPO = """\

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.spec.rows import check_row, first_row
+from runner.errors import UserError
+from runner.recipe.inputs.row_formats import check_row, first_row
 
 TURNS = [{"role": "user", "content": "a"}]
 SHARED = [{"from": "human", "value": "a"}]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from runner.spec import rules
-from runner.spec.owned import SECTIONS
-from runner.spec.schema import recipe_schema
+from runner.recipe.rules import registry
+from runner.recipe.rules.reserved import SECTIONS
+from runner.recipe.schema import recipe_schema
 from spec.recipes import Check, Refuse, settings_of
 
 EVAL = "data.eval.from_train=0.1"
@@ -208,4 +208,4 @@ def test_every_default_is_harmless(section: str, key: str) -> None:
 
 def test_every_rule_has_its_reason() -> None:
     """The docstring of a rule says why it is one."""
-    assert all(rule.__doc__ and rule.__doc__.endswith(".") for rule in rules.RULES)
+    assert all(rule.__doc__ and rule.__doc__.endswith(".") for rule in registry.RULES)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from runner.spec.errors import UserError
-from runner.spec.names import FORMER
-from runner.spec.schema import SCHEMA_FILE, methods, published_schema, recipe_schema
+from runner.errors import UserError
+from runner.recipe.schema import SCHEMA_FILE, methods, published_schema, recipe_schema
+from runner.recipe.suggestions import FORMER
 from spec.recipes import Check, Refuse
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from runner.spec.errors import UserError
-from runner.spec.shape import bundled_config, lora_parameters, shape_of
+from runner.errors import UserError
+from runner.fit.model_shape import bundled_config, lora_parameters, shape_of
 
 NAMES = [
     "builtin:tiny-llama",

@@ -5,8 +5,8 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from runner.spec.recipe import Recipe
-from runner.spec.schema import published_schema
+from runner.recipe.recipe import Recipe
+from runner.recipe.schema import published_schema
 from spec.recipes import Check, Refuse, settings_of
 
 STAGED = """\

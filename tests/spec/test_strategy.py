@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.spec.strategy import chosen_strategy, deepspeed_config, offloads, zero_stage
+from runner.recipe.strategy import chosen_strategy, deepspeed_config, offloads, zero_stage
 from spec.recipes import Check, Refuse, settings_of
 
 FOUR_BITS = ["model.load_in_4bit=true", "adapter={r: 8}"]

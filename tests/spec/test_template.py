@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.spec.template import fields, filled
+from runner.errors import UserError
+from runner.recipe.inputs.template import fields, filled
 from spec.recipes import Check, Refuse, settings_of
 
 ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags": ["a", "é"], "none": None}

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.spec import yaml_text
-from runner.spec.errors import UserError
-from runner.spec.yaml_text import MAX_NODES, parse_document, parse_value
+from runner.errors import UserError
+from runner.recipe.loading import strict_yaml
+from runner.recipe.loading.strict_yaml import MAX_NODES, parse_document, parse_value
 
 
 def refused(text: str) -> UserError:
@@ -191,7 +191,7 @@ def test_a_value_is_read_as_in_a_recipe(text: str, value: object) -> None:
 
 def test_without_libyaml_the_same_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML's own parser stands in where the C library is not built in."""
-    monkeypatch.setattr(yaml_text, "_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(strict_yaml, "_LOADER", yaml.SafeLoader)
     text = "a: 2e-4\nb: no\nc: [x, {d: 'e'}]\n"
     assert parse_document(text, name="r.yaml").data == {"a": 2e-4, "b": "no", "c": ["x", {"d": "e"}]}
     refused("a: 1\na: 2\n")

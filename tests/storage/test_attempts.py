@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from memory_store import MemoryStore
 
-from runner.spec.layout import CheckpointName, attempt_key
-from runner.spec.manifest import Damaged
-from runner.storage.attempts import (
+from runner.runs.attempts import (
     Claim,
     Superseded,
     attempts,
@@ -19,6 +17,8 @@ from runner.storage.attempts import (
     write_heartbeat,
     write_restored,
 )
+from runner.runs.layout import CheckpointName, attempt_key
+from runner.storage.manifest import Damaged
 from runner.storage.store import Store, StoreUnavailable
 
 

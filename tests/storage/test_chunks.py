@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 
-from runner.spec.layout import CheckpointName, chunk_key
-from runner.spec.manifest import Damaged
-from runner.storage.attempts import Claim, claim_attempt, write_restored
-from runner.storage.chunks import ChunkWriter, read_log, read_metrics
+from runner.runs.attempts import Claim, claim_attempt, write_restored
+from runner.runs.chunks import ChunkWriter, read_log, read_metrics
+from runner.runs.layout import CheckpointName, chunk_key
+from runner.storage.manifest import Damaged
 from runner.storage.store import Store, StoreUnavailable
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from memory_store import MemoryStore
 
-from runner.spec.layout import MANIFEST
-from runner.spec.manifest import Damaged, DamagedManifest
-from runner.storage.attempts import Superseded
+from runner.runs.attempts import Superseded
+from runner.runs.layout import MANIFEST
 from runner.storage.commit import AlreadyCommitted, commit, digest, fetch, read_manifest, verify
 from runner.storage.local import LocalStore
+from runner.storage.manifest import Damaged, DamagedManifest
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 

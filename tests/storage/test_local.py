@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
+from runner.storage.atomic import PART
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound, StoreFull, StoreUnavailable
-from runner.storage.whole import PART
 
 
 @pytest.fixture

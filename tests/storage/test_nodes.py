@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.storage.attempts import attempts, claim_attempt
-from runner.storage.local import LocalStore
-from runner.storage.nodes import (
+from runner.runs.attempts import attempts, claim_attempt
+from runner.runs.rendezvous import (
     NotInvited,
     newest_number,
     read_go,
@@ -18,6 +17,7 @@ from runner.storage.nodes import (
     write_node_beat,
     write_node_end,
 )
+from runner.storage.local import LocalStore
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.local import LocalStore
+from runner.storage.object_store import RemoteStore
 from runner.storage.open import open_store
-from runner.storage.remote import RemoteStore
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from memory_store import MemoryStore
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.local import LocalStore
 from runner.storage.probe import probe
 from runner.storage.store import Store, StoreFull, StoreUnavailable

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from memory_store import MemoryStore
 
-from runner.spec.layout import MANIFEST, CheckpointName, artifact_prefix, checkpoint_prefix
-from runner.storage.attempts import Claim, Superseded, claim_attempt, write_restored
+from runner.runs.attempts import Claim, Superseded, claim_attempt, write_restored
+from runner.runs.layout import MANIFEST, CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.runs.lineage import checkpoint_folders, checkpoints
+from runner.runs.prune import prune, sweep
+from runner.storage.atomic import PART
 from runner.storage.commit import commit
-from runner.storage.lineage import checkpoint_folders, checkpoints
 from runner.storage.local import LocalStore
-from runner.storage.prune import prune, sweep
 from runner.storage.store import Store
-from runner.storage.whole import PART
 
 Save = Callable[..., CheckpointName]
 

@@ -8,11 +8,11 @@ import boto3
 import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
+from runner.storage.object_store import RemoteStore
+from runner.storage.obstore_errors import summary, timed_out, translated
 from runner.storage.open import open_store
 from runner.storage.probe import probe
-from runner.storage.refusal import summary, timed_out, translated
-from runner.storage.remote import RemoteStore
 from runner.storage.store import NotFound, StoreFull, StoreUnavailable
 from servers.s3 import BUCKET, S3Server
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, StoreUnavailable
 

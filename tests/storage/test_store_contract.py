@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.open import open_store
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, Store

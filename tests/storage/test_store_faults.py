@@ -15,13 +15,13 @@ from uuid import uuid4
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.spec.layout import MANIFEST
-from runner.spec.manifest import Damaged
-from runner.storage import remote
-from runner.storage.attempts import claim_attempt, is_superseded, write_restored
-from runner.storage.chunks import ChunkWriter, read_log
+from runner.errors import UserError
+from runner.runs.attempts import claim_attempt, is_superseded, write_restored
+from runner.runs.chunks import ChunkWriter, read_log
+from runner.runs.layout import MANIFEST
+from runner.storage import object_store
 from runner.storage.commit import commit, fetch, read_manifest, verify
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
@@ -83,17 +83,17 @@ def stores(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client gives up within two seconds rather than half a minute; how it goes about it stays the same."""
     settings: list[tuple[Any, str, Any]] = [
-        (remote.RETRIES, "max_retries", 2),
-        (remote.RETRIES, "retry_timeout", timedelta(seconds=0.5)),
-        (remote.RETRIES["backoff"], "init_backoff", timedelta(milliseconds=5)),
-        (remote.RETRIES["backoff"], "max_backoff", timedelta(milliseconds=20)),
-        (remote.QUICK_CLIENT, "read_timeout", timedelta(seconds=0.4)),
-        (remote.QUICK_CLIENT, "timeout", timedelta(seconds=1)),
-        (remote.BULK_CLIENT, "read_timeout", timedelta(seconds=0.4)),
+        (object_store.RETRIES, "max_retries", 2),
+        (object_store.RETRIES, "retry_timeout", timedelta(seconds=0.5)),
+        (object_store.RETRIES["backoff"], "init_backoff", timedelta(milliseconds=5)),
+        (object_store.RETRIES["backoff"], "max_backoff", timedelta(milliseconds=20)),
+        (object_store.QUICK_CLIENT, "read_timeout", timedelta(seconds=0.4)),
+        (object_store.QUICK_CLIENT, "timeout", timedelta(seconds=1)),
+        (object_store.BULK_CLIENT, "read_timeout", timedelta(seconds=0.4)),
     ]
     for mapping, name, value in settings:
         monkeypatch.setitem(mapping, name, value)
-    monkeypatch.setattr(remote, "_CREATE_SECONDS", 0.5)
+    monkeypatch.setattr(object_store, "_CREATE_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -465,7 +465,7 @@ def test_a_line_too_slow_for_parts_side_by_side_gets_them_one_by_one(
     filled: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Three parts at once starve each other until all of them time out; with patience the file gets through."""
-    monkeypatch.setitem(remote.BULK_CLIENT, "read_timeout", timedelta(seconds=0.5))
+    monkeypatch.setitem(object_store.BULK_CLIENT, "read_timeout", timedelta(seconds=0.5))
     store = open_store(filled.url)
     path = tmp_path / "file"
     path.write_bytes(bytes(24 * MIB))

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.spec.layout import MANIFEST, CheckpointName, artifact_prefix, checkpoint_prefix
-from runner.spec.manifest import Damaged, DamagedManifest
-from runner.storage.attempts import (
+from runner.runs.attempts import (
     Claim,
     Superseded,
     attempts,
@@ -20,12 +18,14 @@ from runner.storage.attempts import (
     write_heartbeat,
     write_restored,
 )
-from runner.storage.chunks import ChunkWriter, read_log, read_metrics
+from runner.runs.chunks import ChunkWriter, read_log, read_metrics
+from runner.runs.layout import MANIFEST, CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.runs.lineage import checkpoints
+from runner.runs.prune import prune, sweep
 from runner.storage.commit import AlreadyCommitted, commit, fetch, read_manifest, verify
-from runner.storage.lineage import checkpoints
+from runner.storage.manifest import Damaged, DamagedManifest
 from runner.storage.open import open_store
 from runner.storage.probe import probe
-from runner.storage.prune import prune, sweep
 from runner.storage.store import NotFound, Store
 from servers.s3 import ATOMIC_CREATE, IGNORES_CREATE
 

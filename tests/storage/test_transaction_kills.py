@@ -20,16 +20,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 
-from runner.spec.layout import MANIFEST, CheckpointName, checkpoint_prefix
-from runner.spec.manifest import Damaged
-from runner.storage import attempts as attempts_module
-from runner.storage import chunks as chunks_module
+from runner.runs import attempts as attempts_module
+from runner.runs import chunks as chunks_module
+from runner.runs.attempts import Claim, Superseded, attempts, claim_attempt, fence, write_ended, write_restored
+from runner.runs.chunks import ChunkWriter, read_metrics
+from runner.runs.layout import MANIFEST, CheckpointName, checkpoint_prefix
+from runner.runs.lineage import checkpoints, read_lineage
+from runner.runs.prune import prune, sweep
 from runner.storage import commit as commit_module
-from runner.storage.attempts import Claim, Superseded, attempts, claim_attempt, fence, write_ended, write_restored
-from runner.storage.chunks import ChunkWriter, read_metrics
 from runner.storage.commit import commit, fetch, verify
-from runner.storage.lineage import checkpoints, read_lineage
-from runner.storage.prune import prune, sweep
+from runner.storage.manifest import Damaged
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from runner.spec.recipe import ExactMatch
-from runner.train.answers import final_answer, same_answer
-from runner.train.exact_match import ANSWER, questions
+from runner.recipe.recipe import ExactMatch
+from runner.train.evaluation.answers import final_answer, same_answer
+from runner.train.evaluation.exact_match import ANSWER, questions
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.spec.errors import UserError
-from runner.spec.layout import RUN_VARIABLE, CheckpointName
-from runner.storage.attempts import Attempt
+from runner.errors import UserError
+from runner.runs.attempts import Attempt
+from runner.runs.layout import RUN_VARIABLE, CheckpointName
 from runner.storage.open import open_store
-from runner.train.arrival import ensure_run
-from runner.train.fruitless import fruitless_attempts
+from runner.train.agent.restart_policy import fruitless_attempts
+from runner.train.agent.run_record import ensure_run
 
 
 def record(path: str = "builtin:python-docstrings") -> dict[str, Any]:

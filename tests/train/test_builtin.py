@@ -8,10 +8,10 @@ import sys
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from runner.spec.errors import UserError
-from runner.spec.places import BUILTIN_DATA, BUILTIN_MODELS
-from runner.train.builtin import builtin_dataset, materialize
-from runner.train.builtin_data import docstrings
+from runner.errors import UserError
+from runner.recipe.inputs.references import BUILTIN_DATA, BUILTIN_MODELS
+from runner.train.builtin.catalog import builtin_dataset, materialize
+from runner.train.builtin.docstrings import docstrings
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_each_completion_is_one_line_after_a_space():
 
 def test_another_process_finds_the_same_examples():
     program = (
-        "import hashlib; from runner.train.builtin_data import docstrings;"
+        "import hashlib; from runner.train.builtin.docstrings import docstrings;"
         "print(hashlib.sha256(repr(docstrings()).encode()).hexdigest())"
     )
     other = subprocess.run(
@@ -72,7 +72,7 @@ def test_the_model_is_made_of_the_same_bytes_twice(folder, tmp_path):
 
 def test_two_processes_at_once_leave_one_whole_folder_of_the_same_bytes_and_nothing_else(folder, tmp_path):
     program = (
-        "import sys, pathlib; from runner.train.builtin import materialize;"
+        "import sys, pathlib; from runner.train.builtin.catalog import materialize;"
         "print(materialize('builtin:tiny-llama', pathlib.Path(sys.argv[1])).name)"
     )
     others = [
@@ -102,7 +102,7 @@ def test_what_was_cut_short_is_never_taken_for_a_model(tmp_path, folder, monkeyp
         (unfinished / "config.json").write_text("{")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("runner.train.builtin_model.save_tiny_llama", cut_short)
+    monkeypatch.setattr("runner.train.builtin.tiny_llama.save_tiny_llama", cut_short)
     with pytest.raises(OSError, match="No space left"):
         materialize("builtin:tiny-llama", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 LOOK = """
-from runner.train.compiler import leave_triton_aside
+from runner.train.devices.triton import leave_triton_aside
 print(leave_triton_aside())
 from transformers.utils import is_triton_available
 print(is_triton_available())
@@ -60,7 +60,7 @@ def test_with_a_compiler_it_is_left_alone(installed: Path, tmp_path: Path) -> No
 
 def test_where_triton_is_not_installed_nothing_is_said_of_it() -> None:
     """The image has no compiler and so no Triton, and torch's CUDA build warns of that at each start."""
-    aside = "from runner.train.compiler import leave_triton_aside; assert not leave_triton_aside()"
+    aside = "from runner.train.devices.triton import leave_triton_aside; assert not leave_triton_aside()"
     hide = "import importlib.util as util; util.find_spec = lambda *_: None; import sys; sys.modules['triton'] = None"
     warned, silent = (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr

@@ -12,10 +12,10 @@ import pyarrow.parquet
 import pytest
 from datasets import Dataset, DatasetDict
 
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.train.data import load_data
-from runner.train.formats import Shape
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.train.data.formats import Shape
+from runner.train.data.mixture import load_data
 from train.hub import empty_hub
 
 
@@ -253,7 +253,8 @@ def test_nothing_depends_on_caches_or_on_other_random_streams(pairs, conversatio
     loaded = load(DataSource(path=pairs, sample=30), from_train=5)
     program = (
         "import json, sys, random, numpy; random.random(); numpy.random.seed(9);"
-        "from pathlib import Path; from runner.spec.recipe import Recipe; from runner.train.data import load_data;"
+        "from pathlib import Path; from runner.recipe.recipe import Recipe;"
+        "from runner.train.data.mixture import load_data;"
         "data = load_data(Recipe.from_mapping(json.loads(sys.argv[1])), inputs=Path);"
         "print(json.dumps([list(data.train), list(data.eval)]))"
     )
@@ -343,9 +344,9 @@ def test_a_mistake_is_one_message_that_names_its_place(tmp_path, index):
 HUB_PROGRAM = """
 import json, sys
 from pathlib import Path
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.train.data import load_data
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.train.data.mixture import load_data
 for name in sys.argv[1:]:
     recipe = Recipe(name="t", method="sft", model={}, data=Data(train=(DataSource(path=name, revision="v1"),)))
     try:
@@ -394,7 +395,7 @@ def test_what_is_prepared_lies_in_the_attempts_folder_and_nowhere_else(tmp_path)
         "import os, sys\n"
         "from pathlib import Path\n"
         "from datasets import disable_caching, load_from_disk\n"
-        "from runner.train.data import keep_temporary_files_in\n"
+        "from runner.train.data.mixture import keep_temporary_files_in\n"
         "disable_caching()\n"
         "keep_temporary_files_in(Path(sys.argv[1]))\n"
         "made = load_from_disk(sys.argv[2]).map(lambda row: {'b': 2})\n"

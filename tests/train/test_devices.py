@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Method, Recipe
-from runner.spec.strategy import is_sharded
-from runner.train.devices import (
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Method, Recipe
+from runner.recipe.strategy import is_sharded
+from runner.train.agent.preemption import ContinuesElsewhere
+from runner.train.devices.parallelism import (
     check_processes,
     for_devices,
     for_what_is_left,
     random_states_for,
 )
-from runner.train.preemption import ContinuesElsewhere
 
 
 def recipe(method: Method = "sft", **training: Any) -> Recipe:

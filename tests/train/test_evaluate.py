@@ -10,11 +10,11 @@ import torch
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.train.data import load_data
-from runner.train.evaluate import GENERATION_BATCH, generate, measure
-from runner.train.model import load_model, lora_config, precision
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.train.data.mixture import load_data
+from runner.train.evaluation.measure import GENERATION_BATCH, generate, measure
+from runner.train.models.loading import load_model, lora_config, precision
 
 RECIPE = Recipe(
     name="test",

@@ -10,9 +10,9 @@ import torch
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from integration.runs import recipe
-from runner.spec.recipe import Recipe
-from runner.train.export import MergeFailed, save_merged, save_model
-from runner.train.model import load_model, lora_config
+from runner.recipe.recipe import Recipe
+from runner.train.export.save import MergeFailed, save_merged, save_model
+from runner.train.models.loading import load_model, lora_config
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_merge_that_the_gpu_has_no_room_for_is_done_on_the_cpu(
     what = recipe(tmp_path / "rows.jsonl", adapter=True)
     model, tokenizer = adapted(what, cache)
     save_model(model, tokenizer, tmp_path / "adapter")
-    monkeypatch.setattr("runner.train.export.load_model", load)
+    monkeypatch.setattr("runner.train.export.save.load_model", load)
     save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)
     assert "merging on the CPU" in capsys.readouterr().out
     tokens = tokenizer("Return the", return_tensors="pt")["input_ids"]

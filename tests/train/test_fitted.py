@@ -10,14 +10,14 @@ import torch
 from transformers.integrations import sdpa_attention
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
-from runner.spec.accelerator import ACCELERATORS, recognize
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.spec.shape import bundled_config
-from runner.storage.attempts import Claim, attempts, claim_attempt
+from runner.fit.accelerators import ACCELERATORS, recognize
+from runner.fit.model_shape import bundled_config
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.runs.attempts import Claim, attempts, claim_attempt
 from runner.storage.fits import fits_so_far, write_fit
 from runner.storage.local import LocalStore
-from runner.train import fitted
-from runner.train.fitted import apply_fit, as_its_kind, keep_off_math_attention
+from runner.train.devices import apply_fit as fitted
+from runner.train.devices.apply_fit import apply_fit, as_its_kind, keep_off_math_attention
 
 RECIPE = Recipe(
     name="r",

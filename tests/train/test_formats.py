@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from runner.train.formats import Shape, Unusable, converter, natural_shape
+from runner.train.data.formats import Shape, Unusable, converter, natural_shape
 
 TURNS = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
 SHAREGPT = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Three."}]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.train.card import model_card
+from runner.train.export.model_card import model_card
 from train.receiving_hub import TOKEN, Hub, receiving_hub
 
 RUN = {
@@ -34,8 +34,8 @@ RESULT = {"step": 60, "max_steps": 60, "before": {"eval_loss": 2.5}, "after": {"
 PUSH = """
 import json, sys
 from pathlib import Path
-from runner.spec.recipe import Export
-from runner.train.hub import check_hub, push
+from runner.recipe.recipe import Export
+from runner.train.export.hub_push import check_hub, push
 export, folders, folder, run, result = json.loads(sys.argv[1])
 export = Export(**export)
 check_hub(export, name=run["name"])
@@ -106,7 +106,7 @@ def test_a_token_that_may_not_write_is_one_message(
     token: str | None, model_id: str, said: str, hub: Hub, tmp_path: Path
 ) -> None:
     done = pushed(hub, tmp_path, token=token, hub_model_id=model_id)
-    assert "runner.spec.errors.UserError" in done.stderr
+    assert "runner.errors.UserError" in done.stderr
     assert said in done.stderr
     assert token is None or token not in done.stderr
     assert hub.repositories == {}

@@ -9,12 +9,12 @@ import torch
 from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_kernel_available
 from trl import SFTConfig
 
-from runner.spec.errors import UserError
-from runner.spec.hardware import described
-from runner.spec.recipe import Data, Recipe
-from runner.train.arguments import trainer_arguments
-from runner.train.compiler import has_compiler
-from runner.train.kernels import attention, layer_kernels
+from runner.errors import UserError
+from runner.recipe.recipe import Data, Recipe
+from runner.runs.hardware import described
+from runner.train.devices.kernels import attention, layer_kernels
+from runner.train.devices.triton import has_compiler
+from runner.train.methods.training_arguments import trainer_arguments
 
 WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="says what holds without a GPU")
 

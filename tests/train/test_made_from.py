@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from datasets import Dataset, concatenate_datasets
 
-from runner.train.made_from import made_from, require_same
-from runner.train.preemption import ContinuesElsewhere
+from runner.train.agent.preemption import ContinuesElsewhere
+from runner.train.checkpointing.fingerprint import made_from, require_same
 
 ROWS = [{"messages": [{"role": "user", "content": f"What is {n}?"}], "label": None if n % 2 else n} for n in range(30)]
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from runner.storage.attempts import Attempt
-from runner.train.memory import in_short, is_out_of_memory, smaller, split_so_far
+from runner.runs.attempts import Attempt
+from runner.train.devices.out_of_memory import in_short, is_out_of_memory, smaller, split_so_far
 
 
 def test_torchs_own_refusal_to_allocate_is_recognized() -> None:

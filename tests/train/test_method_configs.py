@@ -9,14 +9,14 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.utils import RepeatSampler
 
 from integration.runs import recipe
-from runner.spec.errors import UserError
-from runner.spec.recipe import Recipe
-from runner.spec.schema import recipe_schema
-from runner.train.builtin import materialize
-from runner.train.cpt import DEFAULTS, cpt_config
-from runner.train.dpo import dpo_config
-from runner.train.grpo import EpochSampler, grpo_config
-from runner.train.model import check_head
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+from runner.recipe.schema import recipe_schema
+from runner.train.builtin.catalog import materialize
+from runner.train.methods.cpt import DEFAULTS, cpt_config
+from runner.train.methods.dpo import dpo_config
+from runner.train.methods.grpo import EpochSampler, grpo_config
+from runner.train.models.loading import check_head
 
 
 @pytest.fixture

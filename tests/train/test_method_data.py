@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Method, Recipe
-from runner.train.data import TrainingData, load_data
-from runner.train.formats import Shape
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Method, Recipe
+from runner.train.data.formats import Shape
+from runner.train.data.mixture import TrainingData, load_data
 
 USER = {"role": "user", "content": "Why?"}
 GOOD, BAD = {"role": "assistant", "content": "Because."}, {"role": "assistant", "content": "No."}

@@ -13,10 +13,10 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.models.llama import LlamaForCausalLM
 
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, Export, Recipe
-from runner.train.export import save_merged, save_model
-from runner.train.model import (
+from runner.errors import UserError
+from runner.recipe.recipe import Data, Export, Recipe
+from runner.train.export.save import save_merged, save_model
+from runner.train.models.loading import (
     hold_reference,
     load_model,
     lora_config,
@@ -276,9 +276,9 @@ def test_damaged_weights_are_said_so(folder, tmp_path):
 HUB_PROGRAM = """
 import json, sys
 from pathlib import Path
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, Recipe
-from runner.train.model import load_model
+from runner.errors import UserError
+from runner.recipe.recipe import Data, Recipe
+from runner.train.models.loading import load_model
 for name in sys.argv[1:]:
     recipe = Recipe(name="t", method="sft", model={"model_name_or_path": name}, data=Data(train=()))
     try:

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from runner.storage.attempts import Claim, claim_attempt, write_ended
+from runner.runs.attempts import Claim, claim_attempt, write_ended
+from runner.runs.rendezvous import Seat, read_node_end, seats, take_seat, write_go
 from runner.storage.local import LocalStore
-from runner.storage.nodes import Seat, read_node_end, seats, take_seat, write_go
-from runner.train import node
-from runner.train.node import NodeLife
-from runner.train.place import Place
+from runner.train.agent import node_agent
+from runner.train.agent.node_agent import NodeLife
+from runner.train.agent.topology import Place
 
 ASSIGNMENT = {"assignment": {"token": "t"}, "checkpoint": None}
 
 
 @pytest.fixture(autouse=True)
 def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(node, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(node_agent, "LOOK_SECONDS", 0.05)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -63,15 +63,15 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     dead = claim_attempt(store, "run", {})
     write_go(store, dead, {1: take_seat(store, "run", dead.number, 1, {})}, ASSIGNMENT)
     heads: list[Thread] = []
-    real = node.read_go
+    real = node_agent.read_go
 
     def comes_while_we_ask(where: LocalStore, seat: Seat) -> Any:
         if not heads:
             heads.append(lead(store, claim_attempt(store, "run", {})))
         return real(where, seat)
 
-    monkeypatch.setattr(node, "read_go", comes_while_we_ask)
-    monkeypatch.setattr(node, "HEAD_PATIENCE_SECONDS", 20.0)
+    monkeypatch.setattr(node_agent, "read_go", comes_while_we_ask)
+    monkeypatch.setattr(node_agent, "HEAD_PATIENCE_SECONDS", 20.0)
     place = Place(nodes=2, rank=1, addresses=("127.0.0.1", "127.0.0.1"))
     life = NodeLife(store, "run", tmp_path / "work", place, spawn=trains, arguments=[], result=lambda: None)
     assert life.live() == 0

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.train.place import Place, count_gpus, find_place, free_port, interface_of
+from runner.errors import UserError
+from runner.train.agent.topology import Place, count_gpus, find_place, free_port, interface_of
 
 SKY = {
     "SKYPILOT_NUM_NODES": "2",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from runner.spec.errors import UserError
-from runner.train.builtin import builtin_dataset
-from runner.train.rewards import answer_format, exact_answer, load_rewards
+from runner.errors import UserError
+from runner.train.builtin.catalog import builtin_dataset
+from runner.train.methods.rewards import answer_format, exact_answer, load_rewards
 
 
 def said(text: str) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from integration.runs import recipe
-from runner.train.sft import sft_config
+from runner.train.methods.sft import sft_config
 
 
 def config(tmp_path: Path, **training: Any) -> Any:

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from runner.train.snapshot import Snapshot, put_tensors, take_tensors
+from runner.train.checkpointing.snapshot import Snapshot, put_tensors, take_tensors
 
 
 def test_a_state_tree_survives_being_taken_apart_and_put_together():

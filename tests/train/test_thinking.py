@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from runner.spec.errors import UserError
-from runner.spec.recipe import Data, DataSource, Recipe
-from runner.train.builtin import materialize
-from runner.train.data import TrainingData, load_data
-from runner.train.formats import Shape
-from runner.train.sft import keep_reasoning
-from runner.train.thinking import concluding_answer, keeps_reasoning
+from runner.errors import UserError
+from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.train.builtin.catalog import materialize
+from runner.train.data.formats import Shape
+from runner.train.data.mixture import TrainingData, load_data
+from runner.train.data.reasoning import concluding_answer, keeps_reasoning
+from runner.train.methods.sft import keep_reasoning
 
 THINK = {"prompt": "{problem}", "reasoning": "{solution}", "answer": "{number}"}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.train.verdict import verdict
+from runner.train.agent.outcome import verdict
 
 LOST = {"outcome": "failed", "reason": "Connection closed by peer", "retry": True, "lost_peer": True}
 BROKEN = {"outcome": "failed", "reason": "ValueError: nonsense", "retry": False}

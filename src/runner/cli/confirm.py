@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from runner.launch.machines import Machines
-    from runner.spec.recipe import Recipe
+    from runner.backends.skypilot.resources import Machines
+    from runner.recipe.recipe import Recipe
 
 
 def confirm_cost(recipe: "Recipe", machines: "Machines", *, yes: bool) -> None:
@@ -23,9 +23,9 @@ def confirm_cost(recipe: "Recipe", machines: "Machines", *, yes: bool) -> None:
         click.Abort: the answer was no.
         UserError: `RUNNER_ASK_ABOVE` is no amount.
     """
+    from runner.control.cost import expected
     from runner.launch.confirm import ask_above, has_to_ask
-    from runner.launch.expected import expected
-    from runner.launch.plan import plan_line
+    from runner.planning.plan import plan_line
 
     limit = ask_above(os.environ)
     row = expected(recipe, machines)

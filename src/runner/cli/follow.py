@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.forms import print_json, run_outcome, say
-from runner.cli.typed import as_typed
-from runner.launch import local
-from runner.launch.engine import engine_of
-from runner.launch.exit_codes import CTRL_C, MISTAKE, exit_code
-from runner.launch.status import RunStatus, run_result, run_status, whereabouts
-from runner.launch.submit import write_submission
+from runner.backends.base import engine_of
+from runner.backends.local import supervisor
+from runner.cli.hints import as_typed
+from runner.cli.output import print_json, run_outcome, say
+from runner.control.submit import write_submission
+from runner.exit_codes import CTRL_C, MISTAKE, exit_code
 from runner.launch.watch import Watch
-from runner.report import outcome
-from runner.report.progress import Display, open_display
+from runner.reports import summary
+from runner.reports.progress import Display, open_display
+from runner.runs.status import RunStatus, run_result, run_status, whereabouts
 from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
-    from runner.launch.lock import RunLock
-    from runner.spec.layout import CheckpointName
+    from runner.backends.lock import RunLock
+    from runner.runs.layout import CheckpointName
     from runner.storage.store import Store
 
 
@@ -32,10 +32,10 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     Returns:
         The exit code.
     """
-    engine = engine_of(whereabouts(store, run_id), entrypoint=local.ENTRYPOINT)
+    engine = engine_of(whereabouts(store, run_id), entrypoint=supervisor.ENTRYPOINT)
     write_submission(store, run_id, pid=os.getpid(), environment=_names(environment))
     with screen(store, run_id) as display:
-        supervisor = local.Supervisor(
+        watched = supervisor.Supervisor(
             store,
             run_id,
             environment=environment,
@@ -43,14 +43,14 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
             on_tick=display.tick,
             engine=engine,
         )
-        code = supervisor.run()
+        code = watched.run()
     lock.close()
     try:
         status = run_status(store, run_id)
     except StoreUnavailable as error:
         say(f"{run_id} was interrupted, and the store does not answer: {error}")
         return code
-    say(ending(store, status, log_tail=[] if code == CTRL_C else supervisor.last_lines))
+    say(ending(store, status, log_tail=[] if code == CTRL_C else watched.last_lines))
     if as_json:
         print_json(run_outcome(status, store.url))
     return code if code in (CTRL_C, MISTAKE) else exit_code(status)
@@ -62,14 +62,14 @@ def run_detached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     Returns:
         The exit code: 0 when the run is under way.
     """
-    from runner.launch.detached import start_detached
+    from runner.backends.local.detached import start_detached
 
     start_detached(
         store,
         run_id,
         lock,
         environment=environment,
-        entrypoint=local.ENTRYPOINT,
+        entrypoint=supervisor.ENTRYPOINT,
         on_start=lambda pid: write_submission(store, run_id, pid=pid, environment=_names(environment)),
     )
     if as_json:
@@ -133,7 +133,7 @@ class Screen:
 
 
 def _names(environment: Mapping[str, str]) -> list[str]:
-    from runner.launch.environment import SECRET_NAMES
+    from runner.backends.environment import SECRET_NAMES
 
     return [name for name in environment if name != SECRET_NAMES]
 
@@ -143,15 +143,15 @@ def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -
     if status.state == "succeeded":
         result = run_result(store, status.run_id)
         assert result is not None
-        return "\n" + outcome.succeeded(result, run_id=status.run_id, store_url=store.url, typed=as_typed)
+        return "\n" + summary.succeeded(result, run_id=status.run_id, store_url=store.url, typed=as_typed)
     if status.terminal:
-        return "\n" + outcome.failed(
+        return "\n" + summary.failed(
             run_id=status.run_id, state=status.state, reason=status.reason, log_tail=log_tail, typed=as_typed
         )
     if status.state == "running":
         return f"\n{status.run_id} goes on elsewhere; `{as_typed(f'logs -f {status.run_id}')}` follows it"
     newest = _newest_checkpoint(store, status.run_id)
-    return "\n" + outcome.interrupted(
+    return "\n" + summary.interrupted(
         run_id=status.run_id,
         reason=status.reason,
         checkpoint_step=None if newest is None else newest.step,
@@ -162,6 +162,6 @@ def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -
 
 
 def _newest_checkpoint(store: "Store", run_id: str) -> "CheckpointName | None":
-    from runner.storage.lineage import checkpoints
+    from runner.runs.lineage import checkpoints
 
     return next(iter(checkpoints(store, run_id)), None)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.forms import print_json, run_outcome, say
-from runner.cli.typed import as_typed
-from runner.launch.exit_codes import CTRL_C, exit_code
-from runner.launch.status import RunStatus, run_status
-from runner.launch.wait import Vigil
+from runner.cli.hints import as_typed
+from runner.cli.output import print_json, run_outcome, say
+from runner.control.wait import Vigil
+from runner.exit_codes import CTRL_C, exit_code
 from runner.launch.watch import poll_seconds
+from runner.runs.status import RunStatus, run_status
 from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def launch_remote(
     Returns:
         The exit code.
     """
-    from runner.launch.hand_over import hand_over
+    from runner.backends.skypilot.backend import hand_over
 
     run_id = document["run_id"]
     say(f"{run_id}: handing it to SkyPilot, which takes some seconds")

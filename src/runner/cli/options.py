@@ -55,7 +55,7 @@ def machine_options(command: F) -> F:
         max_hourly_cost: float | None,
         **others: Any,
     ) -> Any:
-        from runner.launch.machines import Wishes
+        from runner.backends.skypilot.resources import Wishes
 
         wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
         return command(*arguments, wishes=wishes, **others)
@@ -140,7 +140,7 @@ def environment_options(command: F) -> F:
 
 
 def _open(url: str | None) -> "Store":
-    from runner.launch.places import default_store
+    from runner.paths import default_store
     from runner.storage.open import open_store
 
     return open_store(url or default_store())
@@ -149,7 +149,7 @@ def _open(url: str | None) -> "Store":
 def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     from click.shell_completion import CompletionItem
 
-    from runner.spec.layout import RUNS
+    from runner.runs.layout import RUNS
 
     store = ctx.params.get("store") or _open(None)
     names = [name for name in reversed(store.folders(RUNS)) if name.startswith(incomplete)]
@@ -159,7 +159,7 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def _complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     from click.shell_completion import CompletionItem
 
-    from runner.spec.at_hand import recipes_at_hand
+    from runner.recipe.loading.finder import recipes_at_hand
 
     names = [CompletionItem(name) for name in recipes_at_hand(Path.cwd()) if name.startswith(incomplete)]
     return names or [CompletionItem(incomplete, type="file")]

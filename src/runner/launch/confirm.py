@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 
 VARIABLE = "RUNNER_ASK_ABOVE"
 DEFAULT_DOLLARS = 10.0

@@ -5,8 +5,8 @@ import signal
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.launch.status import AttemptView, newest_attempt
-from runner.spec.layout import RESULT, attempt_key, run_key
+from runner.runs.layout import RESULT, attempt_key, run_key
+from runner.runs.status import AttemptView, newest_attempt
 from runner.storage.store import Store
 
 

@@ -2,9 +2,9 @@
 
 import difflib
 
-from runner.launch.listing import list_runs
-from runner.spec.errors import UserError
-from runner.spec.layout import RUN, RUNS, is_run_id, run_key
+from runner.errors import UserError
+from runner.runs.layout import RUN, RUNS, is_run_id, run_key
+from runner.runs.listing import list_runs
 from runner.storage.store import NotFound, Store
 
 _MOST_CHECKED = 10

@@ -2,8 +2,8 @@
 
 import threading
 
-from runner.launch.status import RunStatus, run_document, run_status
-from runner.spec.errors import UserError
+from runner.errors import UserError
+from runner.runs.status import RunStatus, run_document, run_status
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
 LOCAL_SECONDS, REMOTE_SECONDS = 0.5, 2.0

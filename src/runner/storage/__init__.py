@@ -1,1 +1,1 @@
-"""Where runs live: one protocol over a local folder and object stores, and the transaction that commits files."""
+"""Bytes by key: stores, retries and the commit transaction. Both programs use it."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 
 if TYPE_CHECKING:
     import botocore.session  # type: ignore[import-untyped]

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from runner.spec.layout import MANIFEST
-from runner.spec.manifest import Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
+from runner.runs.layout import MANIFEST
+from runner.storage.atomic import free_name
+from runner.storage.manifest import Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store, StoreUnavailable, checked_prefix, create_ours
-from runner.storage.whole import free_name
 
 _FILES_AT_ONCE = 4
 _HASHES_AT_ONCE = 2

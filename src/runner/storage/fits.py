@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.spec.layout import attempt_key, run_key
-from runner.spec.manifest import canonical_json
-from runner.storage.attempts import Claim
+from runner.runs.attempts import Claim
+from runner.runs.layout import attempt_key, run_key
+from runner.storage.manifest import canonical_json
 from runner.storage.store import NotFound, Store, create_ours
 
 _RECORD = re.compile(r"(?P<number>\d{4,})\.fit-(?P<stage>\w+)\.json")

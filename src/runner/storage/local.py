@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
+from runner.storage.atomic import PART, free_name, sync_to_disk, written_whole
 from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, checked_key, checked_prefix
-from runner.storage.whole import PART, free_name, sync_to_disk, written_whole
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from runner.spec.errors import UserError
-from runner.spec.manifest import is_relative_name
+from runner.errors import UserError
 from runner.storage.local import LocalStore
+from runner.storage.manifest import is_relative_name
 from runner.storage.store import Store
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
@@ -50,7 +50,7 @@ def open_store(url: str) -> Store:
         from runner.storage.s3 import open_s3  # a command on a local store pays for no client
 
         return open_s3(url, parts.netloc, prefix)
-    from runner.storage.cloud import open_cloud
+    from runner.storage.gcs_azure import open_cloud
 
     return open_cloud(url)
 

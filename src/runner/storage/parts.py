@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from runner.spec.manifest import Manifest, ManifestFile
 from runner.storage.commit import upload_files
+from runner.storage.manifest import Manifest, ManifestFile
 from runner.storage.store import NotFound, Store, StoreUnavailable, create_ours
 
 _FIRST_LOOK_SECONDS = 0.05

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.store import Store, StoreFull
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.aws import REMEDY, aws_settings
-from runner.storage.remote import BULK_CLIENT, QUICK_CLIENT, RETRIES, RemoteStore
+from runner.storage.object_store import BULK_CLIENT, QUICK_CLIENT, RETRIES, RemoteStore
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config  # types only: not there at run time

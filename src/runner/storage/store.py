@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from runner.spec.manifest import is_relative_name
+from runner.storage.manifest import is_relative_name
 
 
 class NotFound(Exception):
@@ -39,7 +39,7 @@ class ObjectInfo:
 class Store(Protocol):
     """Bytes by key.
 
-    Every call may raise `StoreUnavailable`, and `runner.spec.errors.UserError` if the store will not have us (no
+    Every call may raise `StoreUnavailable`, and `runner.errors.UserError` if the store will not have us (no
     permission, no such bucket); a missing key raises `NotFound` where it is read; writes raise `StoreFull`. A key that
     is no relative name (``..``, empty parts) is a bug of ours and raises `ValueError`.
     """

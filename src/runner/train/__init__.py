@@ -1,1 +1,1 @@
-"""The program that runs inside the container: recipe in; checkpoints, metrics and artifacts out."""
+"""The program in the container: the entry points that `python -m` starts."""

@@ -6,8 +6,8 @@ Light on purpose (no torch): it answers signals at once, goes on beating while t
 still there to say why when that process crashes or is killed. Exit codes: 0 succeeded; 1 failed or cancelled; 2 a
 mistake of the caller's; 75 interrupted, can be resumed.
 
-Of several machines (`runner.train.place`) each runs this. The head's claims the attempt; the others' join it
-(`runner.train.node`).
+Of several machines (`runner.train.agent.topology`) each runs this. The head's claims the attempt; the others' join it
+(`runner.train.agent.node_agent`).
 """
 
 import argparse
@@ -19,19 +19,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.errors import UserError
 from runner.process import die_with_parent, die_with_stdin
-from runner.spec.errors import UserError
-from runner.spec.layout import RESULT, run_key
+from runner.runs.layout import RESULT, run_key
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from runner.train.arrival import ensure_run
-from runner.train.crew import Process
-from runner.train.head import HeadLife
-from runner.train.node import NodeLife
+from runner.train.agent.head_agent import HeadLife
+from runner.train.agent.node_agent import NodeLife
+from runner.train.agent.preemption import EXIT_INTERRUPTED
+from runner.train.agent.run_record import ensure_run
+from runner.train.agent.topology import find_place
+from runner.train.agent.worker_group import Process
 from runner.train.patience import STORE_PATIENCE_SECONDS
-from runner.train.place import find_place
-from runner.train.preemption import EXIT_INTERRUPTED
 
 _ENVIRONMENT = {
     # Progress bars rewrite a line many times a second; in a log each time is a line.

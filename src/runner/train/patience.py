@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from runner.spec.errors import UserError
+from runner.errors import UserError
 from runner.storage.retry import retrying
 from runner.storage.store import StoreUnavailable
 

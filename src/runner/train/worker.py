@@ -14,23 +14,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.errors import UserError
 from runner.process import die_with_parent
-from runner.spec.errors import UserError
-from runner.spec.layout import run_key
-from runner.spec.recipe import Recipe
-from runner.spec.strategy import asks_for_zero
-from runner.storage.attempts import Claim, Superseded
-from runner.storage.chunks import ChunkWriter
+from runner.recipe.recipe import Recipe
+from runner.recipe.strategy import asks_for_zero
+from runner.runs.attempts import Claim, Superseded
+from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
-from runner.train.builtin import is_builtin, materialize
-from runner.train.compiler import leave_triton_aside
+from runner.train.agent.events import Events
+from runner.train.agent.preemption import EXIT_INTERRUPTED, ContinuesElsewhere, Preempted, PreemptionNotice
+from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.departure import is_departure
-from runner.train.events import Events
-from runner.train.failures import HubUnavailable
+from runner.train.devices.out_of_memory import OutOfMemory
+from runner.train.devices.triton import leave_triton_aside
+from runner.train.export.errors import HubUnavailable
 from runner.train.left_out import with_remedy
-from runner.train.memory import OutOfMemory
-from runner.train.preemption import EXIT_INTERRUPTED, ContinuesElsewhere, Preempted, PreemptionNotice
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -106,13 +106,13 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
     # Heavy, so imported here: the signal handlers stand by now. `course` brings what all methods need.
-    from runner.train import course  # noqa: F401
-    from runner.train.checkpoint import Checkpointer
-    from runner.train.context import Context
-    from runner.train.metrics import Metrics
-    from runner.train.peers import be_quiet, meet
-    from runner.train.scripts import script_of
-    from runner.train.stages import run
+    from runner.train.checkpointing.checkpointer import Checkpointer
+    from runner.train.devices.distributed import be_quiet, meet
+    from runner.train.loggers.metrics_writer import Metrics
+    from runner.train.methods.registry import script_of
+    from runner.train.stages import steps  # noqa: F401
+    from runner.train.stages.context import Context
+    from runner.train.stages.run import run
 
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
@@ -167,11 +167,11 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
 def _check_exports(recipe: Recipe) -> None:
     """Look for what is missing at the end, before anything is paid for."""
     if recipe.export.push_to_hub:
-        from runner.train.hub import check_hub
+        from runner.train.export.hub_push import check_hub
 
         check_hub(recipe.export, name=recipe.name)
     if recipe.export.gguf:
-        from runner.train.gguf import require_gguf
+        from runner.train.export.gguf import require_gguf
 
         require_gguf()
 
@@ -179,7 +179,7 @@ def _check_exports(recipe: Recipe) -> None:
 def _is_lost_peer(error: BaseException) -> bool:
     if "torch.distributed" not in sys.modules:
         return False
-    from runner.train.peers import is_lost_peer
+    from runner.train.devices.distributed import is_lost_peer
 
     return is_lost_peer(error)
 

@@ -1,0 +1,1 @@
+"""Where attempts run: one protocol (`base`), and a folder for each implementation."""

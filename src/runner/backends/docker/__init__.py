@@ -1,0 +1,1 @@
+"""Attempts as containers of the training image on this machine."""

@@ -1,0 +1,109 @@
+"""What an attempt finds in its environment besides ours: files and secrets that the caller names. Values stay there."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.errors import UserError
+from runner.notebook import notebook_secret
+
+SECRET_NAMES = "RUNNER_SECRET_NAMES"
+"""The variable that tells an attempt which variables hold secrets (their names, with commas), so that it keeps the
+values out of its logs."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\"}
+
+
+def chosen_environment(
+    env_files: Sequence[Path], secrets: Sequence[str], *, needed: Sequence[str] = ()
+) -> dict[str, str]:
+    """The variables that an attempt is given on top of this process's own.
+
+    Args:
+        env_files: files of ``NAME=value`` lines; later ones win.
+        secrets: names of variables that must be in a file, in this process's environment, or among the secrets of the
+            notebook that it is called from (Kaggle; Colab gives them to `runner.notebook.secrets` only).
+        needed: names that the run was launched with, and that it needs again.
+
+    Returns:
+        Values by name: all of the files', and the secrets'. `SECRET_NAMES` lists them.
+
+    Raises:
+        UserError: a file that cannot be read, a name that is no name, a secret that is nowhere.
+    """
+    chosen: dict[str, str] = {}
+    for path in env_files:
+        chosen.update(read_env_file(path))
+    for name in checked_names(secrets):
+        _require(name, chosen, "--secret", f"export {name}=…, or put it into a file and pass `--env-file FILE`")
+    for name in needed:
+        _require(
+            name,
+            chosen,
+            "the run was launched with it",
+            f"export {name}=…, or pass `--env-file FILE` as at its launch",
+        )
+    if chosen:
+        chosen[SECRET_NAMES] = ",".join(sorted(chosen))
+    return chosen
+
+
+def checked_names(secrets: Sequence[str]) -> Sequence[str]:
+    """Names of variables, as they were given.
+
+    Raises:
+        UserError: one is no name (but a value, say, which the message does not show).
+    """
+    for name in secrets:
+        if _NAME.fullmatch(name) is None:
+            raise UserError(
+                "not the name of an environment variable",
+                where="--secret",
+                remedy="give the name only, such as `--secret HF_TOKEN`; the value is taken from the environment",
+            )
+    return secrets
+
+
+def _require(name: str, chosen: dict[str, str], where: str, remedy: str) -> None:
+    if name in chosen:
+        return
+    value = os.environ.get(name) or notebook_secret(name)
+    if value is None and name not in os.environ:
+        raise UserError(f"{name} is not set", where=where, remedy=remedy)
+    chosen[name] = value or ""
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables of a ``.env`` file: ``NAME=value`` lines, ``export``, comments, quotes. No substitution.
+
+    Raises:
+        UserError: it cannot be read, or a line is none of these. The message shows no line: it may be a secret.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"cannot be read: {reason}", where=str(path)) from error
+    variables: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().removeprefix("export ").lstrip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or _NAME.fullmatch(name.strip()) is None:
+            raise UserError("not a `NAME=value` line", where=f"{path}:{number}")
+        variables[name.strip()] = _unquoted(value.strip(), f"{path}:{number}")
+    return variables
+
+
+def _unquoted(value: str, where: str) -> str:
+    if value[:1] in ("'", '"'):
+        quote = value[0]
+        match = re.match(r'"((?:[^"\\]|\\.)*)"' if quote == '"' else r"'([^']*)'", value)
+        if match is None or value[match.end() :].strip()[:1] not in ("", "#"):
+            raise UserError(f"a value that begins with {quote} must end with {quote}", where=where)
+        inner = match[1]
+        return re.sub(r'\\[nt"\\]', lambda escape: _ESCAPES[escape[0]], inner) if quote == '"' else inner
+    return re.split(r"\s+#", value, maxsplit=1)[0]

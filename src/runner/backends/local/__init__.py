@@ -1,0 +1,1 @@
+"""Attempts as processes of this machine, and the supervisor that restarts them."""

@@ -1,0 +1,99 @@
+"""A supervisor of its own: it goes on when the terminal that launched the run is gone.
+
+`start_detached` starts ``python -m runner.backends.local.detached --store URL --run RUN_ID --lock FD``, which inherits
+the run's lock. What happens goes into ``supervisor.log`` in the run's state folder until the run has ended.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from runner.backends.base import engine_of
+from runner.backends.local.supervisor import ENTRYPOINT, Supervisor
+from runner.backends.lock import RunLock
+from runner.errors import UserError
+from runner.launch.end import utc_now
+from runner.paths import state_folder
+from runner.runs.status import newest_attempt, run_result, whereabouts
+from runner.storage.open import open_store
+from runner.storage.store import Store
+
+_LOG = "supervisor.log"
+
+
+def start_detached(
+    store: Store,
+    run_id: str,
+    lock: RunLock,
+    *,
+    environment: Mapping[str, str],
+    entrypoint: str = ENTRYPOINT,
+    on_start: Callable[[int], None] = lambda pid: None,
+) -> None:
+    """Supervise the run in a process of its own, and come back when its attempt has claimed the run.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        lock: handed over; closed here.
+        environment: variables for the attempts. They are passed through the supervisor's environment.
+        entrypoint: the module that runs an attempt.
+        on_start: called with the supervisor's process id, when it has one.
+
+    Raises:
+        UserError: the supervisor ended before an attempt began; the message says what it said.
+    """
+    before = newest_attempt(store, run_id)
+    folder = state_folder(store.url, run_id)
+    command = [sys.executable, "-P", "-m", "runner.backends.local.detached", "--store", store.url, "--run", run_id]
+    command += ["--lock", str(lock.descriptor), "--entrypoint", entrypoint]
+    with (folder / _LOG).open("wb") as log:
+        supervisor = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            pass_fds=[lock.descriptor],
+            start_new_session=True,
+        )
+    on_start(supervisor.pid)
+    lock.close()
+    while True:
+        ended = supervisor.poll() is not None
+        newest = newest_attempt(store, run_id)
+        if newest is not None and (before is None or newest.number > before.number):
+            return
+        if ended:
+            break
+        time.sleep(0.05)
+    if run_result(store, run_id) is None:
+        said = (folder / _LOG).read_text(errors="replace").strip() or f"exit code {supervisor.returncode}"
+        raise UserError(f"no attempt began: {said}", where=run_id, remedy=f"mend that, then `runner resume {run_id}`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Supervise a run whose lock was handed down; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m runner.backends.local.detached")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--lock", type=int, required=True, help="the open lock file's descriptor")
+    parser.add_argument("--entrypoint", default=ENTRYPOINT)
+    options = parser.parse_args(arguments)
+    os.set_inheritable(options.lock, False)
+    RunLock(options.lock).sign()
+
+    def say(sentence: str) -> None:
+        print(utc_now(), sentence, flush=True)
+
+    store = open_store(options.store)
+    engine = engine_of(whereabouts(store, options.run), entrypoint=options.entrypoint)
+    supervisor = Supervisor(store, options.run, environment={}, say=say, engine=engine)
+    return supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

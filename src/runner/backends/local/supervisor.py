@@ -1,0 +1,379 @@
+"""The supervisor of a run's attempts, one after the other until it has ended, and the local engine: processes.
+
+The attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
+exits 75); it is started again after that or after a kill, as long as the run gets anywhere.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, TypeVar
+
+from runner.backends.base import Attempt, Engine
+from runner.errors import UserError
+from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.launch.end import write_cancelled, write_killed
+from runner.paths import state_folder, work_folder
+from runner.runs.layout import CANCEL, run_key
+from runner.runs.lineage import checkpoint_folders
+from runner.runs.status import AttemptView, boot_id, newest_attempt, run_result
+from runner.storage.retry import retrying
+from runner.storage.store import NotFound, Store, StoreUnavailable
+
+R = TypeVar("R")
+
+ENTRYPOINT = "runner.train.entrypoint"
+"""The module that runs one attempt."""
+
+ATTEMPT_LOG = "attempt.log"
+"""What the newest attempt has printed, in the run's state folder; all there is if it never reaches the store."""
+
+_TICK_SECONDS = 0.1
+_ITS_OWN_WORDS = (b"warning: ", b"attempt ")
+_TAIL_LINES = 20
+_TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How patient a supervisor is."""
+
+    fruitless_attempts: int = 10
+    """Give up after this many attempts in a row without a newer durable checkpoint."""
+    first_backoff_seconds: float = 1.0
+    """The pause after the first fruitless attempt; it doubles with each. An attempt that got further: no pause."""
+    longest_backoff_seconds: float = 60.0
+    """The longest such pause."""
+    grace_seconds: float = 120.0
+    """How long an attempt may take to save after SIGTERM before it is killed."""
+
+
+def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entrypoint: str = ENTRYPOINT) -> list[str]:
+    """The command that runs one attempt on this machine.
+
+    Args:
+        store_url: where the run lives.
+        run_id: the run.
+        parent_pid: the process that the attempt dies with; None for one that is started by hand.
+        entrypoint: the module to run.
+    """
+    work = str(work_folder(store_url, run_id))
+    # -P: a `datasets.py` in the working directory must not be taken for the library.
+    command = [sys.executable, "-P", "-m", entrypoint, "--store", store_url, "--run", run_id, "--work-dir", work]
+    return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
+
+
+class LocalEngine:
+    """Attempts as processes of this machine.
+
+    Args:
+        entrypoint: the module that runs an attempt.
+    """
+
+    def __init__(self, entrypoint: str = ENTRYPOINT) -> None:
+        self._entrypoint = entrypoint
+
+    def command(self, store_url: str, run_id: str) -> list[str]:
+        """The command of one attempt, as `Engine.command`."""
+        return attempt_command(store_url, run_id, parent_pid=None, entrypoint=self._entrypoint)
+
+    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> "LocalAttempt":
+        """Start a process, as `Engine.start`."""
+        process = subprocess.Popen(
+            attempt_command(store_url, run_id, parent_pid=os.getpid(), entrypoint=self._entrypoint),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        return LocalAttempt(process)
+
+
+class LocalAttempt:
+    """One attempt in a session of its own. As `engine.Attempt`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Wait for its end; its exit code, or None if time is up."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_seconds)
+        return None
+
+    def stop(self) -> None:
+        """SIGTERM for its leader, which passes it on."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL for its whole group."""
+        _kill_group(self._process.pid)
+
+    def clear(self) -> None:
+        """Kill what is left of its group, and reap it."""
+        _kill_group(self._process.pid)
+        self._process.wait()
+
+    def made(self, claim: Mapping[str, Any]) -> bool:
+        """Whether the claim names this process."""
+        return (claim.get("boot_id"), claim.get("pid")) == (boot_id(), self._process.pid)
+
+
+class Supervisor:
+    """Runs attempts of one run. Use it once, from the main thread, with the run's lock held.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        environment: variables for the attempts, on top of this process's own.
+        say: called with a sentence when something happens.
+        on_tick: called about ten times a second, for a display.
+        limits: how patient it is.
+        entrypoint: the module that runs an attempt.
+        engine: where attempts run; None: as processes of this machine.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        *,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        on_tick: Callable[[], None] = lambda: None,
+        limits: Limits = Limits(),
+        entrypoint: str = ENTRYPOINT,
+        engine: Engine | None = None,
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._environment = {**os.environ, **environment}
+        self._say = say
+        self._on_tick = on_tick
+        self._limits = limits
+        self._engine = LocalEngine(entrypoint) if engine is None else engine
+        self._folder = state_folder(store.url, run_id)
+        self._signals: list[int] = []
+        self._log_position = 0
+        self._ours = False
+        self.last_lines: list[str] = []
+        """The last lines that the newest attempt printed; filled in when `run` returns."""
+        self._result: Mapping[str, Any] | None = None
+
+    def run(self) -> int:
+        """Supervise to the end.
+
+        Returns:
+            0 succeeded, 1 failed or cancelled, 2 failed by a mistake of the caller's that the attempt found, 75
+            interrupted (resume continues), 130 interrupted by Ctrl-C.
+
+        Raises:
+            UserError: this machine's state folder cannot be written.
+            StoreUnavailable: the store stayed away.
+        """
+        with self._signals_noted():
+            try:
+                code = self._attempts()
+            except StoreUnavailable:
+                if not self._signals:
+                    raise
+                code = self._stopped_by(INTERRUPTED)
+        self.last_lines = _last_lines(self._folder / ATTEMPT_LOG)
+        if self._result is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return code
+
+    def _attempts(self) -> int:
+        fruitless = 0
+        reached = self._durable_steps()
+        while not self._signals and not self._ended_by_cancel():
+            before = self._ask(lambda: newest_attempt(self._store, self._run_id))
+            code, attempt = self._one_attempt(before.number if before else 0)
+            self._result = self._ask(lambda: run_result(self._store, self._run_id))
+            if self._result is not None:
+                if self._result["state"] == "succeeded":
+                    return SUCCEEDED
+                return MISTAKE if code == MISTAKE and self._result["state"] == "failed" else FAILED
+            if self._ended_by_cancel():
+                break
+            if not self._may_try_again(code, attempt):
+                return self._stopped_by(code)
+            now = self._durable_steps()
+            fruitless = 0 if now - reached else fruitless + 1
+            reached |= now
+            if fruitless >= self._limits.fruitless_attempts:
+                self._say(f"giving up: {fruitless} attempts in a row got no further than the last checkpoint")
+                return INTERRUPTED
+            self._pause(fruitless)
+        return FAILED if self._result is not None else self._stopped_by(INTERRUPTED)
+
+    def _stopped_by(self, code: int) -> int:
+        """The exit code of a run that can be resumed."""
+        return CTRL_C if self._signals[:1] == [signal.SIGINT] or (not self._signals and code == CTRL_C) else INTERRUPTED
+
+    def _durable_steps(self) -> set[tuple[str, int]]:
+        """The stages and steps of all checkpoints that are committed now."""
+        folders = self._ask(lambda: checkpoint_folders(self._store, self._run_id))
+        return {(name.stage, name.step) for name, committed in folders.items() if committed}
+
+    def _one_attempt(self, number_before: int) -> tuple[int, AttemptView | None]:
+        """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
+        self._log_position = 0
+        with self._attempt_log() as log:
+            process = self._engine.start(self._store.url, self._run_id, environment=self._environment, log=log)
+        try:
+            code = self._wait(process)
+        finally:
+            # Whatever happened here or there: nothing of the attempt outlives this call.
+            process.clear()
+        if code != CTRL_C and code - 128 in signal.valid_signals():
+            code = 128 - code  # a shell's way of saying that a signal killed it
+        attempt = self._ask(lambda: newest_attempt(self._store, self._run_id))
+        if attempt is None or attempt.number <= number_before:
+            return code, None
+        self._ours = process.made(attempt.claim)
+        if self._ours and attempt.ended is None and code < 0:
+            self._ask(lambda: write_killed(self._store, attempt, signal_number=-code))
+        return code, attempt
+
+    def _wait(self, process: Attempt) -> int:
+        """Wait for the attempt; hand signals on; kill it when it does not stop."""
+        kill_at: float | None = None
+        while (code := process.wait(_TICK_SECONDS)) is None:
+            if self._signals and kill_at is None:
+                process.stop()
+                kill_at = time.monotonic() + self._limits.grace_seconds
+                self._say("stopping: the attempt saves a checkpoint first (Ctrl-C again kills it at once)")
+            hurried = self._signals.count(signal.SIGINT) > 1
+            if kill_at is not None and (hurried or time.monotonic() > kill_at):
+                process.kill()
+            self._pass_on()
+            self._on_tick()
+        self._pass_on()
+        return code
+
+    def _pass_on(self) -> None:
+        """Say what the attempt itself (not what it runs) has printed since the last look: warnings, where it begins."""
+        try:
+            with (self._folder / ATTEMPT_LOG).open("rb") as log:
+                log.seek(self._log_position)
+                text = log.read()
+        except OSError:
+            return
+        whole = text[: text.rfind(b"\n") + 1] if len(text) < _TAIL_BYTES else text
+        self._log_position += len(whole)
+        for line in whole.splitlines():
+            if line.startswith(_ITS_OWN_WORDS):
+                self._say(line.decode(errors="replace"))
+
+    def _may_try_again(self, code: int, attempt: AttemptView | None) -> bool:
+        """Whether another attempt makes sense after one that left no result; says why if not."""
+        if self._signals:
+            return False
+        ended = attempt.ended if attempt else None
+        if ended is not None and not ended["retry"]:
+            self._say(f"not started again: {ended['reason']}")
+            return False
+        if attempt is not None and not self._ours and attempt.alive():
+            host = attempt.claim.get("host")
+            self._say(f"not started again: attempt {attempt.number} of the run began elsewhere, on {host}")
+            return False
+        if code < 0:
+            self._say(f"the attempt was killed ({signal.Signals(-code).name}); starting it again")
+            return True
+        if code == INTERRUPTED:
+            self._say("the attempt was interrupted; starting it again")
+            return True
+        if code != CTRL_C:
+            self._say(f"not started again: the attempt exited with {code} and left no result")
+        return False
+
+    def _pause(self, fruitless: int) -> None:
+        """Wait before the next attempt, unless the last one got further, or somebody wants us to stop."""
+        if not fruitless:
+            return
+        seconds = min(self._limits.longest_backoff_seconds, self._limits.first_backoff_seconds * 2.0 ** (fruitless - 1))
+        until = time.monotonic() + seconds
+        look_at = time.monotonic() + 1.0
+        while time.monotonic() < until and not self._signals:
+            self._on_tick()
+            time.sleep(min(_TICK_SECONDS, seconds))
+            if time.monotonic() > look_at:
+                if self._cancelled():
+                    return
+                look_at = time.monotonic() + 1.0
+
+    def _cancelled(self) -> bool:
+        """Whether somebody asked for the run to be cancelled."""
+        try:
+            self._ask(lambda: self._store.get(run_key(self._run_id, CANCEL)))
+        except NotFound:
+            return False
+        return True
+
+    def _ended_by_cancel(self) -> bool:
+        """Whether somebody asked for the run to be cancelled; no attempt lives now, so the run ends with that."""
+        if not self._cancelled():
+            return False
+        self._ask(lambda: write_cancelled(self._store, self._run_id))
+        self._result = self._ask(lambda: run_result(self._store, self._run_id))
+        return True
+
+    def _ask(self, call: Callable[[], R]) -> R:
+        """Ask the store, again and again while it is away, until somebody wants us to stop."""
+        return retrying(call, until=lambda: bool(self._signals), on_retry=self._say_that_the_store_is_away)
+
+    def _say_that_the_store_is_away(self, error: StoreUnavailable, pause_seconds: float) -> None:
+        self._say(f"the store does not answer ({error}); asking again in {pause_seconds:.0f} s")
+
+    def _attempt_log(self) -> IO[bytes]:
+        """The local file for what the newest attempt prints."""
+        try:
+            work_folder(self._store.url, self._run_id).mkdir(parents=True, exist_ok=True)
+            return (self._folder / ATTEMPT_LOG).open("wb")
+        except OSError as error:
+            raise UserError(
+                f"cannot be written: {error.strerror}",
+                where=str(self._folder),
+                remedy="make room there, or point XDG_STATE_HOME to a folder with room",
+            ) from error
+
+    @contextlib.contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """Note the signals that ask us to stop, in the order they come; act on them in the loop."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signals.append(number)
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _kill_group(leader: int) -> None:
+    """Kill what is left of the group that the process `leader` leads or led."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _last_lines(path: Path) -> list[str]:
+    """The end of a text file; nothing if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return text.splitlines()[-_TAIL_LINES:]

@@ -1,0 +1,1 @@
+"""Attempts as SkyPilot jobs: resources, task, client."""

@@ -1,0 +1,127 @@
+"""Put together what a launch to SkyPilot needs: the machines, the run's record, the task, and what goes beside it."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.backends.skypilot.bootstrap import setup_folder, shown
+from runner.backends.skypilot.resources import Machines, Wishes, machines, with_image
+from runner.backends.skypilot.store_access import Access, access
+from runner.backends.skypilot.task import Journey, task
+from runner.errors import UserError
+from runner.planning.feasibility import fits_on
+from runner.recipe.recipe import Recipe
+
+NO_IMAGE = "none"
+"""Stands for no image: the machine is set up from the pinned lock."""
+
+IMAGE_VARIABLE = "RUNNER_IMAGE"
+"""Names the image of remote runs that `--image` does not name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Where a run is to run, and in which image."""
+
+    machines: Machines
+    """The machines that would do, image and all."""
+    image: str | None
+    """The image; None: the machine is set up from the lock."""
+
+
+def plan(recipe: Recipe, wishes: Wishes, image: str | None) -> Plan:
+    """Where a new run is to run.
+
+    Args:
+        recipe: what is to run.
+        wishes: the command line's.
+        image: as named on the command line: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
+
+    Raises:
+        UserError: no machine would do, or the wishes contradict the recipe.
+    """
+    named = image or os.environ.get(IMAGE_VARIABLE) or NO_IMAGE
+    reference = None if named == NO_IMAGE else named.removeprefix("docker:")
+    if reference is not None and reference.startswith("sha256:"):
+        remedy = "push it: `runner image push REGISTRY/NAME:TAG` prints the name to give here"
+        raise UserError("an image of this machine alone is of no use elsewhere", where="--image", remedy=remedy)
+    if reference is not None and "image_id" in recipe.resources:
+        raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
+    found = machines(recipe.resources, wishes, fits=fits_on(recipe, wishes.nodes or 1))
+    return Plan(machines=with_image(found, reference), image=reference)
+
+
+def plan_again(before: Mapping[str, Any], wishes: Wishes, image: str | None) -> Plan:
+    """Where an old run is to go on: what is not asked for anew stays as it was.
+
+    Args:
+        before: its ``run.json``, with the machines of its newest launch.
+        wishes: the command line's.
+        image: the same as in `plan`.
+
+    Raises:
+        UserError: no machine would do.
+    """
+    recipe = Recipe.from_mapping(before["recipe"])
+    if before.get("resources"):
+        resources = dict(before["resources"])
+        if before["image"] is not None:
+            image = image or before["image"]
+            del resources["image_id"]
+        recipe = dataclasses.replace(recipe, resources=resources)
+        wishes = dataclasses.replace(wishes, nodes=wishes.nodes or before["num_nodes"])
+    return plan(recipe, wishes, image)
+
+
+def place(planned: Plan) -> dict[str, Any]:
+    """Where a run is to run, as its record says it."""
+    asked = planned.machines
+    return {
+        "infra": asked.infra,
+        "accelerators": asked.accelerators,
+        "resources": asked.resources,
+        "num_nodes": asked.num_nodes,
+        "image": planned.image,
+    }
+
+
+def remote_task(
+    document: Mapping[str, Any],
+    store_url: str,
+    *,
+    secrets: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[dict[str, Any], Access]:
+    """A run's task, and what gives it access to the store.
+
+    Args:
+        document: the run's ``run.json``.
+        store_url: where it lives.
+        secrets: names of further variables that it is given.
+        environ: this process's environment.
+
+    Raises:
+        UserError: its machines would not reach the store, or the cache cannot be written.
+    """
+    entry = access(store_url, asked_for(document), environ)
+    setup_from = shown(setup_folder()) if "image_id" not in document["resources"] else None
+    journey = Journey(
+        store_url=store_url,
+        secrets=sorted({*entry.secrets, *secrets}),
+        environment=entry.environment,
+        setup_from=setup_from,
+    )
+    return task(document, journey), entry
+
+
+def asked_for(document: Mapping[str, Any]) -> Machines:
+    """The machines that a run's record asks for."""
+    return Machines(
+        resources=document["resources"],
+        num_nodes=document["num_nodes"],
+        infra=document["infra"],
+        accelerators=document["accelerators"],
+        notes=(),
+    )

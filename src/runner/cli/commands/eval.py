@@ -1,0 +1,55 @@
+"""``runner eval``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.options import json_option, run_argument, store_option
+
+if TYPE_CHECKING:
+    from runner.storage.store import Store
+
+
+@click.command("eval")
+@run_argument
+@click.option(
+    "--data",
+    "data",
+    metavar="PATH",
+    multiple=True,
+    help="Evaluate on this (a file, folder, hub id, or an entry as in a recipe) instead; may be repeated.",
+)
+@click.option("--prompt", "prompts", metavar="TEXT", multiple=True, help="Complete this instead; may be repeated.")
+@json_option
+@store_option
+def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str, ...], as_json: bool) -> None:
+    """Measure a finished run again: what it began with beside what it ended with.
+
+    It works on this machine, from the artifacts in the store, and keeps what it found there.
+
+    \b
+    Example:
+      runner eval last
+      runner eval last --data test.jsonl --prompt "What is 12 * 7?"
+    """
+    from runner.cli.output import print_json
+    from runner.control.evaluate import EvaluationFailed, evaluate_run
+    from runner.control.prepare import require_training_side
+    from runner.launch.find import find_run
+    from runner.reports import summary
+
+    run_id = find_run(store, run)
+    require_training_side("runner eval")
+    try:
+        record = evaluate_run(
+            store, run_id, data=data, prompts=prompts, cwd=Path.cwd(), say=lambda text: click.echo(text, err=True)
+        )
+    except EvaluationFailed as error:
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(1) from error
+    if as_json:
+        print_json(record)
+        return
+    click.echo(summary.measured(record))
+    click.echo(f"\nkept in the store as evaluations/{record['id']}.json of {run_id}", err=True)

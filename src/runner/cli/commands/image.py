@@ -1,0 +1,160 @@
+"""``runner image``."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.options import json_option
+
+if TYPE_CHECKING:
+    from runner.backends.docker.container_cli import Containers
+    from runner.backends.docker.image import Image
+
+_engine_option = click.option(
+    "--engine", type=click.Choice(["docker", "podman"]), help="The program to use. Default: the one that is there."
+)
+
+
+@click.group()
+def image() -> None:
+    """Build the image that runs train in, and push it to a registry.
+
+    It is built from a checkout of runner, with docker or podman.
+
+    \b
+    Example:
+      runner image build --accelerator cpu
+      runner image push registry.example.com/team/runner:cuda
+    """
+
+
+@image.command()
+@click.option(
+    "--accelerator",
+    type=click.Choice(["cuda", "cpu"]),
+    default="cuda",
+    show_default=True,
+    help="Which lock in images/ is installed.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["devel"]),
+    help="With a compiler, Triton and all of torch's libraries besides: devel.",
+)
+@click.option(
+    "--tag", metavar="REF", help="The image's name. Default: runner:ACCELERATOR, or runner:ACCELERATOR-devel."
+)
+@click.option("--build-arg", "build_args", metavar="NAME=VALUE", multiple=True, help="An ARG of the Dockerfile.")
+@click.option(
+    "--context",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="A checkout of runner. Default: the working directory.",
+)
+@click.option(
+    "--sbom",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write down what is installed in it, as a CycloneDX document.",
+)
+@_engine_option
+@click.option("--dry-run", is_flag=True, help="Print the command, and do nothing.")
+@json_option
+@click.argument("options", nargs=-1, metavar="[-- OPTION...]", type=click.UNPROCESSED)
+def build(
+    accelerator: Any,
+    target: str | None,
+    tag: str | None,
+    build_args: tuple[str, ...],
+    context: Path,
+    sbom: Path | None,
+    engine: str | None,
+    dry_run: bool,
+    as_json: bool,
+    options: tuple[str, ...],
+) -> None:
+    """Build the image from a checkout, and print its layers and their sizes.
+
+    What stands after `--` is given to `docker build` or `podman build` as it is.
+
+    \b
+    Example:
+      runner image build --accelerator cpu
+      runner image build --target devel
+      runner image build --tag registry.example.com/team/runner:cuda -- --secret id=pip.conf,src=pip.conf
+    """
+    import shlex
+
+    from runner.backends.docker import image as images
+    from runner.backends.docker.container_cli import find_containers
+    from runner.cli.output import print_json
+
+    containers = find_containers(engine)
+    name = tag or "-".join(filter(None, [f"runner:{accelerator}", target]))
+    command = images.build_command(
+        containers,
+        context.resolve(),
+        accelerator=accelerator,
+        tag=name,
+        target=target,
+        build_args=build_args,
+        more=options,
+    )
+    if dry_run:
+        click.echo(shlex.join(command))
+        return
+    built = images.build(containers, command, tag=name)
+    if sbom is not None:
+        _write_sbom(sbom, containers, built)
+    layers = images.layers(containers, name)
+    if as_json:
+        print_json({**dataclasses.asdict(built), "layers": [dataclasses.asdict(layer) for layer in layers]})
+        return
+    for layer in layers:
+        click.echo(f"{_megabytes(layer.size_bytes)}  {layer.created_by}")
+    click.echo(f"{_megabytes(built.size_bytes)}  {name}, {built.pinned}")
+
+
+@image.command()
+@click.argument("ref", metavar="REF")
+@_engine_option
+@json_option
+@click.argument("options", nargs=-1, metavar="[-- OPTION...]", type=click.UNPROCESSED)
+def push(ref: str, engine: str | None, as_json: bool, options: tuple[str, ...]) -> None:
+    """Push an image to the registry that its name says, and print the name with its digest.
+
+    That name means this image for ever: give it to `runner launch --image`.
+
+    \b
+    Example:
+      runner image push registry.example.com/team/runner:cuda
+    """
+    from runner.backends.docker import image as images
+    from runner.backends.docker.container_cli import find_containers
+    from runner.cli.output import print_json
+
+    pinned = images.push(find_containers(engine), ref, options)
+    if as_json:
+        print_json({"image": pinned})
+    else:
+        click.echo(pinned)
+
+
+def _write_sbom(path: Path, containers: "Containers", built: "Image") -> None:
+    import json
+
+    from runner.backends.docker.sbom import read_packages, sbom
+    from runner.errors import UserError
+
+    document = sbom(built, read_packages(containers, built))
+    try:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=str(path), remedy="name another file") from error
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:8.1f} MB"

@@ -1,0 +1,69 @@
+"""``runner jobs``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.cli.options import json_option
+from runner.errors import UserError
+
+
+@click.command()
+@json_option
+def jobs(as_json: bool) -> None:
+    """List the recipes at hand.
+
+    Those in ./jobs come first, and hide shipped ones of the same name.
+
+    \b
+    Example:
+      runner jobs
+    """
+    from runner.recipe.loading.finder import recipes_at_hand
+
+    cwd = Path.cwd()
+    rows = [_row(name, path, cwd) for name, path in recipes_at_hand(cwd).items()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif rows:
+        click.echo(_table(rows))
+    else:
+        click.echo("no recipes here: write one into ./jobs", err=True)
+
+
+def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
+    from runner.recipe.loading.finder import description, read_recipe
+    from runner.recipe.loading.load import load_recipe
+
+    row: dict[str, Any] = {
+        "name": name,
+        "path": str(path),
+        "method": None,
+        "model": None,
+        "description": "",
+        "error": None,
+    }
+    try:
+        row["description"] = description(read_recipe(path, shown_as=str(path)))
+        recipe = load_recipe(str(path), cwd=cwd).recipe
+    except UserError as error:
+        row["error"] = str(error)
+    else:
+        row |= {"method": recipe.methods, "model": recipe.model["model_name_or_path"]}
+    return row
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    from runner.reports.tables import text_table
+
+    return text_table(
+        ["NAME", "METHOD", "MODEL", "DESCRIPTION"],
+        [
+            [row["name"], row["method"] or "-", row["model"] or "-", row["description"]]
+            if row["error"] is None
+            else [row["name"], "broken", "-", f"`runner check {row['name']}` says what is wrong"]
+            for row in rows
+        ],
+    )

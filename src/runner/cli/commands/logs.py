@@ -1,0 +1,45 @@
+"""``runner logs``."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.options import run_argument, store_option
+
+if TYPE_CHECKING:
+    from runner.storage.store import Store
+
+
+@click.command()
+@run_argument
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until the run ends or stops.")
+@click.option("--tail", "-n", "tail", metavar="LINES", type=click.IntRange(min=0), help="Begin with the last lines.")
+@store_option
+def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
+    """Print what a run has written.
+
+    It works while the run runs and after it, from any machine that sees the store.
+
+    \b
+    Example:
+      runner logs -f last
+    """
+    from runner.control.wait import Vigil
+    from runner.launch.find import find_run
+    from runner.launch.watch import poll_seconds
+    from runner.runs.chunks import read_log
+
+    run_id = find_run(store, run)
+    vigil = Vigil(store, run_id)
+    # Whether the run has ended is asked before its log is read: nothing comes after the end.
+    at_rest = not follow or vigil.look()[1]
+    text, cursor = read_log(store, run_id)
+    if tail is not None:
+        text = "".join(text.splitlines(keepends=True)[-tail:] if tail else [])
+    click.echo(text, nl=False)
+    while not at_rest:
+        time.sleep(poll_seconds(store))
+        at_rest = vigil.look()[1]
+        text, cursor = read_log(store, run_id, cursor)
+        click.echo(text, nl=False)

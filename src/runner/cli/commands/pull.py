@@ -1,0 +1,46 @@
+"""``runner pull``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.options import json_option, run_argument, store_option
+
+if TYPE_CHECKING:
+    from runner.storage.store import Store
+
+
+@click.command()
+@run_argument
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@json_option
+@store_option
+def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
+    """Fetch a run's results, metrics and artifacts.
+
+    They come into DIR (default: a folder named like the run), checked byte for byte; what is there is not fetched
+    again.
+
+    \b
+    Example:
+      runner pull last my-model
+    """
+    from runner.cli.output import print_json
+    from runner.control.pull import collect
+    from runner.launch.find import find_run
+    from runner.reports.tables import size
+
+    run_id = find_run(store, run)
+    collected = collect(store, run_id, folder or Path(run_id), say=lambda sentence: click.echo(sentence, err=True))
+    if as_json:
+        files = sorted(collected.fetched + collected.already_there)
+        print_json({"run_id": run_id, "folder": str(collected.folder), "files": files})
+        return
+    for name in collected.fetched:
+        click.echo(str(collected.folder / name))
+    there = f"; {len(collected.already_there)} files were there already" if collected.already_there else ""
+    click.echo(
+        f"fetched {len(collected.fetched)} files, {size(collected.fetched_bytes)}, into {collected.folder}{there}",
+        err=True,
+    )

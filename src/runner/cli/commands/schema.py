@@ -1,0 +1,19 @@
+"""``runner schema``."""
+
+import click
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors.
+
+    An editor with a YAML language server completes and checks a recipe whose first line names the file:
+    `# yaml-language-server: $schema=recipe.schema.json`.
+
+    \b
+    Example:
+      runner schema > jobs/recipe.schema.json
+    """
+    from runner.recipe.schema import SCHEMA_FILE
+
+    click.echo(SCHEMA_FILE.read_bytes(), nl=False)

@@ -1,0 +1,44 @@
+"""``runner wait``."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.options import json_option, run_argument, store_option
+
+if TYPE_CHECKING:
+    from runner.storage.store import Store
+
+
+@click.command()
+@run_argument
+@click.option("--timeout", "timeout_seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait no longer.")
+@json_option
+@store_option
+def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool) -> None:
+    """Wait until a run has ended, and exit as it did.
+
+    Exits 0 if it succeeded, 1 if it failed or was cancelled, 2 if it failed by a mistake in its recipe or data, 75 if
+    it was interrupted and nobody continues it, or if it outlasts the timeout. With --json, prints its result.
+
+    \b
+    Example:
+      runner wait last --timeout 3600
+    """
+    from runner.cli.output import print_json, run_outcome
+    from runner.control.wait import wait_for_end
+    from runner.exit_codes import exit_code
+    from runner.launch.find import find_run
+    from runner.runs.status import run_result
+
+    run_id = find_run(store, run)
+    status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds)
+    if as_json:
+        print_json(run_outcome(status, store.url) | (run_result(store, run_id) or {}))
+    elif status.state == "running":
+        click.echo(f"{run_id} is still running; `runner wait {run_id}` waits on", err=True)
+    elif not status.terminal:
+        click.echo(f"{run_id} is {status.state}; `runner resume {run_id}` continues it", err=True)
+    else:
+        click.echo(f"{run_id} {status.state}" + (f": {status.reason}" if status.reason else ""), err=True)
+    raise click.exceptions.Exit(exit_code(status))

@@ -1,0 +1,52 @@
+"""What commands print: a sentence to people, one JSON document to programs."""
+
+import json
+from typing import Any
+
+import click
+
+from runner.backends.skypilot.resources import Machines
+from runner.runs.status import RunStatus
+
+
+def say(sentence: str) -> None:
+    """A sentence to standard error."""
+    click.echo(sentence, err=True)
+
+
+def say_notes(machines: Machines) -> None:
+    """What was left out of the machines that were asked for."""
+    for note in machines.notes:
+        say(note)
+
+
+def print_json(value: object) -> None:
+    """One JSON document to standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def run_row(status: RunStatus) -> dict[str, Any]:
+    """A run as `ps --json` lists it."""
+    return {
+        "run_id": status.run_id,
+        "recipe": status.recipe,
+        "state": status.state,
+        "reason": status.reason,
+        "infra": status.infra,
+        "accelerators": status.accelerators,
+        "stage": status.stage,
+        "stage_number": status.stage_number,
+        "stage_count": status.stage_count,
+        "step": status.step,
+        "max_steps": status.max_steps,
+        "loss": status.loss,
+        "checkpoint_step": status.checkpoint_step,
+        "attempts": status.attempts,
+        "created_at": status.created_at,
+        "ended_at": status.ended_at,
+    }
+
+
+def run_outcome(status: RunStatus, store_url: str) -> dict[str, Any]:
+    """A run as `launch --json`, `resume --json` and `cancel --json` return it."""
+    return {"run_id": status.run_id, "state": status.state, "store": store_url} | run_row(status)

@@ -1,0 +1,47 @@
+"""Start the chat with a run's model: a process of the training side in the place of this one."""
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import NoReturn
+
+from runner.control.prepare import require_training_side
+from runner.errors import UserError
+from runner.paths import cache_folder
+from runner.runs.status import run_document
+from runner.storage.store import Store
+
+
+def chat(
+    store: Store, run_id: str, *, cli: bool, port: int, temperature: float, max_new_tokens: int, with_base: bool
+) -> NoReturn:
+    """Become the process that loads the models and talks; it has this one's terminal, signals and exit code.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        cli: talk in the terminal; else serve a page on loopback.
+        port: the page's; 0 for any that is free.
+        temperature, max_new_tokens: how it answers at first.
+        with_base: whether the base model answers too.
+
+    Raises:
+        UserError: this machine lacks what it takes.
+    """
+    run_document(store, run_id)
+    require_training_side("runner chat")
+    if not cli and find_spec("gradio") is None:
+        raise UserError(
+            "the page needs gradio, which is not installed",
+            where="runner chat",
+            remedy="pip install 'runner[chat]', or add --cli to talk in the terminal",
+        )
+    # -P: a `datasets.py` in the working directory must not be taken for the library.
+    command = [sys.executable, "-P", "-m", "runner.train.run_chat", "--store", store.url, "--run", run_id]
+    command += ["--cache-dir", str(cache_folder()), "--port", str(port)]
+    command += ["--temperature", str(temperature), "--max-new-tokens", str(max_new_tokens)]
+    command += ["--cli"] * cli + ["--without-base"] * (not with_base)
+    environment = {"TQDM_DISABLE": "1", **os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)

@@ -1,0 +1,37 @@
+"""What a launch to SkyPilot is expected to come to: the plan's row for the machines that it asks for."""
+
+from runner.backends.skypilot.resources import ANY, Machines
+from runner.errors import UserError
+from runner.fit.accelerators import Accelerator, find_accelerator
+from runner.hub.model_config import model_config
+from runner.planning.plan import Row, plan
+from runner.planning.prices import prices
+from runner.recipe.recipe import Recipe
+
+
+def expected(recipe: Recipe, machines: Machines) -> Row | None:
+    """The cheapest way to run a recipe on the machines that are asked for; None: nothing can be said of any of them.
+
+    Args:
+        recipe: what is launched.
+        machines: what SkyPilot is asked for.
+    """
+    wanted: list[tuple[Accelerator, int]] = []
+    for name, count in (machines.accelerators or {}).items():
+        try:
+            accelerator = find_accelerator(name)
+        except UserError:
+            continue  # SkyPilot has more of them than there are facts here
+        if count >= 1 and count == int(count):
+            wanted.append((accelerator, int(count)))
+    if not wanted:
+        return None
+    try:
+        config = model_config(recipe)
+        spot = bool(machines.resources.get("use_spot"))
+        rows = plan(recipe, config, prices(), wanted=wanted, nodes=machines.num_nodes, spot=spot)
+    except UserError:
+        return None  # the launch itself says what is wrong with the model
+    clouds = {one.strip().partition("/")[0] for one in machines.infra.split(",")}
+    offered = [row for row in rows if row.fit.fits and (ANY in clouds or row.infra in clouds)]
+    return offered[0] if offered else None

@@ -1,0 +1,131 @@
+"""`runner eval`: a process of the training side measures a finished run again; the store keeps what it found."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from runner import __version__
+from runner.control.submit import encoded
+from runner.errors import UserError
+from runner.launch.end import utc_now
+from runner.paths import cache_folder
+from runner.recipe.loading.entries import evaluation_entry
+from runner.recipe.recipe import Recipe
+from runner.runs.layout import run_key
+from runner.runs.status import run_document, run_result
+from runner.storage.store import Store
+
+EVALUATION = "runner.train.run_eval"
+"""The module that measures."""
+
+_QUIET = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_TAIL_LINES = 20
+_VERSIONS = ("torch", "transformers", "trl", "peft")
+
+
+class EvaluationFailed(Exception):
+    """It ended without a result; holds the last lines of what it printed."""
+
+
+def evaluate_run(
+    store: Store,
+    run_id: str,
+    *,
+    data: Sequence[str],
+    prompts: Sequence[str],
+    cwd: Path,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Measure what a run began with and what it ended with, on this machine, and record it in the store.
+
+    Args:
+        store: where the run lives.
+        run_id: a run that has succeeded.
+        data: what to evaluate on instead of the recipe's evaluation data: paths, hub ids, or entries in YAML.
+        prompts: what to complete instead of the recipe's prompts.
+        cwd: where relative paths begin.
+        say: told what it is doing.
+
+    Returns:
+        The record, ``evaluations/<id>.json`` in the run.
+
+    Raises:
+        UserError: the run has no model, or the data cannot be used.
+        EvaluationFailed: something went wrong that is nobody's mistake.
+    """
+    result = run_result(store, run_id)
+    if result is None or "model" not in (result.get("artifacts") or {}):
+        state = "has not ended" if result is None else f"has {result['state']}"
+        raise UserError(f"the run {state}, and has no model to evaluate", where=run_id, remedy="`runner ps` lists runs")
+    stage = Recipe.from_mapping(run_document(store, run_id)["recipe"]).in_order[-1]
+    entries = [evaluation_entry(written, stage, cwd=cwd) for written in data]
+    measured = _measured(store, run_id, entries, prompts, say)
+    now = datetime.now(UTC)
+    nonce = "".join(secrets.choice("0123456789abcdef") for _ in range(4))
+    record: dict[str, Any] = {
+        "version": 1,
+        "id": f"{now:%Y%m%d-%H%M%S}-{nonce}",
+        "run_id": run_id,
+        "created_at": utc_now(),
+        "host": socket.gethostname(),
+        "stage": stage.stage,
+        "data": entries or None,
+        **measured,
+        "versions": {"runner": __version__, **{name: _version(name) for name in _VERSIONS}},
+    }
+    store.create(run_key(run_id, f"evaluations/{record['id']}.json"), encoded(record))
+    return record
+
+
+def _measured(
+    store: Store, run_id: str, entries: Sequence[Mapping[str, Any]], prompts: Sequence[str], say: Callable[[str], None]
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="runner-eval-") as work, tempfile.TemporaryFile() as log:
+        # -P: a `datasets.py` in the working directory must not be taken for the library.
+        command = [sys.executable, "-P", "-m", EVALUATION, "--store", store.url, "--run", run_id]
+        command += ["--work-dir", work, "--cache-dir", str(cache_folder()), "--parent", str(os.getpid())]
+        command += ["--data", json.dumps(list(entries))] if entries else []
+        command += ["--prompts", json.dumps(list(prompts))] if prompts else []
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**_QUIET, **os.environ}
+        )
+        assert process.stdout is not None
+        try:
+            with process.stdout as lines:
+                for line in lines:
+                    event = json.loads(line)
+                    kind = event.pop("kind")
+                    if kind == "measured":
+                        measured: dict[str, Any] = event
+                        return measured
+                    if kind == "error":
+                        raise UserError(event["what"], where=event["where"], remedy=event["remedy"])
+                    if event.get("phase"):
+                        say(event["phase"] + (f" ({event['message']})" if event.get("message") else ""))
+            code = process.wait()
+            log.seek(0)
+            tail = log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
+            raise EvaluationFailed(
+                f"the evaluation ended with exit code {code}; its last lines:\n"
+                + "\n".join(f"  | {one}" for one in tail)
+            )
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,160 @@
+"""Exports: what they need before a launch, and making them of a run that has ended, on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from runner.control.prepare import require_training_side
+from runner.errors import UserError
+from runner.hub.check import run_token
+from runner.paths import state_folder
+from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, gguf_missing
+from runner.recipe.suggestions import closest
+from runner.runs.status import run_result
+from runner.storage.store import Store
+
+MODULE = "runner.train.run_export"
+"""The program that exports."""
+
+_ENVIRONMENT = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+_MISTAKE = 2
+
+
+class ExportFailed(Exception):
+    """The export ended without what was asked for; what was made before stays.
+
+    Args:
+        reason: why.
+        code: the exit code of the program that exports.
+    """
+
+    def __init__(self, reason: str, code: int) -> None:
+        self.code = code
+        super().__init__(reason)
+
+
+def require_exports(export: Mapping[str, Any], token: str | None, *, here: bool) -> None:
+    """See, before a run is launched, that what is to be made at its end can be made.
+
+    Args:
+        export: the recipe's.
+        token: what the run will have for ``HF_TOKEN``.
+        here: whether it runs in processes of this machine.
+
+    Raises:
+        UserError: llama.cpp's tools are not installed, or there is no token for the hub.
+    """
+    missing = [name for name in GGUF_PACKAGES if find_spec(name) is None]
+    if export.get("gguf") and here and missing:
+        raise gguf_missing(missing)
+    if export.get("push_to_hub") and token is None:
+        raise UserError(
+            "pushing to the hub needs a token that may write",
+            where="export.push_to_hub",
+            remedy="make one at https://huggingface.co/settings/tokens, export HF_TOKEN=… and pass `--secret HF_TOKEN`",
+        )
+
+
+def quantization(text: str) -> str:
+    """llama.cpp's name of a quantization, in lower case.
+
+    Raises:
+        UserError: there is none of that name; the message lists them.
+    """
+    name = text.lower()
+    if name not in LLAMA_FTYPE:
+        meant = closest(name, LLAMA_FTYPE)
+        hint = f"did you mean `{meant}`? " if meant else ""
+        raise UserError(
+            f"there is no quantization {text!r}", where="--gguf", remedy=f"{hint}choices: {', '.join(LLAMA_FTYPE)}"
+        )
+    return name
+
+
+def export(
+    store: Store,
+    run_id: str,
+    *,
+    merge: bool,
+    gguf: Sequence[str],
+    hub_model_id: str | None,
+    private: bool | None,
+    base: str | None,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """Make exports of an ended run in a process of this machine, but for what stands already.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        merge: the adapter merged into its base.
+        gguf: llama.cpp's quantizations.
+        hub_model_id: push to this repository; None: do not push.
+        private: whether a new repository is private; None: its owner's default.
+        base: what an adapter is merged into where the run's model came quantized; None: as the recipe has it.
+        environment: variables on top of this process's own.
+        say: told what is being done.
+
+    Returns:
+        The artifacts' keys in the run by their names.
+
+    Raises:
+        UserError: the run has not ended, this machine lacks something, or the hub refuses.
+        ExportFailed: it did not work.
+    """
+    if run_result(store, run_id) is None:
+        raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
+    require_training_side()
+    wanted = {
+        "merge": merge,
+        "base": base,
+        "gguf": list(gguf),
+        "push_to_hub": hub_model_id is not None,
+        "hub_model_id": hub_model_id,
+        "hub_private_repo": private,
+    }
+    require_exports(wanted, run_token(environment, here=True), here=True)
+    above = state_folder(store.url, run_id).parent
+    above.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="export-", dir=above) as folder:
+        command = [sys.executable, "-P", "-m", MODULE, "--store", store.url, "--run", run_id]
+        command += ["--work-dir", str(Path(folder, "work")), "--export", json.dumps(wanted)]
+        process = subprocess.Popen(
+            [*command, "--parent", str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**_ENVIRONMENT, **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **environment},
+        )
+        reason = _passed_on(process, say)
+        assert process.stdout is not None
+        answer = process.stdout.read()
+        code = process.wait()
+    if code == _MISTAKE:
+        what, _, remedy = reason.partition("\n")
+        raise UserError(what, remedy=remedy.strip() or None)
+    if code != 0:
+        raise ExportFailed(reason or f"the export ended with exit code {code}", code)
+    made: dict[str, str] = json.loads(answer)
+    return made
+
+
+def _passed_on(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
+    """Pass on what an export says; returns its last words, if it failed."""
+    assert process.stderr is not None
+    reason: list[str] = []
+    for line in process.stderr:
+        if reason or line.startswith("error: "):
+            reason.append(line.removeprefix("error: ").rstrip())
+        else:
+            say(line.rstrip())
+    return "\n".join(reason)

@@ -1,0 +1,160 @@
+"""Bring a run home: its records, its metrics and its artifacts, checked byte for byte."""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.errors import UserError
+from runner.runs.chunks import read_metrics
+from runner.runs.layout import EXPORT_TOKEN, MANIFEST, RESULT, RUN, run_key
+from runner.runs.status import run_document, run_result
+from runner.storage.commit import digest, read_manifest
+from runner.storage.manifest import Damaged, Manifest, ManifestFile
+from runner.storage.store import NotFound, Store
+
+_FILES_AT_ONCE = 4
+
+
+@dataclass(kw_only=True)
+class Collected:
+    """What came home."""
+
+    folder: Path
+    """Where it lies."""
+    fetched: list[str] = field(default_factory=list)
+    """Files that were fetched, relative to the folder."""
+    fetched_bytes: int = 0
+    """Their size."""
+    already_there: list[str] = field(default_factory=list)
+    """Files that were there, whole, from an earlier time."""
+
+
+def collect(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None]) -> Collected:
+    """Fetch ``run.json``, ``result.json``, ``metrics.jsonl`` and ``artifacts/<name>/…`` into `folder`.
+
+    May be called again after an interruption, and for a run that goes on: what is there and whole is not fetched again.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        folder: where to; made if it is missing.
+        say: told of what there is not.
+
+    Raises:
+        UserError: the folder holds something else, or cannot be written; or an artifact is damaged in the store.
+    """
+    collected = Collected(folder=folder)
+    try:
+        _refuse_another_runs_folder(folder, run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        # The marks by which a later call knows the folder again come first.
+        _write(collected, RUN, json.dumps(run_document(store, run_id), indent=2).encode() + b"\n")
+        result = run_result(store, run_id)
+        if result is None:
+            say(f"{run_id} has not ended: what it has so far is fetched; `runner pull` again fetches the rest")
+        else:
+            _write(collected, RESULT, json.dumps(result, indent=2).encode() + b"\n")
+        lines = [json.dumps(record) + "\n" for record in read_metrics(store, run_id)]
+        _write(collected, "metrics.jsonl", "".join(lines).encode())
+        for name, prefix in sorted(artifact_prefixes(store, run_id, result).items()):
+            _fetch_artifact(store, prefix, f"artifacts/{name}", collected)
+    except Damaged as error:
+        raise UserError(
+            f"the artifact in the store is damaged: {error}",
+            where=run_id,
+            remedy="launch the run again; what was fetched before stays",
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=error.filename or str(folder)) from error
+    return collected
+
+
+def artifact_prefixes(store: Store, run_id: str, result: Mapping[str, object] | None) -> dict[str, str]:
+    """The folders in the store of a run's artifacts, by name: those that its result names, and what `runner export` has
+    made since. Of a run that goes on, or failed while it exported: the newest committed ones."""
+    newest: dict[str, str] = {}
+    exported: dict[str, str] = {}
+    root = run_key(run_id, "artifacts/")
+    for key in sorted(entry.key for entry in store.objects(root)):
+        parts = key.removeprefix(root).split("/")
+        if len(parts) == 3 and parts[2] == MANIFEST:  # tokens sort by attempt: the last one stands
+            name, token, _ = parts
+            found = exported if EXPORT_TOKEN.fullmatch(token) else newest
+            found[name] = f"{root}{name}/{token}/"
+    named = (result or {}).get("artifacts")
+    if named:
+        assert isinstance(named, dict)
+        newest = {name: run_key(run_id, path) for name, path in named.items()}
+    return {**exported, **newest}
+
+
+def _refuse_another_runs_folder(folder: Path, run_id: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError("is no folder", where=str(folder), remedy="name a folder that does not exist yet")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    remedy = f"name another folder, such as `runner pull {run_id} {run_id}`"
+    try:
+        document = json.loads((folder / RUN).read_bytes())
+        other = document["run_id"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        raise UserError("is not empty, and holds no run", where=str(folder), remedy=remedy) from None
+    if other != run_id:
+        raise UserError(f"holds another run, {other}", where=str(folder), remedy=remedy)
+
+
+def _write(collected: Collected, name: str, data: bytes) -> None:
+    path = collected.folder / name
+    if path.exists() and path.read_bytes() == data:
+        collected.already_there.append(name)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+    collected.fetched.append(name)
+    collected.fetched_bytes += len(data)
+
+
+def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) -> None:
+    try:
+        manifest = read_manifest(store, prefix)
+    except NotFound as error:
+        raise Damaged(prefix, "its manifest is missing") from error
+    folder = collected.folder / name
+    _remove_what_another_attempt_made(folder, manifest)
+
+    def one(file: ManifestFile) -> bool:
+        path = folder / file.name
+        if path.is_file() and path.stat().st_size == file.size and digest(path) == file.blake3:
+            return False
+        try:
+            store.download(prefix + file.name, path)
+        except NotFound as error:
+            raise Damaged(prefix + file.name, "missing") from error
+        if path.stat().st_size != file.size or digest(path) != file.blake3:
+            path.unlink()
+            raise Damaged(prefix + file.name, "not what was committed")
+        return True
+
+    with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="pull") as pool:
+        fetched = list(pool.map(one, manifest.files))
+    for file, new in zip(manifest.files, fetched, strict=True):
+        if new:
+            collected.fetched.append(f"{name}/{file.name}")
+            collected.fetched_bytes += file.size
+        else:
+            collected.already_there.append(f"{name}/{file.name}")
+    _write(collected, f"{name}/{MANIFEST}", manifest.to_json())
+
+
+def _remove_what_another_attempt_made(folder: Path, manifest: Manifest) -> None:
+    """Files of an older version of the artifact that the present one has not; files of the user's own stay."""
+    try:
+        before = Manifest.parse((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, Damaged):
+        return
+    for name in {file.name for file in before.files} - {file.name for file in manifest.files}:
+        (folder / name).unlink(missing_ok=True)

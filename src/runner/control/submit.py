@@ -1,0 +1,198 @@
+"""Make a run in the store: its inputs, then ``run.json``. Built purely, written last, never changed."""
+
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from string import ascii_lowercase, digits
+from typing import Any
+
+from runner import __version__
+from runner.backends.skypilot.resources import Machines
+from runner.control.prepare import Prepared
+from runner.errors import UserError
+from runner.launch.end import utc_now
+from runner.paths import listing_cache
+from runner.runs.layout import RUN, SUBMISSION, is_run_id, run_key
+from runner.runs.listing import EndedRuns
+from runner.runs.status import boot_id
+from runner.storage.commit import digest
+from runner.storage.store import NotFound, Store
+
+LONGEST_ID = 100
+
+
+def new_run_id(recipe_name: str, now: datetime) -> str:
+    """A fresh id: ``<name>-<yyyymmdd>-<hhmmss>-<4 random>``, in UTC."""
+    nonce = "".join(secrets.choice(ascii_lowercase + digits) for _ in range(4))
+    end = f"-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{nonce}"
+    return recipe_name[: LONGEST_ID - len(end)] + end
+
+
+def checked_name(name: str) -> str:
+    """A name that a person chose for a run, if it can be an id.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if name == "last" or not is_run_id(name):
+        near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
+        remedy = "use lower-case letters, digits, `.`, `_` and `-`, at most 100"
+        if near and near != name:
+            remedy += f", such as {near!r}"
+        raise UserError(f"{name!r} cannot be a run's name", where="--name", remedy=remedy)
+    return name
+
+
+def run_json(
+    *,
+    run_id: str,
+    recipe: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    recipe_digest: str,
+    git_revision: str | None,
+    created_at: str,
+    infra: str = "local",
+    image: str | None = None,
+    machines: Machines | None = None,
+) -> dict[str, Any]:
+    """The contents of ``run.json``.
+
+    Args:
+        run_id: the run.
+        recipe: what `prepare` made of its recipe.
+        settings: the same.
+        recipe_digest: the same.
+        git_revision: of the recipe's folder.
+        created_at: when.
+        infra: where it runs.
+        image: by digest or id, for an infra that runs images.
+        machines: what SkyPilot is asked for; None: the run runs on this machine.
+    """
+    asked: dict[str, Any] = {}
+    if machines is not None:
+        asked = {"resources": machines.resources, "num_nodes": machines.num_nodes}
+    return {
+        "version": 1,
+        "run_id": run_id,
+        "name": recipe["name"],
+        "recipe": recipe,
+        "settings": settings,
+        "digest": recipe_digest,
+        "infra": infra,
+        "accelerators": machines.accelerators if machines else None,
+        **asked,
+        "image": image,
+        "runner_version": __version__,
+        "git_revision": git_revision,
+        "created_at": created_at,
+    }
+
+
+def new_run_document(
+    prepared: Prepared,
+    *,
+    run_id: str | None = None,
+    git_revision: str | None,
+    infra: str = "local",
+    image: str | None = None,
+    machines: Machines | None = None,
+) -> dict[str, Any]:
+    """The ``run.json`` of a run that begins now; its id is a fresh one unless it is given."""
+    now = datetime.now(UTC)
+    return run_json(
+        run_id=run_id or new_run_id(prepared.recipe["name"], now),
+        recipe=prepared.recipe,
+        settings=prepared.settings,
+        recipe_digest=prepared.digest,
+        git_revision=git_revision,
+        created_at=now.isoformat(timespec="seconds"),
+        infra=infra,
+        image=image,
+        machines=machines,
+    )
+
+
+def encoded(document: Mapping[str, Any]) -> bytes:
+    """A record as it is written to the store."""
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
+    """Write a run's inputs and its ``run.json``; from then on it exists, and is pending.
+
+    Args:
+        store: where to.
+        document: from `run_json`.
+        inputs: local files by their key within the run (``inputs/<digest>/<name>``).
+
+    Returns:
+        False: somebody else has just submitted a run with this id; nothing of theirs was changed.
+
+    Raises:
+        UserError: a file cannot be read any more, or has changed since the recipe was checked.
+    """
+    run_id = document["run_id"]
+    if _exists(store, run_id):
+        return False
+    for key, path in inputs.items():
+        try:
+            if digest(path) != key.split("/")[1]:
+                raise UserError("has changed while the run was submitted", where=str(path), remedy="launch it again")
+            store.upload(run_key(run_id, key), path)
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    if not store.create(run_key(run_id, RUN), encoded(document)):
+        return False
+    EndedRuns(listing_cache(store.url)).forget(run_id)
+    return True
+
+
+def write_submission(store: Store, run_id: str, *, pid: int, environment: Sequence[str]) -> None:
+    """Record who supervises the run, and the names (never the values) of the variables it was given.
+
+    The first one stands: it says how the run was launched.
+    """
+    record = {
+        "version": 1,
+        "engine": "local",
+        "host": socket.gethostname(),
+        "boot_id": boot_id(),
+        "pid": pid,
+        "environment": sorted(environment),
+        "submitted_at": utc_now(),
+    }
+    store.create(run_key(run_id, SUBMISSION), encoded(record))
+
+
+def needed_environment(store: Store, run_id: str) -> list[str]:
+    """The names of the variables that a run was launched with."""
+    try:
+        names: list[str] = json.loads(store.get(run_key(run_id, SUBMISSION)))["environment"]
+    except NotFound:
+        return []
+    return names
+
+
+def revision_of(folder: Path) -> str | None:
+    """The git commit that `folder` is at, with ``-dirty`` if it has uncommitted changes; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def _exists(store: Store, run_id: str) -> bool:
+    try:
+        store.get(run_key(run_id, RUN))
+    except NotFound:
+        return False
+    return True

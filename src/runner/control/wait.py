@@ -1,0 +1,85 @@
+"""Wait for a run's end, from anywhere that sees its store."""
+
+import json
+import time
+
+from runner.backends.lock import lock_holder
+from runner.backends.skypilot.job_status import ask_in_background
+from runner.backends.skypilot.resources import is_remote
+from runner.launch.watch import poll_seconds
+from runner.paths import state_folder
+from runner.runs.layout import SUBMISSION, run_key
+from runner.runs.status import RunStatus, boot_id, newest_attempt, run_document, run_status
+from runner.storage.store import NotFound, Store, StoreUnavailable
+
+RESTART_SECONDS = 120.0
+"""An interrupted run that nobody has started again for so long stays so: twice a supervisor's longest pause."""
+
+
+class Vigil:
+    """Looks at a run again and again, and knows when there is nothing to wait for any more.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._document = run_document(store, run_id)
+        self._idle_since: float | None = None
+
+    def look(self) -> tuple[RunStatus, bool]:
+        """How the run stands, and whether that is how it stays: it has ended, or nobody is going to continue it."""
+        status = run_status(self._store, self._run_id, document=self._document)
+        if status.terminal:
+            return status, True
+        if status.state == "running" or lock_holder(state_folder(self._store.url, self._run_id)) is not None:
+            self._idle_since = None
+            return status, False
+        if is_remote(status.infra):
+            # SkyPilot is at it, for hours if there is no capacity, until it says that it is not any more.
+            ask_in_background(self._store.url, [self._run_id])
+            return status, not status.retry
+        if not status.retry or self._was_here():
+            # Its supervisor was on this machine and is not any more, or has said that it will not go on.
+            return status, True
+        self._idle_since = self._idle_since or time.monotonic()
+        return status, time.monotonic() - self._idle_since > RESTART_SECONDS
+
+    def _was_here(self) -> bool:
+        """Whether this machine, in its present life, was the last to work on the run."""
+        attempt = newest_attempt(self._store, self._run_id)
+        if attempt is not None:
+            return attempt.process_here() is not None
+        try:
+            submission = json.loads(self._store.get(run_key(self._run_id, SUBMISSION)))
+        except NotFound:
+            return False
+        return submission["boot_id"] is not None and submission["boot_id"] == boot_id()
+
+
+def wait_for_end(store: Store, run_id: str, *, timeout_seconds: float | None = None) -> RunStatus:
+    """Look at a run until it has ended, is interrupted with nobody to continue it, or time is up.
+
+    Raises:
+        NotFound: there is no such run.
+        StoreUnavailable: the store has not answered, and time is up. Before that it is asked again.
+    """
+    vigil = Vigil(store, run_id)
+    until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while True:
+        try:
+            status, at_rest = vigil.look()
+        except StoreUnavailable:
+            if until is not None and time.monotonic() >= until:
+                raise
+        else:
+            if at_rest or (until is not None and time.monotonic() >= until):
+                return status
+        pause = poll_seconds(store)
+        time.sleep(pause if until is None else max(0.0, min(pause, until - time.monotonic())))

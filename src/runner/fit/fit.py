@@ -1,0 +1,354 @@
+"""The fit: how a recipe runs on a given GPU, so that what it trains stays the same.
+
+Precision, micro-batch x accumulation x devices, checkpointing, the attention kernel and ZeRO follow the GPU; the
+effective batch and every other hyperparameter are the recipe's. Pure: the control side plans with it, and the training
+side applies it to the GPU that it finds itself on.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from runner.errors import UserError
+from runner.fit.accelerators import Accelerator
+from runner.fit.memory import Attention, Memory, estimate
+from runner.fit.model_shape import shape_of
+from runner.fit.workload import Workload, checkpoints_activations, chosen_dtype, precision, setting, setup, workload
+from runner.recipe.batch import split_batch
+from runner.recipe.recipe import Json, Recipe
+from runner.recipe.strategy import Strategy, offloads, zero_stage
+
+MARGIN = 0.10
+"""The share of a GPU's memory that is left free: estimates are off by up to that, and allocation is never perfect."""
+LARGEST_MICRO_BATCH = 16
+"""Above it a GPU is no faster, and padding to the longest row wastes more."""
+RECOMPUTING = 0.75
+"""How fast a step with checkpointing is, against one without: four passes' worth of arithmetic instead of three."""
+SATURATING_TOKENS = 1024
+"""With so many tokens in a pass a GPU reaches half of what it can: T / (T + 1024) is the share that T tokens reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a recipe runs on a number of GPUs, or why it does not."""
+
+    accelerators: str
+    """SkyPilot's form, ``A100:8``."""
+    devices: int
+    """GPUs of one machine."""
+    nodes: int
+    """Machines."""
+    fits: bool
+    reason: str
+    """What was chosen and why; or why not, and what to do."""
+    memory_gib: float
+    """The estimated peak of one GPU."""
+    capacity_gib: float
+    """What the GPU has."""
+    micro_batch: int
+    """`per_device_train_batch_size`."""
+    accumulation: int
+    """`gradient_accumulation_steps`."""
+    strategy: Strategy
+    """How the GPUs share the work; ``ddp`` also for one."""
+    precision: Literal["bf16", "fp16", "fp32"]
+    attn_implementation: str
+    gradient_checkpointing: bool
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """What to write into the recipe, by dotted path: only what it does not say itself."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: no bfloat16, assumptions."""
+    memory: Memory | None = None
+    """The peak by its terms."""
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether it is for want of memory that it does not fit."""
+        return self.memory_gib > self.capacity_gib * (1 - MARGIN)
+
+    @property
+    def effective_batch(self) -> int:
+        """Rows in one optimizer step."""
+        return self.micro_batch * self.accumulation * self.devices * self.nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    micro_batch: int
+    accumulation: int
+    checkpointing: bool
+    strategy: Strategy
+    evaluation_batch: int
+
+
+def fit(
+    recipe: Recipe, config: Mapping[str, Json], accelerator: Accelerator, *, devices: int = 1, nodes: int = 1
+) -> Fit:
+    """Fit a recipe to GPUs.
+
+    What the recipe says itself (`per_device_train_batch_size`, `gradient_accumulation_steps`, `gradient_checkpointing`,
+    `attn_implementation`, `bf16`, `fp16`, `dtype`, `strategy`) is kept, and the fit says whether that fits. Of what is
+    left open, the fastest that fits is taken; what is estimated has to leave `MARGIN` of the GPU free. Of a recipe with
+    stages the worst stage's fit is given; each stage is fitted by itself when it is trained.
+
+    Args:
+        recipe: what to train.
+        config: the model's `config.json`.
+        accelerator: which GPU.
+        devices: how many of it a machine has.
+        nodes: how many machines.
+
+    Raises:
+        UserError: the config is no language model's, or the adapter's targets are not in it.
+    """
+    works = workloads(recipe, config)
+    return worst([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
+
+
+def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
+    """What a recipe's stages put on a GPU, in order; all of them train a model of the config's shape."""
+    shape = shape_of(config, name=str(recipe.model["model_name_or_path"]))
+    return [workload(stage, shape) for stage in recipe.in_order]
+
+
+def worst(fits: Sequence[Fit]) -> Fit:
+    """Of the fits of a run's stages the one that decides: the first that does not fit, else the largest."""
+    return next((one for one in fits if not one.fits), max(fits, key=lambda one: one.memory_gib))
+
+
+def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, nodes: int) -> Fit:
+    """`fit`, of a recipe that has been read already: for many GPUs in turn."""
+    recipe = work.recipe
+    attention = cast(Attention, recipe.model.get("attn_implementation") or "sdpa")
+    computing = precision(recipe, accelerator)
+    refusal = _impossible(recipe, accelerator, attention)
+    try:
+        share = split_batch(recipe.training, devices * nodes)
+    except UserError as error:
+        refusal = f"effective_batch_size: {error.what}; {error.remedy}"
+        share = (1, 1)
+    best: tuple[float, _Candidate, Memory] | None = None
+    smallest: tuple[_Candidate, Memory] | None = None
+    for candidate in _candidates(work, share, devices * nodes):
+        memory = _memory(work, accelerator, candidate, devices * nodes, attention)
+        if smallest is None or memory.total < smallest[1].total:
+            smallest = candidate, memory
+        if memory.gib <= accelerator.memory_gib * (1 - MARGIN):
+            speed = _speed(work, candidate)
+            if best is None or speed > best[0]:
+                best = speed, candidate, memory
+    assert smallest is not None
+    chosen, memory = (best[1], best[2]) if best is not None else smallest
+    fits = best is not None and refusal is None
+    settings = _settings(recipe, work, chosen, computing, devices * nodes)
+    notes = [*_notes(recipe, accelerator, computing, settings), *work.assumptions]
+    if devices * nodes > 1 and recipe.training.get("effective_batch_size") is None:
+        step = chosen.micro_batch * chosen.accumulation
+        notes.append(
+            f"{devices * nodes} GPUs make a step of {step * devices * nodes} rows: the recipe says how many each takes "
+            f"({step}); effective_batch_size would say how many a step has"
+        )
+    return Fit(
+        accelerators=f"{accelerator.name}:{devices}",
+        devices=devices,
+        nodes=nodes,
+        fits=fits,
+        reason=refusal
+        or (_choice(chosen, computing, devices * nodes) if fits else _too_large(work, chosen, memory, accelerator)),
+        memory_gib=round(memory.gib, 2),
+        capacity_gib=accelerator.memory_gib,
+        micro_batch=chosen.micro_batch,
+        accumulation=chosen.accumulation,
+        strategy=chosen.strategy,
+        precision=computing,
+        attn_implementation=attention,
+        gradient_checkpointing=chosen.checkpointing,
+        settings=settings,
+        notes=tuple(notes),
+        memory=memory,
+    )
+
+
+def _candidates(work: Workload, share: tuple[int, int], world: int) -> Iterator[_Candidate]:
+    """Every way to run that the recipe leaves open."""
+    recipe = work.recipe
+    training = recipe.training
+    micro_set, steps_set = training.get("per_device_train_batch_size"), training.get("gradient_accumulation_steps")
+    rows = share[0] * share[1]
+    if micro_set is not None or steps_set is not None:
+        splits = [share]
+    else:
+        splits = [(size, rows // size) for size in range(min(rows, LARGEST_MICRO_BATCH), 0, -1) if rows % size == 0]
+    said = checkpoints_activations(recipe)
+    checkpointing = (False, True) if said is None else (said,)
+    evaluation = _evaluation_batches(work)
+    for strategy in _strategies(work, world):
+        for micro, accumulation in splits:
+            for again in checkpointing:
+                for evaluated in evaluation:
+                    yield _Candidate(
+                        micro_batch=micro,
+                        accumulation=accumulation,
+                        checkpointing=again,
+                        strategy=strategy,
+                        evaluation_batch=evaluated,
+                    )
+
+
+def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
+    """The ways for so many GPUs to share the work that the recipe leaves open, and that there are for its method."""
+    recipe, training = work.recipe, work.recipe.training
+    if training.get("deepspeed"):
+        return (_of_deepspeed(training),)
+    if training.get("strategy") is not None:
+        return (cast(Strategy, training["strategy"]),)
+    without_zero = (
+        recipe.method == "grpo"
+        or recipe.stage is not None
+        or (recipe.method == "dpo" and setting(recipe, "precompute_ref_log_probs"))
+    )
+    if world == 1 or without_zero:
+        return ("ddp",)
+    return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
+
+
+def _of_deepspeed(training: Mapping[str, Json]) -> Strategy:
+    """The strategy that is nearest to a DeepSpeed configuration of the user's own."""
+    stage, offloaded = zero_stage(training, None), offloads(training)
+    if stage == 3:
+        return "zero3_offload" if offloaded else "zero3"
+    if stage == 0:
+        return "ddp"
+    return "zero2_offload" if offloaded else "zero2"
+
+
+def _evaluation_batches(work: Workload) -> tuple[int, ...]:
+    if not work.evaluates:
+        return (0,)
+    whole = int(setting(work.recipe, "per_device_eval_batch_size"))
+    if work.recipe.training.get("per_device_eval_batch_size") is not None or work.recipe.method == "grpo":
+        return (whole,)  # GRPO's evaluation batch holds whole groups
+    return tuple(size for size in (whole, 4, 2, 1) if size <= whole)
+
+
+def _memory(
+    work: Workload, accelerator: Accelerator, candidate: _Candidate, world: int, attention: Attention
+) -> Memory:
+    return estimate(
+        setup(
+            work,
+            accelerator,
+            micro_batch=candidate.micro_batch,
+            generated=_generated(work, candidate, world),
+            evaluation_batch=candidate.evaluation_batch,
+            checkpointing=candidate.checkpointing,
+            devices=world,
+            strategy=candidate.strategy,
+            attention=attention,
+        )
+    )
+
+
+def _generated(work: Workload, candidate: _Candidate, world: int) -> int:
+    """Completions that GRPO generates at a time on one GPU."""
+    if work.recipe.method != "grpo":
+        return 0
+    size, steps = setting(work.recipe, "generation_batch_size"), setting(work.recipe, "steps_per_generation")
+    if size is not None:
+        return max(1, int(size) // world)
+    training = candidate.micro_batch * int(steps or candidate.accumulation)
+    return max(training, candidate.evaluation_batch)
+
+
+_STRATEGY_SPEED: Mapping[str, float] = {
+    "ddp": 1.0,
+    "zero2": 0.9,
+    "zero3": 0.7,
+    "zero2_offload": 0.4,
+    "zero3_offload": 0.3,
+}
+"""How fast a step is against DDP's: orders of preference, not measurements."""
+
+
+def _speed(work: Workload, candidate: _Candidate) -> float:
+    """How good a candidate is, for choosing among those that fit."""
+    tokens = candidate.micro_batch * work.length
+    speed = tokens / (tokens + SATURATING_TOKENS) * _STRATEGY_SPEED[candidate.strategy]
+    speed *= RECOMPUTING if candidate.checkpointing else 1.0
+    return speed * (1 + candidate.evaluation_batch / 1000)  # the recipe's own, wherever it fits
+
+
+def _impossible(recipe: Recipe, accelerator: Accelerator, attention: str) -> str | None:
+    """What the recipe asks for and the GPU or the strategy has not."""
+    if recipe.training.get("bf16") and not accelerator.bf16:
+        return f"{accelerator.name} has no bfloat16; write `fp16: true`, or leave both out: the GPU decides"
+    for key in ("dtype", "bnb_4bit_compute_dtype"):
+        if recipe.model.get(key) == "bfloat16" and not accelerator.bf16:
+            return f"{accelerator.name} has no bfloat16, which `model.{key}` asks for; leave it out"
+    if attention.startswith("flash_attention") and not accelerator.flash_attention:
+        return f"{accelerator.name} is too old for `attn_implementation: {attention}`; write `sdpa`, or leave it out"
+    quantized = recipe.model.get("load_in_4bit") or recipe.model.get("load_in_8bit")
+    if quantized and str(recipe.training.get("strategy")).startswith("zero3"):
+        return "ZeRO-3 cannot share a quantized model's weights; write `strategy: zero2`, or leave it out"
+    return None
+
+
+def _settings(recipe: Recipe, work: Workload, chosen: _Candidate, computing: str, world: int) -> dict[str, Json]:
+    training = recipe.training
+    found: dict[str, Json] = {}
+    if training.get("per_device_train_batch_size") is None:
+        found["training.per_device_train_batch_size"] = chosen.micro_batch
+    if training.get("gradient_accumulation_steps") is None:
+        found["training.gradient_accumulation_steps"] = chosen.accumulation
+    if checkpoints_activations(recipe) is None:
+        found["training.gradient_checkpointing"] = chosen.checkpointing
+    if training.get("bf16") is None and training.get("fp16") is None:
+        found[f"training.{computing}"] = True
+    if work.evaluates and chosen.evaluation_batch != setting(recipe, "per_device_eval_batch_size"):
+        found["training.per_device_eval_batch_size"] = chosen.evaluation_batch
+    if world > 1 and training.get("strategy") is None and not training.get("deepspeed"):
+        found["training.strategy"] = chosen.strategy
+    if (dtype := chosen_dtype(work, computing)) is not None:
+        found["model.dtype"] = dtype
+    return found
+
+
+def _notes(recipe: Recipe, accelerator: Accelerator, computing: str, settings: Mapping[str, Json]) -> Iterator[str]:
+    if computing == "fp16" and not accelerator.bf16:
+        yield f"{accelerator.name} has no bfloat16: float16 with loss scaling"
+    if (batch := settings.get("training.per_device_eval_batch_size")) is not None:
+        yield f"evaluates {batch} at a time instead of {setting(recipe, 'per_device_eval_batch_size')}"
+
+
+def _choice(chosen: _Candidate, computing: str, world: int) -> str:
+    words = [
+        computing,
+        f"micro-batch {chosen.micro_batch} x accumulation {chosen.accumulation}"
+        + (f" x {world} GPUs" if world > 1 else ""),
+        "checkpointing" if chosen.checkpointing else "no checkpointing",
+    ]
+    if world > 1 or chosen.strategy != "ddp":
+        words.append(chosen.strategy)
+    return ", ".join(words)
+
+
+def _too_large(work: Workload, chosen: _Candidate, memory: Memory, accelerator: Accelerator) -> str:
+    what = f"micro-batch {chosen.micro_batch}"
+    if chosen.checkpointing:
+        what += " with checkpointing"
+    room = accelerator.memory_gib * (1 - MARGIN)
+    text = f"needs {memory.gib:.1f} GiB ({what}); {room:.1f} of {accelerator.memory_gib:.1f} GiB can be planned with"
+    if work.recipe.adapter is None:
+        return f"{text}; an adapter, or more GPUs, would need less"
+    if not work.quantized_bits:
+        return f"{text}; `load_in_4bit: true` would need less"
+    return f"{text}; a shorter max_length would need less" if work.recipe.method != "grpo" else text
+
+
+def fitted(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with a fit's settings written into it, where it says nothing itself."""
+    model, training = dict(recipe.model), dict(recipe.training)
+    for path, value in settings.items():
+        section, _, key = path.partition(".")
+        (model if section == "model" else training)[key] = value
+    return replace(recipe, model=model, training=training)

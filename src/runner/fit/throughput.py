@@ -1,0 +1,245 @@
+"""How long a training takes: arithmetic to do over what a GPU does, as a range.
+
+A model, not measurements: the ends of each range are stated here with their reasons. Pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from runner.fit.accelerators import Accelerator
+from runner.fit.fit import SATURATING_TOKENS, Fit
+from runner.fit.workload import Workload, setting
+
+ASSUMED_ROWS = 10_000
+"""Rows taken for data whose size is not known."""
+SHORTEST_SHARE = 0.25
+"""The share of `max_length` that rows are taken to fill at the least, where they are not packed."""
+
+DATASET_ROWS = {
+    "yahma/alpaca-cleaned": 51_760,
+    "mlabonne/FineTome-100k": 100_000,
+    "Intel/orca_dpo_pairs": 12_859,
+    "Nan-Do/code-search-net-python": 455_243,
+    "MathLLMs/MathCodeInstruct": 78_398,
+    "xw27/scibench": 692,
+    "Naholav/CodeGen-Diverse-5K": 5_000,
+    "builtin:arithmetic": 2_000,
+    "builtin:python-docstrings": 7_000,
+}
+"""Rows of the shipped recipes' data, as the datasets' pages or names have them; the built-in docstrings about."""
+DATASET_TOKENS = {
+    "yahma/alpaca-cleaned": (120, 300),
+    "mlabonne/FineTome-100k": (300, 800),
+    "Intel/orca_dpo_pairs": (250, 600),
+    "Nan-Do/code-search-net-python": (100, 300),
+    "builtin:arithmetic": (30, 60),
+    "builtin:python-docstrings": (20, 60),
+}
+"""Mean tokens of their rows, between the least and the most that tokenizers make of them; estimates."""
+
+UTILIZATION = {
+    # (low, high) of peak arithmetic that fine-tuning through transformers reaches, by compute capability.
+    # PaLM's appendix B defines it; 0.3 to 0.5 are reached by tuned pretraining on A100s, less without its kernels.
+    (7, 0): (0.15, 0.30),
+    (7, 5): (0.12, 0.28),
+    (8, 0): (0.20, 0.45),
+    (8, 6): (0.20, 0.45),
+    (8, 9): (0.20, 0.45),
+    (9, 0): (0.15, 0.40),
+    (10, 0): (0.10, 0.35),
+}
+_ANY_UTILIZATION = (0.10, 0.40)
+SMALL_MODEL = 1e9
+"""Below so many active weights kernels are too small to fill a GPU: utilization shrinks with the square root."""
+QUANTIZED_SPEED = 0.75
+"""4-bit weights are taken back to 16 bits for each product."""
+BANDWIDTH_SHARE = (0.15, 0.5)
+"""(low, high) of peak memory bandwidth that generation through transformers reaches; it launches kernels one by one."""
+DECODE_STEP_SECONDS = (0.010, 0.040)
+"""(low, high) for one step of transformers' generation loop whatever the model: its Python and kernel launches."""
+STARTUP_HOURS = (0.05, 0.15)
+"""Machine, image, model and data, before the first step; and export and upload after the last."""
+SCALING = 0.92
+"""What of another GPU's speed arrives, for each doubling, over NVLink or PCIe; ZeRO and networks take more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Time:
+    """How long a training takes."""
+
+    steps: int
+    """Optimizer steps."""
+    hours: tuple[float, float]
+    """The least and the most."""
+    assumptions: tuple[str, ...]
+    """What was taken for granted."""
+
+
+def rows_of(work: Workload) -> tuple[int, bool]:
+    """How many rows are trained on in an epoch, and whether that is known rather than assumed."""
+    total, known = 0, True
+    for source in work.recipe.data.train:
+        rows = DATASET_ROWS.get(source.path)
+        if isinstance(source.sample, int) and not isinstance(source.sample, bool):
+            rows = min(rows, source.sample) if rows else source.sample
+        elif rows is None:
+            rows, known = ASSUMED_ROWS, False
+        if isinstance(source.sample, float):
+            rows = int(rows * source.sample)
+        total += rows
+    held_out = work.recipe.data.eval_from_train
+    if held_out is not None:
+        total -= int(total * held_out) if isinstance(held_out, float) else int(held_out)
+    return max(1, total), known
+
+
+def tokens_of_a_row(work: Workload) -> tuple[float, float]:
+    """The least and the most tokens of a row on average; packed ones are full."""
+    if work.recipe.method == "grpo":
+        return work.length * SHORTEST_SHARE, float(work.length)
+    if setting(work.recipe, "packing"):
+        return float(work.length), float(work.length)
+    known = [DATASET_TOKENS.get(source.path) for source in work.recipe.data.train]
+    if all(each is not None for each in known):
+        return (
+            min(work.length, min(each[0] for each in known if each)),
+            min(work.length, max(each[1] for each in known if each)),
+        )
+    return work.length * SHORTEST_SHARE, float(work.length)
+
+
+def time_of(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
+    """How long a fitted training takes.
+
+    Args:
+        work: the recipe.
+        fit: how it runs.
+        accelerator: which GPU; its peaks have to be known.
+    """
+    assumptions: list[str] = []
+    steps = _steps(work, fit, assumptions)
+    least, most = tokens_of_a_row(work)
+    rows = fit.effective_batch * (2 if work.recipe.method == "dpo" else 1)
+    flops = flops_per_token(work, fit)
+    world = fit.devices * fit.nodes
+    scaling = world * SCALING ** (world.bit_length() - 1) * (0.9 if fit.nodes > 1 else 1.0)
+    low, high = _utilization(work, fit, accelerator)
+    peak = accelerator.tflops * 1e12 * scaling
+    fast = rows * least * flops / (peak * high)
+    slow = rows * most * flops / (peak * low)
+    if work.recipe.method == "grpo":
+        generating = _generation_seconds(work, fit, accelerator)
+        fast, slow = fast + generating[0], slow + generating[1]
+    hours = (steps * fast / 3600 + STARTUP_HOURS[0], steps * slow / 3600 + STARTUP_HOURS[1])
+    return Time(steps=steps, hours=hours, assumptions=tuple(assumptions))
+
+
+def in_all(times: Sequence[Time]) -> Time:
+    """The time of stages that are trained one after the other on the same machine."""
+    again = len(times) - 1
+    return Time(
+        steps=sum(time.steps for time in times),
+        hours=(
+            sum(time.hours[0] for time in times) - again * STARTUP_HOURS[0],
+            sum(time.hours[1] for time in times) - again * STARTUP_HOURS[1],
+        ),
+        assumptions=tuple(dict.fromkeys(each for time in times for each in time.assumptions)),
+    )
+
+
+def flops_per_token(work: Workload, fit: Fit) -> float:
+    """Arithmetic for one token: 2 for each weight forward, 2 for the gradient of what goes into a layer, 2 for that of
+    its weights (Kaplan et al. 2020, section 2.1): 6 N; with a frozen base 4 N and 6 for each weight of the adapter.
+    Checkpointing adds a forward pass; a reference model another; attention 12 x layers x width x length, halved for
+    being causal.
+    """
+    n = work.shape.active_parameters
+    forward = 2.0 * n + 2.0 * work.shape.layers * work.shape.query_width * work.length
+    if work.recipe.adapter is None:
+        total = 3 * forward
+    else:
+        total = 2 * forward + 6 * (work.adapter_weights + work.fully_trained)
+    if fit.gradient_checkpointing:
+        total += forward
+    if work.recipe.method == "dpo" or (work.recipe.method == "grpo" and setting(work.recipe, "beta")):
+        total += forward
+    return total
+
+
+def _steps(work: Workload, fit: Fit, assumptions: list[str]) -> int:
+    limit = int(setting(work.recipe, "max_steps") or -1)
+    if limit > 0:
+        return limit
+    rows, known = rows_of(work)
+    if not known:
+        assumptions.append(f"{rows} rows of training data, since their number is not known here")
+    if setting(work.recipe, "packing"):
+        _, most = _unpacked_tokens(work)
+        rows = max(1, int(rows * most / work.length))
+    if work.recipe.method == "grpo":
+        rows *= int(setting(work.recipe, "num_generations") or 1)
+    epochs = float(setting(work.recipe, "num_train_epochs") or 1)
+    return max(1, round(rows * epochs / fit.effective_batch))
+
+
+def _unpacked_tokens(work: Workload) -> tuple[float, float]:
+    known = [DATASET_TOKENS[source.path] for source in work.recipe.data.train if source.path in DATASET_TOKENS]
+    if known:
+        return min(each[0] for each in known), max(each[1] for each in known)
+    return work.length * SHORTEST_SHARE, float(work.length)
+
+
+def _utilization(work: Workload, fit: Fit, accelerator: Accelerator) -> tuple[float, float]:
+    """What share of peak arithmetic is reached: less for small models, short passes, quantized weights and ZeRO."""
+    low, high = UTILIZATION.get(accelerator.capability, _ANY_UTILIZATION)
+    factor = min(1.0, (work.shape.active_parameters / SMALL_MODEL) ** 0.5)
+    tokens = fit.micro_batch * work.length
+    factor *= tokens / (tokens + SATURATING_TOKENS)
+    if work.quantized_bits:
+        factor *= QUANTIZED_SPEED
+    if fit.strategy != "ddp":
+        factor *= 0.5 if "offload" in fit.strategy else 0.85
+    return low * factor, high * factor
+
+
+def _generation_seconds(work: Workload, fit: Fit, accelerator: Accelerator) -> tuple[float, float]:
+    """One optimizer step's completions: each token reads all weights and the cache, or waits for the loop around it.
+
+    All of a GPU's completions are generated together, so that the weights are read once for a token of each.
+    """
+    weights = work.shape.active_parameters * (0.6 if work.quantized_bits == 4 else 2)
+    together = fit.micro_batch * fit.accumulation
+    cache = together * work.length * work.shape.layers * 2 * work.shape.key_width * 2 / 2  # half full on average
+    at_best = (weights + cache) / (accelerator.bandwidth_gb_s * 1e9 * BANDWIDTH_SHARE[1])
+    at_worst = (weights + cache) / (accelerator.bandwidth_gb_s * 1e9 * BANDWIDTH_SHARE[0])
+    shortest = work.completion * SHORTEST_SHARE
+    return (
+        shortest * max(at_best, DECODE_STEP_SECONDS[0]),
+        work.completion * max(at_worst, DECODE_STEP_SECONDS[1]),
+    )
+
+
+# -- spot -------------------------------------------------------------------------------------------------------------
+
+SPOT_OVERHEAD = ((5.0, 1.11), (10.0, 1.12), (30.0, 1.20), (60.0, 1.35))
+"""Paid over useful hours by minutes between saves, from public preemption traces of V100s in four zones (mean uptime
+1.4 to 3.1 h), replayed on a job of 8 hours with restarts of 6 minutes."""
+SPOT_WITHOUT_SAVES = 3.0
+"""The same without any checkpoint; a fifth of such jobs never ended."""
+
+
+def spot_overhead(save_minutes: float | None) -> float:
+    """How many hours are paid on spot for one useful hour.
+
+    Args:
+        save_minutes: minutes between checkpoints; None: none by time.
+    """
+    if save_minutes is None:
+        return SPOT_WITHOUT_SAVES
+    if save_minutes <= SPOT_OVERHEAD[0][0]:
+        return SPOT_OVERHEAD[0][1]
+    for (before, low), (after, high) in pairwise(SPOT_OVERHEAD):
+        if save_minutes <= after:
+            return low + (high - low) * (save_minutes - before) / (after - before)
+    return min(SPOT_WITHOUT_SAVES, SPOT_OVERHEAD[-1][1] + (save_minutes - 60) / 240)

@@ -1,0 +1,1 @@
+"""What the control side asks the Hugging Face hub."""

@@ -1,0 +1,1 @@
+"""Where a recipe fits and what it costs."""

@@ -1,0 +1,1 @@
+"""What to train: the recipe's dataclasses, its schema and its settings."""

@@ -1,0 +1,136 @@
+"""What is known of an entry of the data before anything is trained, from its settings and from its first row."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from runner.errors import UserError
+from runner.recipe.inputs import row_formats
+from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, first_data_file, is_local
+from runner.recipe.inputs.template import fields, filled
+from runner.recipe.problems import Problem, shown
+from runner.recipe.recipe import Format, Json, Method
+from runner.spec.path import Path
+
+Row = Mapping[str, Json]
+
+_CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": True, "alpaca": False, "text": False}
+"""Formats that say so; prompts and completions may be either."""
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What is known of one entry of a mixture before anything is downloaded."""
+
+    path: Path
+    """Where it stands: ``("data", "train", 0)``."""
+    format: Format | None
+    """Declared, or recognized from the first row; None for what is not here yet."""
+    conversational: bool | None
+    """Whether its rows have turns with roles; None where only the rows could say."""
+
+
+def look_at(
+    at: Path,
+    entry: Mapping[str, Json],
+    method: Method,
+    text_field: str,
+    problems: list[Problem],
+    *,
+    first_row: Callable[[str], Row | None] | None = None,
+) -> SourceFacts:
+    """Look at one entry whose path is resolved.
+
+    Args:
+        at: where it stands.
+        entry: its settings.
+        method: what is trained.
+        text_field: `training.dataset_text_field`.
+        problems: added to.
+        first_row: gives the first row of a path, or None where it cannot be had; left out: that of a local file.
+    """
+    path: str = entry["path"]
+    declared: Format | None = entry.get("format")
+    template: Mapping[str, Json] = entry.get("template") or {}
+    if declared is not None and declared not in row_formats.FORMATS[method]:
+        formats = ", ".join(row_formats.FORMATS[method])
+        problems.append(Problem((*at, "format"), f"{shown(declared)} is no format for {method}", f"write {formats}"))
+        return SourceFacts(at, None, None)
+    think = entry.get("think")
+    if think and (problem := _unfit_for_thinking(at, entry, method)):
+        problems.append(problem)
+        return SourceFacts(at, None, None)
+    writer, texts = ("think", think) if isinstance(think, Mapping) else ("template", template)
+    try:
+        named = fields(texts)
+    except UserError as error:
+        problems.append(Problem((*at, writer), error.what, error.remedy))
+        return SourceFacts(at, None, None)
+    try:
+        row = (first_row or local_first_row)(path)
+    except UserError as error:
+        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
+        return SourceFacts(at, None, None)
+    if row is not None:
+        for setting, names in ((writer, named), ("filter", entry.get("filter") or ())):
+            if missing := [name for name in names if name not in row]:
+                what = f"{path} has no field {' and '.join(map(shown, missing))}"
+                problems.append(Problem((*at, setting), what, f"its fields: {', '.join(map(str, row))}"))
+                return SourceFacts(at, None, None)
+    if texts is think:
+        return SourceFacts(at, "prompt_completion", True)
+    declared = declared or row_formats.recognized(template, method)
+    if row is None:
+        if len(row_formats.FORMATS[method]) == 1:
+            declared = row_formats.FORMATS[method][0]
+        decisive = template.get(row_formats.COLUMNS[declared][0]) if declared else None
+        conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
+        return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, declared, conversational)
+    try:
+        found = row_formats.check_row({**row, **filled(template, row)}, declared, text_field, path, method)
+    except UserError as error:
+        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
+        return SourceFacts(at, None, None)
+    if think and found[0] not in row_formats.OF_TURNS:
+        remedy = 'write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields'
+        problems.append(Problem((*at, "think"), f"true, and {path} holds no conversations ({found[0]})", remedy))
+    return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, *found)
+
+
+def _unfit_for_thinking(at: Path, entry: Mapping[str, Json], method: Method) -> Problem | None:
+    """What `think` cannot stand beside."""
+    if method != "sft":
+        return Problem((*at, "think"), f"it writes answers, which {method} does not train on", "leave it out")
+    if isinstance(entry["think"], Mapping):
+        for key in ("template", "format"):
+            if entry.get(key) is not None:
+                return Problem((*at, key), "`think` says how rows are read", "keep one of the two")
+    elif entry.get("format") not in (None, *row_formats.OF_TURNS):
+        what = f"{shown(entry['format'])} holds no conversations, which `think: true` is about"
+        return Problem((*at, "format"), what, 'write `think: {prompt: "{question}", reasoning: "{solution}"}`')
+    return None
+
+
+def local_first_row(path: str) -> Row | None:
+    """The first row of what is on this machine; None where only the training can tell.
+
+    Raises:
+        UserError: there are no rows, or they cannot be read.
+    """
+    if path.startswith("builtin:"):
+        return dict.fromkeys(BUILTIN_DATA[path.removeprefix("builtin:")], "text")
+    if not is_local(path):
+        return None
+    place = pathlib.Path(path)
+    if place.is_dir():
+        if any((place / name).is_file() for name in SAVED_TO_DISK):
+            return None
+        file = first_data_file(place)
+        if file is None:
+            raise UserError(
+                "the folder holds no data files",
+                where=path,
+                remedy=f"put one there that ends in {', '.join(row_formats.SUFFIXES)}",
+            )
+        place = file
+    return row_formats.first_row(place, str(place))

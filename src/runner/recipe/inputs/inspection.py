@@ -1,0 +1,131 @@
+"""The model, data and other files that a recipe names: resolved, and looked at as far as that is cheap."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from runner.errors import UserError
+from runner.recipe.inputs.datasets import SourceFacts, look_at
+from runner.recipe.inputs.references import absolute, is_local, resolve
+from runner.recipe.inputs.reward_refs import resolve_reward, split_reward
+from runner.recipe.problems import Problem
+from runner.recipe.recipe import Json
+from runner.recipe.strategy import read_deepspeed_file
+from runner.spec.path import Path
+
+_FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A recipe's mapping with its paths resolved."""
+
+    data: dict[str, Json]
+    """The mapping; local paths are absolute."""
+    sources: tuple[SourceFacts, ...]
+    """The entries under `data.train`, then those under `data.eval`."""
+    local_files: tuple[pathlib.Path, ...]
+    """The files and folders that it names."""
+    problems: tuple[Problem, ...]
+    """What is missing, empty, or in no known format."""
+
+
+def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path]) -> Inspection:
+    """Resolve every path in a recipe's mapping that the schema accepts, and read the first row of each local dataset.
+
+    Args:
+        data: the mapping; it is not changed.
+        base: the folder in which a relative path begins that stands at a path of the recipe.
+    """
+    problems: list[Problem] = []
+    model = dict(data["model"])
+    name = ("model", "model_name_or_path")
+    written = model["model_name_or_path"]
+    model["model_name_or_path"] = _resolved(written, base(name), "model", name, problems) or written
+    sections: dict[str, Json] = {}
+    facts: list[SourceFacts] = []
+    text_field = data.get("training", {}).get("dataset_text_field", "text")
+    for section in ("train", "eval"):
+        entries = data["data"].get(section, ())
+        if isinstance(entries, dict):
+            continue
+        sections[section] = []
+        for index, entry in enumerate(entries):
+            at: Path = ("data", section, index)
+            path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
+            sections[section].append({**entry, "path": path or entry["path"]})
+            facts.append(
+                look_at(at, sections[section][-1], data["method"], text_field, problems)
+                if path
+                else SourceFacts(at, None, None)
+            )
+    training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
+    if isinstance(training.get("deepspeed"), str):
+        training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
+    if "reward_funcs" in training:
+        training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
+    resolved = {**data, "model": model, "data": {**data["data"], **sections}}
+    if base_written := (data.get("export") or {}).get("base"):
+        at = ("export", "base")
+        merged_into = _resolved(base_written, base(at), "model", at, problems) or base_written
+        resolved["export"] = {**data["export"], "base": merged_into}
+    if training:
+        resolved["training"] = training
+    named = [
+        model["model_name_or_path"],
+        resolved.get("export", {}).get("base"),
+        *(entry["path"] for entries in sections.values() for entry in entries),
+        *(training.get(key) for key in _FILES_UNDER_TRAINING),
+        *(split_reward(name)[0] for name in training.get("reward_funcs", ())),
+    ]
+    local = dict.fromkeys(pathlib.Path(text) for text in named if isinstance(text, str) and is_local(text))
+    return Inspection(resolved, tuple(facts), tuple(local), tuple(problems))
+
+
+def _resolved(written: str, base: pathlib.Path, kind: "str", at: Path, problems: list[Problem]) -> str | None:
+    try:
+        return resolve(written, base, "model" if kind == "model" else "data")
+    except UserError as error:
+        problems.append(Problem(at, error.what, error.remedy))
+        return None
+
+
+def _rewards(written: list[str], base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> list[str]:
+    resolved = []
+    for index, name in enumerate(written):
+        at: Path = ("training", "reward_funcs", index)
+        try:
+            resolved.append(resolve_reward(name, base(at)))
+        except UserError as error:
+            problems.append(Problem(at, error.what, error.remedy))
+            resolved.append(name)
+    return resolved
+
+
+def _deepspeed(written: str, base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> Json:
+    """DeepSpeed's own configuration file, read into the recipe: the run carries it along."""
+    at: Path = ("training", "deepspeed")
+    try:
+        return read_deepspeed_file(absolute(written, base(at)))
+    except UserError as error:
+        problems.append(Problem(at, f"{error.where}: {error.what}" if error.where else error.what, error.remedy))
+        return written
+
+
+def _files_under_training(
+    data: Mapping[str, Json], base: Callable[[Path], pathlib.Path], problems: list[Problem]
+) -> Iterator[tuple[str, str]]:
+    """Settings of the libraries that may name a file; a chat template may also be a tokenizer on the hub."""
+    for key in _FILES_UNDER_TRAINING:
+        written = data.get("training", {}).get(key)
+        if not isinstance(written, str) or written.startswith("{"):
+            continue
+        try:
+            path = absolute(written, base(("training", key)))
+        except UserError as error:
+            problems.append(Problem(("training", key), error.what, error.remedy))
+            continue
+        if path.exists():
+            yield key, str(path)
+        elif key != "chat_template_path" or written.startswith((".", "/", "~")) or path.suffix in (".jinja", ".json"):
+            problems.append(Problem(("training", key), f"there is no file `{written}`", f"looked for {path}"))

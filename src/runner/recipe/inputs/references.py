@@ -1,0 +1,137 @@
+"""Where the model and the data of a recipe are: made on the spot, in a local file or folder, or on the hub."""
+
+import itertools
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from runner.errors import UserError
+from runner.recipe.inputs.row_formats import SUFFIXES
+from runner.recipe.problems import shown
+from runner.recipe.suggestions import closest
+
+BUILTIN_MODELS = ("tiny-llama",)
+BUILTIN_DATA: Mapping[str, tuple[str, ...]] = {
+    "python-docstrings": ("prompt", "completion"),
+    "arithmetic": ("prompt", "answer"),
+}
+"""Each builtin dataset with its columns, which hold texts."""
+SAVED_TO_DISK = ("state.json", "dataset_dict.json")
+"""What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder."""
+MAX_ENTRIES = 10_000
+"""Entries of a folder that are looked at."""
+
+Kind: TypeAlias = Literal["model", "data"]
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_INPUT = re.compile(r"inputs/[0-9a-f]{64}/[^/]+")
+# Files that somebody may hand over as data and that cannot be read as such.
+_OTHER_SUFFIXES = (
+    ".arrow", ".bz2", ".doc", ".docx", ".feather", ".gz", ".htm", ".html", ".md", ".ndjson", ".pdf", ".pickle", ".pkl",
+    ".sqlite", ".tar", ".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst",
+)  # fmt: skip
+
+
+def is_local(written: str) -> bool:
+    """Whether a model's or dataset's name, once resolved, is a file or folder of this machine."""
+    return pathlib.PurePath(written).is_absolute()
+
+
+def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
+    """The name as a recipe keeps it: a hub id and a builtin as they are, a file or folder as its absolute path.
+
+    What looks like a file (``./``, ``../``, ``/``, ``~``, or a data file's ending) has to be there; anything else is
+    local if it is there, and a hub id if it is not.
+
+    Args:
+        written: what stands in the recipe.
+        base: the folder that relative paths begin in.
+        kind: what it names.
+
+    Raises:
+        UserError: there is no such file or builtin, or it can be no name.
+    """
+    if written.startswith("builtin:"):
+        return _builtin(written, kind)
+    if "\0" in written or "\n" in written:
+        raise UserError("is no path and no hub id")
+    if kind == "data" and _INPUT.fullmatch(written):
+        return written
+    if "://" in written:
+        raise UserError(
+            f"`{written}` is a URL, which is not read",
+            remedy="write a hub id such as `user/name`, or a local path",
+        )
+    path = absolute(written, base)
+    suffix = path.suffix.lower()
+    if path.exists():
+        _check(path, written, kind)
+        return str(path)
+    if written.startswith((".", "/", "~")) or (kind == "data" and suffix in (*SUFFIXES, *_OTHER_SUFFIXES)):
+        raise UserError(f"there is no file or folder `{written}`", remedy=_nearest(path))
+    if not _HUB_ID.fullmatch(written):
+        raise UserError(
+            f"`{written}` is no hub id, and there is no such file or folder",
+            remedy="write a hub id such as `user/name`, or a path such as `./train.jsonl`",
+        )
+    return written
+
+
+def absolute(written: str, base: pathlib.Path) -> pathlib.Path:
+    """Where a path leads; a link to a file keeps its own name, whose ending says what the file is.
+
+    Raises:
+        UserError: it begins with the home of nobody, or cannot be a path.
+    """
+    try:
+        path = base / pathlib.Path(written).expanduser()
+        if path.is_dir() or path.name == "..":
+            return path.resolve()
+        return path.parent.resolve() / path.name
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(written)} cannot be read: {reason}", remedy="write the path out") from error
+
+
+def first_data_file(folder: pathlib.Path) -> pathlib.Path | None:
+    """The first data file below a folder, in order; None where there is none among the first `MAX_ENTRIES`."""
+    entries = itertools.islice(folder.rglob("*"), MAX_ENTRIES)
+    return min((path for path in entries if path.suffix.lower() in SUFFIXES and path.is_file()), default=None)
+
+
+def _check(path: pathlib.Path, written: str, kind: Kind) -> None:
+    if kind == "model":
+        if not path.is_dir():
+            raise UserError(f"`{written}` is a file", remedy="write the folder that holds the model's config.json")
+        if not (path / "config.json").is_file():
+            raise UserError(f"the folder `{written}` holds no config.json", remedy="write a model's folder")
+    elif not path.is_dir() and not path.is_file():
+        raise UserError(f"`{written}` is no regular file")
+    elif path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"`{written}` is no file that data is read from",
+            remedy=f"convert it to one of: {', '.join(suffix[1:] for suffix in SUFFIXES)}",
+        )
+
+
+def _builtin(written: str, kind: Kind) -> str:
+    name = written.removeprefix("builtin:")
+    known, others = (BUILTIN_MODELS, tuple(BUILTIN_DATA)) if kind == "model" else (tuple(BUILTIN_DATA), BUILTIN_MODELS)
+    if name in known:
+        return written
+    meant = closest(name, known)
+    remedy = (
+        f"did you mean `builtin:{meant}`?" if meant else f"there is: {', '.join(f'builtin:{name}' for name in known)}"
+    )
+    what = f"`{written}` is no {kind}" if name in others else f"there is no builtin {kind} `{name}`"
+    raise UserError(what, remedy=remedy)
+
+
+def _nearest(path: pathlib.Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"relative paths begin at the recipe's file: looked for {path}"
+    names = [entry.name for entry in sorted(folder.iterdir())[:1000]]
+    meant = closest(path.name, names, likeness=0.75)
+    return f"did you mean `{meant}`?" if meant else f"relative paths begin at the recipe's file: looked for {path}"

@@ -1,0 +1,76 @@
+"""The reward functions that a recipe names: built in, or a Python file and a function in it."""
+
+import ast
+import pathlib
+
+from runner.errors import UserError
+from runner.recipe.inputs.references import absolute
+from runner.recipe.suggestions import closest
+
+BUILTIN_REWARDS = ("exact-answer", "answer-format", "length")
+
+_MAX_BYTES = 1 << 20
+
+
+def split_reward(name: str) -> tuple[str | None, str]:
+    """The file and the function of ``rewards.py:correct``; of ``builtin:length``, None and ``length``."""
+    file, _, function = name.rpartition(":")
+    return (None, function) if file == "builtin" else (file, function)
+
+
+def resolve_reward(written: str, base: pathlib.Path) -> str:
+    """The name as a recipe keeps it, with the file's absolute path.
+
+    Args:
+        written: what stands in the recipe.
+        base: the folder that relative paths begin in.
+
+    Raises:
+        UserError: there is no such reward function, or it could not be called.
+    """
+    file, function = split_reward(written)
+    if file is None:
+        if function in BUILTIN_REWARDS:
+            return written
+        meant = closest(function, BUILTIN_REWARDS)
+        there_is = f"there is: {', '.join(f'builtin:{name}' for name in BUILTIN_REWARDS)}"
+        raise UserError(
+            f"there is no builtin reward `{function}`",
+            remedy=f"did you mean `builtin:{meant}`?" if meant else there_is,
+        )
+    if not file or not function.isidentifier():
+        raise UserError(
+            f"`{written}` names no reward function", remedy="write `rewards.py:function`, or `builtin:exact-answer`"
+        )
+    if file.startswith("inputs/"):
+        return written
+    path = absolute(file, base)
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"there is no Python file `{file}`", remedy=f"looked for {path}")
+    _check(path, function)
+    return f"{path}:{function}"
+
+
+def _check(path: pathlib.Path, function: str) -> None:
+    """See that the file defines the function, and that TRL can call it; nothing in it is run."""
+    try:
+        source = path.read_bytes()
+        tree = ast.parse(source if len(source) <= _MAX_BYTES else b"")
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    except (SyntaxError, ValueError) as error:
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{path.name} is no Python: {line}{error}") from error
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    if function not in functions:
+        meant = closest(function, functions)
+        defined = f"it defines {', '.join(functions)}" if functions else "it defines none"
+        raise UserError(
+            f"{path.name} defines no function `{function}`",
+            remedy=f"did you mean `{meant}`?" if meant else defined,
+        )
+    if functions[function].args.kwarg is None:
+        raise UserError(
+            f"`{function}` in {path.name} cannot be called by TRL, which passes every column of the data",
+            remedy=f"write `def {function}(completions, **kwargs):`",
+        )

@@ -1,0 +1,216 @@
+"""The first row of a local data file, and the format it has: read cheaply, and nothing beyond it."""
+
+import csv
+import itertools
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from runner.errors import UserError
+from runner.recipe.recipe import Format, Method
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
+"""The files that can be trained on."""
+
+COLUMNS: Mapping[Format, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "prompt_completion": ("prompt", "completion"),
+    "sharegpt": ("conversations",),
+    "alpaca": ("instruction", "output"),
+    "text": ("text",),
+    "preference": ("chosen", "rejected"),
+    "prompt_only": ("prompt",),
+}
+"""The columns that a format needs."""
+
+FORMATS: Mapping[Method, tuple[Format, ...]] = {
+    "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "text"),
+    "cpt": ("text",),
+    "dpo": ("preference",),
+    "grpo": ("prompt_only",),
+}
+"""The formats that a method trains on, in the order in which they are recognized."""
+
+OF_TURNS: tuple[Format, ...] = ("messages", "sharegpt")
+"""The formats that are conversations."""
+
+_CHUNK = 1 << 16
+_MAX_ROW = 1 << 24
+
+
+def recognized(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
+    """The format of a method that a row's columns speak of, the richer first; None where they are of none."""
+    if "messages" in FORMATS[method]:
+        if "messages" in row:
+            return "sharegpt" if _turns_have(row["messages"], "from") else "messages"
+        if "conversations" in row:
+            return "messages" if _turns_have(row["conversations"], "role") else "sharegpt"
+    for name in FORMATS[method]:
+        if all(column in row for column in COLUMNS[name]):
+            return name
+    return None
+
+
+def described(method: Method) -> str:
+    """The formats of a method with their columns, for errors."""
+    return "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in FORMATS[method])
+
+
+def check_row(
+    row: Mapping[str, Any], declared: Format | None, text_field: str, where: str, method: Method = "sft"
+) -> tuple[Format, bool]:
+    """The format of a row, declared or recognized, and whether it is a conversation, whose turns have roles.
+
+    Args:
+        row: the first one.
+        declared: what the recipe says, if it does.
+        text_field: `training.dataset_text_field`, the column that is taken for ``text``.
+        where: the file, for errors.
+        method: what is trained, which says what formats there may be.
+
+    Raises:
+        UserError: the row lacks a column, or what stands in it is none of the format's.
+    """
+    columns = ", ".join(map(str, row)) or "none"
+    row = {("text" if column == text_field else column): value for column, value in row.items()}
+    fitting = recognized(row, method)
+    found = declared or fitting
+    if found is None:
+        raise UserError(
+            f"the columns fit no format: {columns}",
+            where=where,
+            remedy=f"rename them to fit one ({described(method)}), or write a `template:`",
+        )
+    missing = [column for column in COLUMNS[found] if column not in row]
+    if missing and not (found in OF_TURNS and fitting in OF_TURNS):
+        raise UserError(
+            f"format `{found}` needs {' and '.join(f'`{column}`' for column in missing)}; the columns are: {columns}",
+            where=where,
+            remedy=f"write `format: {fitting}`, which they fit" if fitting else "rename the columns",
+        )
+    if found in OF_TURNS:
+        column = "messages" if "messages" in row else "conversations"
+        if not (_turns_have(row[column], "role") or _turns_have(row[column], "from")):
+            raise UserError(
+                f"`{column}` in the first row is no list of turns",
+                where=where,
+                remedy="a turn has `role` and `content`, or `from` and `value`",
+            )
+        return found, True
+    for column in COLUMNS[found]:
+        if not (isinstance(row[column], str) or row[column] is None or _turns_have(row[column], "role")):
+            raise UserError(f"`{column}` in the first row is no text: {json.dumps(row[column])[:80]}", where=where)
+    if found == "preference" and isinstance(row["chosen"], str) and "prompt" not in row:
+        raise UserError(
+            f"format `preference` needs `prompt`; the columns are: {columns}",
+            where=where,
+            remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
+        )
+    return found, found not in ("alpaca", "text") and not isinstance(row[COLUMNS[found][0]], str)
+
+
+def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:
+    """The first row of a file; None for Parquet, which is only seen to be whole.
+
+    Raises:
+        UserError: the file is empty, holds no rows, or its first row cannot be read.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UserError("the file is empty", where=where)
+        match path.suffix.lower():
+            case ".parquet":
+                _check_parquet(path, where)
+                return None
+            case ".csv":
+                return _csv(path, where)
+            case ".txt":
+                return _text(path, where)
+            case _:
+                return _json(path, where)
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror or error}", where=where) from error
+    except UnicodeDecodeError as error:
+        raise UserError("the file is no UTF-8 text", where=where, remedy="save it as UTF-8") from error
+
+
+def _turns_have(value: Any, key: str) -> bool:
+    """Whether a conversation's first turn has `key`; CSV files hold conversations as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and key in value[0]
+
+
+def _json(path: pathlib.Path, where: str) -> dict[str, Any]:
+    """The first object of JSON Lines, or of one array: both are read whatever the file's ending, as `datasets` does."""
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8-sig") as file:
+        text = ""
+        while chunk := file.read(_CHUNK):
+            text = (text + chunk).lstrip()
+            if text.startswith("["):
+                text = text[1:].lstrip()
+                break
+            if text:
+                break
+        else:
+            raise UserError("the dataset is empty: it holds no rows", where=where)
+        while True:
+            if text.startswith("]"):
+                raise UserError("the dataset is empty: `[]` holds no rows", where=where)
+            try:
+                row, _ = decoder.raw_decode(text)
+                break
+            except (ValueError, RecursionError) as error:
+                chunk = file.read(max(_CHUNK, len(text)))
+                if not chunk or len(text) > _MAX_ROW or _is_broken_line(path, text):
+                    raise UserError(f"the first row is no JSON: {error}", where=where) from error
+                text = (text + chunk).lstrip()
+    if not isinstance(row, dict):
+        raise UserError(
+            "the first row is no object", where=where, remedy='a row reads `{"prompt": "…", "completion": "…"}`'
+        )
+    return row
+
+
+def _is_broken_line(path: pathlib.Path, text: str) -> bool:
+    """Whether a row of JSON Lines ended without being whole, so that reading on cannot help."""
+    return path.suffix.lower() == ".jsonl" and "\n" in text
+
+
+def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
+    csv.field_size_limit(_MAX_ROW)  # 128 KiB otherwise, which a long document exceeds
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = csv.reader(itertools.islice(file, 10_000))
+            header = next((row for row in rows if row), None)
+            first = next((row for row in rows if row), None)
+        except csv.Error as error:
+            raise UserError(f"the first row is no CSV: {error}", where=where) from error
+    if header is None or first is None:
+        raise UserError("the dataset is empty: it holds no rows", where=where, remedy="write rows below the header")
+    if len(first) > len(header):
+        raise UserError(f"the first row has {len(first)} columns, and the header {len(header)}", where=where)
+    return dict(itertools.zip_longest(header, first))
+
+
+def _text(path: pathlib.Path, where: str) -> dict[str, Any]:
+    with path.open(encoding="utf-8-sig") as file:
+        for line in file:
+            if line.strip():
+                return {"text": line.rstrip("\n")}
+    raise UserError("the dataset is empty: the file holds blank lines only", where=where)
+
+
+def _check_parquet(path: pathlib.Path, where: str) -> None:
+    """Parquet begins and ends with four letters; its rows are read where it is trained on."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(-4, 2)
+        whole = path.stat().st_size >= 12 and head == b"PAR1" == file.read(4)
+    if not whole:
+        raise UserError("the file is no whole Parquet file", where=where)

@@ -1,0 +1,140 @@
+"""Recipes by name: those in the working directory's ``jobs/``, then those that ship with the package."""
+
+import pathlib
+
+from runner.errors import UserError
+from runner.recipe.suggestions import closest
+
+MAX_BYTES = 1024 * 1024
+"""A recipe names its data; it does not hold it."""
+_SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_folder() -> pathlib.Path:
+    """The folder of the shipped recipes: inside the package in a wheel, ``jobs/`` beside ``src/`` in a checkout."""
+    package = pathlib.Path(__file__).resolve().parents[2]
+    inside = package / "jobs"
+    return inside if inside.is_dir() else package.parents[1] / "jobs"
+
+
+def recipes_at_hand(cwd: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Each name that a command takes for a recipe, with its file; the working directory's hide shipped ones."""
+    found: dict[str, pathlib.Path] = {}
+    for folder in (cwd / "jobs", shipped_folder()):
+        try:
+            files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+        except OSError:
+            continue
+        for path in files:
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
+    """The file of a recipe.
+
+    Args:
+        name_or_path: ``quickstart``, or a path, which has a slash or the ending ``.yaml`` or ``.yml``.
+        cwd: where relative paths begin, and whose ``jobs/`` comes first.
+
+    Raises:
+        UserError: there is none; the remedy names the nearest.
+    """
+    if not name_or_path or "\0" in name_or_path:
+        raise UserError("that is no recipe's name", remedy="`runner jobs` lists the recipes at hand")
+    at_hand = recipes_at_hand(cwd)
+    if _is_path(name_or_path):
+        try:
+            path = cwd / pathlib.Path(name_or_path).expanduser()
+        except RuntimeError as error:
+            raise UserError(str(error), where=name_or_path, remedy="write the path out") from error
+        return _existing(path, name_or_path, at_hand)
+    if name_or_path in at_hand:
+        return at_hand[name_or_path]
+    beside = cwd / name_or_path
+    if _exists(beside):
+        return _existing(beside, name_or_path, at_hand)
+    raise UserError("there is no such recipe", where=_cut(name_or_path), remedy=_suggestion(name_or_path, at_hand))
+
+
+def read_recipe(path: pathlib.Path, *, shown_as: str) -> str:
+    """The text of a recipe's file.
+
+    Raises:
+        UserError: it cannot be read, is larger than `MAX_BYTES`, or is no UTF-8 text.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", where=shown_as) from error
+    if len(content) > MAX_BYTES:
+        raise UserError(
+            "is larger than 1 MiB, which no recipe is",
+            where=shown_as,
+            remedy="keep data in files of its own and name them under `data:`",
+        )
+    if b"\0" in content:
+        raise UserError("is no text file", where=shown_as, remedy="give a recipe: YAML in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError("is no UTF-8 text", where=f"{shown_as}:{line}", remedy="save it as UTF-8") from error
+
+
+def description(text: str) -> str:
+    """What a recipe's first comment line says; empty if it begins with none."""
+    for line in text.splitlines():
+        comment = line.strip()
+        if comment.startswith("#"):
+            comment = comment.lstrip("#").strip()
+            if comment and not comment.startswith("yaml-language-server:"):
+                return comment
+        elif comment and comment != "---":
+            break
+    return ""
+
+
+def _existing(path: pathlib.Path, written: str, at_hand: dict[str, pathlib.Path]) -> pathlib.Path:
+    try:
+        if path.is_file():
+            return path.absolute()
+        if path.is_dir():
+            raise UserError("is a folder, not a recipe", where=written, remedy=_suggestion(path.name, _beside(path)))
+        if path.exists():
+            raise UserError("is no regular file", where=written, remedy="give a YAML file")
+        remedy = _suggestion(path.stem, _beside(path.parent) or at_hand)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=_cut(written)) from error
+    raise UserError("there is no such file", where=_cut(written), remedy=remedy)
+
+
+def _beside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    if not folder.is_dir():
+        return {}
+    return {str(path): path for path in sorted(folder.iterdir())[:1000] if path.suffix in _SUFFIXES}
+
+
+def _suggestion(name: str, candidates: dict[str, pathlib.Path]) -> str:
+    names = {path.stem: written for written, path in candidates.items()}
+    if meant := closest(name, names):
+        return f"did you mean `{names[meant]}`?"
+    if names:
+        return f"at hand: {', '.join(list(names.values())[:8])}"
+    return "`runner jobs` lists the recipes at hand"
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or "\\" in text or text.startswith(("~", ".")) or text.endswith(_SUFFIXES)
+
+
+def _exists(path: pathlib.Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else text[:197] + "..."

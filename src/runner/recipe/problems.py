@@ -1,0 +1,78 @@
+"""Mistakes in a recipe, collected so that one message names them all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import UserError
+from runner.spec.path import Path
+
+MAX_SHOWN = 10
+"""More than this many are counted, not listed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake."""
+
+    path: Path
+    """Where in the recipe: ``("training", "learnin_rate")``."""
+    what: str
+    """What is wrong, with the value, as a sentence without a final full stop."""
+    remedy: str | None = None
+    """What to write instead."""
+
+
+class RecipeError(UserError):
+    """All that is wrong with one recipe.
+
+    Args:
+        problems: at least one mistake.
+        locate: gives the place where a path of the recipe was written: ``jobs/x.yaml:12``, or ``--set training.x=1``.
+        where: the recipe's file.
+    """
+
+    def __init__(self, problems: Sequence[Problem], locate: Callable[[Path], str], *, where: str) -> None:
+        self.problems = tuple(problems)
+        self.places = tuple(locate(problem.path) for problem in problems)
+        if len(problems) == 1:
+            [problem], [place] = self.problems, self.places
+            super().__init__(_sentence(problem, place), where=place, remedy=problem.remedy)
+            return
+        lines = [f"{len(problems)} mistakes"]
+        for problem, place in list(zip(self.problems, self.places, strict=True))[:MAX_SHOWN]:
+            lines.append(f"  {place}: {_sentence(problem, place)}")
+            if problem.remedy:
+                lines.append(f"    {problem.remedy}")
+        if len(problems) > MAX_SHOWN:
+            lines.append(f"  and {len(problems) - MAX_SHOWN} more")
+        super().__init__("\n".join(lines), where=where)
+
+
+def dotted(path: Path) -> str:
+    """A path as it is written for ``--set``: ``data.train.0.split``."""
+    return ".".join(map(str, path))
+
+
+def shown(value: Any) -> str:
+    """A value as it would stand in a recipe, cut where it is long."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            text = value if value.isprintable() else repr(value)[1:-1]
+            text = text if len(text) <= 80 else text[:77] + "..."
+            return f"`{text}`" if text else "an empty text"
+        case list() | tuple():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "a mapping" if value else "an empty mapping"
+        case _:
+            return str(value)
+
+
+def _sentence(problem: Problem, place: str) -> str:
+    name = dotted(problem.path)
+    return f"{name}: {problem.what}" if name and f" {name}=" not in place else problem.what

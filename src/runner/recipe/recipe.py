@@ -1,0 +1,195 @@
+"""A checked recipe, as both programs hold it: frozen, documented, trusted.
+
+`runner.recipe.loading.load` makes one from YAML after checking it. `Recipe.from_mapping` takes back what
+`Recipe.to_mapping` gave (``run.json`` holds it) and trusts it. The sections `model`, `adapter`, `training` and
+`resources` stay mappings: their keys are TRL's, bitsandbytes', peft's, transformers' and SkyPilot's own.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from runner.recipe.quantizations import Quantization
+
+Json: TypeAlias = Any
+"""What `json.loads` gives: dict, list, str, int, float, bool, None."""
+
+Method: TypeAlias = Literal["sft", "cpt", "dpo", "grpo"]
+Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """One entry of a mixture."""
+
+    path: str
+    """A hub id, an absolute path of a file or folder, ``builtin:<name>``, or ``inputs/<digest>/<name>`` in the run."""
+    name: str | None = None
+    """The configuration of a hub dataset, as in ``load_dataset(path, name)``."""
+    split: str = "train"
+    """The split to read, as in ``load_dataset(split=…)``; slices such as ``train[:10%]`` are understood."""
+    revision: str | None = None
+    """The branch, tag or commit of a hub dataset."""
+    format: Format | None = None
+    """How the rows are read; None: recognized from the columns."""
+    template: Mapping[str, Json] | None = None
+    """Columns that are written from a row's fields, ``{field}`` each: ``{text: "{title}: {body}"}``, or messages."""
+    think: bool | Mapping[str, Json] | None = None
+    """The answer as reasoning in ``<think>`` tags and "Final Answer:" after it. true: of conversations, from the last
+    answer; ``{prompt: "{question}", reasoning: "{solution}", answer: "{result}"}``: from a row's fields. Without
+    `answer`, it is what the reasoning ends in: ``\\boxed{…}``, ``#### …`` or "the answer is …"."""
+    filter: Mapping[str, Json] | None = None
+    """Rows to take, by a column's value or one of several: ``{split: train, lang: [en, de]}``. Before `sample`."""
+    sample: float | int | None = None
+    """Draw up to this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is trained on and what it is measured on."""
+
+    train: tuple[DataSource, ...]
+    """The mixture: entries are concatenated after sampling, then shuffled by the seed."""
+    eval: tuple[DataSource, ...] = ()
+    """Entries like `train`'s."""
+    eval_from_train: float | int | None = None
+    """Hold out this many rows (an int) or this fraction (a float below 1) of the mixture, seeded.
+    In YAML: ``eval: {from_train: …}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When resumable state is kept, and how much of it."""
+
+    save_steps: int | None = None
+    """Save every this many optimizer steps."""
+    save_minutes: float | None = 5.0
+    """Save at the first step boundary after this many minutes without a save; null: never by time."""
+    save_total_limit: int | None = None
+    """Keep the newest this many in the store (the best one besides); null: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactMatch:
+    """How final answers are checked: each evaluation row's prompt is answered greedily, and the two compared."""
+
+    answer: str | None = None
+    """The column that holds the right answer; null: the final answer of the row's own completion (of prompts alone: the
+    column `answer`)."""
+    max_samples: int | None = 200
+    """Check the first this many evaluation rows that have an answer; null: all of them."""
+    max_new_tokens: int = 512
+    """The length at which an answer is cut off, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What is measured before and after training, besides what `training.eval_strategy` does on the way."""
+
+    before_and_after: bool = False
+    """Evaluation loss, perplexity and samples/s of the model before the first step and after the last."""
+    prompts: tuple[str, ...] = ()
+    """Generations for these, greedy, before and after."""
+    max_new_tokens: int = 64
+    """The length of each generation, in tokens."""
+    exact_match: ExactMatch | None = None
+    """The share of evaluation rows whose final answer is right, before and after; null: not checked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Which artifacts are made besides the trained model or adapter itself."""
+
+    merge: bool = False
+    """The adapter merged into its base, as a model of its own."""
+    base: str | None = None
+    """What the adapter is merged into where the model comes quantized (``…-bnb-4bit``): what that was made from."""
+    gguf: tuple[Quantization, ...] = ()
+    """GGUF files for llama.cpp, one for each quantization, from the (merged) model in 16 bits."""
+    push_to_hub: bool = False
+    """Upload what was made to the Hugging Face hub, with a model card."""
+    hub_model_id: str | None = None
+    """The repository on the hub, `name` or `owner/name`; null: the recipe's name, below the token's owner."""
+    hub_private_repo: bool | None = None
+    """Whether a new repository is private; null: the owner's default. One that exists stays as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to train."""
+
+    name: str
+    """Names the run: lower-case letters, digits, ``.``, ``_`` and ``-``."""
+    method: Method
+    """The training method: ``sft``, supervised fine-tuning; ``cpt``, continued pretraining on raw text; ``dpo``,
+    direct preference optimization; ``grpo``, group relative policy optimization."""
+    model: Mapping[str, Json]
+    """TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig` names; `model_name_or_path` always."""
+    data: Data
+    """Training and evaluation data."""
+    adapter: Mapping[str, Json] | None = None
+    """peft's `LoraConfig` names; None: full fine-tuning."""
+    training: Mapping[str, Json] = field(default_factory=dict)
+    """The method's own settings, under the names of TRL's config class for it, and ours: `effective_batch_size`,
+    `early_stopping_patience`, `early_stopping_threshold`."""
+    checkpoint: Checkpoint = Checkpoint()
+    """When state is saved."""
+    evaluate: Evaluate = Evaluate()
+    """What is measured before and after."""
+    export: Export = Export()
+    """Which artifacts are made."""
+    resources: Mapping[str, Json] = field(default_factory=dict)
+    """SkyPilot's `resources`, unchanged."""
+    sky: Mapping[str, Json] = field(default_factory=dict)
+    """Other keys of SkyPilot's task, unchanged, laid into the one that is rendered."""
+    stage: str | None = None
+    """Of one stage's recipe: its name. None: a run's."""
+    stages: tuple["Recipe", ...] = ()
+    """The stages of a run, in order, each a whole recipe with the defaults laid in; what the run's own recipe says
+    besides is then the first stage's. Empty: a run without stages."""
+
+    @property
+    def in_order(self) -> tuple["Recipe", ...]:
+        """What is trained, one after the other: the stages, or the recipe itself."""
+        return self.stages or (self,)
+
+    @property
+    def stage_name(self) -> str:
+        """What the stage is called in checkpoints and metrics; without stages it bears its method's name."""
+        return self.stage or self.method
+
+    @property
+    def methods(self) -> str:
+        """The methods of all that is trained: ``sft``, or ``cpt+sft+dpo``."""
+        return "+".join(stage.method for stage in self.in_order)
+
+    def to_mapping(self) -> dict[str, Json]:
+        """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Json]) -> "Recipe":
+        """Take back what `to_mapping` gave. Trusts its input."""
+        data, evaluate = mapping["data"], mapping["evaluate"]
+        exact_match = evaluate.get("exact_match")
+        return cls(
+            **{
+                **mapping,
+                "data": Data(
+                    train=tuple(DataSource(**source) for source in data["train"]),
+                    eval=tuple(DataSource(**source) for source in data["eval"]),
+                    eval_from_train=data["eval_from_train"],
+                ),
+                "checkpoint": Checkpoint(**mapping["checkpoint"]),
+                "evaluate": Evaluate(
+                    **{
+                        **evaluate,
+                        "prompts": tuple(evaluate["prompts"]),
+                        "exact_match": None if exact_match is None else ExactMatch(**exact_match),
+                    }
+                ),
+                "export": Export(**{**mapping["export"], "gguf": tuple(mapping["export"].get("gguf", ()))}),
+                "stages": tuple(cls.from_mapping(stage) for stage in mapping.get("stages", ())),
+            }
+        )

@@ -1,0 +1,1 @@
+"""Contradictions between settings, one module per section of the recipe."""

@@ -1,0 +1,144 @@
+"""Settings of the libraries that the runner answers for: which values change nothing, and why others are refused.
+
+Each key of the libraries' classes is accepted; a value that would break what a run promises, or that nothing here
+would read, is refused with the reason. Nothing is silently ignored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from runner.recipe.recipe import Json
+
+
+@dataclass(frozen=True)
+class Owned:
+    """One setting that the runner answers for."""
+
+    harmless: tuple[Json, ...]
+    """The values that change nothing."""
+    reason: str
+    """Why any other is refused."""
+    remedy: str = "leave it out"
+    """What to write instead."""
+
+
+Table: TypeAlias = Mapping[str, Owned]
+
+_UNREAD = "nothing here reads it"
+_AT_THE_END = "checkpoints go to the store, and what was made to the hub, once, at the end"
+_EXPORT = "write it under `export:`"
+_NO_HUB = "pushing it to the hub is not there yet"
+_NO_FSDP = "models are spread over GPUs by DeepSpeed here"
+_ZERO = "write `strategy: zero3`"
+_IN_ADAPTER = "the adapter has a section of its own"
+_BY_PEFT = "peft writes it into the adapter that it saves"
+
+TRAINING: Table = {
+    # Where a run keeps what it makes.
+    "output_dir": Owned(
+        (None,), "a run keeps what it makes in the store", "leave it out; `runner pull RUN DIR` brings it"
+    ),
+    "push_to_hub": Owned((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
+    "hub_model_id": Owned((None,), _AT_THE_END, _EXPORT),
+    "hub_strategy": Owned(("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"),
+    "hub_private_repo": Owned((None,), _AT_THE_END, _EXPORT),
+    "hub_always_push": Owned((False,), _AT_THE_END),
+    "hub_revision": Owned((None,), "the hub's main branch is what is pushed to"),
+    "hub_token": Owned((None,), "a secret never stands in a recipe", "leave it out; set HF_TOKEN in the environment"),
+    # What a resumed run could not continue exactly with.
+    "resume_from_checkpoint": Owned(
+        (None, False),
+        "the runner finds a run's newest checkpoint itself",
+        "leave it out; `runner resume RUN` continues a run",
+    ),
+    "save_strategy": Owned(
+        ("steps", "epoch", "best"),
+        "a run without checkpoints would begin again each time that its machine goes away",
+        "leave it out; `checkpoint:` says when state is saved",
+    ),
+    "save_only_model": Owned((False,), "a run cannot be resumed exactly without the optimizer's state"),
+    "save_on_each_node": Owned((False,), "checkpoints go to the store, once"),
+    "ignore_data_skip": Owned((False,), "a resumed run would see the first samples again, and others never"),
+    "enable_jit_checkpoint": Owned((False,), "the runner checkpoints at SIGTERM itself"),
+    "auto_find_batch_size": Owned(
+        (False,),
+        "a batch size that depends on the machine would change the training when the machine changes",
+        "write `effective_batch_size`",
+    ),
+    "eval_on_start": Owned(
+        (False,),
+        "a resumed run would evaluate once more, and differ from one that was not interrupted",
+        "write `evaluate: {before_and_after: true}`",
+    ),
+    "dataloader_in_order": Owned((True,), "samples in the order in which workers finish differ from run to run"),
+    # What the runner does in its own way.
+    "logging_strategy": Owned(
+        ("steps",), "every step has its record", "leave it out; `logging_steps` thins what trackers and the log get"
+    ),
+    "disable_tqdm": Owned((None, True), "`runner launch` and `runner logs -f` show progress"),
+    "model_init_kwargs": Owned((None,), "the model is loaded by what stands under `model:`", "write it under `model:`"),
+    "include_for_metrics": Owned(([],), f"it belongs to compute_metrics, and {_UNREAD}"),
+    "batch_eval_metrics": Owned((False,), f"it belongs to compute_metrics, and {_UNREAD}"),
+    "do_predict": Owned((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
+    "local_rank": Owned((-1,), "the runner places processes itself"),
+    # What is not there yet.
+    "fsdp": Owned((None, False, "", []), _NO_FSDP, _ZERO),
+    "fsdp_config": Owned((None, {}), _NO_FSDP, _ZERO),
+}
+"""Under `training:`."""
+
+DPO: Table = {
+    "sync_ref_model": Owned((False,), "the reference would change, and a checkpoint does not hold it"),
+    "padding_free": Owned((False,), "TRL's DPO trainer takes no notice of it for now"),
+}
+"""Under `training:` when the method is `dpo`, besides."""
+
+MODEL: Table = {
+    "use_peft": Owned((False,), _IN_ADAPTER, "leave it out and write `adapter: {r: 16, …}`"),
+    "lora_r": Owned((16,), _IN_ADAPTER, "write `adapter: {r: …}`"),
+    "lora_alpha": Owned((32,), _IN_ADAPTER, "write `adapter: {lora_alpha: …}`"),
+    "lora_dropout": Owned((0.05,), _IN_ADAPTER, "write `adapter: {lora_dropout: …}`"),
+    "lora_target_modules": Owned((None,), _IN_ADAPTER, "write `adapter: {target_modules: …}`"),
+    "lora_target_parameters": Owned((None,), _IN_ADAPTER, "write `adapter: {target_parameters: …}`"),
+    "lora_modules_to_save": Owned((None,), _IN_ADAPTER, "write `adapter: {modules_to_save: …}`"),
+    "lora_task_type": Owned(("CAUSAL_LM",), _IN_ADAPTER, "write `adapter: {task_type: …}`"),
+    "use_rslora": Owned((False,), _IN_ADAPTER, "write `adapter: {use_rslora: …}`"),
+    "use_dora": Owned((False,), _IN_ADAPTER, "write `adapter: {use_dora: …}`"),
+}
+"""Under `model:`."""
+
+ADAPTER: Table = {
+    "peft_type": Owned((None, "LORA"), "LoRA is the adapter that is trained here"),
+    "task_type": Owned((None, "CAUSAL_LM"), "a causal language model is trained here"),
+    "inference_mode": Owned((False,), "an adapter in inference mode does not train"),
+    "auto_mapping": Owned((None,), _BY_PEFT),
+    "peft_version": Owned((None,), _BY_PEFT),
+    "base_model_name_or_path": Owned((None,), _BY_PEFT, "leave it out; `model:` names the base"),
+    "revision": Owned((None,), _BY_PEFT, "leave it out; `model: {model_revision: …}` names it"),
+}
+"""Under `adapter:`."""
+
+_NO_VLLM = "generation by vLLM is not there yet"
+_NO_BATCHING = "it is not known to generate the same completions again after a kill"
+_NO_TABLE = "its tables would stay on the machine that trains, and go away with it"
+_CONTROLLER = "a checkpoint does not hold the controller's state"
+
+GRPO: Table = {
+    "sync_ref_model": Owned((False,), "the reference would change, and a checkpoint does not hold it"),
+    "use_vllm": Owned((False,), _NO_VLLM),
+    "use_transformers_continuous_batching": Owned((False,), _NO_BATCHING),
+    "use_transformers_paged": Owned((False,), _NO_BATCHING),
+    "use_adaptive_entropy": Owned((False,), _CONTROLLER, "leave it out; `entropy_coef` alone is a fixed weight"),
+    "log_completions": Owned((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
+    "log_completions_hub_repo": Owned((None,), _NO_HUB),
+    "max_tool_calling_iterations": Owned((None,), "tools are not there yet"),
+    "remove_unused_columns": Owned(
+        (False, None), "reward functions would no longer be given the other columns, such as the answer"
+    ),
+}
+"""Under `training:` when the method is `grpo`, besides."""
+
+SECTIONS: Mapping[str, Table] = {"training": TRAINING, "model": MODEL, "adapter": ADAPTER}
+BY_METHOD: Mapping[str, Table] = {"dpo": DPO, "grpo": GRPO}
+"""What each method's `training:` owns besides."""

@@ -1,0 +1,315 @@
+"""The recipe's JSON Schema, and what is wrong with a recipe by it, in words.
+
+The schema is generated from the pinned libraries' own classes by ``tools/generate_schema.py`` and ships beside this
+module. `jsonschema_rs` does the checking; it is imported when the first recipe is checked.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from runner.recipe.problems import Problem, shown
+from runner.recipe.recipe import Json
+from runner.recipe.suggestions import closest, remedy_for_unknown
+from runner.spec.path import Path
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator
+
+SCHEMA_FILE = pathlib.Path(__file__).with_name("recipe.schema.json")
+
+Schema = Mapping[str, Any]
+
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+_BOUNDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "above {}",
+    "exclusiveMaximum": "below {}",
+}
+_TRUE, _FALSE = ("yes", "on", "y", "1"), ("no", "off", "n", "0")
+_METHODS_TO_COME = ("kto", "orpo", "ppo", "reward", "rloo", "distillation")
+
+
+@functools.cache
+def published_schema() -> dict[str, Any]:
+    """The schema of every recipe, as editors take it; read once, and nobody changes it."""
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
+    return schema
+
+
+@functools.cache
+def methods() -> Mapping[str, Schema]:
+    """Each method with what `training` may hold under it, in full."""
+    published = published_schema()
+    return {
+        condition["if"]["properties"]["method"]["const"]: _in_full(
+            condition["then"]["properties"]["training"], published["$defs"]
+        )
+        for condition in published["$defs"]["methods"]["allOf"]
+    }
+
+
+@functools.cache
+def recipe_schema(method: str | None = None) -> dict[str, Any]:
+    """The schema of recipes of one method without stages, and without conditions; nobody changes it.
+
+    Args:
+        method: which; None, or one that there is not: every method's settings are taken, the first's meaning counts.
+    """
+    published = published_schema()
+    whole = {key: value for key, value in published.items() if key not in ("allOf", "$defs", "if", "then", "else")}
+    training = methods().get(method or "")
+    if training is None:
+        properties = {
+            name: part for one in reversed(list(methods().values())) for name, part in one["properties"].items()
+        }
+        training = {**next(iter(methods().values())), "properties": properties}
+    description = whole["properties"]["training"]["description"]
+    stages = whole["properties"]["stages"]
+    properties = {
+        **whole["properties"],
+        "data": {**whole["properties"]["data"], **published["else"]["properties"]["data"]},
+        "training": {**training, "description": description},
+        "stages": {**stages, "items": {key: value for key, value in stages["items"].items() if key != "allOf"}},
+    }
+    return {**whole, "required": [*published["else"]["required"], *whole["required"]], "properties": properties}
+
+
+def _in_full(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, Any]:
+    """A section with what it refers to: of a setting that both describe, its own words count."""
+    reference = section.get("$ref")
+    if reference is None:
+        return dict(section)
+    base = _in_full(definitions[reference.removeprefix("#/$defs/")], definitions)
+    known = base["properties"]
+    own = {
+        name: {**known.get(name, {}), **({} if part is True else part)}
+        for name, part in section.get("properties", {}).items()
+    }
+    rest = {key: value for key, value in section.items() if key not in ("$ref", "properties")}
+    return {**base, **rest, "properties": {**known, **own}}
+
+
+@functools.cache
+def _validator(method: str | None) -> "Draft202012Validator":
+    from jsonschema_rs import Draft202012Validator
+
+    return Draft202012Validator(recipe_schema(method))
+
+
+def check(data: Mapping[str, Json]) -> list[Problem]:
+    """What the schema says against `data`, in the order of its keys."""
+    written = data.get("method")
+    method = written if isinstance(written, str) else None
+    schema = recipe_schema(method)
+    unwritable = [Problem(path, "there is half of a character", "write UTF-8") for path in _unwritable(data)]
+    if unwritable:
+        return unwritable
+    problems: dict[tuple[Path, str], Problem] = {}
+    for error in _validator(method).iter_errors(data):
+        for problem in _explain(error, data, schema, method):
+            problems.setdefault((problem.path, problem.what), problem)
+    return list(problems.values())
+
+
+def normalized(value: Json, schema: Schema) -> Json:
+    """`value` with whole numbers as such where no other are taken: ``60.0`` passes for an integer in JSON Schema."""
+    if isinstance(value, float) and "integer" in _types(schema) and "number" not in _types(schema):
+        return int(value)
+    if isinstance(value, dict):
+        others = schema.get("additionalProperties")
+        others = others if isinstance(others, Mapping) else {}
+        properties = schema.get("properties", {})
+        return {key: normalized(item, properties.get(key, others)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [normalized(item, schema.get("items", {})) for item in value]
+    return value
+
+
+def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | None) -> Iterator[Problem]:
+    path: Path = tuple(error.instance_path)
+    *place, rule = error.schema_path
+    value, schema = _at(data, path), _at(whole, place)
+    limit = schema[rule]
+    match rule:
+        case "additionalProperties":
+            known = schema.get("properties", {})
+            for key in value:
+                if key in known:
+                    continue
+                elsewhere = _methods_with(key) if path == ("training",) else []
+                if elsewhere:
+                    remedy = f"leave it out, or write `method: {elsewhere[0]}`"
+                    yield Problem(
+                        (*path, key), f"it is a setting of {' and '.join(elsewhere)}, not of {method}", remedy
+                    )
+                else:
+                    remedy = remedy_for_unknown((*path, key), known, whole)
+                    yield Problem((*path, key), f"there is no such setting (it is {shown(value[key])})", remedy)
+        case "required":
+            for key in limit:
+                if key not in value:
+                    yield Problem(path, f"`{key}` is missing", _remedy_for_missing(path, key))
+        case "type":
+            yield Problem(path, f"{_kinds(schema)} expected, not {_described(value)}", _remedy_for_type(value, schema))
+        case "enum" | "anyOf":
+            yield _choice(path, value, schema)
+        case "pattern" if path == ("name",):
+            what = f"{shown(value)} cannot name a run"
+            yield Problem(
+                path, what, "write lower-case letters, digits, `.`, `_` and `-`, at most 100, a letter or digit first"
+            )
+        case "minItems" | "minProperties" | "minLength":
+            entries = None if rule == "minLength" else "write at least one entry"
+            yield Problem(path, f"{shown(value)} is too little", entries)
+        case _ if rule in _BOUNDS:
+            yield Problem(path, f"{shown(value)} is out of bounds", f"write a number {_bounds(schema)}")
+        case _:
+            yield Problem(path, str(error.message))
+
+
+def _unwritable(value: Json, path: Path = ()) -> Iterator[Path]:
+    """Where text stands that UTF-8 has no bytes for: an argument of the shell's can be anything."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unwritable(key, path)
+            yield from _unwritable(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unwritable(item, (*path, index))
+
+
+def _at(value: Any, path: Iterable[str | int]) -> Any:
+    """What stands there: in a recipe, where an error gives infinity as null, or in a schema."""
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _methods_with(key: str) -> list[str]:
+    """The methods under which `training` has a setting."""
+    return [method for method, training in methods().items() if key in training["properties"]]
+
+
+def _choice(path: Path, value: Json, schema: Schema) -> Problem:
+    choices = _choices(schema)
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    if path == ("method",) and value in _METHODS_TO_COME:
+        return Problem(path, f"`{value}` is not there yet", f"methods so far: {', '.join(texts)}")
+    if isinstance(value, list) and value:
+        value = next((item for item in value if item not in choices), value)
+    meant = closest(value.lower(), texts) if isinstance(value, str) else None
+    listed, few = ", ".join(map(_plain, choices)), len(choices) <= 6
+    if meant:
+        remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if few or path[:2] == ("export", "gguf") else "")
+    elif value is False and "no" in texts:
+        remedy = f"write `no`, with or without quotes; choices: {listed}"
+    elif True in choices and str(value).lower() in (*_TRUE, *_FALSE):
+        remedy = f"write true or false; choices: {listed}"
+    else:
+        remedy = f"choices: {listed}"
+    return Problem(path, f"{shown(value)} is none of the choices", remedy)
+
+
+def _choices(schema: Schema) -> list[Json]:
+    """Every single value that an enumeration, or a choice between enumerations, names."""
+    found: list[Json] = list(schema.get("enum", ()))
+    for part in schema.get("anyOf", ()):
+        found += [choice for choice in _choices(part) if choice not in found]
+    return found
+
+
+def _remedy_for_type(value: Json, schema: Schema) -> str | None:
+    types = _types(schema)
+    remedy = None
+    if value is None:
+        remedy = "write something there, or leave the line out"
+    elif isinstance(value, str) and "boolean" in types and value.lower() in (*_TRUE, *_FALSE):
+        remedy = f"write {'true' if value.lower() in _TRUE else 'false'}: in YAML 1.2 `{value}` is text"
+    elif isinstance(value, str) and types & {"integer", "number"} and (number := _number(value)) is not None:
+        remedy = f"write {number}, as plain digits without quotes"
+    elif isinstance(value, int | float) and "boolean" in types and value in (0, 1):
+        remedy = f"write {'true' if value else 'false'}"
+    elif "string" in types and isinstance(value, int | float):
+        remedy = f'put quotes around it: "{_plain(value)}"'
+    elif "array" in types and "path" in schema.get("items", {}).get("properties", {}):
+        remedy = "write a list of entries: `[{path: …}]`"
+    elif "array" in types and isinstance(value, str | int | float):
+        remedy = f"write a list: [{_plain(value)}]"
+    elif "path" in schema.get("properties", {}) and isinstance(value, str):
+        remedy = f"write `path: {value}`"
+    elif "object" in types:
+        remedy = "write `key: value` lines below it"
+    if "default" in schema and not isinstance(schema["default"], list | dict):
+        default = f"the default is {_plain(schema['default'])}"
+        remedy = f"{remedy}; {default}" if remedy else default
+    return remedy
+
+
+def _remedy_for_missing(path: Path, key: str) -> str:
+    remedies = {
+        "method": "write `method: sft`, or another: cpt, dpo, grpo",
+        "model": "write `model: {model_name_or_path: …}`",
+        "model_name_or_path": "write a model of the hub, a folder, or `builtin:tiny-llama`",
+        "data": "write `data: {train: [{path: …}]}`",
+        "train": "write `train: [{path: …}]`",
+        "path": "write a dataset of the hub, a file, a folder, or `builtin:python-docstrings`",
+        "from_train": "write `from_train: 0.1`, or a list of entries like `train`'s",
+    }
+    return remedies.get(key, f"write `{key}:`")
+
+
+def _number(text: str) -> int | float | None:
+    digits = text.strip().replace("_", "").replace(",", "")
+    try:
+        return int(digits)
+    except ValueError:
+        pass
+    try:
+        return float(digits)
+    except ValueError:
+        return None
+
+
+def _types(schema: Schema) -> set[str]:
+    types = schema.get("type", ())
+    return {types} if isinstance(types, str) else set(types)
+
+
+def _kinds(schema: Schema) -> str:
+    types = schema["type"]
+    names = (
+        [types] if isinstance(types, str) else [name for name in types if name != "integer" or "number" not in types]
+    )
+    return " or ".join(_KINDS[name] for name in sorted(names, key=lambda name: name == "null"))
+
+
+def _bounds(schema: Schema) -> str:
+    return " and ".join(words.format(schema[rule]) for rule, words in _BOUNDS.items() if rule in schema)
+
+
+def _described(value: Json) -> str:
+    if isinstance(value, str) and value:
+        return f"the text {shown(value)}"
+    if isinstance(value, bool):
+        return shown(value)
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return shown(value) if value is not None else "nothing (null)"
+
+
+def _plain(value: Json) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

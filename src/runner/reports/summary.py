@@ -1,0 +1,178 @@
+"""What is said at the end of a run: what it gained, where everything is, and what to do next."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runner.reports.tables import number, text_table
+from runner.runs.hardware import described
+
+_WIDTH = 100
+_SHARES = ("exact_match",)
+"""Shares from 0 to 1, shown in percent; the change of one is a difference."""
+
+
+def command(words: str) -> str:
+    """A command of ours as somebody types it who has `runner` on the PATH and the store in the environment."""
+    return f"runner {words}"
+
+
+def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: Callable[[str], str] = command) -> str:
+    """The end of a run that succeeded: before and after, completions, where, what next.
+
+    Args:
+        result: the run's ``result.json``.
+        run_id: the run.
+        store_url: where it lives.
+        typed: makes of ``pull RUN`` what is to be typed.
+    """
+    parts = [f"{run_id} succeeded: {_steps(result)}."]
+    stages = result.get("stages") or []
+    for place, stage in enumerate(stages, 1):
+        heading = f"Stage {place} of {len(stages)}: {stage['stage']}, {stage['step']} of {stage['max_steps']} steps"
+        parts.append("\n".join(filter(None, [heading, measured(stage)])))
+    if not stages and (comparison := measured(result)):
+        parts.append(comparison)
+    if result.get("hardware"):
+        parts.append(f"Computed with: {described(result['hardware'])}.")
+    where = [("store", store_url), ("run", f"{_slashed(store_url)}runs/{run_id}/")]
+    where += [(name, f"{_slashed(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
+    parts.append("Where everything is:\n" + _pairs(where))
+    parts.append(
+        "What to try next:\n"
+        + _pairs(
+            [
+                (typed(f"pull {run_id}"), "fetch the model, its metrics and the record of how it was made"),
+                (typed(f"eval {run_id}"), "measure it again, or on other data with --data"),
+                (typed(f"metrics {run_id}"), "every step's numbers"),
+                (typed(f"logs {run_id}"), "everything it wrote"),
+            ]
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def failed(
+    *, run_id: str, state: str, reason: str | None, log_tail: Sequence[str], typed: Callable[[str], str] = command
+) -> str:
+    """The end of a run that failed or was cancelled: why, the last lines of its log, what to do."""
+    parts = [f"{run_id} {state}: {reason or 'no reason was recorded'}"]
+    parts += _tail(log_tail)
+    if state == "failed":
+        advice = [(typed(f"logs {run_id}"), "everything it wrote")]
+        advice.append((typed("launch …"), "a new run, once the cause is mended"))
+    else:
+        advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
+    parts.append("What to do:\n" + _pairs(advice))
+    return "\n\n".join(parts)
+
+
+def interrupted(
+    *,
+    run_id: str,
+    reason: str | None,
+    checkpoint_step: int | None,
+    stage: str | None = None,
+    log_tail: Sequence[str],
+    typed: Callable[[str], str] = command,
+) -> str:
+    """The end of a look at a run that was interrupted: why, from where it would continue, and how."""
+    parts = [f"{run_id} interrupted: {reason or 'no reason was recorded'}"]
+    parts += _tail(log_tail)
+    from_where = "from the beginning" if checkpoint_step is None else f"from step {checkpoint_step}"
+    if stage is not None and checkpoint_step is not None:
+        from_where += f" of stage {stage}"
+    parts.append("What to do:\n" + _pairs([(typed(f"resume {run_id}"), f"continue {from_where}")]))
+    return "\n\n".join(parts)
+
+
+def measured(result: Mapping[str, Any]) -> str:
+    """What was measured before training and after: a table, then completions side by side; empty if nothing was."""
+    return "\n\n".join(filter(None, [before_and_after(result), side_by_side(result.get("generations") or [])]))
+
+
+def before_and_after(result: Mapping[str, Any]) -> str:
+    """A table of what was measured before training and after; empty if nothing was."""
+    before, after = result.get("before"), result.get("after")
+    if not before or not after:
+        return ""
+    samples = after.get("exact_match_samples") or before.get("exact_match_samples")
+    labels = {
+        "eval_loss": "evaluation loss",
+        "perplexity": "perplexity",
+        "exact_match": f"exact match of {samples}",
+        "eval_rewards/accuracies": "reward accuracy",
+        "eval_rewards/margins": "reward margin",
+        "eval_reward": "reward",
+        "eval_completions/mean_length": "completion tokens",
+        "samples_per_second": "samples/s",
+    }
+    rows = [
+        [label, _shown(name, before), _shown(name, after), _change(before.get(name), after.get(name), name)]
+        for name, label in labels.items()
+        if name in before or name in after
+    ]
+    return text_table(["", "before", "after", "change"], rows, right=(1, 2, 3))
+
+
+def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
+    """Completions of the same prompts before and after training, in two columns; empty if there are none."""
+    column = (_WIDTH - 3) // 2
+    blocks = []
+    for generation in generations:
+        left = _wrapped(generation["before"], column)
+        right = _wrapped(generation["after"], column)
+        height = max(len(left), len(right))
+        left += [""] * (height - len(left))
+        right += [""] * (height - len(right))
+        prompt = textwrap.shorten(generation["prompt"], _WIDTH - len("Prompt: "), placeholder=" …")
+        lines = [f"Prompt: {prompt}", f"{'before':<{column}} | after"]
+        lines += [f"{a:<{column}} | {b}".rstrip() for a, b in zip(left, right, strict=True)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    printable = "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text.expandtabs(4))
+    return [piece for line in printable.splitlines() for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
+
+
+def _shown(name: str, values: Mapping[str, Any]) -> str:
+    value = values.get(name)
+    return f"{value:.1%}" if name in _SHARES and isinstance(value, int | float) else number(value)
+
+
+def _change(before: object, after: object, name: str) -> str:
+    if not isinstance(before, int | float) or not isinstance(after, int | float):
+        return "-"
+    if name in _SHARES:
+        return f"{100 * (after - before):+.1f} points"
+    if not before:
+        return "-"
+    return f"{(after - before) / before:+.1%}"
+
+
+def _steps(result: Mapping[str, Any]) -> str:
+    attempts = result.get("attempts") or 1
+    stages = result.get("stages") or []
+    steps = f"{len(stages)} stages" if stages else f"{result.get('step')} of {result.get('max_steps')} steps"
+    return steps + (f" in {attempts} attempts" if attempts > 1 else "")
+
+
+def _artifacts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return sorted((result.get("artifacts") or {}).items())
+
+
+def _slashed(url: str) -> str:
+    return url if url.endswith("/") else url + "/"
+
+
+def _tail(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return []
+    return ["The last lines of its log:\n" + "\n".join(f"  | {line}" for line in lines)]
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    width = max(len(left) for left, _ in pairs)
+    return "\n".join(f"  {left:<{width}}  {right}" for left, right in pairs)

@@ -1,0 +1,1 @@
+"""What a run is in the store: keys, records, attempts, lineage, metrics, artifacts. Both programs use it."""

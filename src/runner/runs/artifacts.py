@@ -1,0 +1,102 @@
+"""Where artifacts stand: made in a folder, put into the store whole or not at all, and never made twice."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from runner.runs.layout import artifact_prefix, run_key
+from runner.storage.commit import commit, fetch, verify
+from runner.storage.manifest import Damaged
+from runner.storage.retry import Caller, directly
+from runner.storage.store import NotFound, Store
+
+
+class Shelf:
+    """The artifacts of one run, as one who makes some sees them.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        token: of who makes artifacts; what it makes lies under this name.
+        folder: a local folder of its own.
+        trusted: gives the tokens of those whose artifacts are as good as one's own, the newest first.
+        before_manifest: called right before an artifact becomes visible; what it raises keeps it from that.
+        call: makes each request; pass one that goes on while the store is away.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        token: str,
+        folder: Path,
+        *,
+        trusted: Callable[[], Sequence[str]],
+        before_manifest: Callable[[], None],
+        call: Caller = directly,
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._token = token
+        self._folder = folder
+        self._trusted = trusted
+        self._before_manifest = before_manifest
+        self._call = call
+        self._found: dict[str, str] = {}
+
+    def standing(self, name: str) -> str | None:
+        """The key in the run of an artifact that is there, whole; None: it has to be made."""
+        if name not in self._found:
+            for token in self._trusted():
+                prefix = artifact_prefix(self._run_id, name, token)
+                if self._is_whole(prefix):
+                    self._found[name] = prefix.removeprefix(run_key(self._run_id, ""))
+                    break
+        return self._found.get(name)
+
+    def commit(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
+        """Make an artifact in a folder and put it into the store, unless it stands there; returns its key in the run.
+
+        Args:
+            name: the artifact's name.
+            make: writes the files into the folder that it is given.
+            keep: leave the files here, for `folder`.
+        """
+        standing = self.standing(name)
+        if standing is not None:
+            return standing
+        prefix = artifact_prefix(self._run_id, name, self._token)
+        key = prefix.removeprefix(run_key(self._run_id, ""))
+        folder = self._folder / key
+        folder.mkdir(parents=True)
+        make(folder)
+        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        put = partial(commit, self._store, prefix, files, {"name": name}, before_manifest=self._before_manifest)
+        self._call(put)
+        if not keep:
+            shutil.rmtree(folder)
+        self._found[name] = key
+        return key
+
+    def folder(self, key: str) -> Path:
+        """The files of an artifact that stands, on this machine; to be read only.
+
+        Args:
+            key: what `commit` or `standing` returned.
+
+        Raises:
+            NotFound, Damaged: what is in the store is not what was committed.
+        """
+        folder = self._folder / key
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._call(partial(fetch, self._store, run_key(self._run_id, key), folder))
+        return folder
+
+    def _is_whole(self, prefix: str) -> bool:
+        try:
+            self._call(partial(verify, self._store, prefix, contents=False))
+        except (NotFound, Damaged):
+            return False
+        return True

@@ -1,0 +1,138 @@
+"""Names in the store: which key holds what, for every run.
+
+::
+
+    runs/<run_id>/
+      run.json                          resolved recipe with sources; never changes
+      inputs/<digest>/<name>            local files that the recipe names, by their BLAKE3 digest
+      submission.json                   how the run was first started: the engine, by names only
+      launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
+      launches/<n>.job.json             which job that has become
+      launches/<n>.ended.json           SkyPilot has given up on it, and why
+      cancel.json                       somebody asked for the run to be cancelled
+      attempts/<n>.json                 claim: created if absent, before anything else is done
+      attempts/<n>.restored.json        what the attempt continues from; written before its first step
+      attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
+      attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
+      attempts/<n>.ended.json           how the attempt ended
+      attempts/<n>/go.json              several machines: who takes part, and what each must know; created if absent
+      attempts/<n>/<rank>-<nonce>.json  a machine that wants to; then its .heartbeat, and its .ended
+      checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
+      metrics/<token>-<seq>.jsonl
+      logs/<token>-<seq>.txt
+      artifacts/<name>/<token>/         same commit rule as a checkpoint; ``export-9f3c`` made by `runner export`
+      result.json                       the terminal state; created if absent
+      evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
+
+A *token* names one attempt for ever: its number and four random characters (``0002-9f3c``). Keys carry it so that two
+attempts that are alive at the same time never write the same key, even in a store that ignores conditional writes.
+"""
+
+import re
+from dataclasses import dataclass
+
+RUNS = "runs/"
+RUN = "run.json"
+RESULT = "result.json"
+SUBMISSION = "submission.json"
+CANCEL = "cancel.json"
+MANIFEST = "manifest.json"
+
+RUN_VARIABLE = "RUNNER_RUN"
+"""The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
+
+_RUN_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_TOKEN = re.compile(r"(?P<number>\d{4,})-(?P<nonce>[0-9a-z]{4})")
+_CHECKPOINT = re.compile(r"(?P<stage>[a-z0-9_]+)-(?P<step>\d+)-(?P<token>\d{4,}-[0-9a-z]{4})")
+
+
+EXPORT_TOKEN = re.compile(r"export-[0-9a-z]{4}")
+"""Stands for an attempt's token in the keys of artifacts that were made after the run had ended."""
+
+
+def export_token(nonce: str) -> str:
+    """The token of an export, from four random letters and digits."""
+    return f"export-{nonce}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` can be a run's id: lower-case letters, digits, ``.``, ``_`` and ``-``, at most 100."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def run_prefix(run_id: str) -> str:
+    """The folder of one run, with a slash at its end."""
+    return f"{RUNS}{run_id}/"
+
+
+def run_key(run_id: str, name: str) -> str:
+    """The key of `name` (``run.json``, ``inputs/…``) inside one run."""
+    return f"{RUNS}{run_id}/{name}"
+
+
+def attempt_key(run_id: str, number: int, kind: str = "") -> str:
+    """The key of an attempt's record; `kind` is empty for the claim, else ``restored``, ``heartbeat``, ``ended``."""
+    return run_key(run_id, f"attempts/{number:04d}{'.' + kind if kind else ''}.json")
+
+
+def node_key(run_id: str, number: int, node: str, kind: str = "") -> str:
+    """The key of a record about one of an attempt's machines; `kind` as in `attempt_key`.
+
+    `node` is ``<rank>-<nonce>``, or ``go`` for what the head tells all of them.
+    """
+    return run_key(run_id, f"attempts/{number:04d}/{node}{'.' + kind if kind else ''}.json")
+
+
+def attempt_token(number: int, nonce: str) -> str:
+    """The name of an attempt in keys: ``0002-9f3c``."""
+    return f"{number:04d}-{nonce}"
+
+
+def token_number(token: str) -> int:
+    """The number of the attempt that `token` names.
+
+    Raises:
+        ValueError: `token` is no attempt's token.
+    """
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise ValueError(f"not an attempt's token: {token!r}")
+    return int(match["number"])
+
+
+@dataclass(frozen=True, order=True)
+class CheckpointName:
+    """A checkpoint's folder name, taken apart. Orders by name; `runner.runs.lineage` knows the order of stages."""
+
+    stage: str
+    """The stage it belongs to (the method's name for a run without stages)."""
+    step: int
+    """Optimizer steps taken in that stage when it was saved."""
+    token: str
+    """The attempt that wrote it."""
+
+    def __str__(self) -> str:
+        return f"{self.stage}-{self.step:06d}-{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> "CheckpointName | None":
+        """Take a folder name apart; None if it is no checkpoint's."""
+        match = _CHECKPOINT.fullmatch(text)
+        return None if match is None else cls(match["stage"], int(match["step"]), match["token"])
+
+
+def checkpoint_prefix(run_id: str, name: CheckpointName) -> str:
+    """The folder of one checkpoint, with a slash at its end."""
+    return run_key(run_id, f"checkpoints/{name}/")
+
+
+def artifact_prefix(run_id: str, name: str, token: str) -> str:
+    """The folder of one artifact as one attempt made it, with a slash at its end."""
+    return run_key(run_id, f"artifacts/{name}/{token}/")
+
+
+def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
+    """The key of one piece of an attempt's metrics or logs; `kind` is ``metrics`` or ``logs``."""
+    extension = {"metrics": "jsonl", "logs": "txt"}[kind]
+    return run_key(run_id, f"{kind}/{token}-{sequence:06d}.{extension}")

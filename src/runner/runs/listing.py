@@ -1,0 +1,111 @@
+"""All runs of a store. Runs that have ended never change, so this machine remembers them."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from runner.paths import listing_cache
+from runner.runs.layout import RUNS
+from runner.runs.status import RunStatus, run_status
+from runner.storage.store import NotFound, Store
+
+_READERS = 32
+
+
+def list_runs(store: Store) -> list[RunStatus]:
+    """Every run of the store, the newest first.
+
+    A folder without a readable ``run.json`` is no run (a submission that was cut short, say), and is left out.
+    """
+    memory = EndedRuns(listing_cache(store.url))
+    ended = memory.read()
+    unknown = []
+    runs = []
+    for run_id in store.folders(RUNS):
+        if run_id in ended:
+            runs.append(ended[run_id])
+        else:
+            unknown.append(run_id)
+    fresh = list(look_at(store, unknown))
+    memory.add(status for status in fresh if status.terminal)
+    return sorted(runs + fresh, key=lambda status: (status.created_at, status.run_id), reverse=True)
+
+
+def look_at(store: Store, run_ids: Iterable[str]) -> Iterator[RunStatus]:
+    """The status of each of these runs, read side by side; what is no run is left out."""
+
+    def one(run_id: str) -> RunStatus | None:
+        try:
+            return run_status(store, run_id)
+        except (NotFound, ValueError, KeyError, TypeError):
+            return None
+
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="listing") as readers:
+        yield from (status for status in readers.map(one, run_ids) if status is not None)
+
+
+class EndedRuns:
+    """A file of JSON lines, one for each ended run that this machine has seen. Only ever appended to.
+
+    Safe to use by several processes at once; a line that makes no sense is as good as absent; a folder that cannot be
+    written costs speed and nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, RunStatus]:
+        """The runs that are remembered, by id."""
+        known: dict[str, RunStatus] = {}
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except OSError:
+            return known
+        for line in lines:
+            try:
+                row = json.loads(line)
+                if "forget" in row:
+                    known.pop(row["forget"], None)
+                else:
+                    known[row["run_id"]] = RunStatus(**row)
+            except (ValueError, TypeError, KeyError):
+                continue
+        return known
+
+    def add(self, statuses: Iterable[RunStatus]) -> None:
+        """Remember runs that have ended."""
+        self._append([_row(status) for status in statuses])
+
+    def forget(self, run_id: str) -> None:
+        """A new run takes an id that may have been another's (one that was deleted with its folder)."""
+        if self._path.exists():
+            self._append([{"forget": run_id}])
+
+    def _append(self, rows: list[dict[str, object]]) -> None:
+        if not rows:
+            return
+        # One write, and a line break first: neither a torn line before ours nor a writer beside us can spoil it.
+        data = b"\n" + b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError:
+            return
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            return
+        finally:
+            os.close(descriptor)
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunStatus)}
+
+
+def _row(status: RunStatus) -> dict[str, object]:
+    """What is remembered: all that differs from the default."""
+    values = {name: getattr(status, name) for name in _DEFAULTS}
+    return {name: value for name, value in values.items() if value != _DEFAULTS[name]}

@@ -1,1 +1,0 @@
-"""Pure data and rules that both programs share: no network, no clock, no environment."""

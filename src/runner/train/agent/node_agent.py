@@ -1,0 +1,265 @@
+"""One attempt on a machine that is not the head: join what the head has claimed, train along, end with it.
+
+The head decides everything: which attempt it is, which checkpoint it goes on from, how it ended. This machine exits
+with the head's exit code.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from runner.runs.attempts import read_heartbeat
+from runner.runs.layout import CheckpointName, checkpoint_prefix
+from runner.runs.rendezvous import (
+    NotInvited,
+    Seat,
+    newest_number,
+    read_go,
+    read_head_end,
+    take_seat,
+    write_node_beat,
+    write_node_end,
+)
+from runner.storage.commit import fetch
+from runner.storage.retry import after, retrying
+from runner.storage.store import Store, StoreUnavailable
+from runner.train.agent.node_monitor import Vigil
+from runner.train.agent.preemption import EXIT_INTERRUPTED
+from runner.train.agent.topology import Place
+from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
+from runner.train.patience import STORE_PATIENCE_SECONDS, STORE_TROUBLE, patiently
+
+BEAT_SECONDS = 2.0
+LOOK_SECONDS = 1.0
+HEAD_PATIENCE_SECONDS = 1800.0
+"""How long to wait for the head to claim an attempt and to begin it: its machine may come up later, and load images."""
+_TAIL_LINES = 40
+
+
+class HeadEnded(Exception):
+    """The head has ended its attempt before it began with us.
+
+    Args:
+        end: its record.
+    """
+
+    def __init__(self, end: dict[str, Any]) -> None:
+        self.end = end
+        super().__init__(str(end["reason"]))
+
+
+class NodeLife:
+    """From waiting for the head to the end of its attempt.
+
+    Args:
+        store: where the run lives.
+        run_id: which run.
+        work_dir: a folder on this machine that all attempts of the run share.
+        place: this machine's.
+        spawn: starts a training process, as `Crew` asks for it.
+        arguments: what each training process is told on its command line.
+        result: reads the run's result; None as long as there is none.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        work_dir: Path,
+        place: Place,
+        *,
+        spawn: Callable[[Sequence[str], int], Process],
+        arguments: Sequence[str],
+        result: Callable[[], dict[str, Any] | None],
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._work_dir = work_dir
+        self._place = place
+        self._spawn = spawn
+        self._arguments = arguments
+        self._result = result
+        self._stopping = False
+        self._crew: Crew | None = None
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._passed = 0
+
+    def live(self) -> int:
+        """Take part in the head's attempts until one is the last; returns the exit code."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        (self._work_dir / "shared").mkdir(parents=True, exist_ok=True)
+        while True:
+            code = self._one_attempt()
+            if code is not None:
+                return code
+
+    def _one_attempt(self) -> int | None:
+        """Take part once; the exit code, or None if the head goes on with another attempt."""
+        for folder in self._work_dir.glob("attempt-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        crew = Crew(
+            self._place.processes,
+            spawn=self._spawn,
+            say=self._write,
+            on_progress=lambda event: None,
+            first_rank=self._place.rank * self._place.processes,
+        )
+        self._crew = crew
+        crew.start(self._arguments)
+        seat: Seat | None = None
+        gone = threading.Event()
+        try:
+            seat, told = self._invited(gone)
+            self._passed = seat.number
+            crew.assign(self._assignment(told))
+            self._watch(crew, seat)
+        except (StoreUnavailable, OSError, TimeoutError) as error:
+            print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
+        except HeadEnded as error:
+            return self._code_after(error.end)
+        except NotInvited as error:
+            print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
+            self._passed = error.number  # and not the newest, which may be the one that waits for us
+            return None if not self._stopping else EXIT_INTERRUPTED
+        finally:
+            gone.set()
+            crew.end(terminate_first=False, grace_seconds=PEER_SECONDS)
+        if seat is None:
+            result = self._result()
+            return EXIT_INTERRUPTED if result is None else int(result["state"] != "succeeded")
+        return self._end(crew, seat)
+
+    # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _invited(self, gone: threading.Event) -> tuple[Seat, dict[str, Any]]:
+        """Ask to take part in the newest attempt, again for each newer one, until one begins with us.
+
+        Raises:
+            TimeoutError: none did, or we are to stop.
+            NotInvited: one began with another machine in our place.
+            HeadEnded: the one that we asked has ended.
+        """
+        seat: Seat | None = None
+        until = time.monotonic() + HEAD_PATIENCE_SECONDS
+        while time.monotonic() < until and not self._stopping:
+            newest = retrying(lambda: newest_number(self._store, self._run_id), until=after(STORE_PATIENCE_SECONDS))
+            if newest > self._passed and (seat is None or newest > seat.number):
+                if read_head_end(self._store, self._run_id, newest) is None:
+                    seat = take_seat(self._store, self._run_id, newest, self._place.rank, self._who())
+                    threading.Thread(target=self._beat, args=(seat, gone), name="beat", daemon=True).start()
+                else:
+                    self._passed = newest
+            if seat is not None:
+                told = read_go(self._store, seat)
+                if told is not None:
+                    return seat, told
+                end = read_head_end(self._store, self._run_id, seat.number)
+                if end is not None:
+                    self._passed = seat.number
+                    raise HeadEnded(end)
+            if seat is None and self._result() is not None:
+                raise TimeoutError("the run has ended")
+            time.sleep(LOOK_SECONDS)
+        raise TimeoutError("told to stop" if self._stopping else "the head began no attempt with this machine")
+
+    def _who(self) -> dict[str, Any]:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return {"host": socket.gethostname(), "pid": os.getpid(), "started_at": at}
+
+    def _assignment(self, told: dict[str, Any]) -> dict[str, Any]:
+        """What the training processes are told: the head's words, and the checkpoint's place on this machine."""
+        folder = None
+        if told["checkpoint"] is not None:
+            name = CheckpointName.parse(told["checkpoint"])
+            assert name is not None
+            folder = self._work_dir / f"attempt-{told['token']}" / "restored" / str(name)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            retrying(
+                lambda: fetch(self._store, checkpoint_prefix(self._run_id, name), folder),
+                until=after(STORE_PATIENCE_SECONDS),
+            )
+        return {**told["assignment"], "checkpoint": None if folder is None else str(folder)}
+
+    # -- while it lives ------------------------------------------------------------------------------------------
+
+    def _beat(self, seat: Seat, gone: threading.Event) -> None:
+        count = 0
+        while not gone.wait(BEAT_SECONDS):
+            count += 1
+            try:
+                write_node_beat(self._store, seat, count)
+            except STORE_TROUBLE:
+                continue
+
+    def _watch(self, crew: Crew, seat: Seat) -> None:
+        vigil = Vigil()
+        while not crew.wait(BEAT_SECONDS):
+            if self._head_has_ended(seat):
+                crew.hurry(0)
+            elif vigil.look(lambda: read_heartbeat(self._store, self._run_id, seat.number)):
+                self._write("warning: the head was not heard of any more\n")
+                crew.hurry(0)
+
+    def _head_has_ended(self, seat: Seat) -> bool:
+        try:
+            if read_head_end(self._store, self._run_id, seat.number) is not None:
+                return True
+            return newest_number(self._store, self._run_id) > seat.number
+        except STORE_TROUBLE:
+            return False
+
+    def _write(self, text: str) -> None:
+        self._tail.append(text)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            return  # nobody listens here
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        if self._crew is not None:
+            self._crew.send_signal(signal.SIGTERM)
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def _end(self, crew: Crew, seat: Seat) -> int | None:
+        """Say how it went here, and hear from the head how it went in all."""
+        ends = crew.ends()
+        worst = next((end["code"] for end in ends if end["code"] not in (0, EXIT_INTERRUPTED)), None)
+        code = worst if worst is not None else max(end["code"] for end in ends)
+        record = {"exit_code": code, "ends": ends, "last_lines": list(self._tail), "host": socket.gethostname()}
+        try:
+            patiently(lambda: write_node_end(self._store, seat, record), until=after(STORE_PATIENCE_SECONDS))
+        except StoreUnavailable as error:
+            print(f"the store does not answer: {error}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        vigil = Vigil()
+        # The head may still export and upload, or save the last checkpoint.
+        patience = after(UPLOAD_SECONDS) if code else (lambda: False)
+        while not patience():
+            try:
+                end = read_head_end(self._store, self._run_id, seat.number)
+            except STORE_TROUBLE:
+                end = None
+            if end is not None:
+                return self._code_after(end)
+            if vigil.look(lambda: read_heartbeat(self._store, self._run_id, seat.number)):
+                break
+            time.sleep(LOOK_SECONDS)
+        return EXIT_INTERRUPTED
+
+    def _code_after(self, end: dict[str, Any]) -> int | None:
+        """The head's exit code; None if it goes on with another attempt."""
+        return None if end.get("again") and not self._stopping else int(end["exit_code"])

@@ -1,0 +1,57 @@
+"""The run's record, as an attempt finds it: in the store, or brought along by the task that started it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from runner.errors import UserError
+from runner.runs.layout import RUN, RUN_VARIABLE, run_key
+from runner.storage.store import NotFound, Store
+
+
+def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The run's record (``run.json``). A task that was launched by hand brings it along, and it is stored.
+
+    Args:
+        store: where it lives, or is to.
+        run_id: which.
+        environ: where `RUN_VARIABLE` may stand.
+
+    Raises:
+        UserError: nobody knows the run, or files that it reads are not in the store.
+    """
+    try:
+        known: dict[str, Any] = json.loads(store.get(run_key(run_id, RUN)))
+        return known
+    except NotFound:
+        document = yaml.safe_load(environ.get(RUN_VARIABLE, ""))
+    if not isinstance(document, dict) or document.get("run_id") != run_id:
+        raise UserError(f"no run {run_id!r} in {store.url}", remedy="`runner ps` lists the runs of a store")
+    missing = [key for key in _inputs(document["recipe"]) if not _is_there(store, run_key(run_id, key))]
+    if missing:
+        raise UserError(
+            f"files that the run reads are not in the store: {', '.join(missing)}",
+            where=run_id,
+            remedy="`runner launch` brings them there; a task that was only rendered does not",
+        )
+    store.create(run_key(run_id, RUN), json.dumps(document, indent=2).encode() + b"\n")
+    return document
+
+
+def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
+    for stage in recipe.get("stages", ()):
+        yield from _inputs(stage)
+    for one in (recipe, *recipe.get("stages", ())):
+        for source in [*one["data"]["train"], *one["data"]["eval"]]:
+            if source["path"].startswith("inputs/"):
+                yield source["path"]
+        for name in one["training"].get("reward_funcs", ()):
+            if isinstance(name, str) and name.startswith("inputs/"):
+                yield name.rpartition(":")[0]
+
+
+def _is_there(store: Store, key: str) -> bool:
+    return any(entry.key == key for entry in store.objects(key[: key.rindex("/") + 1]))

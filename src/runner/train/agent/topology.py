@@ -1,0 +1,139 @@
+"""Where this machine stands among those of one launch, and how many training processes it runs.
+
+SkyPilot sets ``SKYPILOT_NUM_NODES``, ``SKYPILOT_NODE_RANK``, ``SKYPILOT_NODE_IPS`` (one a line, the head's first) and
+``SKYPILOT_NUM_GPUS_PER_NODE`` on each of its machines. Without them there is one machine, with all its GPUs.
+"""
+
+import fcntl
+import re
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import UserError
+
+PROCESSES = "RUNNER_PROCESSES"
+"""Our own variable: training processes on each machine. Default: one for each GPU, and one where there is none."""
+
+_GPUS = Path("/proc/driver/nvidia/gpus")
+_SIOCGIFADDR = 0x8915
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One machine among those of a launch."""
+
+    nodes: int = 1
+    """How many machines there are."""
+    rank: int = 0
+    """Which one this is; 0 is the head."""
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    """The machines' addresses, in the order of their ranks."""
+    processes: int = 1
+    """Training processes on each of them."""
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it is this machine that claims attempts and writes down how they end."""
+        return self.rank == 0
+
+    @property
+    def world_size(self) -> int:
+        """Training processes in all."""
+        return self.nodes * self.processes
+
+
+def find_place(environment: Mapping[str, str], *, use_cpu: bool = False) -> Place:
+    """This machine's place, from the environment and the driver.
+
+    Args:
+        environment: the process's.
+        use_cpu: the recipe wants no GPU.
+
+    Raises:
+        UserError: a variable holds no such number, or there are fewer addresses than machines.
+    """
+    nodes = _number(environment, "SKYPILOT_NUM_NODES", 1, least=1)
+    rank = _number(environment, "SKYPILOT_NODE_RANK", 0, least=0)
+    addresses = tuple(environment.get("SKYPILOT_NODE_IPS", "").split()) or ("127.0.0.1",)
+    if len(addresses) < nodes or rank >= nodes:
+        raise UserError(
+            f"{len(addresses)} addresses and rank {rank} for {nodes} machines",
+            where="SKYPILOT_NODE_IPS, SKYPILOT_NODE_RANK, SKYPILOT_NUM_NODES",
+        )
+    processes = _number(environment, PROCESSES, 0, least=1)
+    if not processes and not use_cpu:
+        processes = _number(environment, "SKYPILOT_NUM_GPUS_PER_NODE", 0, least=0) or count_gpus(environment)
+    return Place(nodes=nodes, rank=rank, addresses=addresses, processes=processes or 1)
+
+
+def count_gpus(environment: Mapping[str, str]) -> int:
+    """The NVIDIA GPUs that a process may use here, without torch, which would take seconds.
+
+    ``CUDA_VISIBLE_DEVICES`` as CUDA reads it (up to the first entry that is none), else what ``nvidia-smi -L`` lists,
+    else the driver's own folder.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        count = 0
+        for entry in visible.split(","):
+            if not re.fullmatch(r"\d+|(GPU|MIG)-[\w/-]+", entry.strip()):
+                break
+            count += 1
+        return count
+    if not _GPUS.is_dir():
+        return 0
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return len(list(_GPUS.iterdir()))
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def free_port(address: str) -> int:
+    """A TCP port that nobody listens on at this machine's `address` (at any, where that is not its own)."""
+    for host in (address, ""):
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, 0))
+            except OSError:
+                continue
+            port: int = probe.getsockname()[1]
+            return port
+    raise OSError("no TCP port is free")
+
+
+def interface_of(address: str) -> str | None:
+    """The network interface that has an IPv4 address; None if none has it.
+
+    gloo and NCCL look for their interface by the host's name, which on many machines (Debian's ``127.0.1.1``) is that
+    of the loopback.
+    """
+    if address.startswith("127."):
+        return "lo"
+    try:
+        wanted = socket.inet_aton(address)
+    except OSError:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+            except OSError:
+                continue
+            if found[20:24] == wanted:
+                return name
+    return None
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{text!r} is no whole number of at least {least}", where=name)
+    return int(text)

@@ -1,0 +1,1 @@
+"""The `builtin:` models and datasets, which are made on the spot."""

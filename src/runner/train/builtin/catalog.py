@@ -1,0 +1,92 @@
+"""What recipes name as ``builtin:…``: a model and datasets made on the spot, offline and reproducibly.
+
+``model_name_or_path: builtin:tiny-llama`` and ``path: builtin:python-docstrings``.
+"""
+
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import blake3
+
+from runner.errors import UserError
+from runner.train.builtin.arithmetic import arithmetic
+from runner.train.builtin.docstrings import Example, docstrings, sources_digest
+
+PREFIX = "builtin:"
+
+_DATASETS: dict[str, Callable[[], Sequence[Example]]] = {
+    "python-docstrings": docstrings,
+    "arithmetic": arithmetic,
+}
+_MODELS = ("tiny-llama",)
+# Part of a cached model's name: to be raised with every change of the bytes that this code makes.
+_REVISION = 1
+
+
+def is_builtin(path: str) -> bool:
+    """Whether a recipe's `path` or `model_name_or_path` names something built in."""
+    return path.startswith(PREFIX)
+
+
+def builtin_dataset(path: str, *, where: str) -> Sequence[Example]:
+    """The rows of the dataset that `path` (``builtin:<name>``) names.
+
+    Raises:
+        UserError: there is no such dataset; `where` is the place in the recipe that named it.
+    """
+    make = _DATASETS.get(path.removeprefix(PREFIX))
+    if make is None:
+        raise _unknown(path, "dataset", _DATASETS, where)
+    return make()
+
+
+def materialize(path: str, cache_dir: Path) -> Path:
+    """The folder of the model that `path` (``builtin:<name>``) names, made in `cache_dir` if it is not there yet.
+
+    The folder appears whole or not at all, also when several processes make it at once. The same Python and the same
+    libraries give the same bytes.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    name = path.removeprefix(PREFIX)
+    if name not in _MODELS:
+        raise _unknown(path, "model", _MODELS, "model.model_name_or_path")
+    folder = cache_dir / f"builtin-{name}-{_provenance()}"
+    if folder.is_dir():
+        return folder
+    from runner.train.builtin.tiny_llama import save_tiny_llama  # torch: not for those who only ask for a dataset
+
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
+    try:
+        save_tiny_llama(unfinished)
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was sooner, with the same bytes
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _provenance() -> str:
+    """A short digest of all that the bytes depend on, so that a cache never answers for another Python or library."""
+    import tokenizers
+    import torch
+    import transformers
+
+    versions = (platform.python_version(), tokenizers.__version__, torch.__version__, transformers.__version__)
+    text = repr((_REVISION, *versions, sources_digest()))
+    return blake3.blake3(text.encode()).hexdigest(length=6)
+
+
+def _unknown(
+    path: str, kind: str, known: Sequence[str] | dict[str, Callable[[], Sequence[Example]]], where: str
+) -> UserError:
+    names = ", ".join(PREFIX + name for name in known)
+    return UserError(f"there is no built-in {kind} {path!r}", where=where, remedy=f"Built in: {names}.")

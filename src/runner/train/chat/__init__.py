@@ -1,0 +1,1 @@
+"""Talking to a run's model, in the terminal and in a browser."""

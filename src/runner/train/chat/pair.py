@@ -1,0 +1,175 @@
+"""A run's model and its base, to be talked to: answers come piece by piece, from either."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+from runner.runs.layout import RESULT, RUN, run_key
+from runner.storage.commit import fetch
+from runner.storage.store import NotFound, Store
+from runner.train.models.loading import load_model
+
+Message = Mapping[str, str]
+"""``role`` and ``content``."""
+
+
+class Pair:
+    """The fine-tuned model beside its base. Where the run made an adapter, they share the base's weights.
+
+    Args:
+        store: where the run lives.
+        run_id: a run that has succeeded.
+        cache: a folder for what is fetched, and for built-in models.
+        with_base: whether the base is to answer too; without it, memory for one model is enough for any run.
+
+    Raises:
+        UserError: the run has made no model, or what it was made from cannot be had here.
+    """
+
+    def __init__(self, store: Store, run_id: str, cache: Path, *, with_base: bool = True) -> None:
+        recipe, artifacts, base = _of_run(store, run_id)
+        fetched = cache / "chat" / run_id
+        tuned = _fetched(store, run_key(run_id, artifacts["model"]), fetched)
+        if base is not None:
+            recipe = _with_model(recipe, _fetched(store, run_key(run_id, base), fetched))
+        self._tokenizer = AutoTokenizer.from_pretrained(tuned)
+        self._lock = threading.Lock()
+        if (tuned / "adapter_config.json").is_file():
+            model, _ = load_model(recipe, cache_dir=cache)
+            self._tuned: Any = PeftModel.from_pretrained(model, str(tuned)).eval()
+            self._base: Any = None
+        else:
+            self._tuned = load_model(_with_model(recipe, tuned), cache_dir=cache)[0].eval()
+            self._base = load_model(recipe, cache_dir=cache)[0].eval() if with_base else None
+
+    def answer(
+        self,
+        messages: Sequence[Message],
+        *,
+        base: bool,
+        temperature: float,
+        max_new_tokens: int,
+        stop: threading.Event | None = None,
+    ) -> Iterator[str]:
+        """The answer to a conversation, as it grows: each text has the one before it as its beginning.
+
+        Args:
+            messages: of user and assistant, the last one a user's.
+            base: whether the base answers; else the fine-tuned model.
+            temperature: 0 for the most likely answer.
+            max_new_tokens: the longest answer, in tokens.
+            stop: ends the answer when it is set.
+        """
+        with self._lock:
+            stops = [threading.Event(), *([stop] if stop else [])]
+            yield from self._answer(messages, base, temperature, max_new_tokens, stops)
+
+    def _answer(
+        self,
+        messages: Sequence[Message],
+        base: bool,
+        temperature: float,
+        max_new_tokens: int,
+        stops: Sequence[threading.Event],
+    ) -> Iterator[str]:
+        model = self._base if base and self._base is not None else self._tuned
+        streamer: Any = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
+        sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else _GREEDY
+        tokens = self._encoded(messages).to(model.device)
+        trouble: list[BaseException] = []
+
+        def generate() -> None:
+            as_base = self._tuned.disable_adapter() if base and self._base is None else contextlib.nullcontext()
+            try:
+                with as_base, torch.no_grad():
+                    model.generate(
+                        **tokens,
+                        **sampling,
+                        streamer=streamer,
+                        max_new_tokens=max_new_tokens,
+                        pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+                        stopping_criteria=StoppingCriteriaList([_Stop(stops)]),
+                    )
+            except Exception as error:  # noqa: BLE001 (told to whoever listens, in whose thread it is raised)
+                trouble.append(error)
+                streamer.end()
+
+        thread = threading.Thread(target=generate, name="answer", daemon=True)
+        thread.start()
+        text = ""
+        try:
+            for piece in streamer:
+                text += piece
+                yield text
+        finally:
+            stops[0].set()  # nobody listens any more
+            thread.join()
+        if trouble:
+            raise trouble[0]
+
+    def _encoded(self, messages: Sequence[Message]) -> Any:
+        if self._tokenizer.chat_template is None:
+            text = "".join(message["content"] for message in messages)
+            encoded = self._tokenizer(text, return_tensors="pt")
+        else:
+            text = str(
+                self._tokenizer.apply_chat_template(
+                    [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+                )
+            )
+            encoded = self._tokenizer(text, return_tensors="pt", add_special_tokens=False)
+        encoded.pop("token_type_ids", None)
+        return encoded
+
+
+_GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
+
+class _Stop(StoppingCriteria):
+    def __init__(self, stops: Sequence[threading.Event]) -> None:
+        self._stops = stops
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        stopped = any(stop.is_set() for stop in self._stops)
+        return torch.full((input_ids.shape[0],), stopped, dtype=torch.bool, device=input_ids.device)
+
+
+def _of_run(store: Store, run_id: str) -> tuple[Recipe, dict[str, str], str | None]:
+    """The recipe, or its last stage, the artifacts, and the key of the artifact that the last stage started from."""
+    recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
+    try:
+        result = json.loads(store.get(run_key(run_id, RESULT)))
+    except NotFound:
+        result = {"state": "not ended"}
+    if "model" not in (result.get("artifacts") or {}):
+        raise UserError(
+            f"the run has {result['state']} and made no model", where=run_id, remedy="`runner ps` lists runs"
+        )
+    if not recipe.stages:
+        return recipe, result["artifacts"], None
+    started_from = result["stages"][-1]["started_from"]
+    return recipe.stages[-1], result["artifacts"], started_from["base"]
+
+
+def _with_model(recipe: Recipe, folder: Path) -> Recipe:
+    model = {key: value for key, value in recipe.model.items() if key != "model_revision"}
+    return Recipe.from_mapping({**recipe.to_mapping(), "model": {**model, "model_name_or_path": str(folder)}})
+
+
+def _fetched(store: Store, prefix: str, folder: Path) -> Path:
+    """The local copy of an artifact, verified; made once."""
+    target = folder / prefix.rstrip("/").replace("/", "-")
+    if not target.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch(store, prefix, target)
+    return target

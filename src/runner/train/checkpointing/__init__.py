@@ -1,0 +1,1 @@
+"""Capture, snapshot, stage and upload a checkpoint, and resume from one bit for bit."""

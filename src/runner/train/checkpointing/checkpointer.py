@@ -1,0 +1,246 @@
+"""Saving beside training: snapshot in memory, staged to the local disk, uploaded and committed, pruned.
+
+Three threads, each with one job. The training thread hands over a `TrainingState` and goes on. The staging thread waits
+for the snapshot and writes files. The upload thread commits them to the store in order, tries again while the store is
+away, and prunes. So an absent store costs disk space, not training time; what waits on disk then is bounded by
+`MOST_WAITING`, the oldest dropped first, the best never. A store that answers but is slower than the saves holds
+training back instead: nothing is dropped without need.
+"""
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.runs.attempts import Claim, fence
+from runner.runs.layout import CheckpointName, checkpoint_prefix
+from runner.runs.lineage import checkpoints
+from runner.runs.prune import prune, sweep
+from runner.storage.commit import commit
+from runner.storage.parts import PartLeftOut, commit_part, wait_for_parts
+from runner.storage.store import Store
+from runner.train.checkpointing.snapshot import Snapshot
+from runner.train.checkpointing.state import TrainingState
+from runner.train.patience import patiently
+
+MOST_WAITING = 4
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """One checkpoint on its way to the store."""
+
+    name: CheckpointName
+    state: TrainingState | None
+    """Let go of once it is on disk: it holds the live tensors."""
+    best_step: int | None
+    metadata: dict[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    left_out: bool = False
+    """The store was away for too long; the others must hear of it."""
+
+
+class Checkpointer:
+    """Saves the checkpoints of one attempt.
+
+    Args:
+        store: where to.
+        claim: our attempt; checked before each manifest and each deletion.
+        staging: a local folder of this attempt's own.
+        before_manifest: called before a checkpoint becomes visible (the metrics up to it must be in the store first).
+        on_committed: called with the step of each checkpoint that is safe in the store.
+        on_warning: called with a sentence when the store is away.
+        rank: which of the training processes this is. The first commits; others only add their part.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        claim: Claim,
+        *,
+        staging: Path,
+        before_manifest: Callable[[], None],
+        on_committed: Callable[[int], None],
+        on_warning: Callable[[str], None],
+        rank: int = 0,
+    ) -> None:
+        self.snapshot = Snapshot()
+        self._store = store
+        self._claim = claim
+        self._before_manifest = before_manifest
+        self._on_committed = on_committed
+        self._on_warning = on_warning
+        self._rank = rank
+        self._to_stage: queue.Queue[_Job] = queue.Queue()
+        self._waiting: list[_Job] = []
+        self._changed = threading.Condition()
+        self._unfinished = 0
+        self._deadline: float | None = None
+        self._failure: BaseException | None = None
+        self._store_is_away = False
+        self._swept = False
+        self.staging = staging
+        """Where files wait for their upload."""
+        self.save_total_limit: int | None = None
+        """How many of the newest to keep in the store; None: all. It is the stage's."""
+        self.writers = 1
+        """How many training processes have files of their own in a checkpoint. The stage's too."""
+        self.last_saved: CheckpointName | None = None
+        """The newest checkpoint that was handed over."""
+        self.last_committed: CheckpointName | None = None
+        """The newest checkpoint that is safe in the store."""
+        for loop in (self._stage_forever, self._upload_forever):
+            threading.Thread(target=loop, name=loop.__name__.strip("_"), daemon=True).start()
+
+    def save(
+        self, state: TrainingState, name: CheckpointName, *, best_step: int | None, metadata: dict[str, Any]
+    ) -> None:
+        """Take `state` now; it is durable some time later. Called between two steps, by the training thread.
+
+        Args:
+            state: what to save.
+            name: under which name.
+            best_step: the step of the best checkpoint so far (this one included), which pruning spares.
+            metadata: what the manifest says besides.
+
+        Raises:
+            Exception: whatever stopped an earlier checkpoint for good (`OSError` for a full disk, `Superseded`).
+        """
+        self.check()
+        with self._changed:
+            self._unfinished += 1
+        self.snapshot.begin(state.tensors)
+        self.last_saved = name
+        self._to_stage.put(_Job(name=name, state=state, best_step=best_step, metadata=metadata))
+
+    def check(self) -> None:
+        """Raise what stopped an earlier checkpoint for good, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self, *, within_seconds: float) -> None:
+        """Wait until every checkpoint handed over is in the store.
+
+        Raises:
+            StoreUnavailable: the store was away for all of `within_seconds`.
+            Exception: as `check`.
+        """
+        with self._changed:
+            self._deadline = time.monotonic() + within_seconds
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._unfinished or self._failure is not None)
+            self._deadline = None
+        self.check()
+
+    def _stage_forever(self) -> None:
+        while True:
+            job = self._to_stage.get()
+            try:
+                if self._failure is None and job.state is not None:
+                    job.files = job.state.write(self.snapshot.tensors(), self.staging / str(job.name))
+            except BaseException as error:  # noqa: BLE001 (raised again in the training thread)
+                self._fail(error)
+            job.state = None
+            with self._changed:
+                self._waiting.append(job)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: len(self._held()) <= MOST_WAITING or self._store_is_away)
+                self._drop_what_is_too_much()
+            self.snapshot.release()
+
+    def _upload_forever(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                job = self._waiting[0]
+            try:
+                if self._failure is None:
+                    self._upload(job)
+            except BaseException as error:  # noqa: BLE001 (raised again in the training thread)
+                self._fail(error)
+            shutil.rmtree(self.staging / str(job.name), ignore_errors=True)
+            with self._changed:
+                self._waiting.remove(job)
+                self._unfinished -= 1
+                self._changed.notify_all()
+
+    def _upload(self, job: _Job) -> None:
+        prefix = checkpoint_prefix(self._claim.run_id, job.name)
+
+        def once() -> None:
+            if self._rank:
+                commit_part(self._store, prefix, self._rank, None if job.left_out else job.files)
+                return
+            commit(
+                self._store,
+                prefix,
+                job.files,
+                {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata},
+                before_manifest=self._before_visible,
+                others=lambda: wait_for_parts(self._store, prefix, range(1, self.writers), until=self._gave_up),
+            )
+
+        try:
+            patiently(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        except PartLeftOut as error:
+            self._on_warning(f"checkpoint {job.name} was dropped: {error}")
+            return
+        self._store_is_away = False
+        if self._rank:
+            return
+        self.last_committed = job.name
+        self._on_committed(job.name.step)
+        patiently(lambda: self._prune(job), until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+
+    def _before_visible(self) -> None:
+        self._before_manifest()
+        fence(self._store, self._claim)
+
+    def _prune(self, job: _Job) -> None:
+        best = None
+        if job.best_step is not None:
+            known = checkpoints(self._store, self._claim.run_id)
+            best = next((name for name in known if (name.stage, name.step) == (job.name.stage, job.best_step)), None)
+        prune(self._store, self._claim, save_total_limit=self.save_total_limit, best=best)
+        if not self._swept:
+            sweep(self._store, self._claim)
+            self._swept = True
+
+    def _gave_up(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _say_that_the_store_is_away(self, error: Exception, wait_seconds: float) -> None:
+        with self._changed:
+            self._store_is_away = True
+            self._changed.notify_all()
+        self._on_warning(f"the store does not answer, trying again in {wait_seconds:.0f} s; training goes on ({error})")
+
+    def _held(self) -> list[_Job]:
+        """What waits with its files."""
+        return [job for job in self._waiting if not job.left_out]
+
+    def _drop_what_is_too_much(self) -> None:
+        """Called with the lock held, while the store is away: keep what is on its way, the newest, and the best."""
+        while len(held := self._held()) > MOST_WAITING:
+            best = held[-1].best_step
+            droppable = [job for job in held[1:-1] if job.name.step != best]
+            if not droppable:
+                return
+            job = droppable[0]
+            if self._rank:
+                job.left_out = True
+            else:
+                self._waiting.remove(job)
+                self._unfinished -= 1
+            shutil.rmtree(self.staging / str(job.name), ignore_errors=True)
+            self._on_warning(f"checkpoint {job.name} was dropped: the store has been away for too long")
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self._failure is None:
+                self._failure = error
+            self._changed.notify_all()

@@ -1,0 +1,382 @@
+"""What is added to a TRL trainer so that a run that was killed ends as if it had not been.
+
+`ExactResume` goes in front of any of TRL's trainers: ``class ExactSFTTrainer(ExactResume, SFTTrainer)``. It decides
+when to save (the trainer's own `save_strategy` is off), saves through the `Checkpointer`, writes one metric record for
+each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from runner.errors import UserError
+from runner.recipe.recipe import Checkpoint
+from runner.runs.checkpoint_files import RUNNER_STATE, TRAINER_STATE, method_state_file
+from runner.runs.layout import CheckpointName
+from runner.train.agent.preemption import PreemptionNotice
+from runner.train.checkpointing.checkpointer import Checkpointer
+from runner.train.checkpointing.state import capture, capture_shard, own_state, untied
+from runner.train.checkpointing.zero import is_partitioned, load_whole_weights
+from runner.train.devices.distributed import Peers
+from runner.train.devices.out_of_memory import OutOfMemory, in_short, is_out_of_memory
+from runner.train.loggers.metrics_writer import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """What ties a trainer to its run."""
+
+    stage: str
+    """The stage that it trains."""
+    token: str
+    """The attempt that it is part of."""
+    checkpoint: Checkpoint
+    """When to save."""
+    checkpointer: Checkpointer
+    """Where to."""
+    metrics: Metrics
+    """Where records go."""
+    notice: PreemptionNotice
+    """Whether the machine is going away."""
+    peers: Peers
+    """The other training processes."""
+    layout: Mapping[str, Any]
+    """What a checkpoint says about the processes that write it: `world_size`, `zero_stage`."""
+    tracks_best: bool
+    """Whether the best evaluation's checkpoint matters (`metric_for_best_model` and its like are set)."""
+    save_each_epoch: bool
+    """Save at the end of each epoch too (`save_strategy: epoch`)."""
+    logging_steps: float
+    """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
+    finished: Sequence[Mapping[str, Any]] = ()
+    """What is known of the stages before this one; each checkpoint holds it, so that a run goes on from it alone."""
+
+    def is_logging_step(self, state: TrainerState) -> bool:
+        """Whether trackers and the log are told of this step; the run's metrics have every step."""
+        every = self.logging_steps if self.logging_steps >= 1 else math.ceil(state.max_steps * self.logging_steps)
+        return state.global_step == 1 or state.global_step % int(every) == 0
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' own, without its warning that the best model is not loaded: here it is."""
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to check: the recipe's rules did."""
+
+
+class SaveSchedule(TrainerCallback):
+    """Asks for a save when one is due, and ends training at the step boundary after SIGTERM.
+
+    A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: what is evaluated there belongs
+    before the checkpoint, or a run resumed from it would lack that evaluation.
+    """
+
+    def __init__(self, lineage: Lineage) -> None:
+        self._lineage = lineage
+        self._last_save = time.monotonic()
+        self._deferred = False
+        self.preempted_at: int | None = None
+        """The step at which training was cut short; None if it was not."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Decide after each optimizer step."""
+        self._lineage.checkpointer.check()
+        last = control.should_training_stop
+        # Clocks and signals are each process's own; what follows from them is not.
+        due, told_to_stop = self._lineage.peers.agree(self._is_due(state), self._lineage.notice.given)
+        if due or last:
+            if last or float(state.epoch).is_integer():
+                self._deferred = True
+            else:
+                control.should_save = True
+        if told_to_stop and not last:
+            self.preempted_at = state.global_step
+            control.should_training_stop = True
+            if float(state.epoch).is_integer():
+                self._deferred = True
+            else:
+                control.should_save = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Catch up on a deferred save. Also runs when an epoch was cut short."""
+        if self.preempted_at is not None and not float(state.epoch).is_integer():
+            # transformers evaluates here as if the epoch were over; the run that is not cut short would not.
+            control.should_evaluate = False
+            control.should_log = False
+            return
+        if self._deferred or self._lineage.save_each_epoch:
+            self._deferred = False
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Start the clock of `save_minutes` again."""
+        self._last_save = time.monotonic()
+
+    def _is_due(self, state: TrainerState) -> bool:
+        checkpoint = self._lineage.checkpoint
+        if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
+            return True
+        minutes = checkpoint.save_minutes
+        return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes
+
+
+class ExactResume(Trainer):
+    """Put before a TRL trainer class; see the module.
+
+    Args:
+        lineage: what ties it to its run; all else is the trainer's own.
+    """
+
+    def __init__(self, *args: Any, lineage: Lineage, **kwargs: Any) -> None:
+        self.lineage = lineage
+        self.schedule = SaveSchedule(lineage)
+        self._hooked_optimizer: object | None = None
+        self._step_ended = time.perf_counter()
+        self._tokens_before = 0
+        self._saving_seconds = 0.0
+        self._evaluating = False
+        self.made_from: Mapping[str, str] = {}
+        """What is trained on, from `runner.train.checkpointing.fingerprint`; each checkpoint holds it."""
+        super().__init__(*args, **kwargs)
+        self.add_callback(self.schedule)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether training ended by itself (all steps done, or stopped early), not by a signal."""
+        return self.control.should_training_stop and self.schedule.preempted_at is None
+
+    # -- one record for each step --------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Write the record into the run's metrics, then let everyone else see it."""
+        super().log(logs, start_time)
+        if not self.lineage.peers.is_first:
+            return
+        if "loss" in logs:
+            now = time.perf_counter()
+            tokens = logs.get("num_tokens")
+            if tokens is not None:
+                logs["tokens_per_second"] = (tokens - self._tokens_before) / (now - self._step_ended)
+                self._tokens_before = int(tokens)
+            self.lineage.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
+            if self.lineage.is_logging_step(self.state):
+                print(f"step {self.state.global_step}/{self.state.max_steps}: {_in_words(logs)}", flush=True)
+        elif any(key.startswith("eval_") for key in logs):
+            self.lineage.metrics.evaluation(self.state.global_step, logs)
+            phase = self.lineage.metrics.phase
+            when = f"at step {self.state.global_step}" if phase == "during" else f"{phase} training"
+            print(f"evaluation {when}: {_in_words(logs)}", flush=True)
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        self._step_ended = time.perf_counter()
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.lineage.peers.world_size > 1 and self.model_wrapped is self.model:
+            raise RuntimeError("the model is not shared by the training processes: each would train by itself")
+        return prepared
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def memory_watched(self) -> Iterator[None]:
+        """Within, memory that a training step lacks is told from every other error.
+
+        Raises:
+            OutOfMemory: a training step lacked it.
+            UserError: an evaluation did, whose batches are the recipe's own affair.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if self._evaluating:
+                raise UserError(
+                    f"memory ran out in an evaluation ({in_short(error)})",
+                    where="training.per_device_eval_batch_size",
+                    remedy=f"Write less than {self.args.per_device_eval_batch_size}.",
+                ) from error
+            split = (self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps)
+            at = f"in step {self.state.global_step + 1}"
+            raise OutOfMemory(f"memory ran out {at} ({in_short(error)})", split) from error
+
+    # -- the best model ------------------------------------------------------------------------------------------
+
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        was_stopping = self.control.should_training_stop
+        self.control.should_training_stop = False
+        self._evaluating = True
+        metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        self._evaluating = False
+        if self.control.should_training_stop:
+            # Early stopping: this is the last state, even if SIGTERM has come in the same step.
+            self.schedule.preempted_at = None
+            self.control.should_save = True
+        self.control.should_training_stop |= was_stopping
+        return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_new_best: bool = super()._determine_best_metric(metrics, trial)
+        if is_new_best and self.lineage.tracks_best:
+            self.state.best_global_step = self.state.global_step
+            self.control.should_save = True
+        return is_new_best
+
+    # -- saving and resuming -------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
+        name = CheckpointName(self.lineage.stage, step, self.lineage.token)
+        if name == self.lineage.checkpointer.last_saved:
+            return
+        began = time.perf_counter()
+        self.store_flos()
+        extra = {
+            "version": 1,
+            "stage": self.lineage.stage,
+            "step": step,
+            "max_steps": self.state.max_steps,
+            "complete": self.is_complete,
+            "best": self.best(),
+            "total_train_tokens": getattr(self, "_total_train_tokens", 0),
+            **self.lineage.layout,
+            "made_from": dict(self.made_from),
+            "finished": list(self.lineage.finished),
+        }
+        checkpointer, peers = self.lineage.checkpointer, self.lineage.peers
+        best_step = self.state.best_global_step if self.lineage.tracks_best else None
+        own_states = peers.gathered(own_state(self, self.method_state()))
+        state = None
+        if self.is_deepspeed_enabled:
+            # What is loaded without training on: by the export, or an evaluation, that a later attempt makes up for.
+            whole = extra["complete"] or best_step == step
+            folder = checkpointer.staging / str(name)
+            state = capture_shard(self, folder, extra=extra, own_states=own_states, whole=whole)
+        elif peers.is_first:
+            state = capture(self, extra=extra, own_states=own_states)
+        if state is None:
+            checkpointer.last_saved = name
+        else:
+            self._hook_optimizer()
+            told = {key: extra[key] for key in ("complete", "best", "max_steps", *self.lineage.layout)}
+            checkpointer.save(state, name, best_step=best_step, metadata=told)
+        self._saving_seconds += time.perf_counter() - began
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """peft loads an adapter as float32, while TRL trains one on a quantized model in bfloat16: as it was before."""
+        loaded = self.model if model is None else model
+        assert loaded is not None
+        dtypes = {name: parameter.dtype for name, parameter in loaded.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, parameter in loaded.named_parameters():
+            if parameter.dtype != dtypes[name]:
+                parameter.data = parameter.data.to(dtypes[name])
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """transformers warns of tied weights, of which a checkpoint has one name only, and no more of all else."""
+        assert self.model is not None
+        lacking = set(load_result.missing_keys) & set(untied(self.model.state_dict()))
+        if lacking or load_result.unexpected_keys:
+            raise RuntimeError(
+                f"the checkpoint is another model's: it lacks {sorted(lacking)}, "
+                f"and has {sorted(load_result.unexpected_keys)} besides"
+            )
+
+    @property
+    def checkpoint_stall_seconds(self) -> float:
+        """How long training has stood still for checkpoints in this attempt, in all."""
+        return self._saving_seconds + self.lineage.checkpointer.snapshot.waited_seconds
+
+    def best(self) -> dict[str, Any] | None:
+        """The best evaluation so far (``step``, ``metric``, ``value``); None where none is tracked."""
+        if not self.lineage.tracks_best or self.state.best_global_step is None:
+            return None
+        return {
+            "step": self.state.best_global_step,
+            "metric": self.args.metric_for_best_model,
+            "value": self.state.best_metric,
+        }
+
+    def _hook_optimizer(self) -> None:
+        """Make each update wait for a snapshot that is still being taken."""
+        optimizer: Any = self.optimizer
+        while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrap torch's
+            optimizer = optimizer.optimizer
+        if optimizer is not self._hooked_optimizer:
+            snapshot = self.lineage.checkpointer.snapshot
+            optimizer.register_step_pre_hook(lambda *_: snapshot.wait_before_update())
+            self._hooked_optimizer = optimizer
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        begun: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
+        if folder is not None:
+            self.restore_counts(read_runner_state(Path(folder)))
+            method_state = Path(folder) / method_state_file(self.args.process_index, self.args.world_size)
+            if method_state.is_file():
+                self.restore_method_state(torch.load(method_state, weights_only=True))
+        self._step_ended = time.perf_counter()
+        return begun
+
+    def restore_counts(self, saved: Mapping[str, Any]) -> None:
+        """Take back what TRL counts in memory only (`num_tokens` would begin at 0 again)."""
+        if hasattr(self, "_total_train_tokens"):
+            self._total_train_tokens = self._tokens_before = int(saved["total_train_tokens"])
+        else:
+            self._tokens_before = int(self.state.num_input_tokens_seen)
+
+    def method_state(self) -> dict[str, Any]:
+        """What the method keeps between steps and transformers does not save, as copies; for a method to override."""
+        return {}
+
+    def restore_method_state(self, state: dict[str, Any]) -> None:
+        """Take back what `method_state` gave."""
+
+    def take_over(self, folder: Path) -> dict[str, Any] | None:
+        """Stand where the trainer stood that saved `folder` after its last step; returns the best so far."""
+        self.load_weights(folder)
+        self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
+        saved = read_runner_state(folder)
+        self.restore_counts(saved)
+        best: dict[str, Any] | None = saved["best"]
+        return best
+
+    def load_weights(self, folder: Path) -> None:
+        """Take the weights of a checkpoint, and nothing else, into the model."""
+        self.lineage.checkpointer.snapshot.wait_before_update()
+        assert self.model is not None
+        if is_partitioned(self.model):
+            load_whole_weights(self.model, folder, is_first=self.lineage.peers.is_first)
+            return
+        with torch.no_grad():
+            self._load_from_checkpoint(str(folder))
+
+
+def _in_words(logs: Mapping[str, float]) -> str:
+    names = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+    return " ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
+
+
+def read_runner_state(folder: Path) -> dict[str, Any]:
+    """Our own file of a checkpoint: stage, step, whether training was complete, the best so far."""
+    state: dict[str, Any] = json.loads((folder / RUNNER_STATE).read_text())
+    return state

@@ -1,0 +1,1 @@
+"""From a recipe's data section to the rows that TRL is given."""

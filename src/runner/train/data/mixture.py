@@ -1,0 +1,381 @@
+"""A recipe's data: read, brought to one shape, mixed and split. The same on every machine and at every attempt.
+
+All draws come from `random.Random`, seeded with ``training.seed`` and the entry's place in the recipe: nothing
+depends on a cache, on what was read before, or on the random streams that training goes on with.
+"""
+
+import itertools
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, Json, List, Value, concatenate_datasets, disable_caching
+from datasets.fingerprint import get_temporary_cache_files_directory
+
+from runner.errors import UserError
+from runner.recipe.inputs.row_formats import COLUMNS, FORMATS, described, recognized
+from runner.recipe.inputs.template import fields, filled
+from runner.recipe.recipe import DataSource, ExactMatch, Format, Method, Recipe
+from runner.train.data.formats import Row, Shape, Unusable, converter, natural_shape
+from runner.train.data.reasoning import from_conversation, from_fields
+from runner.train.data.sampling import selected
+from runner.train.data.sources import read_source
+from runner.train.evaluation.exact_match import ANSWER, Question, questions
+
+DEFAULT_SEED = 42
+"""transformers' default for ``seed``."""
+
+_MESSAGES = List(Json())  # JSON, since messages differ in their keys and Arrow would give each the keys of all
+_FEATURES: Mapping[Shape, Mapping[str, Any]] = {
+    Shape.CONVERSATION: {"messages": _MESSAGES, "tools": Json()},
+    Shape.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
+    Shape.PAIR: {"prompt": Value("string"), "completion": Value("string")},
+    Shape.TEXT: {"text": Value("string")},
+    Shape.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
+    Shape.PREFERENCE_MESSAGES: {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES, "tools": Json()},
+    Shape.PROMPT: {"prompt": Value("string")},
+    Shape.PROMPT_MESSAGES: {"prompt": _MESSAGES},
+}
+_PROMPTS = (Shape.PROMPT, Shape.PROMPT_MESSAGES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a trainer is given, and what is to be said about it."""
+
+    train: Dataset
+    """The mixture, shuffled, in the columns of `shape`."""
+    eval: Dataset | None
+    """What is measured on, in the same columns; None: the recipe names nothing."""
+    shape: Shape
+    """What a row is."""
+    questions: tuple[Question, ...] = ()
+    """The evaluation rows whose answers are checked, if the recipe has `evaluate.exact_match`."""
+    thinks: bool
+    """Whether answers hold reasoning, which the chat template must not drop."""
+    notes: tuple[str, ...]
+    """Sentences for the log: rows that were dropped and why, formats that were brought together."""
+
+    @property
+    def conversational(self) -> bool:
+        """Whether rows go through the tokenizer's chat template."""
+        return self.shape.is_conversational
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A source that has been read and recognized."""
+
+    where: str
+    dataset: Dataset
+    format: Format
+    shape: Shape
+    convert: Callable[[Mapping[str, Any]], Row] | None = None
+    """Makes a row of `shape`, where the format's own way is not what is asked for."""
+
+
+def keep_temporary_files_in(folder: Path) -> None:
+    """Have datasets write what it prepares into `folder`, which goes with the attempt however that ends.
+
+    Left alone it makes a folder of its own below ``TMPDIR`` at the first need, and takes it away only where Python ends
+    in order (`datasets.fingerprint`): each attempt would leave its tokenized data on the machine.
+    A process has one such folder: its first call decides.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        Path(get_temporary_cache_files_directory()).mkdir(parents=True, exist_ok=True)
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
+    """The training and evaluation data of a recipe.
+
+    Turns the caching of `datasets` off in this process: what a row became in an earlier attempt, perhaps under an
+    earlier version of a library, must not decide what it becomes in this one.
+
+    Args:
+        recipe: whose data.
+        inputs: finds the local copy of a file that the run brought along (``inputs/<digest>/<name>``).
+
+    Raises:
+        UserError: the recipe's `data` does not fit what is there.
+    """
+    disable_caching()
+    seed = int(recipe.training.get("seed", DEFAULT_SEED))
+    text_field = str(recipe.training.get("dataset_text_field", "text"))
+
+    notes: list[str] = []
+
+    def entries(section: str, sources: Sequence[DataSource]) -> list[_Entry]:
+        places = [f"data.{section}.{index}" for index in range(len(sources))]
+        return [
+            _recognized(
+                selected(read_source(source, where=where, inputs=inputs), source, where, seed, notes),
+                source,
+                where,
+                text_field,
+                recipe.method,
+            )
+            for where, source in zip(places, sources, strict=True)
+        ]
+
+    train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
+    shape = _common_shape([*train_entries, *eval_entries], notes)
+    _check_loss_settings(recipe.training, shape)
+    answer = _answer_column(recipe.evaluate.exact_match, shape)
+    train = _mixture(train_entries, shape, notes, answer=None if eval_entries else answer)
+    order = list(range(len(train)))
+    random.Random(f"{seed}:data.train").shuffle(order)
+    held_out = _held_out(recipe.data.eval_from_train, len(order))
+    evaluation = None
+    if eval_entries:
+        evaluation = _mixture(eval_entries, shape, notes, answer=answer)
+    elif held_out:
+        evaluation = train.select(order[-held_out:])
+    train = train.select(order[: len(order) - held_out])
+    asked: tuple[Question, ...] = ()
+    if recipe.evaluate.exact_match is not None and evaluation is not None:
+        asked = _asked(evaluation, recipe.evaluate.exact_match, notes)
+        # Trainers are not to see the column.
+        train, evaluation = (
+            rows.remove_columns(ANSWER) if ANSWER in rows.column_names else rows for rows in (train, evaluation)
+        )
+    rename = {"text": text_field} if shape is Shape.TEXT and text_field != "text" else {}
+    return TrainingData(
+        train=train.rename_columns(rename),
+        eval=None if evaluation is None else evaluation.rename_columns(rename),
+        shape=shape,
+        questions=asked,
+        thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
+        notes=tuple(notes),
+    )
+
+
+def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> _Entry:
+    """The entry with its template filled in, its format, said or recognized, and its text under the name ``text``."""
+    if isinstance(source.think, Mapping):
+        _require_fields(dataset, source.think, f"{where}.think")
+        convert = from_fields(source.think)
+        return _Entry(
+            where=where, dataset=dataset, format="prompt_completion", shape=Shape.MESSAGE_PAIR, convert=convert
+        )
+    template = source.template or {}
+    if template:
+        dataset = _filled(dataset, template, where)
+    if text_field != "text" and text_field in dataset.column_names:
+        dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
+        dataset = dataset.rename_column(text_field, "text")
+    columns = dataset.column_names
+    name = source.format or recognized(template, method) or recognized(dataset[0], method)
+    if name is None:
+        raise UserError(
+            f"the columns of {source.path} are of no known format: {', '.join(columns)}",
+            where=where,
+            remedy=f"Rename them to those of a format ({described(method)}), or write a template.",
+        )
+    if name not in FORMATS[method]:
+        raise UserError(
+            f"{name} is no format for {method}", where=f"{where}.format", remedy=f"Write {', '.join(FORMATS[method])}."
+        )
+    missing = [column for column in COLUMNS[name] if column not in columns]
+    if missing and not (name in ("messages", "sharegpt") and {"messages", "conversations"} & set(columns)):
+        raise UserError(
+            f"{source.path} has no column {', '.join(missing)}, which the format {name} needs",
+            where=f"{where}.format",
+            remedy=f"Its columns: {', '.join(columns)}.",
+        )
+    shape = natural_shape(name, dataset)
+    if shape is Shape.PREFERENCE and "prompt" not in columns:
+        raise UserError(
+            f"{source.path} has no column prompt, which the format {name} needs",
+            where=where,
+            remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
+        )
+    if source.think:
+        if shape is not Shape.CONVERSATION:
+            raise UserError(
+                f"{source.path} holds {shape.value}, which are no conversations",
+                where=f"{where}.think",
+                remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
+            )
+        convert = from_conversation(converter(name, shape))
+        return _Entry(where=where, dataset=dataset, format=name, shape=Shape.MESSAGE_PAIR, convert=convert)
+    return _Entry(where=where, dataset=dataset, format=name, shape=shape)
+
+
+def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
+    """The rows with the template's columns added to them, in the place of those of the same name."""
+    _require_fields(dataset, template, f"{where}.template")
+    made = {column: Value("string") if isinstance(part, str) else _MESSAGES for column, part in template.items()}
+    return dataset.map(
+        lambda row: filled(template, row),
+        features=Features({**dataset.features, **made}),
+        load_from_cache_file=False,
+        desc=f"Filling in the template of {where}",
+    )
+
+
+def _require_fields(dataset: Dataset, texts: Mapping[str, Any], where: str) -> None:
+    missing = [name for name in fields(texts) if name not in dataset.column_names]
+    if missing:
+        raise UserError(
+            f"there is no field {', '.join(missing)}",
+            where=where,
+            remedy=f"Its fields: {', '.join(dataset.column_names)}.",
+        )
+
+
+def _common_shape(entries: Sequence[_Entry], notes: list[str]) -> Shape:
+    """The one shape that all entries can take. Adds to `notes` what is to be said about it."""
+    shapes = {entry.shape for entry in entries}
+    if len(shapes) == 1:
+        return shapes.pop()
+    first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.shape is not b.shape)
+    of_turns = (Shape.CONVERSATION, Shape.MESSAGE_PAIR)
+    if not all(entry.shape in of_turns or entry.format == "alpaca" for entry in entries):
+        raise UserError(
+            f"{first.where} holds {first.shape.value} and {second.where} {second.shape.value}: they cannot be mixed",
+            where="data",
+            remedy="Bring both to one format; messages is the one that most can be written in.",
+        )
+    shape = Shape.CONVERSATION if Shape.CONVERSATION in shapes else Shape.MESSAGE_PAIR
+    changed = ", ".join(entry.where for entry in entries if entry.shape is not shape)
+    if any(entry.convert for entry in entries) and shape is Shape.CONVERSATION:
+        conversation = next(entry.where for entry in entries if entry.shape is shape)
+        raise UserError(
+            f"{conversation} holds conversations, and other entries answers that think: they cannot be mixed",
+            where="data",
+            remedy="Write think: true there too, or leave think out everywhere.",
+        )
+    notes.append(f"{changed}: taken as {shape.value}, like the rest of the data.")
+    return shape
+
+
+def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
+    """TRL ignores the first of these without a word, and the second is a traceback."""
+    if training.get("completion_only_loss") and shape in (Shape.CONVERSATION, Shape.TEXT):
+        raise UserError(
+            f"the data are {shape.value}, which have no completion",
+            where="training.completion_only_loss",
+            remedy="For conversations, assistant_only_loss: true is what trains on the answers alone.",
+        )
+    if training.get("assistant_only_loss") and not shape.is_conversational:
+        raise UserError(
+            f"the data are {shape.value}, which have no assistant's turns",
+            where="training.assistant_only_loss",
+            remedy="Leave it out: the loss on pairs is on the completion alone.",
+        )
+
+
+def _answer_column(settings: ExactMatch | None, shape: Shape) -> str | None:
+    """The column that holds right answers; None: the rows' own completions do."""
+    if settings is None:
+        return None
+    if shape is Shape.TEXT:
+        raise UserError(
+            "plain text asks nothing that could be answered", where="evaluate.exact_match", remedy="Leave it out."
+        )
+    return settings.answer or ("answer" if shape in _PROMPTS else None)
+
+
+def _asked(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Question, ...]:
+    found = questions(rows, settings)
+    if not found:
+        raise UserError(
+            f"none of the {len(rows)} evaluation rows has an answer that can be made out",
+            where="evaluate.exact_match",
+            remedy='End completions with "Final Answer: …", or name the column that holds it: {answer: …}.',
+        )
+    notes.append(f"evaluate.exact_match: {len(found)} of {len(rows)} evaluation rows are checked.")
+    return found
+
+
+def _mixture(entries: Sequence[_Entry], shape: Shape, notes: list[str], *, answer: str | None) -> Dataset:
+    """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped.
+
+    Args:
+        entries: what is mixed.
+        shape: what each row becomes.
+        notes: is added to.
+        answer: the column that is kept as `ANSWER` beside those of the shape; None: none.
+    """
+    features = dict(_FEATURES[shape])
+    if shape in _PROMPTS:
+        features = {**_columns_for_rewards(entries), **features}
+    if not any("tools" in entry.dataset.column_names for entry in entries):
+        features.pop("tools", None)
+    for entry in entries if answer is not None else ():
+        if answer not in entry.dataset.column_names:
+            raise UserError(
+                f"there is no column {answer}",
+                where=f"evaluate.exact_match.answer, {entry.where}",
+                remedy=f"Its columns: {', '.join(entry.dataset.column_names)}.",
+            )
+    if answer is not None:
+        features[ANSWER] = Value("string")
+    return concatenate_datasets([_converted(entry, shape, Features(features), answer, notes) for entry in entries])
+
+
+def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
+    """What stands beside the prompts: reward functions are given it, so that all rows must have the same."""
+    for entry in entries[1:]:
+        if set(entry.dataset.column_names) != set(entries[0].dataset.column_names):
+            raise UserError(
+                f"{entries[0].where} and {entry.where} differ in their columns, which reward functions are given",
+                where="data",
+                remedy="Write a template for each that makes the same columns.",
+            )
+    return entries[0].dataset.features
+
+
+def _converted(entry: _Entry, shape: Shape, features: Features, answer: str | None, notes: list[str]) -> Dataset:
+    convert = entry.convert or converter(entry.format, shape)
+    dropped: Counter[str] = Counter()
+
+    def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        rows: list[Row] = []
+        for values in zip(*batch.values(), strict=True):
+            row = dict(zip(batch, values, strict=True))
+            try:
+                rows.append(convert(row))
+                if answer is not None:
+                    rows[-1][ANSWER] = None if row[answer] is None else str(row[answer])
+            except Unusable as verdict:
+                dropped[str(verdict)] += 1
+        return {column: [row[column] for row in rows] for column in features}
+
+    dataset = entry.dataset.map(
+        convert_batch,
+        batched=True,
+        remove_columns=entry.dataset.column_names,
+        features=features,
+        load_from_cache_file=False,
+        desc=f"Reading {entry.where}",
+    )
+    if dropped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        summary = f"{dropped.total()} of {len(entry.dataset)} rows"
+        if len(dataset) == 0:
+            raise UserError(f"no row can be used as {entry.format}: {reasons}", where=entry.where)
+        notes.append(f"{entry.where}: dropped {summary} ({reasons}).")
+    return dataset
+
+
+def _held_out(part: float | None, rows: int) -> int:
+    """How many of the mixture's rows are kept for evaluation."""
+    if part is None:
+        return 0
+    count = part if isinstance(part, int) else max(1, round(part * rows))
+    if count >= rows:
+        raise UserError(f"holding out {count} of {rows} rows leaves none to train on", where="data.eval.from_train")
+    return count

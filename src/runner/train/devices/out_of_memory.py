@@ -1,0 +1,89 @@
+"""Running out of memory in a training step: the same step again, in smaller pieces.
+
+A step's samples are cut into micro-batches, and what a micro-batch needs is what runs out. Half the micro-batch and
+twice the accumulation are the same samples in the same order, so the effective batch stays the recipe's. The new split
+is remembered in the record of the attempt's end, for all attempts to come.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from runner.recipe.batch import halved
+from runner.runs.attempts import Attempt
+
+_WORDS = (
+    "out of memory",  # CUDA's, and torch's for it
+    "can't allocate memory",  # torch's on a CPU
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "HIP out of memory",
+    "std::bad_alloc",
+)
+
+
+class OutOfMemory(Exception):
+    """A training step needed more memory than there is.
+
+    Args:
+        reason: in the words of who noticed.
+        split: micro-batch and accumulation of the step.
+    """
+
+    def __init__(self, reason: str, split: tuple[int, int]) -> None:
+        self.reason = reason
+        self.split = split
+        super().__init__(reason)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` means, or comes from, memory that could not be had: a GPU's or, for torch's tensors, main memory.
+
+    `torch.cuda.OutOfMemoryError` is one; other allocators, cuBLAS and DeepSpeed say it in the text of a RuntimeError.
+    """
+    for cause in _causes(error):
+        if type(cause).__name__ == "OutOfMemoryError" or isinstance(cause, MemoryError):
+            return True
+        if isinstance(cause, RuntimeError) and any(words in str(cause) for words in _WORDS):
+            return True
+    return False
+
+
+def in_short(error: BaseException) -> str:
+    """The first sentence of what an allocator says, which goes on about fragmentation for a page."""
+    text = str(next((cause for cause in _causes(error) if is_out_of_memory(cause)), error)).strip()
+    return text.splitlines()[0].split(". ")[0].rstrip(".") if text else type(error).__name__
+
+
+def split_so_far(attempts: Sequence[Attempt]) -> list[int] | None:
+    """Micro-batch and accumulation that a run was left with when it last ran out of memory; None: it never did."""
+    splits = [attempt.ended["split"] for attempt in attempts if attempt.ended is not None and "split" in attempt.ended]
+    return list(splits[-1]) if splits else None
+
+
+def smaller(end: dict[str, Any]) -> dict[str, Any]:
+    """What an end for want of memory comes to: another attempt in smaller pieces (``split``), or failure.
+
+    Args:
+        end: a training process's outcome ``out_of_memory``, with its ``reason`` and its ``split``.
+    """
+    micro_batch, accumulation = end["split"]
+    split = halved(micro_batch, accumulation)
+    if split is None:
+        reason = (
+            f"{end['reason']}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "
+            "with `load_in_4bit: true`, write `strategy: zero3` for several GPUs, or take a GPU with more memory"
+        )
+        return {"outcome": "failed", "reason": reason, "retry": False}
+    reason = (
+        f"{end['reason']}; going on with micro-batches of {split[0]} instead of {micro_batch} and "
+        f"{split[1]} instead of {accumulation} of them in a step: the effective batch stays as it is"
+    )
+    return {"outcome": "interrupted", "reason": reason, "retry": True, "split": list(split)}
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,168 @@
+"""What a model can do, measured beside training and without a trace in it.
+
+Evaluating draws from torch's random stream (each pass over a data loader does), leaves the model in evaluation mode
+and adds to the trainer's books. A run that is evaluated before its first step, and the same run resumed after it,
+must go on alike; so all of that is put back.
+"""
+
+import copy
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
+
+from runner.errors import UserError
+
+GENERATION_BATCH = 8
+"""Prompts that are completed at a time, where nobody says otherwise."""
+
+Prompt: TypeAlias = str | list[dict[str, Any]]
+"""A text, or messages."""
+
+
+def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
+    """Evaluate the trainer's model on its evaluation data, and leave the trainer as it was.
+
+    Trackers and the trainer's `log` see the evaluation as they see any other.
+
+    Args:
+        trainer: any; its evaluation data are used.
+        perplexity: whether to give the exponential of the loss too, which means something for a mean over tokens only.
+
+    Returns:
+        ``eval_loss``, the mean loss as the trainer reports it; ``samples_per_second``, rows evaluated in a second; and
+        ``perplexity``.
+
+    Raises:
+        UserError: there are no evaluation data.
+    """
+    if trainer.eval_dataset is None:
+        raise UserError(
+            "there are no evaluation data to measure on",
+            where="evaluate.before_and_after",
+            remedy="Write data.eval, for example eval: {from_train: 0.05}.",
+        )
+    with _unchanged_books(trainer), _unchanged(trainer.model):
+        # GRPO draws completions. An attempt that only measures has not trained, and must draw the same ones.
+        set_seed(trainer.args.seed)
+        metrics = trainer.evaluate()
+    loss = float(metrics["eval_loss"])
+    measured = {"eval_loss": loss, "samples_per_second": float(metrics["eval_samples_per_second"])}
+    if perplexity:
+        representable = loss < math.log(torch.finfo(torch.float64).max)
+        measured["perplexity"] = math.exp(loss) if representable else math.inf
+    return measured
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    max_new_tokens: int,
+    conversational: bool,
+    batch_size: int = GENERATION_BATCH,
+) -> list[str]:
+    """The model's most likely continuation of each prompt, without the prompt.
+
+    Args:
+        model: any causal language model, in training or not; stays as it is.
+        tokenizer: its tokenizer.
+        prompts: what to continue; messages go through the tokenizer's chat template if it has one.
+        max_new_tokens: the longest continuation, in tokens.
+        conversational: each prompt that is a text is a user's message, answered like messages; otherwise it is
+            continued as it stands.
+        batch_size: how many to complete at a time.
+    """
+    with _unchanged(model), _left_padding(tokenizer), torch.no_grad():
+        model.eval()
+        continuations: list[str] = []
+        for start in range(0, len(prompts), batch_size):
+            batch = _encoded(tokenizer, prompts[start : start + batch_size], conversational).to(model.device)
+            tokens: Any = model.generate(  # type: ignore[operator]
+                **batch,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                # A model made for sampling brings these along; greedy search would warn about each.
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            fresh = tokens[:, batch["input_ids"].shape[1] :]
+            continuations += [text.strip() for text in tokenizer.batch_decode(fresh, skip_special_tokens=True)]
+    return continuations
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], conversational: bool) -> Any:
+    has_template = tokenizer.chat_template is not None
+    texts, through_template = [], False
+    for prompt in prompts:
+        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) and conversational else prompt
+        if isinstance(turns, str):
+            texts.append(turns)
+        elif has_template:
+            through_template = True
+            texts.append(str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)))
+        else:
+            texts.append("\n".join(str(turn.get("content") or "") for turn in turns))
+    # A chat template writes the special tokens itself. Without `token_type_ids`, which many models refuse.
+    encoded = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not through_template)
+    encoded.pop("token_type_ids", None)
+    return encoded
+
+
+@contextmanager
+def _unchanged(model: Any) -> Iterator[None]:
+    """Put back the random streams of Python, NumPy and torch, and whether the model is training."""
+    python, numpys, cpu = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    was_training = model.training
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(numpys)
+        torch.set_rng_state(cpu)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+        model.train(was_training)
+
+
+@contextmanager
+def _unchanged_books(trainer: Any) -> Iterator[None]:
+    """Put back what transformers' and TRL's trainers note down while they evaluate."""
+    books = {
+        name: copy.deepcopy(getattr(trainer, name))
+        for name in ("_metrics", "_total_train_tokens", "control")
+        if hasattr(trainer, name)
+    }
+    history = len(trainer.state.log_history)
+    try:
+        yield
+    finally:
+        for name, value in books.items():
+            setattr(trainer, name, value)
+        del trainer.state.log_history[history:]
+        # Set by the first evaluation outside training, and from then on part of every record.
+        trainer.__dict__.pop("model_preparation_time", None)
+
+
+@contextmanager
+def _left_padding(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Prompts of a batch end together, where the continuation begins. Padding is by the text's end if by nothing."""
+    side, token = tokenizer.padding_side, tokenizer.pad_token
+    tokenizer.padding_side = "left"
+    if token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    try:
+        yield
+    finally:
+        tokenizer.padding_side = side
+        if token is None:
+            tokenizer.pad_token = None

@@ -1,0 +1,137 @@
+"""Upload to the Hugging Face hub: one repository that holds the model, its GGUF files and a card, in one commit."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+from runner.errors import UserError
+from runner.recipe.recipe import Export
+from runner.train.export.errors import HubUnavailable
+from runner.train.export.model_card import model_card
+
+HUB_FILE = "hub.json"
+"""The one file of the artifact `hub`: which commit of which repository the run was pushed as."""
+
+
+_TROUBLE = (HfHubHTTPError, httpx.HTTPError, OfflineModeIsEnabled)
+
+
+def check_hub(export: Export, *, name: str) -> None:
+    """See that the token may write, and make the repository. A hub that does not answer is left for later.
+
+    Args:
+        export: the recipe's.
+        name: the repository's name if the recipe gives none.
+
+    Raises:
+        UserError: there is no token, or the hub refuses it.
+    """
+    try:
+        repository = _repository(export, name)
+    except HubUnavailable as error:
+        print(f"warning: {error}; it is tried again at the end", file=sys.stderr, flush=True)
+    else:
+        print(f"the model will be pushed to {repository}", flush=True)
+
+
+def push(
+    export: Export, folders: Iterable[Path], folder: Path, *, run: Mapping[str, Any], result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Upload what lies in `folders`, side by side, with a model card.
+
+    Args:
+        export: which repository.
+        folders: of artifacts; of files with the same name the last one's is taken.
+        folder: a local folder for the upload.
+        run: the run's ``run.json``.
+        result: its ``result.json``, or what will stand there.
+
+    Returns:
+        `repo_id`, `url`, `commit` and `private`, for `HUB_FILE`.
+
+    Raises:
+        UserError: the hub refuses it.
+        HubUnavailable: the hub does not answer.
+    """
+    repository = _repository(export, run["name"])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for source in folders:
+        for file in source.iterdir():
+            if file.is_file() and file.name != "README.md":  # peft's has nothing in it that ours has not
+                (folder / file.name).unlink(missing_ok=True)
+                (folder / file.name).symlink_to(file.absolute())
+    files = sorted(file.name for file in folder.iterdir())
+    (folder / "README.md").write_text(model_card(repository, run=run, result=result, files=files), encoding="utf-8")
+    try:
+        commit = HfApi().upload_folder(
+            repo_id=repository, folder_path=folder, commit_message=f"Trained by runner as {run['run_id']}"
+        )
+        private = bool(HfApi().model_info(repository).private)
+    except (*_TROUBLE, RuntimeError) as error:  # hf_xet's own are RuntimeErrors
+        raise _explained(error, repository) from error
+    shutil.rmtree(folder)
+    url = f"{HfApi().endpoint}/{repository}"
+    print(f"pushed to {url}", flush=True)
+    return {"repo_id": repository, "url": url, "commit": commit.oid, "private": private}
+
+
+def save_pushed(pushed: Mapping[str, Any], artifacts: Sequence[str], folder: Path) -> None:
+    """Write `HUB_FILE`: what `push` returned, and the keys of the artifacts that it was given."""
+    (folder / HUB_FILE).write_text(json.dumps({**pushed, "artifacts": list(artifacts)}, indent=2) + "\n")
+
+
+def has_pushed(folder: Path, repository: str, artifacts: Sequence[str]) -> bool:
+    """Whether a `HUB_FILE` is of a push of these artifacts, and perhaps more, to this repository."""
+    pushed = json.loads((folder / HUB_FILE).read_text())
+    return bool(pushed["repo_id"] == repository and set(artifacts) <= set(pushed.get("artifacts", ())))
+
+
+def _repository(export: Export, name: str) -> str:
+    """The full name of the repository, which is made if there is none."""
+    wanted = export.hub_model_id or name
+    try:
+        return HfApi().create_repo(wanted, private=export.hub_private_repo, exist_ok=True).repo_id
+    except LocalTokenNotFoundError as error:
+        raise no_token() from error
+    except _TROUBLE as error:
+        raise _explained(error, wanted) from error
+
+
+def no_token() -> UserError:
+    """What to say where there is no token."""
+    return UserError(
+        "pushing to the hub needs a token that may write",
+        where="export.push_to_hub",
+        remedy="make one at https://huggingface.co/settings/tokens, export HF_TOKEN=… and pass `--secret HF_TOKEN`",
+    )
+
+
+def _explained(error: Exception, repository: str) -> Exception:
+    """Why a push did not go through: a mistake of the caller's, or a hub that does not answer."""
+    if isinstance(error, OfflineModeIsEnabled):
+        return UserError(
+            "the hub is switched off (HF_HUB_OFFLINE)", where="export.push_to_hub", remedy="unset HF_HUB_OFFLINE"
+        )
+    response = getattr(error, "response", None)
+    status = None if response is None else response.status_code
+    if status == 401 and not os.environ.get("HF_TOKEN"):
+        return no_token()
+    if status in (401, 403):
+        return UserError(
+            f"the hub does not let this token write to {repository}",
+            where="export.push_to_hub",
+            remedy="take a token with the right to write, and a repository of its owner's",
+        )
+    if status is not None and status < 500 and status not in (408, 409, 429):
+        said = getattr(error, "server_message", None) or f"status {status}"
+        return UserError(f"the hub does not take {repository}: {said}", where="export.hub_model_id")
+    return HubUnavailable(f"the hub does not answer ({type(error).__name__}{'' if status is None else f' {status}'})")

@@ -1,0 +1,1 @@
+"""Metric records, and the trackers that receive them besides the store."""

@@ -1,0 +1,147 @@
+"""`report_to`: W&B and TensorBoard as transformers does them, fed every `logging_steps`, one run across attempts.
+
+What these two write to this machine's disk dies with the machine, and W&B loses what it has not written yet when the
+process is killed. So an attempt begins their files anew and tells them the run's metrics so far, which the store has:
+the files of the last attempt are those of a run that was never interrupted. W&B online has been told already.
+"""
+
+import copy
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import (
+    TensorBoardCallback,
+    WandbCallback,
+    get_reporting_integration_callbacks,
+)
+
+from runner.errors import UserError
+
+FOLDERS = ("wandb", "tensorboard")
+"""Folders below the run's working folder that hold what these trackers write on this machine."""
+
+_OFFLINE = ("offline", "dryrun")
+"""W&B's modes that write to this machine's disk only."""
+
+
+_ours: dict[str, str] = {}
+"""Variables of the environment that were set here: the next stage may set them again."""
+
+
+def reporters(
+    report_to: str | Sequence[str],
+    *,
+    run_id: str,
+    stage: str | None,
+    folder: Path,
+    is_logging_step: Callable[[TrainerState], bool],
+) -> list[TrainerCallback]:
+    """transformers' own callbacks for `report_to`, set up for this run.
+
+    W&B gets the run's id, so that all attempts are one W&B run, and works offline where there is no `WANDB_API_KEY`
+    (unless `WANDB_MODE` says otherwise). A stage is a W&B run of its own, since its steps begin at 1; they are a group
+    with the run's id. What is set in the environment wins.
+
+    Raises:
+        UserError: a tracker's package is not installed, or the name is unknown.
+    """
+    names = [report_to] if isinstance(report_to, str) else list(report_to)
+    names = [name for name in names if name != "none"]
+    whole = run_id if stage is None else f"{run_id}-{stage}"
+    _set("WANDB_RUN_ID", whole)
+    _set("WANDB_RESUME", "allow")
+    _set("WANDB_NAME", whole)
+    if stage is not None:
+        _set("WANDB_RUN_GROUP", run_id)
+    _set("WANDB_DIR", str(folder))
+    if not os.environ.get("WANDB_API_KEY"):
+        _set("WANDB_MODE", "offline")
+    _set("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+    for name in FOLDERS:
+        if name != "wandb" or _wandb_is_offline():
+            shutil.rmtree(folder / name, ignore_errors=True)
+    try:
+        classes = get_reporting_integration_callbacks(names)
+        return [_thinned(cls, is_logging_step)() for cls in classes]
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{names!r} cannot be reported to: {error}",
+            where="training.report_to",
+            remedy="install the tracker's package in the environment that trains, or take its name out",
+        ) from error
+
+
+def _set(name: str, value: str) -> None:
+    """Set a variable of the environment, unless whoever started us has."""
+    if os.environ.get(name) == _ours.get(name):
+        os.environ[name] = _ours[name] = value
+
+
+def _thinned(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState], bool]) -> type[TrainerCallback]:
+    """`cls`, seeing a training record only every `logging_steps`; the trainer itself logs each step."""
+
+    def on_log(
+        self: Any,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        if logs is not None and "loss" in logs and not is_logging_step(state):
+            return None
+        return cls.on_log(self, args, state, control, logs=logs, **kwargs)
+
+    return type(cls.__name__, (cls,), {"on_log": on_log})
+
+
+def replay(trainer: Trainer, read_records: Callable[[], Iterable[Mapping[str, Any]]], *, max_steps: int) -> None:
+    """Tell the trackers that write to this machine's disk what earlier attempts have measured.
+
+    Args:
+        trainer: its callbacks are told; it stands where it goes on.
+        read_records: gives the run's metrics so far, as `read_metrics` does; called if there is anyone to tell.
+        max_steps: how many steps the run has.
+    """
+    told: list[Any] = [
+        callback
+        for callback in trainer.callback_handler.callbacks
+        if isinstance(callback, TensorBoardCallback) or (isinstance(callback, WandbCallback) and _wandb_is_offline())
+    ]
+    if not told:
+        return
+    state = copy.copy(trainer.state)
+    state.max_steps = max_steps
+    for record in read_records():
+        if record.get("phase") == "after":
+            continue  # measured once more
+        state.global_step = record["step"]
+        logs = _as_logged(record)
+        for callback in told:
+            callback.on_log(trainer.args, state, trainer.control, model=trainer.model, logs=dict(logs))
+
+
+def _as_logged(record: Mapping[str, Any]) -> dict[str, float]:
+    """A record of the run's metrics as the trainer logged it."""
+    numbers = {
+        name: value for name, value in record.items() if isinstance(value, int | float) and name not in ("step", "time")
+    }
+    if record["kind"] == "train":
+        return numbers
+    return {name: value for name, value in numbers.items() if name.startswith("eval_") or name == "epoch"}
+
+
+def _wandb_is_offline() -> bool:
+    return os.environ.get("WANDB_MODE") in _OFFLINE
+
+
+def finish_reporting() -> None:
+    """Have W&B write what it still holds; safe to call when nothing is reported."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish()

@@ -1,0 +1,62 @@
+"""Continued pretraining on raw text, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom.
+
+It differs from supervised fine-tuning in what it is given: text without turns, prompts or a chat template, packed into
+sequences of `max_length` so that nothing is cut off and nothing is padding.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from trl import SFTConfig
+
+from runner.recipe.recipe import Recipe
+from runner.train.methods.sft import ExactSFTTrainer
+from runner.train.methods.training_arguments import tracks_best, trainer_arguments
+from runner.train.stages.context import Context
+from runner.train.stages.steps import Course, callbacks, load, new_adapter
+
+DEFAULTS = {"packing": True, "packing_strategy": "bfd_split"}
+"""Where TRL's own are made for conversations; the recipe's schema says the same."""
+
+
+def train(context: Context) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+    """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
+    recipe = context.recipe
+    args = cpt_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    data, model, tokenizer = load(context)
+    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    trainer = ExactSFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        processing_class=tokenizer,
+        peft_config=new_adapter(context),
+        callbacks=callbacks(context, lineage),
+        lineage=lineage,
+    )
+    return Course(context, trainer, tokenizer, data=data)
+
+
+def cpt_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
+    """TRL's config for a recipe."""
+    return SFTConfig(**{**DEFAULTS, **trainer_arguments(recipe, output_dir, config=SFTConfig)})

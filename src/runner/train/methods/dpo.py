@@ -1,0 +1,70 @@
+"""Direct preference optimization, full or LoRA, through TRL's `DPOTrainer`. Read it from top to bottom.
+
+The reference is the model as it comes, or as the stage before left it: with a new adapter that is the base with the
+adapter off, with one that goes on a frozen copy of it (TRL makes that), and without one it is loaded a second time.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from trl import DPOConfig, DPOTrainer
+
+from runner.recipe.recipe import Recipe
+from runner.train.checkpointing.trainer import ExactResume
+from runner.train.data.truncation import check_lengths
+from runner.train.methods.training_arguments import tracks_best, trainer_arguments
+from runner.train.models.loading import load_model
+from runner.train.stages.context import Context
+from runner.train.stages.steps import Course, callbacks, load, new_adapter
+
+
+class ExactDPOTrainer(ExactResume, DPOTrainer):
+    """TRL's `DPOTrainer`, resumable exactly."""
+
+
+def train(context: Context) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+    """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
+    recipe = context.recipe
+    args = dpo_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    data, model, tokenizer = load(context)
+    # Not left to TRL, which would load it without the recipe's revision, type of weights and the rest.
+    needs_reference = recipe.adapter is None and not recipe.training.get("precompute_ref_log_probs")
+    reference = load_model(recipe, cache_dir=context.cache)[0] if needs_reference else None
+    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    trainer = ExactDPOTrainer(
+        model=model,
+        ref_model=reference,
+        args=args,
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        processing_class=tokenizer,
+        peft_config=new_adapter(context),
+        callbacks=callbacks(context, lineage),
+        lineage=lineage,
+    )
+    check_lengths(data, trainer)
+    return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
+
+
+def dpo_config(recipe: Recipe, output_dir: Path) -> DPOConfig:
+    """TRL's config for a recipe."""
+    return DPOConfig(**trainer_arguments(recipe, output_dir, config=DPOConfig))

@@ -1,0 +1,149 @@
+"""Group relative policy optimization, full or LoRA, through TRL's `GRPOTrainer`. Read it from top to bottom."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+from runner.train.checkpointing.trainer import ExactResume
+from runner.train.methods.rewards import load_rewards
+from runner.train.methods.training_arguments import tracks_best, trainer_arguments
+from runner.train.stages.context import Context
+from runner.train.stages.steps import Course, callbacks, load, new_adapter
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler, able to begin at any epoch: its own draws an epoch's order from where the last one left off."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stand where all epochs before `epoch` have been drawn."""
+        if self.shuffle:
+            assert self.seed is not None
+            self.generator.manual_seed(self.seed)
+            for _ in range(epoch):
+                torch.randperm(self.num_samples, generator=self.generator)
+
+
+class ExactGRPOTrainer(ExactResume, GRPOTrainer):
+    """TRL's `GRPOTrainer`, resumable exactly, also between two generations.
+
+    It generates completions once for several steps and keeps them in memory. They go into each checkpoint, with the
+    place in the cycle where they are used.
+    """
+
+    def method_state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the trainer's own: the generated completions, and how far they are used."""
+        buffered: list[dict[str, Any]] = self._buffered_inputs or []
+        return {"step": self._step, "buffered_inputs": [_on(inputs, "cpu") for inputs in buffered]}
+
+    def restore_method_state(self, state: dict[str, Any]) -> None:
+        """Take back what `method_state` gave."""
+        buffered: Any = [_on(inputs, self.accelerator.device) for inputs in state["buffered_inputs"]]
+        self._step = state["step"]
+        if buffered:
+            # Memory ran out since: what was a micro-batch is several now.
+            pieces = len(buffered[0]["prompt_ids"]) // self.args.per_device_train_batch_size
+            buffered = [piece for inputs in buffered for piece in _cut(inputs, pieces)]
+            self._step *= pieces
+        self._buffered_inputs = buffered or None
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        trls = cast(RepeatSampler, super()._get_train_sampler(dataset))
+        return EpochSampler(
+            trls.data_source, trls.mini_repeat_count, trls.batch_size, trls.repeat_count, trls.shuffle, trls.seed
+        )
+
+
+def train(context: Context) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+
+    Raises:
+        UserError: the model, the data, a reward function or a setting is wrong.
+        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+    """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data, a reward function or a setting is wrong.
+    """
+    recipe = context.recipe
+    data, model, tokenizer = load(context)
+    args = grpo_config(recipe, context.folder)
+    assert args.max_completion_length is not None
+    _check_prompts(args, data.train)
+    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    trainer = ExactGRPOTrainer(
+        model=model,
+        reward_funcs=load_rewards(
+            recipe.training["reward_funcs"],
+            inputs=context.input_path,
+            columns=data.train.column_names,
+            max_completion_length=args.max_completion_length,
+        ),
+        args=args,
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        processing_class=tokenizer,
+        peft_config=new_adapter(context),
+        callbacks=callbacks(context, lineage),
+        lineage=lineage,
+    )
+    return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
+
+
+def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
+    """TRL's config for a recipe."""
+    arguments = trainer_arguments(recipe, output_dir, config=GRPOConfig)
+    del arguments["reward_funcs"]  # an argument of the trainer
+    try:
+        return GRPOConfig(**arguments)
+    except ValueError as error:
+        raise UserError(str(error), where="training") from error
+
+
+def _check_prompts(args: GRPOConfig, prompts: Dataset) -> None:
+    """TRL trains on whole generation batches only, and would end without a step where there are too few prompts."""
+    assert args.generation_batch_size
+    assert args.num_generations
+    needed = args.generation_batch_size // args.num_generations
+    if len(prompts) < needed:
+        raise UserError(
+            f"one generation batch takes {needed} prompts (generation_batch_size / num_generations), "
+            f"and the data have {len(prompts)}",
+            where="data.train",
+            remedy="Bring more prompts, or lower effective_batch_size or steps_per_generation.",
+        )
+
+
+def _cut(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
+    """A micro-batch's inputs as several; what is not by row, each of them has."""
+    rows = len(inputs["prompt_ids"])
+    size = rows // pieces
+
+    def part(value: Any, index: int) -> Any:
+        by_row = isinstance(value, torch.Tensor | list) and not (isinstance(value, torch.Tensor) and value.dim() == 0)
+        return value[index * size : (index + 1) * size] if by_row and len(value) == rows else value
+
+    return [{name: part(value, index) for name, value in inputs.items()} for index in range(pieces)]
+
+
+def _on(inputs: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
+    """A step's inputs on another device, as copies."""
+    return {
+        name: value.detach().to(device, copy=True) if isinstance(value, torch.Tensor) else value
+        for name, value in inputs.items()
+    }

@@ -1,0 +1,36 @@
+"""Which script trains by which method: one each, and what it needs is imported with it only."""
+
+from typing import Any, Protocol
+
+from runner.recipe.recipe import Method
+from runner.train.stages.context import Context
+from runner.train.stages.steps import Course
+
+
+class Script(Protocol):
+    """A method's script."""
+
+    def prepared(self, context: Context) -> Course:
+        """The stage's model, data and trainer, ready to train and to be measured."""
+
+    def train(self, context: Context) -> dict[str, Any]:
+        """Train the stage from where it stands to its artifacts; returns what the result says of it."""
+
+
+def script_of(method: Method) -> Script:
+    """The method's script."""
+    if method == "cpt":
+        from runner.train.methods import cpt
+
+        return cpt
+    if method == "dpo":
+        from runner.train.methods import dpo
+
+        return dpo
+    if method == "grpo":
+        from runner.train.methods import grpo
+
+        return grpo
+    from runner.train.methods import sft
+
+    return sft

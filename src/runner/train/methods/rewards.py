@@ -1,0 +1,109 @@
+"""Reward functions: the built-in ones, and those of a Python file that travels with the run.
+
+A reward function is TRL's: it is called with ``prompts``, ``completions``, ``completion_ids`` and every other column of
+the data, each a list with one entry for each completion, and gives a list of numbers.
+"""
+
+import importlib.util
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from runner.errors import UserError
+from runner.recipe.inputs.reward_refs import split_reward
+from runner.train.evaluation.answers import final_answer, same_answer
+
+RewardFunction: TypeAlias = Callable[..., list[float | None]]
+
+
+def load_rewards(
+    names: Sequence[str], *, inputs: Callable[[str], Path], columns: Sequence[str], max_completion_length: int
+) -> list[RewardFunction]:
+    """The functions that `training.reward_funcs` names, in order.
+
+    Args:
+        names: ``builtin:<name>``, or a file and a function in it, ``rewards.py:correct``.
+        inputs: finds the local copy of a file that the run brought along.
+        columns: the data's.
+        max_completion_length: the length in tokens at which a generation is cut off.
+
+    Raises:
+        UserError: there is no such function, or it needs a column that the data lack.
+    """
+    builtin = _builtin(max_completion_length)
+    functions: list[RewardFunction] = []
+    for index, name in enumerate(names):
+        where = f"training.reward_funcs.{index}"
+        source, function = split_reward(name)
+        if source is None:
+            functions.append(builtin[function])
+            if function == "exact-answer" and "answer" not in columns:
+                raise UserError(
+                    "`builtin:exact-answer` needs a column `answer`",
+                    where=where,
+                    remedy=f"The data have {', '.join(columns)}; write a template that makes one.",
+                )
+        else:
+            path = inputs(source) if source.startswith("inputs/") else Path(source)
+            functions.append(_from_file(path, function, where))
+    return functions
+
+
+def _from_file(path: Path, function: str, where: str) -> RewardFunction:
+    module = _imported(path, where)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise UserError(f"{path.name} has no function `{function}`", where=where)
+    reward: RewardFunction = found
+    return reward
+
+
+def _imported(path: Path, where: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"rewards_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(
+            f"{path.name} cannot be imported: {type(error).__name__}: {error}",
+            where=where,
+            remedy="It travels alone: it may import what is installed, and no file beside it.",
+        ) from error
+    return module
+
+
+def _builtin(max_completion_length: int) -> Mapping[str, RewardFunction]:
+    def length(completion_ids: Sequence[Sequence[int]], **columns: Any) -> list[float | None]:
+        return [max(0.0, 1 - len(ids) / max_completion_length) for ids in completion_ids]
+
+    return {"exact-answer": exact_answer, "answer-format": answer_format, "length": length}
+
+
+def exact_answer(completions: Sequence[Any], answer: Sequence[Any], **columns: Any) -> list[float | None]:
+    """1 where the completion's answer is that of the column ``answer``, else 0.
+
+    `runner.train.evaluation.answers` finds both: what follows "Answer:", what ``\\boxed{}`` holds, or the last number.
+    Numbers are compared as numbers: ``1,000`` is ``1000.0``.
+    """
+    rewards: list[float | None] = []
+    for completion, expected in zip(completions, answer, strict=True):
+        text = text_of(completion)
+        rewards.append(float(same_answer(final_answer(text) or text, str(expected))))
+    return rewards
+
+
+def answer_format(completions: Sequence[Any], **columns: Any) -> list[float | None]:
+    """1 where the completion's last line that is not blank gives an answer after "Answer:", else 0."""
+    last_lines = [(text_of(completion).strip().splitlines() or [""])[-1] for completion in completions]
+    return [float(re.match(r"\W*(final )?answer:\s*\S", line, re.IGNORECASE) is not None) for line in last_lines]
+
+
+def text_of(completion: Any) -> str:
+    """What was generated, of a string or of messages."""
+    if isinstance(completion, str):
+        return completion
+    return "".join(str(message.get("content") or "") for message in completion)

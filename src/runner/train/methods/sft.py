@@ -1,0 +1,99 @@
+"""Supervised fine-tuning, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+from runner.train.checkpointing.trainer import ExactResume
+from runner.train.data.mixture import TrainingData
+from runner.train.data.reasoning import keeps_reasoning, rendered
+from runner.train.data.truncation import check_lengths
+from runner.train.methods.training_arguments import tracks_best, trainer_arguments
+from runner.train.stages.context import Context
+from runner.train.stages.steps import Course, callbacks, load, new_adapter
+
+
+class ExactSFTTrainer(ExactResume, SFTTrainer):
+    """TRL's `SFTTrainer`, resumable exactly."""
+
+
+def train(context: Context) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+    """
+    course = prepared(context)
+    course.measure_before()
+    course.train()
+    course.take_best()
+    course.measure_after()
+    return course.keep()
+
+
+def prepared(context: Context) -> Course:
+    """The model that the stage starts from, its data and its trainer.
+
+    Raises:
+        UserError: the model, the data or a setting is wrong.
+    """
+    recipe = context.recipe
+    args = sft_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    data, model, tokenizer = load(context)
+    given = keep_reasoning(data, tokenizer, recipe.training)
+    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    trainer = ExactSFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=given.train,
+        eval_dataset=given.eval,
+        processing_class=tokenizer,
+        peft_config=new_adapter(context),
+        callbacks=callbacks(context, lineage),
+        lineage=lineage,
+    )
+    check_lengths(given, trainer)
+    return Course(context, trainer, tokenizer, data=data)
+
+
+def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:
+    """The data as they are, or with their answers written out where the chat template would drop the reasoning.
+
+    Raises:
+        UserError: the model has no chat template, or the loss is asked for on turns that only a template can tell.
+    """
+    if not data.conversational or training.get("chat_template_path"):
+        return data
+    if tokenizer.chat_template is None:
+        raise UserError(
+            "the data are conversations, and the model's tokenizer has no chat template",
+            where="training.chat_template_path",
+            remedy="Name a model that has one (a .jinja file does too), or bring the data as prompts and completions.",
+        )
+    if not data.thinks or keeps_reasoning(tokenizer):
+        return data
+    if training.get("assistant_only_loss"):
+        raise UserError(
+            "the model's chat template drops the reasoning, so that it cannot say which tokens are the assistant's",
+            where="training.assistant_only_loss",
+            remedy="Leave it out: the loss is on the completion alone.",
+        )
+    print("data: the model's chat template drops reasoning; answers are written out around it", flush=True)
+    on_prompt = training.get("completion_only_loss") is False
+    return replace(
+        data,
+        train=rendered(data.train, tokenizer, loss_on_prompt=on_prompt),
+        eval=None if data.eval is None else rendered(data.eval, tokenizer, loss_on_prompt=on_prompt),
+    )
+
+
+def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
+    """TRL's config for a recipe."""
+    return SFTConfig(**trainer_arguments(recipe, output_dir, config=SFTConfig))

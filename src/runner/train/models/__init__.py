@@ -1,0 +1,1 @@
+"""Model, tokenizer, adapter, precision and quantization."""

@@ -1,0 +1,70 @@
+"""Models that come quantized (``…-bnb-4bit``): what their own ``config.json`` says of it, fitted to this machine.
+
+transformers takes the settings from the model and passes over the recipe's, the type to compute in among them: a model
+that was quantized for bfloat16 would be computed in it on a T4, which has none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig
+
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+
+_COMPUTE = "bnb_4bit_compute_dtype"
+_OTHER_NAMES = {"use_bnb_nested_quant": "bnb_4bit_use_double_quant"}
+
+
+def own_quantization(config: PreTrainedConfig) -> dict[str, Any] | None:
+    """What a model's configuration says of its quantization, as a mapping; None: its weights are as they were."""
+    own = getattr(config, "quantization_config", None)
+    return None if not own else dict(own if isinstance(own, Mapping) else own.to_dict())
+
+
+def fit_quantization(recipe: Recipe, config: PreTrainedConfig, compute_dtype: torch.dtype) -> bool:
+    """Have a model that comes quantized compute in a type that the hardware has; its configuration is changed.
+
+    Args:
+        recipe: whose `model` and `adapter`.
+        config: the model's.
+        compute_dtype: what is computed in, unless the recipe says.
+
+    Returns:
+        whether it comes quantized.
+
+    Raises:
+        UserError: the recipe asks for another quantization, would train quantized weights, or names no base to merge
+            into.
+    """
+    own = own_quantization(config)
+    if own is None:
+        return False
+    name = recipe.model["model_name_or_path"]
+    method = own.get("quant_method") or "bitsandbytes"
+    if recipe.adapter is None:
+        raise UserError(
+            f"{name} comes quantized ({method}), and quantized weights cannot be trained",
+            where="model.model_name_or_path",
+            remedy="Write an `adapter:`, or name the model that it was made from.",
+        )
+    if (recipe.export.merge or recipe.export.gguf) and recipe.export.base is None:
+        raise UserError(
+            f"{name} comes quantized, and an adapter is merged into unquantized weights",
+            where="export.base",
+            remedy="Name the model that it was made from: export: {base: …}, or `runner export --base`.",
+        )
+    for key, value in recipe.model.items():
+        there = own.get(_OTHER_NAMES.get(key, key))
+        asked = key.startswith(("bnb_4bit_", "use_bnb_", "load_in_", "llm_int8_")) and key != _COMPUTE
+        if asked and value is not None and value != there:
+            raise UserError(
+                f"{value}, and {name} comes quantized with {there}",
+                where=f"model.{key}",
+                remedy="Leave it out, or name the model that it was made from.",
+            )
+    if own.get("load_in_4bit"):
+        own[_COMPUTE] = recipe.model.get(_COMPUTE) or str(compute_dtype).removeprefix("torch.")
+    config.quantization_config = own
+    return True

@@ -1,0 +1,82 @@
+"""Talk to a run's model, in a browser or in the terminal. Started by `runner chat`.
+
+``python -m runner.train.run_chat --store URL --run RUN_ID --cache-dir DIR [--cli]``
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import UserError
+from runner.storage.open import open_store
+
+if TYPE_CHECKING:
+    from runner.train.chat.pair import Pair
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Load the models, and talk until told to stop; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m runner.train.run_chat")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--cache-dir", type=Path, required=True)
+    parser.add_argument("--cli", action="store_true")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--max-new-tokens", type=int, default=256)
+    parser.add_argument("--without-base", action="store_true")
+    options = parser.parse_args(arguments)
+    print(f"loading {options.run} …", file=sys.stderr, flush=True)
+    from runner.train.chat.pair import Pair  # torch: seconds, after a word of what takes them
+
+    with_base = not options.without_base
+    settings = {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
+    try:
+        pair = Pair(open_store(options.store), options.run, options.cache_dir, with_base=with_base)
+        if options.cli:
+            in_terminal(pair, with_base=with_base, **settings)
+        else:
+            from runner.train.chat.page import page, serve
+
+            serve(page(pair, options.run, with_base=with_base, **settings), options.port)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def in_terminal(pair: "Pair", *, with_base: bool, temperature: float, max_new_tokens: int) -> None:
+    """Answer each line of standard input on standard output, until it ends. An empty line begins a new conversation."""
+    speakers = {"fine-tuned": False, **({"base": True} if with_base else {})}
+    conversations: dict[str, list[dict[str, str]]] = {name: [] for name in speakers}
+    prompted = sys.stdin.isatty()
+    if prompted:
+        print("Say something; an empty line begins a new conversation, Ctrl-D ends.", file=sys.stderr)
+    while True:
+        if prompted:
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if not line.strip():
+            for messages in conversations.values():
+                messages.clear()
+            continue
+        for name, base in speakers.items():
+            messages = conversations[name]
+            messages.append({"role": "user", "content": line.strip()})
+            print(f"{name}: ", end="", flush=True)
+            said = ""
+            for text in pair.answer(messages, base=base, temperature=temperature, max_new_tokens=max_new_tokens):
+                print(text[len(said) :], end="", flush=True)
+                said = text
+            print(flush=True)
+            messages.append({"role": "assistant", "content": said})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Exports of a run that has ended: what `runner export` starts.
+
+What it makes stands beside the run's own artifacts, below a token of its own (``export-…``). The run's result says what
+it said; `runner pull` finds both.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import blake3
+
+from runner.errors import UserError
+from runner.process import die_with_parent
+from runner.recipe.recipe import Export, Recipe
+from runner.runs.layout import EXPORT_TOKEN, MANIFEST, RESULT, RUN, export_token, run_key
+from runner.storage.open import open_store
+from runner.storage.retry import after
+from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
+from runner.train.patience import patiently
+
+EXIT_UNAVAILABLE = 75
+"""EX_TEMPFAIL of sysexits.h: try again later."""
+_PATIENCE_SECONDS = 300.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the exports, and write what stands then to standard output as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m runner.train.run_export")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--export", required=True, help="what to make, as the recipe's `export:` in JSON")
+    parser.add_argument("--parent", type=int)
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        die_with_parent(options.parent)
+    wanted = json.loads(options.export)
+    # The answer goes to standard output alone; whatever else is printed, by libraries too, is talk.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        made = export_run(
+            open_store(options.store),
+            options.run,
+            Export(**{**wanted, "gguf": tuple(wanted["gguf"])}),
+            folder=options.work_dir,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StoreUnavailable as error:
+        print(f"error: the store does not answer: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+    except HubUnavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+    except (MergeFailed, GgufFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    json.dump(made, answer)
+    answer.close()
+    return 0
+
+
+def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> dict[str, str]:
+    """Make what is wanted of a run's model, but for what stands already.
+
+    Args:
+        store: where the run lives.
+        run_id: a run that has a model.
+        wanted: what to make.
+        folder: a local folder of our own, emptied first.
+
+    Returns:
+        The keys in the run of what was wanted, by the artifacts' names.
+
+    Raises:
+        UserError: the run has no model, or an adapter is to be merged that there is not.
+    """
+    from runner.runs.artifacts import Shelf
+    from runner.train.export.gguf import require_gguf
+    from runner.train.export.hub_push import check_hub, push
+    from runner.train.export.pipeline import make_exports, pushed_artifacts
+
+    run = json.loads(store.get(run_key(run_id, RUN)))
+    whole = Recipe.from_mapping(run["recipe"])
+    result = _result(store, run_id)
+    recipe = whole.in_order[-1]
+    if wanted.merge and recipe.adapter is None:
+        raise UserError(
+            "the run was trained in full: there is no adapter to merge", where=run_id, remedy="leave --merge out"
+        )
+    if wanted.gguf:
+        require_gguf()
+    if wanted.push_to_hub:
+        check_hub(wanted, name=recipe.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    shelf = Shelf(
+        store,
+        run_id,
+        export_token("".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(4))),
+        folder,
+        trusted=partial(_tokens, store, run_id, result),
+        before_manifest=lambda: None,  # an ended run has no attempts that could take over
+        call=lambda call: patiently(call, until=after(_PATIENCE_SECONDS)),
+    )
+    trained = shelf.standing("model")
+    if trained is None:
+        raise UserError("the run has no model yet", where=run_id, remedy="`runner ps` says how it stands")
+    base = wanted.base or recipe.export.base
+    recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
+    recipe = _on_its_base(recipe, result, shelf)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
+    made = make_exports(shelf, recipe, wanted, folder=folder / "between", cache_dir=cache, phase=_say)
+    if wanted.push_to_hub:
+        keys = pushed_artifacts({"model": trained, **made})
+        upload = partial(push, wanted, map(shelf.folder, keys), folder / "upload", run=run, result=result)
+        made["hub"] = _pushed(shelf, wanted.hub_model_id or recipe.name, keys, upload)
+    shutil.rmtree(folder, ignore_errors=True)
+    return made
+
+
+def _pushed(shelf: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
+    """The key of the record of a push, which is made unless the same was pushed to the same repository."""
+    from runner.train.export.hub_push import has_pushed, save_pushed
+
+    by_the_run = shelf.standing("hub")
+    if by_the_run is not None and has_pushed(shelf.folder(by_the_run), repository, keys):
+        return str(by_the_run)
+    what = blake3.blake3("\n".join((repository, *keys)).encode()).hexdigest(length=4)
+    return str(shelf.commit(f"hub-{what}", lambda folder: save_pushed(upload(), keys, folder)))
+
+
+def _result(store: Store, run_id: str) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(store.get(run_key(run_id, RESULT)))
+    except NotFound:
+        raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`") from None
+    return result
+
+
+def _tokens(store: Store, run_id: str, result: dict[str, Any]) -> list[str]:
+    """Whose artifacts count: those that the result names, and earlier exports; of a run that failed, its newest."""
+    named = [key.split("/")[2] for key in (result.get("artifacts") or {}).values()]
+    root = run_key(run_id, "artifacts/")
+    found = {
+        parts[1]
+        for info in store.objects(root)
+        if len(parts := info.key.removeprefix(root).split("/")) == 3 and parts[2] == MANIFEST
+    }
+    exports = sorted(token for token in found if EXPORT_TOKEN.fullmatch(token))
+    others = [] if named else sorted(found - set(exports), reverse=True)
+    return [*dict.fromkeys(named), *exports, *others]
+
+
+def _on_its_base(recipe: Recipe, result: dict[str, Any], shelf: Any) -> Recipe:
+    """The last stage's recipe with the model that its adapter belongs to."""
+    stages = result.get("stages") or [{}]
+    base = (stages[-1].get("started_from") or {}).get("base")
+    if recipe.adapter is None or base is None:
+        return recipe
+    model = {key: value for key, value in recipe.model.items() if key != "model_revision"}
+    return dataclasses.replace(recipe, model={**model, "model_name_or_path": str(shelf.folder(base))})
+
+
+def _say(what: str) -> None:
+    print(f"exporting: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
