@@ -21,8 +21,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runner.control.prepare import prepare
-from runner.control.submit import encoded, run_json
+from runner.control.submit import run_json
 from runner.recipe.loading.load import load_recipe
+from runner.runs.records import encoded
 
 RECIPE = """
 name: listed

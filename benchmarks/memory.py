@@ -80,7 +80,8 @@ def measured(recipe: Recipe) -> float:
     from trl import SFTConfig, SFTTrainer
 
     from runner.train.builtin.catalog import materialize
-    from runner.train.models.loading import lora_config, model_dtype
+    from runner.train.models.adapters import lora_config
+    from runner.train.models.precision import model_dtype
 
     torch.manual_seed(0)
     free, whole = torch.cuda.mem_get_info()

@@ -32,7 +32,7 @@ from runner.storage.open import open_store
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
-from runner.train.checkpointing.trainer import Lineage
+from runner.train.checkpointing.save_schedule import Lineage
 from runner.train.loggers.metrics_writer import Metrics
 from runner.train.methods.sft import ExactSFTTrainer
 

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from runner.train.builtin.catalog import builtin_dataset, materialize
-from runner.train.models.loading import precision
+from runner.train.models.precision import precision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

@@ -1,7 +1,5 @@
 """What a run's state is as an exit code; the same codes that attempts use."""
 
-from runner.runs.status import RunStatus
-
 SUCCEEDED = 0
 """The run succeeded."""
 FAILED = 1
@@ -12,12 +10,3 @@ INTERRUPTED = 75
 """It was interrupted, or has not ended; it can be resumed."""
 CTRL_C = 130
 """Somebody pressed Ctrl-C; it can be resumed."""
-
-
-def exit_code(status: RunStatus) -> int:
-    """The exit code that says how a run stands."""
-    if status.state == "succeeded":
-        return SUCCEEDED
-    if status.state == "failed" and status.exit_code == MISTAKE:
-        return MISTAKE
-    return FAILED if status.terminal else INTERRUPTED

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -40,3 +41,34 @@ def die_with_stdin() -> None:
         os._exit(128 + signal.SIGKILL)
 
     threading.Thread(target=read_to_the_end, name="stdin", daemon=True).start()
+
+
+def boot_id() -> str | None:
+    """Names this machine's present life; None where the system does not say."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else None
+
+
+def pid_namespace() -> str | None:
+    """Names what process ids mean here: a container counts its own, even under its host's name."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def process_runs(pid: int, word: str) -> bool:
+    """Whether the process lives and has `word` in its command line (a number may have gone to another program)."""
+    command = Path(f"/proc/{pid}/cmdline")
+    if command.parent.parent.joinpath("self").exists():
+        try:
+            return word.encode() in command.read_bytes().split(b"\0")
+        except OSError:
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -17,7 +17,8 @@ import pytest
 from launch.bench import CLI, Bench, gone, wait_until
 from runner.backends.lock import lock_holder
 from runner.paths import state_folder
-from runner.runs.status import run_result, run_status
+from runner.runs.records import run_result
+from runner.runs.status import run_status
 
 
 def ids(bench: Bench) -> list[str]:

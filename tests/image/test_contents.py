@@ -12,7 +12,7 @@ from image.machine import Machine
 from runner.backends.docker.container_cli import Containers
 from runner.backends.docker.image import inspect
 from runner.backends.docker.sbom import read_packages, sbom
-from runner.control.submit import revision_of
+from runner.git import revision_of
 
 pytestmark = pytest.mark.image
 

@@ -8,8 +8,8 @@ import torch
 from blake3 import blake3
 
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, Recipe
-from runner.runs.chunks import read_metrics
 from runner.runs.layout import run_key
+from runner.runs.metrics import read_metrics
 from runner.storage.store import Store
 
 STEPS = 12

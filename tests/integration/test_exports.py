@@ -18,7 +18,7 @@ from integration.runs import recipe, submit
 from runner.control.pull import artifact_prefixes
 from runner.recipe.recipe import Export, Recipe
 from runner.runs.layout import run_key
-from runner.runs.status import run_result
+from runner.runs.records import run_result
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store

@@ -14,8 +14,8 @@ from runner.control.prepare import prepare
 from runner.recipe.loading.finder import recipes_at_hand
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.quantizations import gguf_artifact
-from runner.runs.chunks import read_metrics
 from runner.runs.layout import run_key
+from runner.runs.metrics import read_metrics
 from runner.storage.open import open_store
 from runner.train.builtin.catalog import builtin_dataset, materialize
 

@@ -23,8 +23,8 @@ STAND_IN = "launch.stand_in"
 
 CLI = """
 from runner.cli.main import main
-from runner.backends.local import supervisor
-supervisor.ENTRYPOINT = "launch.stand_in"
+from runner.backends.local import backend
+backend.ENTRYPOINT = "launch.stand_in"
 main()
 """
 _SUPERVISE = """

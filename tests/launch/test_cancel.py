@@ -8,7 +8,8 @@ from launch.bench import Bench, gone, wait_until
 from runner.control import cancel
 from runner.control.cancel import cancel_run
 from runner.errors import UserError
-from runner.runs.status import run_result, run_status
+from runner.runs.records import run_result
+from runner.runs.status import run_status
 
 
 def cancelled(bench: Bench, timeout_seconds: float = 20) -> str:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from runner.control.cost import ask_above, has_to_ask
 from runner.errors import UserError
-from runner.launch.confirm import ask_above, has_to_ask
 
 
 def test_only_a_terminal_is_asked_and_only_above_the_limit() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.backends.environment import SECRET_NAMES, chosen_environment, read_env_file
+from runner.backends.environment import chosen_environment, read_env_file
 from runner.errors import UserError
+from runner.runs.layout import SECRET_NAMES
 
 
 def file(tmp_path: Path, text: str) -> Path:

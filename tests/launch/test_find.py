@@ -4,7 +4,7 @@ import pytest
 
 from launch.bench import Bench
 from runner.errors import UserError
-from runner.launch.find import find_run
+from runner.runs.listing import find_run
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import json
 from launch.bench import Bench
 from runner.backends.skypilot.request import place, plan, plan_again
 from runner.backends.skypilot.resources import Wishes
-from runner.control.resume import launch_record
 from runner.recipe.recipe import Data, DataSource, Recipe
-from runner.runs.launches import newest_launch, note_ended, note_launch
-from runner.runs.status import run_document, run_status, whereabouts
+from runner.runs.launches import launch_record, newest_launch, note_ended, note_launch, whereabouts
+from runner.runs.records import run_document
+from runner.runs.status import run_status
 from train.hub import GOOD_TOKEN, hub
 
 AWS = {

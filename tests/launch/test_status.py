@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from launch.bench import Bench
+from runner.process import boot_id
 from runner.runs.launches import note_launch
-from runner.runs.status import boot_id, newest_attempt, run_status
+from runner.runs.records import newest_attempt
+from runner.runs.status import run_status
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound
 

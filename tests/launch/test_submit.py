@@ -9,16 +9,9 @@ import pytest
 from blake3 import blake3
 
 from launch.bench import Bench
-from runner.control.submit import (
-    checked_name,
-    needed_environment,
-    new_run_id,
-    revision_of,
-    run_json,
-    submit,
-    write_submission,
-)
+from runner.control.submit import checked_name, needed_environment, new_run_id, run_json, submit, write_submission
 from runner.errors import UserError
+from runner.git import revision_of
 from runner.runs.layout import is_run_id
 from runner.storage.store import NotFound
 

@@ -12,8 +12,9 @@ import pytest
 from launch.bench import STAND_IN, Bench, gone, wait_until
 from runner.backends.local.supervisor import Supervisor
 from runner.paths import state_folder
-from runner.runs.chunks import read_metrics
-from runner.runs.status import newest_attempt, run_result, run_status
+from runner.runs.metrics import read_metrics
+from runner.runs.records import newest_attempt, run_result
+from runner.runs.status import run_status
 from runner.storage.store import Store, StoreUnavailable
 
 

@@ -10,8 +10,8 @@ from launch.bench import Bench
 from runner.control import wait
 from runner.control.submit import write_submission
 from runner.control.wait import wait_for_end
-from runner.exit_codes import exit_code
-from runner.runs.status import RunStatus, boot_id
+from runner.process import boot_id
+from runner.runs.status import RunStatus, exit_code
 
 
 def attempt(bench: Bench, *, here: bool, retry: bool | None) -> None:

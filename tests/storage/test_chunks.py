@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 
 from runner.runs.attempts import Claim, claim_attempt, write_restored
-from runner.runs.chunks import ChunkWriter, read_log, read_metrics
+from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName, chunk_key
+from runner.runs.logs import read_log
+from runner.runs.metrics import read_metrics
 from runner.storage.manifest import Damaged
 from runner.storage.store import Store, StoreUnavailable
 

@@ -10,10 +10,9 @@ import pytest
 from memory_store import MemoryStore
 
 from runner.runs.attempts import Superseded
-from runner.runs.layout import MANIFEST
 from runner.storage.commit import AlreadyCommitted, commit, digest, fetch, read_manifest, verify
 from runner.storage.local import LocalStore
-from runner.storage.manifest import Damaged, DamagedManifest
+from runner.storage.manifest import MANIFEST, Damaged, DamagedManifest
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 

@@ -3,8 +3,9 @@
 from memory_store import MemoryStore
 
 from runner.runs.attempts import Attempt, claim_attempt, write_restored
-from runner.runs.layout import MANIFEST, CheckpointName, checkpoint_prefix
+from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import Lineage, checkpoint_folders, checkpoints, lineage_of, read_lineage
+from runner.storage.manifest import MANIFEST
 
 
 def name(step: int, token: str, stage: str = "sft") -> CheckpointName:

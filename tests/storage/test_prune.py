@@ -8,12 +8,13 @@ import pytest
 from memory_store import MemoryStore
 
 from runner.runs.attempts import Claim, Superseded, claim_attempt, write_restored
-from runner.runs.layout import MANIFEST, CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.runs.layout import CheckpointName, artifact_prefix, checkpoint_prefix
 from runner.runs.lineage import checkpoint_folders, checkpoints
 from runner.runs.prune import prune, sweep
 from runner.storage.atomic import PART
 from runner.storage.commit import commit
 from runner.storage.local import LocalStore
+from runner.storage.manifest import MANIFEST
 from runner.storage.store import Store
 
 Save = Callable[..., CheckpointName]

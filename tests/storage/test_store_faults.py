@@ -17,11 +17,11 @@ import pytest
 
 from runner.errors import UserError
 from runner.runs.attempts import claim_attempt, is_superseded, write_restored
-from runner.runs.chunks import ChunkWriter, read_log
-from runner.runs.layout import MANIFEST
+from runner.runs.chunks import ChunkWriter
+from runner.runs.logs import read_log
 from runner.storage import object_store
 from runner.storage.commit import commit, fetch, read_manifest, verify
-from runner.storage.manifest import Damaged
+from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable

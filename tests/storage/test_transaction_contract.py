@@ -18,12 +18,14 @@ from runner.runs.attempts import (
     write_heartbeat,
     write_restored,
 )
-from runner.runs.chunks import ChunkWriter, read_log, read_metrics
-from runner.runs.layout import MANIFEST, CheckpointName, artifact_prefix, checkpoint_prefix
+from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import CheckpointName, artifact_prefix, checkpoint_prefix
 from runner.runs.lineage import checkpoints
+from runner.runs.logs import read_log
+from runner.runs.metrics import read_metrics
 from runner.runs.prune import prune, sweep
 from runner.storage.commit import AlreadyCommitted, commit, fetch, read_manifest, verify
-from runner.storage.manifest import Damaged, DamagedManifest
+from runner.storage.manifest import MANIFEST, Damaged, DamagedManifest
 from runner.storage.open import open_store
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, Store

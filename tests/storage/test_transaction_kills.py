@@ -23,13 +23,14 @@ from memory_store import MemoryStore
 from runner.runs import attempts as attempts_module
 from runner.runs import chunks as chunks_module
 from runner.runs.attempts import Claim, Superseded, attempts, claim_attempt, fence, write_ended, write_restored
-from runner.runs.chunks import ChunkWriter, read_metrics
-from runner.runs.layout import MANIFEST, CheckpointName, checkpoint_prefix
+from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import checkpoints, read_lineage
+from runner.runs.metrics import read_metrics
 from runner.runs.prune import prune, sweep
 from runner.storage import commit as commit_module
 from runner.storage.commit import commit, fetch, verify
-from runner.storage.manifest import Damaged
+from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 

@@ -14,7 +14,9 @@ from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.data.mixture import load_data
 from runner.train.evaluation.measure import GENERATION_BATCH, generate, measure
-from runner.train.models.loading import load_model, lora_config, precision
+from runner.train.models.adapters import lora_config
+from runner.train.models.loading import load_model
+from runner.train.models.precision import precision
 
 RECIPE = Recipe(
     name="test",

@@ -12,7 +12,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from integration.runs import recipe
 from runner.recipe.recipe import Recipe
 from runner.train.export.save import MergeFailed, save_merged, save_model
-from runner.train.models.loading import load_model, lora_config
+from runner.train.models.adapters import lora_config
+from runner.train.models.loading import load_model
 
 
 @pytest.fixture(scope="module")

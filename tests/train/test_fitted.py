@@ -13,8 +13,7 @@ from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 from runner.fit.accelerators import ACCELERATORS, recognize
 from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
-from runner.runs.attempts import Claim, attempts, claim_attempt
-from runner.storage.fits import fits_so_far, write_fit
+from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, write_fit
 from runner.storage.local import LocalStore
 from runner.train.devices import apply_fit as fitted
 from runner.train.devices.apply_fit import apply_fit, as_its_kind, keep_off_math_attention

@@ -3,7 +3,7 @@
 import pytest
 from torch._inductor.exc import TritonMissing
 
-from runner.train.left_out import with_remedy
+from runner.train.worker import with_remedy
 
 
 @pytest.mark.parametrize(

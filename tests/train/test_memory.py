@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from runner.runs.attempts import Attempt
-from runner.train.devices.out_of_memory import in_short, is_out_of_memory, smaller, split_so_far
+from runner.train.agent.restart_policy import smaller, split_so_far
+from runner.train.devices.out_of_memory import in_short, is_out_of_memory
 
 
 def test_torchs_own_refusal_to_allocate_is_recognized() -> None:

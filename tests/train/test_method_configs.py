@@ -16,7 +16,7 @@ from runner.train.builtin.catalog import materialize
 from runner.train.methods.cpt import DEFAULTS, cpt_config
 from runner.train.methods.dpo import dpo_config
 from runner.train.methods.grpo import EpochSampler, grpo_config
-from runner.train.models.loading import check_head
+from runner.train.models.adapters import check_head
 
 
 @pytest.fixture

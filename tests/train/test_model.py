@@ -16,15 +16,10 @@ from transformers.models.llama import LlamaForCausalLM
 from runner.errors import UserError
 from runner.recipe.recipe import Data, Export, Recipe
 from runner.train.export.save import save_merged, save_model
-from runner.train.models.loading import (
-    hold_reference,
-    load_model,
-    lora_config,
-    make_scalable,
-    model_dtype,
-    precision,
-    quantization_config,
-)
+from runner.train.models.adapters import hold_reference, lora_config, make_scalable
+from runner.train.models.loading import load_model
+from runner.train.models.precision import model_dtype, precision
+from runner.train.models.quantization import quantization_config
 from train.hub import empty_hub
 
 

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from runner.errors import UserError
-from runner.train.agent.topology import Place, count_gpus, find_place, free_port, interface_of
+from runner.train.agent.topology import Place, count_gpus, find_place, free_port
+from runner.train.devices.distributed import interface_of
 
 SKY = {
     "SKYPILOT_NUM_NODES": "2",

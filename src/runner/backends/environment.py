@@ -7,10 +7,7 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.notebook import notebook_secret
-
-SECRET_NAMES = "RUNNER_SECRET_NAMES"
-"""The variable that tells an attempt which variables hold secrets (their names, with commas), so that it keeps the
-values out of its logs."""
+from runner.runs.layout import SECRET_NAMES
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\"}

@@ -23,8 +23,7 @@ def confirm_cost(recipe: "Recipe", machines: "Machines", *, yes: bool) -> None:
         click.Abort: the answer was no.
         UserError: `RUNNER_ASK_ABOVE` is no amount.
     """
-    from runner.control.cost import expected
-    from runner.launch.confirm import ask_above, has_to_ask
+    from runner.control.cost import ask_above, expected, has_to_ask
     from runner.planning.plan import plan_line
 
     limit = ask_above(os.environ)

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 
 from runner.backends.lock import lock_holder
-from runner.backends.skypilot.resources import is_remote
+from runner.control.wait import poll_seconds
 from runner.errors import UserError
-from runner.launch.end import utc_now, write_cancelled
-from runner.launch.watch import poll_seconds
 from runner.paths import state_folder
-from runner.runs.launches import newest_launch, note_ended
+from runner.runs.launches import is_remote, newest_launch, note_ended
 from runner.runs.layout import CANCEL, run_key
+from runner.runs.records import utc_now, write_cancelled
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 

@@ -5,10 +5,10 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-from runner.control.prepare import require_training_side
+from runner.control.training_process import require_training_side
 from runner.errors import UserError
 from runner.paths import cache_folder
-from runner.runs.status import run_document
+from runner.runs.records import run_document
 from runner.storage.store import Store
 
 

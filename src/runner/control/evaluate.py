@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from runner import __version__
-from runner.control.submit import encoded
 from runner.errors import UserError
-from runner.launch.end import utc_now
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
 from runner.recipe.recipe import Recipe
 from runner.runs.layout import run_key
-from runner.runs.status import run_document, run_result
+from runner.runs.records import encoded, run_document, run_result, utc_now
 from runner.storage.store import Store
 
 EVALUATION = "runner.train.run_eval"

@@ -10,13 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from runner.control.prepare import require_training_side
+from runner.control.training_process import require_training_side
 from runner.errors import UserError
 from runner.hub.check import run_token
 from runner.paths import state_folder
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, gguf_missing
 from runner.recipe.suggestions import closest
-from runner.runs.status import run_result
+from runner.runs.records import run_result
 from runner.storage.store import Store
 
 MODULE = "runner.train.run_export"

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from runner.recipe.inputs.reward_refs import split_reward
 from runner.recipe.loading.load import LoadedRecipe
 from runner.storage.commit import digest
 from runner.storage.manifest import canonical_json, is_relative_name
-
-_TRAINING_SIDE = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,24 +74,6 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         digest=blake3(canonical_json(identity)).hexdigest(),
         inputs=inputs,
     )
-
-
-def require_training_side(where: str = "--infra local") -> None:
-    """Make sure that this machine can train, without importing what that takes.
-
-    Args:
-        where: what asks for it.
-
-    Raises:
-        UserError: a package of the training side is not installed.
-    """
-    missing = [name for name in _TRAINING_SIDE if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"this machine cannot train: {', '.join(missing)} not installed",
-            where=where,
-            remedy="pip install 'runner[train]'",
-        )
 
 
 def rooted(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.runs.chunks import read_metrics
-from runner.runs.layout import EXPORT_TOKEN, MANIFEST, RESULT, RUN, run_key
-from runner.runs.status import run_document, run_result
+from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, run_key
+from runner.runs.metrics import read_metrics
+from runner.runs.records import run_document, run_result
 from runner.storage.commit import digest, read_manifest
-from runner.storage.manifest import Damaged, Manifest, ManifestFile
+from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
 from runner.storage.store import NotFound, Store
 
 _FILES_AT_ONCE = 4

@@ -1,17 +1,24 @@
 """Continue a run elsewhere than where it was: on other machines of SkyPilot's, or on this one."""
 
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.backends.environment import SECRET_NAMES
+from runner.backends.lock import RunLock, RunLocked
 from runner.backends.skypilot import client
-from runner.control.launch import refuse_what_cannot_go_on
 from runner.errors import UserError
-from runner.launch.end import utc_now
-from runner.runs.launches import PLACE, Launch, newest_launch, note_ended, note_launch, placed
-from runner.runs.status import run_document, run_status
+from runner.paths import state_folder
+from runner.runs.launches import (
+    Launch,
+    is_remote,
+    launch_record,
+    newest_launch,
+    note_ended,
+    note_launch,
+    placed,
+    whereabouts,
+)
+from runner.runs.records import run_document
+from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 
 
@@ -63,28 +70,6 @@ def move_here(store: Store, run_id: str, *, infra: str, image: str | None, envir
     note_launch(store, run_id, launch_record(place, engine=infra, cluster=None, environment=environment))
 
 
-def launch_record(
-    place: Mapping[str, Any], *, engine: str, cluster: str | None, environment: Sequence[str]
-) -> dict[str, Any]:
-    """What is written down of a launch, by whom and to where.
-
-    Args:
-        place: a record with the machines, as ``run.json`` has them.
-        engine: ``skypilot``, or an infra of this machine.
-        cluster: SkyPilot's, for a run on one.
-        environment: names of the variables that the run is given.
-    """
-    return {
-        "engine": engine,
-        "cluster": cluster,
-        "environment": sorted(set(environment) - {SECRET_NAMES}),
-        "requested_at": utc_now(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        **{key: place[key] for key in PLACE},
-    }
-
-
 def _refuse_if_at_it(store: Store, launch: Launch) -> None:
     try:
         known = client.ask("job", **launch.handle)
@@ -102,3 +87,67 @@ def _refuse_if_at_it(store: Store, launch: Launch) -> None:
         if known["status"] == "CANCELLING":
             remedy = "try again in a minute"
         raise UserError(f"SkyPilot is at it already: {known['status']}", where=launch.run_id, remedy=remedy)
+
+
+def take_hold(store: Store, run_id: str) -> RunLock:
+    """The lock on this machine of a run that exists and can go on.
+
+    Raises:
+        UserError: it has ended, or it runs here or elsewhere; the message says what to do.
+    """
+    lock = _take_lock(store, run_id)
+    try:
+        infra = whereabouts(store, run_id)["infra"]
+        if infra == "docker":
+            from runner.backends.docker.backend import note_killed  # here: a local run does without
+
+            note_killed(store, run_id)
+        refuse_what_cannot_go_on(run_status(store, run_id))
+        if is_remote(infra):
+            remedy = f"`runner resume {run_id} --infra local` continues it here"
+            raise UserError(f"the run was launched to --infra {infra}", where=run_id, remedy=remedy)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _take_lock(store: Store, run_id: str) -> RunLock:
+    folder = state_folder(store.url, run_id)
+    try:
+        return RunLock.take(folder)
+    except RunLocked as locked:
+        raise UserError(
+            f"the run is running on this machine already, supervised by process {locked.pid or '?'}",
+            where=run_id,
+            remedy=f"`runner logs -f {run_id}` follows it; `runner cancel {run_id}` ends it",
+        ) from locked
+    except OSError as error:
+        raise UserError(
+            f"cannot be written: {error.strerror}",
+            where=str(folder),
+            remedy="make room there, or point XDG_STATE_HOME to a folder that you may write to",
+        ) from error
+
+
+def refuse_what_cannot_go_on(status: RunStatus) -> None:
+    """Refuse a run that has ended or that runs.
+
+    Raises:
+        UserError: it is one of those; the message says what to do.
+    """
+    if status.terminal:
+        reason = f": {status.reason}" if status.reason else ""
+        raise UserError(
+            f"the run has {'been ' if status.state == 'cancelled' else ''}{status.state}{reason}",
+            where=status.run_id,
+            remedy="an ended run stays as it is; `runner launch` starts a new one",
+        )
+    if status.state == "running":
+        place = "on this machine" if status.here else "elsewhere"
+        raise UserError(
+            f"the run looks alive {place}: its last sign is {status.last_sign_seconds or 0:.0f} s old",
+            where=status.run_id,
+            remedy=f"`runner wait {status.run_id}` waits for it, `runner cancel {status.run_id}` ends it; if its "
+            "machine is gone, try again in a minute",
+        )

@@ -9,7 +9,8 @@ from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUNS
 from runner.runs.listing import EndedRuns, look_at
-from runner.runs.status import RunStatus, run_document, run_status
+from runner.runs.records import run_document
+from runner.runs.status import RunStatus, run_status
 from runner.storage.store import NotFound, Store
 
 _MOST_CHANGES = 8

@@ -1,11 +1,9 @@
 """Make a run in the store: its inputs, then ``run.json``. Built purely, written last, never changed."""
 
 import json
-import os
 import re
 import secrets
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +14,11 @@ from runner import __version__
 from runner.backends.skypilot.resources import Machines
 from runner.control.prepare import Prepared
 from runner.errors import UserError
-from runner.launch.end import utc_now
 from runner.paths import listing_cache
+from runner.process import boot_id
 from runner.runs.layout import RUN, SUBMISSION, is_run_id, run_key
 from runner.runs.listing import EndedRuns
-from runner.runs.status import boot_id
+from runner.runs.records import encoded, utc_now
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
 
@@ -118,11 +116,6 @@ def new_run_document(
     )
 
 
-def encoded(document: Mapping[str, Any]) -> bytes:
-    """A record as it is written to the store."""
-    return json.dumps(document, indent=2).encode() + b"\n"
-
-
 def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
     """Write a run's inputs and its ``run.json``; from then on it exists, and is pending.
 
@@ -177,17 +170,6 @@ def needed_environment(store: Store, run_id: str) -> list[str]:
     except NotFound:
         return []
     return names
-
-
-def revision_of(folder: Path) -> str | None:
-    """The git commit that `folder` is at, with ``-dirty`` if it has uncommitted changes; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
 
 
 def _exists(store: Store, run_id: str) -> bool:

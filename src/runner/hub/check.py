@@ -19,9 +19,8 @@ from runner.hub.client import SECONDS, Named, Remembered, all_at_once, configura
 from runner.paths import hub_cache
 from runner.recipe.inputs.datasets import look_at
 from runner.recipe.inputs.references import is_local
-from runner.recipe.problems import Problem, RecipeError, shown
+from runner.recipe.problems import Problem, RecipeError, RecipePath, shown
 from runner.recipe.recipe import DataSource, Recipe
-from runner.spec.path import Path as Place
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Verdict:
 
 
 def ask_hub(
-    recipe: Recipe, token: str | None, *, where: str, locate: Callable[[Place], str], say: Callable[[str], None]
+    recipe: Recipe, token: str | None, *, where: str, locate: Callable[[RecipePath], str], say: Callable[[str], None]
 ) -> None:
     """Refuse a recipe by what the hub says.
 
@@ -131,9 +130,11 @@ def run_token(given: Mapping[str, str], *, here: bool, environment: Mapping[str,
         return None
 
 
-def _datasets(recipe: Recipe) -> list[tuple[Place, DataSource, Recipe]]:
+def _datasets(recipe: Recipe) -> list[tuple[RecipePath, DataSource, Recipe]]:
     """The entries on the hub, with their places and the recipe, or stage, that they belong to."""
-    of_stages: list[tuple[Place, Recipe]] = [(("stages", index), stage) for index, stage in enumerate(recipe.stages)]
+    of_stages: list[tuple[RecipePath, Recipe]] = [
+        (("stages", index), stage) for index, stage in enumerate(recipe.stages)
+    ]
     return [
         ((*place, "data", section, index), source, part)
         for place, part in of_stages or [((), recipe)]
@@ -164,7 +165,7 @@ def _problem(one: Named, status: int, code: str, *, has_token: bool) -> Problem 
     return None  # there, or the hub is in trouble
 
 
-def _misfits(recipe: Recipe, at: Place, source: DataSource, looked: Mapping[str, Any]) -> list[Problem]:
+def _misfits(recipe: Recipe, at: RecipePath, source: DataSource, looked: Mapping[str, Any]) -> list[Problem]:
     splits: Mapping[str, Sequence[str]] = looked["splits"]
     config = configuration(source, splits)
     if config is None:

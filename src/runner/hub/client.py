@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from blake3 import blake3
 
+from runner.recipe.problems import RecipePath
 from runner.recipe.recipe import DataSource
-from runner.spec.path import Path as Place
 
 SECONDS = 2.5
 """How long the hub is waited for, all requests together."""
@@ -31,7 +31,7 @@ Kind: TypeAlias = Literal["model", "dataset"]
 class Named:
     """A model or dataset of the hub that a recipe names."""
 
-    at: Place
+    at: RecipePath
     """Where: ``("model", "model_name_or_path")``."""
     kind: Kind
     """What it is."""

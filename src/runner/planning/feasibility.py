@@ -1,15 +1,17 @@
 """Which of the accelerators that were asked for a recipe fits on, as far as its models' shapes are known here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.backends.skypilot.resources import Fits
 from runner.errors import UserError
 from runner.fit.accelerators import find_accelerator
 from runner.recipe.inputs.references import is_local
 from runner.recipe.recipe import Recipe
+
+Fits = Callable[[str, float], str | None]
+"""Why a recipe does not fit on so many of an accelerator; None: it does."""
 
 
 def fits_on(recipe: Recipe, nodes: int) -> Fits:

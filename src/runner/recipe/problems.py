@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from runner.errors import UserError
-from runner.spec.path import Path
 
 MAX_SHOWN = 10
 """More than this many are counted, not listed."""
+
+
+RecipePath: TypeAlias = tuple[str | int, ...]
+"""The keys and list indices that lead to a value in a recipe."""
 
 
 @dataclass(frozen=True)
 class Problem:
     """One mistake."""
 
-    path: Path
+    path: RecipePath
     """Where in the recipe: ``("training", "learnin_rate")``."""
     what: str
     """What is wrong, with the value, as a sentence without a final full stop."""
@@ -32,7 +35,7 @@ class RecipeError(UserError):
         where: the recipe's file.
     """
 
-    def __init__(self, problems: Sequence[Problem], locate: Callable[[Path], str], *, where: str) -> None:
+    def __init__(self, problems: Sequence[Problem], locate: Callable[[RecipePath], str], *, where: str) -> None:
         self.problems = tuple(problems)
         self.places = tuple(locate(problem.path) for problem in problems)
         if len(problems) == 1:
@@ -49,7 +52,7 @@ class RecipeError(UserError):
         super().__init__("\n".join(lines), where=where)
 
 
-def dotted(path: Path) -> str:
+def dotted(path: RecipePath) -> str:
     """A path as it is written for ``--set``: ``data.train.0.split``."""
     return ".".join(map(str, path))
 

@@ -193,3 +193,11 @@ class Recipe:
                 "stages": tuple(cls.from_mapping(stage) for stage in mapping.get("stages", ())),
             }
         )
+
+
+def goes_on(recipe: Recipe, following: Recipe) -> bool:
+    """Whether the stage `following` goes on training the adapter of `recipe`, the stage before it.
+
+    If not, it starts from a model: all weights, or base and adapter merged.
+    """
+    return recipe.adapter is not None and following.adapter == recipe.adapter

@@ -10,10 +10,9 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, RecipePath, shown
 from runner.recipe.recipe import Json
 from runner.recipe.suggestions import closest, remedy_for_unknown
-from runner.spec.path import Path
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -116,7 +115,7 @@ def check(data: Mapping[str, Json]) -> list[Problem]:
     unwritable = [Problem(path, "there is half of a character", "write UTF-8") for path in _unwritable(data)]
     if unwritable:
         return unwritable
-    problems: dict[tuple[Path, str], Problem] = {}
+    problems: dict[tuple[RecipePath, str], Problem] = {}
     for error in _validator(method).iter_errors(data):
         for problem in _explain(error, data, schema, method):
             problems.setdefault((problem.path, problem.what), problem)
@@ -138,7 +137,7 @@ def normalized(value: Json, schema: Schema) -> Json:
 
 
 def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | None) -> Iterator[Problem]:
-    path: Path = tuple(error.instance_path)
+    path: RecipePath = tuple(error.instance_path)
     *place, rule = error.schema_path
     value, schema = _at(data, path), _at(whole, place)
     limit = schema[rule]
@@ -179,7 +178,7 @@ def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | 
             yield Problem(path, str(error.message))
 
 
-def _unwritable(value: Json, path: Path = ()) -> Iterator[Path]:
+def _unwritable(value: Json, path: RecipePath = ()) -> Iterator[RecipePath]:
     """Where text stands that UTF-8 has no bytes for: an argument of the shell's can be anything."""
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         yield path
@@ -204,7 +203,7 @@ def _methods_with(key: str) -> list[str]:
     return [method for method, training in methods().items() if key in training["properties"]]
 
 
-def _choice(path: Path, value: Json, schema: Schema) -> Problem:
+def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
     choices = _choices(schema)
     texts = [choice for choice in choices if isinstance(choice, str)]
     if path == ("method",) and value in _METHODS_TO_COME:
@@ -259,7 +258,7 @@ def _remedy_for_type(value: Json, schema: Schema) -> str | None:
     return remedy
 
 
-def _remedy_for_missing(path: Path, key: str) -> str:
+def _remedy_for_missing(path: RecipePath, key: str) -> str:
     remedies = {
         "method": "write `method: sft`, or another: cpt, dpo, grpo",
         "model": "write `model: {model_name_or_path: …}`",

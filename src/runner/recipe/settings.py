@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from runner.recipe.problems import dotted
+from runner.recipe.problems import RecipePath, dotted
 from runner.recipe.recipe import Json
-from runner.spec.path import Path
 
 Source: TypeAlias = Literal["default", "recipe", "--set", "flag"]
 
@@ -21,7 +20,9 @@ class Setting:
     """``default`` (the library's or ours), ``recipe``, ``--set`` or ``flag``."""
 
 
-def resolved(data: Mapping[str, Json], sources: Mapping[Path, Source], schema: Mapping[str, Any]) -> dict[str, Setting]:
+def resolved(
+    data: Mapping[str, Json], sources: Mapping[RecipePath, Source], schema: Mapping[str, Any]
+) -> dict[str, Setting]:
     """Every setting by its dotted path (``training.learning_rate``), the defaults that the schema knows included.
 
     Args:
@@ -35,7 +36,7 @@ def resolved(data: Mapping[str, Json], sources: Mapping[Path, Source], schema: M
     }
 
 
-def source_of(path: Path, sources: Mapping[Path, Source]) -> Source:
+def source_of(path: RecipePath, sources: Mapping[RecipePath, Source]) -> Source:
     """Who set `path`: the entry for the longest part of it that there is."""
     for length in range(len(path), 0, -1):
         if path[:length] in sources:
@@ -43,7 +44,7 @@ def source_of(path: Path, sources: Mapping[Path, Source]) -> Source:
     return "recipe"
 
 
-def _walk(value: Json, schema: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Json, bool]]:
+def _walk(value: Json, schema: Mapping[str, Any], path: RecipePath) -> Iterator[tuple[RecipePath, Json, bool]]:
     """The leaves: sections and lists of entries are walked into, any other value stands as it is."""
     if isinstance(value, dict) and "properties" in schema and (len(path) < 2 or path[0] == "data"):
         for key, part in schema["properties"].items():

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner.spec.path import Path
+from runner.recipe.problems import RecipePath
 
 _TRAINING = {
     # Names that transformers had before version 5, and what they became.
@@ -159,7 +159,7 @@ FORMER: Mapping[str, Mapping[str, str]] = {
 """For each section, names from elsewhere or from before, and what to write instead."""
 
 
-def remedy_for_unknown(path: Path, known: Iterable[str], schema: Mapping[str, Any]) -> str:
+def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[str, Any]) -> str:
     """What to write instead of the unknown key at the end of `path`.
 
     Args:

@@ -3,7 +3,10 @@
 The folder is a transformers checkpoint (`Trainer.train(resume_from_checkpoint=…)` reads it), with one file of ours.
 """
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 OPTIMIZER = "optimizer.pt"
 SCHEDULER = "scheduler.pt"
@@ -54,3 +57,9 @@ def missing_files(names: Iterable[str], *, world_size: int = 1, zero_stage: int 
     if not present & {MODEL_WEIGHTS, ADAPTER_WEIGHTS}:
         missing.append(f"{MODEL_WEIGHTS} or {ADAPTER_WEIGHTS}")
     return missing
+
+
+def read_runner_state(folder: Path) -> dict[str, Any]:
+    """Our own file of a checkpoint: stage, step, whether training was complete, the best so far."""
+    state: dict[str, Any] = json.loads((folder / RUNNER_STATE).read_text())
+    return state

@@ -5,13 +5,16 @@ before SkyPilot is asked, so that whoever wants to cancel the run finds the job,
 """
 
 import json
+import os
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.paths import engine_cache
-from runner.runs.layout import run_key
+from runner.runs.layout import SECRET_NAMES, run_key
+from runner.runs.records import run_document, utc_now
 from runner.storage.store import NotFound, Store
 
 PLACE = ("infra", "accelerators", "resources", "num_nodes", "image")
@@ -137,3 +140,43 @@ def _kinds(store: Store, run_id: str) -> dict[int, set[str]]:
 
 def _key(run_id: str, number: int, kind: str = "") -> str:
     return run_key(run_id, f"launches/{number:04d}{'.' + kind if kind else ''}.json")
+
+
+def whereabouts(store: Store, run_id: str) -> dict[str, Any]:
+    """A run's ``run.json``, with the machines of its newest launch.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    return placed(run_document(store, run_id), newest_launch(store, run_id))
+
+
+HERE = ("local", "docker")
+"""Infras of this machine, which SkyPilot has no part in."""
+
+
+def is_remote(infra: str) -> bool:
+    """Whether a run with this infra is SkyPilot's to run."""
+    return infra not in HERE
+
+
+def launch_record(
+    place: Mapping[str, Any], *, engine: str, cluster: str | None, environment: Sequence[str]
+) -> dict[str, Any]:
+    """What is written down of a launch, by whom and to where.
+
+    Args:
+        place: a record with the machines, as ``run.json`` has them.
+        engine: ``skypilot``, or an infra of this machine.
+        cluster: SkyPilot's, for a run on one.
+        environment: names of the variables that the run is given.
+    """
+    return {
+        "engine": engine,
+        "cluster": cluster,
+        "environment": sorted(set(environment) - {SECRET_NAMES}),
+        "requested_at": utc_now(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        **{key: place[key] for key in PLACE},
+    }

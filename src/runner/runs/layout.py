@@ -37,7 +37,6 @@ RUN = "run.json"
 RESULT = "result.json"
 SUBMISSION = "submission.json"
 CANCEL = "cancel.json"
-MANIFEST = "manifest.json"
 
 RUN_VARIABLE = "RUNNER_RUN"
 """The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
@@ -136,3 +135,8 @@ def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
     """The key of one piece of an attempt's metrics or logs; `kind` is ``metrics`` or ``logs``."""
     extension = {"metrics": "jsonl", "logs": "txt"}[kind]
     return run_key(run_id, f"{kind}/{token}-{sequence:06d}.{extension}")
+
+
+SECRET_NAMES = "RUNNER_SECRET_NAMES"
+"""The variable that tells an attempt which variables hold secrets (their names, with commas), so that it keeps the
+values out of its logs."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.runs.attempts import Attempt, attempts
-from runner.runs.layout import MANIFEST, CheckpointName, run_key, token_number
+from runner.runs.layout import CheckpointName, run_key, token_number
+from runner.storage.manifest import MANIFEST
 from runner.storage.store import Store
 
 Position = tuple[int, str, int]

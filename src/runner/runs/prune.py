@@ -5,10 +5,10 @@ goes first and its files after it, so that a kill in between leaves a folder tha
 """
 
 from runner.runs.attempts import Claim, attempts, fence
-from runner.runs.layout import MANIFEST, CheckpointName, checkpoint_prefix, run_key, token_number
+from runner.runs.layout import CheckpointName, checkpoint_prefix, run_key, token_number
 from runner.runs.lineage import checkpoint_folders, lineage_of
 from runner.storage.commit import verify
-from runner.storage.manifest import Damaged
+from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.store import NotFound, Store
 
 

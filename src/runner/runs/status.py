@@ -1,29 +1,22 @@
 """What a run is doing, read from the store alone."""
 
-import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from runner.backends.skypilot.resources import is_remote
-from runner.runs.launches import Launch, last_news, newest_launch, placed
-from runner.runs.layout import RESULT, RUN, attempt_key, run_key
-from runner.storage.store import NotFound, Store
+from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.runs.launches import Launch, is_remote, last_news, newest_launch, placed
+from runner.runs.layout import attempt_key
+from runner.runs.records import _record, newest_attempt, run_document, run_result
+from runner.storage.store import Store
 
 State: TypeAlias = Literal["pending", "running", "interrupted", "succeeded", "failed", "cancelled"]
 
 TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 """States that never change."""
 
-FRESH_SECONDS = 60.0
-"""An attempt whose last sign of life is older than this is taken for dead."""
 
 _LIVE = ("phase", "loss", "tokens_per_second", "eta_seconds", "message")
-_ATTEMPT_RECORD = re.compile(r"(?P<number>\d{4,})(?:\.(?P<kind>[a-z]+))?\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,91 +76,6 @@ class RunStatus:
     def terminal(self) -> bool:
         """Whether the run has ended for good."""
         return self.state in TERMINAL
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptView:
-    """The records of a run's newest attempt."""
-
-    run_id: str
-    """Whose it is."""
-    number: int
-    """Its number; attempts are counted from 1."""
-    claim: Mapping[str, Any]
-    """``attempts/<n>.json``."""
-    heartbeat: Mapping[str, Any] | None
-    """``attempts/<n>.heartbeat.json``."""
-    ended: Mapping[str, Any] | None
-    """``attempts/<n>.ended.json``."""
-    last_sign_seconds: float
-    """Age of the claim or the heartbeat, whichever is newer, by the store's clock against ours."""
-
-    def process_here(self) -> bool | None:
-        """Whether its process lives on this machine; None: it was started elsewhere (or in another container)."""
-        if self.claim.get("boot_id") != boot_id() or self.claim.get("host") != os.uname().nodename:
-            return None
-        if self.claim.get("pid_namespace") not in (None, pid_namespace()):
-            return None
-        return process_runs(int(self.claim["pid"]), self.run_id)
-
-    def alive(self) -> bool:
-        """Whether the attempt still runs, as far as can be known from here."""
-        if self.ended is not None:
-            return False
-        here = self.process_here()
-        return self.last_sign_seconds < FRESH_SECONDS if here is None else here
-
-
-def run_document(store: Store, run_id: str) -> dict[str, Any]:
-    """A run's ``run.json``.
-
-    Raises:
-        NotFound: there is no such run.
-    """
-    document: dict[str, Any] = json.loads(store.get(run_key(run_id, RUN)))
-    return document
-
-
-def whereabouts(store: Store, run_id: str) -> dict[str, Any]:
-    """A run's ``run.json``, with the machines of its newest launch.
-
-    Raises:
-        NotFound: there is no such run.
-    """
-    return placed(run_document(store, run_id), newest_launch(store, run_id))
-
-
-def run_result(store: Store, run_id: str) -> dict[str, Any] | None:
-    """A run's ``result.json``; None if it has not ended."""
-    return _record(store, run_key(run_id, RESULT))
-
-
-def newest_attempt(store: Store, run_id: str) -> AttemptView | None:
-    """The attempt with the highest number; None if there has been none."""
-    kinds: dict[int, dict[str, datetime]] = {}
-    for entry in store.objects(run_key(run_id, "attempts/")):
-        match = _ATTEMPT_RECORD.fullmatch(entry.key.rpartition("/")[2])
-        if match is not None:
-            kinds.setdefault(int(match["number"]), {})[match["kind"] or "claim"] = entry.last_modified
-    if not kinds:
-        return None
-    number = max(kinds)
-    times = kinds[number]
-    last_sign = max(times.get("heartbeat", times.get("claim", datetime.min.replace(tzinfo=UTC))), min(times.values()))
-
-    def record(kind: str) -> dict[str, Any] | None:
-        if (kind or "claim") not in times:
-            return None
-        return _record(store, attempt_key(run_id, number, kind))
-
-    return AttemptView(
-        run_id=run_id,
-        number=number,
-        claim=record("") or {},
-        heartbeat=record("heartbeat"),
-        ended=record("ended"),
-        last_sign_seconds=max(0.0, (datetime.now(UTC) - last_sign).total_seconds()),
-    )
 
 
 def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None = None) -> RunStatus:
@@ -276,46 +184,15 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Mapping[
     )
 
 
-def _record(store: Store, key: str) -> dict[str, Any] | None:
-    """One JSON object; None if it is not there."""
-    try:
-        record: dict[str, Any] = json.loads(store.get(key))
-    except NotFound:
-        return None
-    return record
-
-
 def _max_steps(document: Mapping[str, Any]) -> int | None:
     steps = document["recipe"].get("training", {}).get("max_steps")
     return steps if isinstance(steps, int) and steps > 0 else None
 
 
-def boot_id() -> str | None:
-    """Names this machine's present life; None where the system does not say."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else None
-
-
-def pid_namespace() -> str | None:
-    """Names what process ids mean here: a container counts its own, even under its host's name."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return None
-
-
-def process_runs(pid: int, word: str) -> bool:
-    """Whether the process lives and has `word` in its command line (a number may have gone to another program)."""
-    command = Path(f"/proc/{pid}/cmdline")
-    if command.parent.parent.joinpath("self").exists():
-        try:
-            return word.encode() in command.read_bytes().split(b"\0")
-        except OSError:
-            return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def exit_code(status: RunStatus) -> int:
+    """The exit code that says how a run stands."""
+    if status.state == "succeeded":
+        return SUCCEEDED
+    if status.state == "failed" and status.exit_code == MISTAKE:
+        return MISTAKE
+    return FAILED if status.terminal else INTERRUPTED

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from runner.runs.layout import MANIFEST
 from runner.storage.atomic import free_name
-from runner.storage.manifest import Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
+from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store, StoreUnavailable, checked_prefix, create_ours
 

@@ -11,8 +11,6 @@ from typing import Any
 
 from blake3 import blake3
 
-from runner.runs.layout import MANIFEST
-
 VERSION = 1
 _HEX = frozenset("0123456789abcdef")
 
@@ -162,3 +160,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number in JSON")
+
+
+MANIFEST = "manifest.json"

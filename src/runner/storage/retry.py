@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from runner.errors import UserError
 from runner.storage.store import StoreUnavailable
 
 _GLANCE_SECONDS = 0.2
@@ -17,6 +18,13 @@ class Caller(Protocol):
 
     def __call__(self, call: Callable[[], R], /) -> R:
         """The call's result."""
+
+
+STORE_TROUBLE = (StoreUnavailable, UserError, OSError)
+"""What a store may raise on a write: away, not permitted (credentials that ran out, say), full."""
+
+STORE_PATIENCE_SECONDS = 300.0
+"""How long the beginning and the end of an attempt wait for a store that is away."""
 
 
 def directly(call: Callable[[], R], /) -> R:
@@ -73,3 +81,24 @@ def _waited(seconds: float, until: Callable[[], bool]) -> bool:
         if until():
             return False
     return True
+
+
+def patiently(
+    call: Callable[[], R],
+    *,
+    until: Callable[[], bool],
+    on_retry: Callable[[StoreUnavailable, float], None] | None = None,
+) -> R:
+    """`retrying`, also when the store refuses us: it let us in when the run began, so it may again.
+
+    Raises:
+        StoreUnavailable: `until` came true first.
+    """
+
+    def once() -> R:
+        try:
+            return call()
+        except UserError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    return retrying(once, until=until, on_retry=on_retry)

@@ -23,7 +23,7 @@ from runner.errors import UserError
 from runner.process import die_with_parent, die_with_stdin
 from runner.runs.layout import RESULT, run_key
 from runner.storage.open import open_store
-from runner.storage.retry import after, retrying
+from runner.storage.retry import STORE_PATIENCE_SECONDS, after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.head_agent import HeadLife
 from runner.train.agent.node_agent import NodeLife
@@ -31,7 +31,6 @@ from runner.train.agent.preemption import EXIT_INTERRUPTED
 from runner.train.agent.run_record import ensure_run
 from runner.train.agent.topology import find_place
 from runner.train.agent.worker_group import Process
-from runner.train.patience import STORE_PATIENCE_SECONDS
 
 _ENVIRONMENT = {
     # Progress bars rewrite a line many times a second; in a log each time is a line.

@@ -98,12 +98,11 @@ def evaluate(
     leave_triton_aside()
     # Heavy, so imported here: a mistake in the arguments is said at once.
     from runner.train.checkpointing.checkpointer import Checkpointer
-    from runner.train.devices.apply_fit import fitted_to_device
     from runner.train.devices.parallelism import by_one_process
     from runner.train.loggers.metrics_writer import Metrics, in_json
     from runner.train.methods.registry import script_of
     from runner.train.stages.context import Context, compared
-    from runner.train.stages.run import THE_RECIPES, started
+    from runner.train.stages.prepare import THE_RECIPES, fitted_to_device, started
 
     result = json.loads(store.get(run_key(run_id, RESULT)))
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])

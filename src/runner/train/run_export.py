@@ -21,12 +21,12 @@ import blake3
 from runner.errors import UserError
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.layout import EXPORT_TOKEN, MANIFEST, RESULT, RUN, export_token, run_key
+from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, export_token, run_key
+from runner.storage.manifest import MANIFEST
 from runner.storage.open import open_store
-from runner.storage.retry import after
+from runner.storage.retry import after, patiently
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
-from runner.train.patience import patiently
 
 EXIT_UNAVAILABLE = 75
 """EX_TEMPFAIL of sysexits.h: try again later."""

@@ -24,13 +24,17 @@ from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
-from runner.train.agent.preemption import EXIT_INTERRUPTED, ContinuesElsewhere, Preempted, PreemptionNotice
+from runner.train.agent.preemption import (
+    EXIT_INTERRUPTED,
+    ContinuesElsewhere,
+    Preempted,
+    PreemptionNotice,
+    is_departure,
+)
 from runner.train.builtin.catalog import is_builtin, materialize
-from runner.train.departure import is_departure
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
-from runner.train.left_out import with_remedy
 
 GRACE_SECONDS = 25.0
 """How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
@@ -212,3 +216,19 @@ if __name__ == "__main__":
     sys.stderr.flush()
     # Not `sys.exit`: threads of libraries that wait for a dead store must not hold the process.
     os._exit(code)
+
+
+_SAID = (
+    "CUFFT_NOT_SUPPORTED",  # c10::Error of torch.fft: what cuFFT's stand-in answers
+    "cusparseLtInit",  # and cuSPARSELt's, at its first call
+    "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE",  # and cuDNN's, of torch.nn.LSTM
+    "working triton installation",  # torch._inductor.exc.TritonMissing
+)
+
+
+_REMEDY = "the image leaves this out, and `runner image build --target devel` makes one that has it (docs/image.md)"
+
+
+def with_remedy(reason: str) -> str:
+    """The reason of a failure, and where it is for want of what the image leaves out, the image that has it."""
+    return f"{reason}\n  {_REMEDY}" if any(words in reason for words in _SAID) else reason

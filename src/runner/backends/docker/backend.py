@@ -17,11 +17,11 @@ from typing import IO, Any
 
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
-from runner.backends.environment import SECRET_NAMES
-from runner.launch.end import write_killed
 from runner.paths import work_folder
+from runner.process import boot_id
 from runner.recipe.inputs.references import is_local
-from runner.runs.status import boot_id, newest_attempt
+from runner.runs.layout import SECRET_NAMES
+from runner.runs.records import newest_attempt, write_killed
 from runner.storage.store import Store
 
 _GPU = Path("/dev/nvidiactl")

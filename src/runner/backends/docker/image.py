@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from runner.backends.docker.container_cli import Containers, first_line
-from runner.control.submit import revision_of
 from runner.errors import UserError
+from runner.git import revision_of
 
 Accelerator: TypeAlias = Literal["cuda", "cpu"]
 

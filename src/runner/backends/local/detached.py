@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from runner.backends.base import engine_of
-from runner.backends.local.supervisor import ENTRYPOINT, Supervisor
+from runner.backends.local.backend import ENTRYPOINT
+from runner.backends.local.registry import engine_of
+from runner.backends.local.supervisor import Supervisor
 from runner.backends.lock import RunLock
 from runner.errors import UserError
-from runner.launch.end import utc_now
 from runner.paths import state_folder
-from runner.runs.status import newest_attempt, run_result, whereabouts
+from runner.runs.launches import whereabouts
+from runner.runs.records import newest_attempt, run_result, utc_now
 from runner.storage.open import open_store
 from runner.storage.store import Store
 

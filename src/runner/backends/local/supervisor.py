@@ -8,8 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,20 +16,18 @@ from types import FrameType
 from typing import IO, Any, TypeVar
 
 from runner.backends.base import Attempt, Engine
+from runner.backends.local.backend import ENTRYPOINT, LocalEngine
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
-from runner.launch.end import write_cancelled, write_killed
 from runner.paths import state_folder, work_folder
 from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
-from runner.runs.status import AttemptView, boot_id, newest_attempt, run_result
+from runner.runs.records import AttemptView, newest_attempt, run_result, write_cancelled, write_killed
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
 R = TypeVar("R")
 
-ENTRYPOINT = "runner.train.entrypoint"
-"""The module that runs one attempt."""
 
 ATTEMPT_LOG = "attempt.log"
 """What the newest attempt has printed, in the run's state folder; all there is if it never reaches the store."""
@@ -54,78 +50,6 @@ class Limits:
     """The longest such pause."""
     grace_seconds: float = 120.0
     """How long an attempt may take to save after SIGTERM before it is killed."""
-
-
-def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entrypoint: str = ENTRYPOINT) -> list[str]:
-    """The command that runs one attempt on this machine.
-
-    Args:
-        store_url: where the run lives.
-        run_id: the run.
-        parent_pid: the process that the attempt dies with; None for one that is started by hand.
-        entrypoint: the module to run.
-    """
-    work = str(work_folder(store_url, run_id))
-    # -P: a `datasets.py` in the working directory must not be taken for the library.
-    command = [sys.executable, "-P", "-m", entrypoint, "--store", store_url, "--run", run_id, "--work-dir", work]
-    return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
-
-
-class LocalEngine:
-    """Attempts as processes of this machine.
-
-    Args:
-        entrypoint: the module that runs an attempt.
-    """
-
-    def __init__(self, entrypoint: str = ENTRYPOINT) -> None:
-        self._entrypoint = entrypoint
-
-    def command(self, store_url: str, run_id: str) -> list[str]:
-        """The command of one attempt, as `Engine.command`."""
-        return attempt_command(store_url, run_id, parent_pid=None, entrypoint=self._entrypoint)
-
-    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> "LocalAttempt":
-        """Start a process, as `Engine.start`."""
-        process = subprocess.Popen(
-            attempt_command(store_url, run_id, parent_pid=os.getpid(), entrypoint=self._entrypoint),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        return LocalAttempt(process)
-
-
-class LocalAttempt:
-    """One attempt in a session of its own. As `engine.Attempt`."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
-
-    def wait(self, timeout_seconds: float) -> int | None:
-        """Wait for its end; its exit code, or None if time is up."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_seconds)
-        return None
-
-    def stop(self) -> None:
-        """SIGTERM for its leader, which passes it on."""
-        self._process.terminate()
-
-    def kill(self) -> None:
-        """SIGKILL for its whole group."""
-        _kill_group(self._process.pid)
-
-    def clear(self) -> None:
-        """Kill what is left of its group, and reap it."""
-        _kill_group(self._process.pid)
-        self._process.wait()
-
-    def made(self, claim: Mapping[str, Any]) -> bool:
-        """Whether the claim names this process."""
-        return (claim.get("boot_id"), claim.get("pid")) == (boot_id(), self._process.pid)
 
 
 class Supervisor:
@@ -360,12 +284,6 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _kill_group(leader: int) -> None:
-    """Kill what is left of the group that the process `leader` leads or led."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
 
 
 def _last_lines(path: Path) -> list[str]:

@@ -1,67 +1,18 @@
 """Hand a run to SkyPilot: submitted to the store first, then its task is sent, recorded before and after."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
-from runner.backends.environment import SECRET_NAMES
 from runner.backends.lock import RunLock, RunLocked
 from runner.backends.skypilot import client
-from runner.backends.skypilot.request import Plan, place, remote_task
-from runner.control.launch import choose
-from runner.control.prepare import Prepared
-from runner.control.resume import launch_record, moved_there
-from runner.control.submit import new_run_document, submit
+from runner.backends.skypilot.request import remote_task
 from runner.errors import UserError
 from runner.paths import engine_cache, state_folder
-from runner.runs.launches import Launch, note_ended, note_job, note_launch
-from runner.runs.status import run_document
+from runner.runs.launches import Launch, launch_record, note_ended, note_job, note_launch
+from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-
-
-def new_or_old(
-    store: Store,
-    prepared: Prepared,
-    plan: Plan,
-    *,
-    name: str | None,
-    git_revision: str | None,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """The record of the run that a launch means, submitted if it is new, with the machines that this launch asks for.
-
-    Args:
-        store: where runs live.
-        prepared: the recipe.
-        plan: where it is to run.
-        name: the id that the caller wants; None: a fresh one.
-        git_revision: of the recipe's folder.
-        say: told if an old run is resumed, or why none is.
-
-    Raises:
-        UserError: a run of that name is running.
-    """
-    while True:
-        run_id, exists, why = choose(store, prepared, name)
-        if why:
-            say(why)
-        document = _document(prepared, plan, run_id, git_revision)
-        if exists:
-            return moved_there(store, run_id, place(plan))
-        if submit(store, document, prepared.inputs):
-            return document
-
-
-def rehearsed(
-    store: Store, prepared: Prepared, plan: Plan, *, name: str | None, git_revision: str | None
-) -> tuple[dict[str, Any], str | None]:
-    """What `new_or_old` would return, and what would be said. Changes nothing."""
-    run_id, exists, why = choose(store, prepared, name)
-    document = _document(prepared, plan, run_id, git_revision)
-    if exists:
-        document = {**run_document(store, run_id), **place(plan)}
-    return document, why
 
 
 def hand_over(
@@ -103,17 +54,6 @@ def hand_over(
             raise refused from error
         note_job(store, launch, job)
     return Launch(run_id=run_id, number=launch.number, record=launch.record, job=job)
-
-
-def _document(prepared: Prepared, plan: Plan, run_id: str, git_revision: str | None) -> dict[str, Any]:
-    return new_run_document(
-        prepared,
-        run_id=run_id,
-        git_revision=git_revision,
-        infra=plan.machines.infra,
-        image=plan.image,
-        machines=plan.machines,
-    )
 
 
 def _from_environment(names: set[str]) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import UserError
 from runner.fit.accelerators import parse_accelerators
+from runner.planning.feasibility import Fits
+from runner.runs.launches import HERE
 
 EXIT_RECOVER = 75
 """What an attempt exits with that was told to stop and has saved: SkyPilot is to start it again."""
@@ -15,8 +17,6 @@ EXIT_RECOVER = 75
 ANY = "*"
 """SkyPilot's word for an infra of its own choice."""
 
-HERE = ("local", "docker")
-"""Infras of this machine, which SkyPilot has no part in."""
 
 _WITHOUT_SPOT = ("slurm",)
 """Clouds whose machines cannot be spot ones: SkyPilot refuses `use_spot` there."""
@@ -24,9 +24,6 @@ _WITHOUT_SPOT = ("slurm",)
 _CHOICES = ("any_of", "ordered")
 _GPU_KEYS = ("accelerators", "gpus", "instance_type", "accelerator_args")
 _PLACE_KEYS = ("infra", "cloud", "region", "zone")
-
-Fits = Callable[[str, float], str | None]
-"""Why a recipe does not fit on so many of an accelerator; None: it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +132,6 @@ def place_of(wishes: Wishes, cluster: str | None) -> str | None:
     if here:
         return here[0]
     return None if asked else "local"
-
-
-def is_remote(infra: str) -> bool:
-    """Whether a run with this infra is SkyPilot's to run."""
-    return infra not in HERE
 
 
 def checked_infra(text: str) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 
 import yaml
 
-from runner.backends.environment import SECRET_NAMES
 from runner.runs.launches import task_name
-from runner.runs.layout import RUN_VARIABLE
+from runner.runs.layout import RUN_VARIABLE, SECRET_NAMES
 
 GIVE_UP_AFTER = 10
 """Attempts in a row without a newer checkpoint after which a run stops being started again, since it would for ever."""

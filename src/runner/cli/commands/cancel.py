@@ -25,7 +25,7 @@ def cancel(store: "Store", run: str, as_json: bool) -> None:
     """
     from runner.cli.output import print_json, run_outcome
     from runner.control.cancel import cancel_run
-    from runner.launch.find import find_run
+    from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
     status = cancel_run(store, run_id, say=lambda sentence: click.echo(sentence, err=True))

@@ -41,7 +41,7 @@ def chat(
       runner chat last --cli
     """
     from runner.control.chat import chat as talk
-    from runner.launch.find import find_run
+    from runner.runs.listing import find_run
 
     talk(
         store,

@@ -35,9 +35,9 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
     """
     from runner.cli.output import print_json
     from runner.control.evaluate import EvaluationFailed, evaluate_run
-    from runner.control.prepare import require_training_side
-    from runner.launch.find import find_run
+    from runner.control.training_process import require_training_side
     from runner.reports import summary
+    from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
     require_training_side("runner eval")

@@ -57,8 +57,8 @@ def export(
     from runner.control.export import ExportFailed, quantization
     from runner.control.export import export as make
     from runner.errors import UserError
-    from runner.launch.find import find_run
     from runner.recipe.rules.export import is_repository
+    from runner.runs.listing import find_run
 
     if not (merge or gguf or hub_model_id):
         raise UserError("nothing to export", remedy="say what: --merge, --gguf q4_k_m, --push-to-hub OWNER/NAME")

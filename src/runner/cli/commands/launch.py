@@ -68,23 +68,24 @@ def launch(
       runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
       runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
     """
-    from runner.backends.environment import SECRET_NAMES, chosen_environment
-    from runner.backends.skypilot.backend import new_or_old, rehearsed
+    from runner.backends.environment import chosen_environment
     from runner.backends.skypilot.client import require_sky
     from runner.backends.skypilot.request import plan, remote_task
     from runner.backends.skypilot.resources import place_of
     from runner.backends.skypilot.store_access import access
     from runner.cli.confirm import confirm_cost
-    from runner.cli.follow import run_attached, run_detached
-    from runner.cli.follow_remote import launch_remote
+    from runner.cli.follow import launch_remote, run_attached, run_detached
     from runner.cli.output import say, say_notes
     from runner.control.export import require_exports
-    from runner.control.launch import begin, rehearse
-    from runner.control.prepare import prepare, require_training_side
-    from runner.control.submit import checked_name, needed_environment, revision_of
+    from runner.control.launch import begin, new_or_old, rehearse, rehearsed
+    from runner.control.prepare import prepare
+    from runner.control.submit import checked_name, needed_environment
+    from runner.control.training_process import require_training_side
     from runner.errors import UserError
+    from runner.git import revision_of
     from runner.hub.check import ask_hub, run_token
     from runner.recipe.loading.load import load_recipe
+    from runner.runs.layout import SECRET_NAMES
 
     place = place_of(wishes, cluster)
     if image is not None and place == "local":
@@ -136,7 +137,7 @@ def launch(
 
 def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None, *, as_json: bool) -> None:
     from runner.cli.output import print_json, say
-    from runner.control.submit import encoded
+    from runner.runs.records import encoded
 
     if why:
         say(why)

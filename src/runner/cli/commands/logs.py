@@ -25,10 +25,9 @@ def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
     Example:
       runner logs -f last
     """
-    from runner.control.wait import Vigil
-    from runner.launch.find import find_run
-    from runner.launch.watch import poll_seconds
-    from runner.runs.chunks import read_log
+    from runner.control.wait import Vigil, poll_seconds
+    from runner.runs.listing import find_run
+    from runner.runs.logs import read_log
 
     run_id = find_run(store, run)
     vigil = Vigil(store, run_id)

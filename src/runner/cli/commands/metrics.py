@@ -39,8 +39,8 @@ def metrics(store: "Store", run: str, as_csv: bool, as_json: bool) -> None:
       runner metrics last --csv > metrics.csv
     """
     from runner.cli.output import print_json
-    from runner.launch.find import find_run
-    from runner.runs.chunks import read_metrics
+    from runner.runs.listing import find_run
+    from runner.runs.metrics import read_metrics
 
     run_id = find_run(store, run)
     records = read_metrics(store, run_id)

@@ -27,8 +27,8 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
       runner ps --all --json
     """
     from runner.backends.skypilot.job_status import ask_in_background
-    from runner.backends.skypilot.resources import is_remote
     from runner.cli.output import print_json, run_row
+    from runner.runs.launches import is_remote
     from runner.runs.listing import list_runs
 
     runs = list_runs(store)

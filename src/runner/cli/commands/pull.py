@@ -28,8 +28,8 @@ def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
     """
     from runner.cli.output import print_json
     from runner.control.pull import collect
-    from runner.launch.find import find_run
     from runner.reports.tables import size
+    from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
     collected = collect(store, run_id, folder or Path(run_id), say=lambda sentence: click.echo(sentence, err=True))

@@ -47,14 +47,15 @@ def render(
     """
     from runner.backends.environment import checked_names
     from runner.backends.skypilot.request import plan, remote_task
-    from runner.backends.skypilot.resources import HERE
     from runner.backends.skypilot.task import task_yaml
     from runner.cli.output import say_notes
     from runner.control.prepare import prepare
-    from runner.control.submit import checked_name, new_run_document, revision_of
+    from runner.control.submit import checked_name, new_run_document
     from runner.errors import UserError
+    from runner.git import revision_of
     from runner.paths import default_store
     from runner.recipe.loading.load import load_recipe
+    from runner.runs.launches import HERE
 
     if any(one in HERE for one in wishes.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"

@@ -55,13 +55,13 @@ def resume(
       runner resume last --infra local
     """
     from runner.backends.environment import chosen_environment
-    from runner.backends.skypilot.resources import is_remote, place_of
+    from runner.backends.skypilot.resources import place_of
     from runner.cli.follow import run_attached, run_detached
-    from runner.control.launch import take_hold
+    from runner.control.resume import take_hold
     from runner.control.submit import needed_environment
-    from runner.launch.find import find_run
-    from runner.runs.launches import newest_launch, placed
-    from runner.runs.status import run_document
+    from runner.runs.launches import is_remote, newest_launch, placed
+    from runner.runs.listing import find_run
+    from runner.runs.records import run_document
 
     run_id = find_run(store, run)
     launch = newest_launch(store, run_id)
@@ -102,7 +102,7 @@ def _there(
     from runner.backends.skypilot.request import place, plan_again
     from runner.backends.skypilot.store_access import access
     from runner.cli.confirm import confirm_cost
-    from runner.cli.follow_remote import launch_remote
+    from runner.cli.follow import launch_remote
     from runner.cli.output import say_notes
     from runner.control.resume import moved_there, where_it_was
     from runner.recipe.recipe import Recipe
@@ -125,8 +125,8 @@ def _move_here(
     store: "Store", before: dict[str, Any], infra: str, image: str | None, environment: dict[str, str]
 ) -> None:
     """Note that the run goes on on this machine; in the image that it had, unless another is asked for."""
-    from runner.control.prepare import require_training_side
     from runner.control.resume import move_here
+    from runner.control.training_process import require_training_side
     from runner.errors import UserError
 
     pinned = None

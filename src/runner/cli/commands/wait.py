@@ -27,9 +27,9 @@ def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool)
     """
     from runner.cli.output import print_json, run_outcome
     from runner.control.wait import wait_for_end
-    from runner.exit_codes import exit_code
-    from runner.launch.find import find_run
-    from runner.runs.status import run_result
+    from runner.runs.listing import find_run
+    from runner.runs.records import run_result
+    from runner.runs.status import exit_code
 
     run_id = find_run(store, run)
     status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds)

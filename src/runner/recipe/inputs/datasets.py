@@ -8,9 +8,8 @@ from runner.errors import UserError
 from runner.recipe.inputs import row_formats
 from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, first_data_file, is_local
 from runner.recipe.inputs.template import fields, filled
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, RecipePath, shown
 from runner.recipe.recipe import Format, Json, Method
-from runner.spec.path import Path
 
 Row = Mapping[str, Json]
 
@@ -22,7 +21,7 @@ _CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": T
 class SourceFacts:
     """What is known of one entry of a mixture before anything is downloaded."""
 
-    path: Path
+    path: RecipePath
     """Where it stands: ``("data", "train", 0)``."""
     format: Format | None
     """Declared, or recognized from the first row; None for what is not here yet."""
@@ -31,7 +30,7 @@ class SourceFacts:
 
 
 def look_at(
-    at: Path,
+    at: RecipePath,
     entry: Mapping[str, Json],
     method: Method,
     text_field: str,
@@ -97,7 +96,7 @@ def look_at(
     return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, *found)
 
 
-def _unfit_for_thinking(at: Path, entry: Mapping[str, Json], method: Method) -> Problem | None:
+def _unfit_for_thinking(at: RecipePath, entry: Mapping[str, Json], method: Method) -> Problem | None:
     """What `think` cannot stand beside."""
     if method != "sft":
         return Problem((*at, "think"), f"it writes answers, which {method} does not train on", "leave it out")

@@ -8,10 +8,9 @@ from runner.errors import UserError
 from runner.recipe.inputs.datasets import SourceFacts, look_at
 from runner.recipe.inputs.references import absolute, is_local, resolve
 from runner.recipe.inputs.reward_refs import resolve_reward, split_reward
-from runner.recipe.problems import Problem
+from runner.recipe.problems import Problem, RecipePath
 from runner.recipe.recipe import Json
 from runner.recipe.strategy import read_deepspeed_file
-from runner.spec.path import Path
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
 
@@ -30,7 +29,7 @@ class Inspection:
     """What is missing, empty, or in no known format."""
 
 
-def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path]) -> Inspection:
+def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathlib.Path]) -> Inspection:
     """Resolve every path in a recipe's mapping that the schema accepts, and read the first row of each local dataset.
 
     Args:
@@ -51,7 +50,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
             continue
         sections[section] = []
         for index, entry in enumerate(entries):
-            at: Path = ("data", section, index)
+            at: RecipePath = ("data", section, index)
             path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
             sections[section].append({**entry, "path": path or entry["path"]})
             facts.append(
@@ -82,7 +81,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[Path], pathlib.Path
     return Inspection(resolved, tuple(facts), tuple(local), tuple(problems))
 
 
-def _resolved(written: str, base: pathlib.Path, kind: "str", at: Path, problems: list[Problem]) -> str | None:
+def _resolved(written: str, base: pathlib.Path, kind: "str", at: RecipePath, problems: list[Problem]) -> str | None:
     try:
         return resolve(written, base, "model" if kind == "model" else "data")
     except UserError as error:
@@ -90,10 +89,10 @@ def _resolved(written: str, base: pathlib.Path, kind: "str", at: Path, problems:
         return None
 
 
-def _rewards(written: list[str], base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> list[str]:
+def _rewards(written: list[str], base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]) -> list[str]:
     resolved = []
     for index, name in enumerate(written):
-        at: Path = ("training", "reward_funcs", index)
+        at: RecipePath = ("training", "reward_funcs", index)
         try:
             resolved.append(resolve_reward(name, base(at)))
         except UserError as error:
@@ -102,9 +101,9 @@ def _rewards(written: list[str], base: Callable[[Path], pathlib.Path], problems:
     return resolved
 
 
-def _deepspeed(written: str, base: Callable[[Path], pathlib.Path], problems: list[Problem]) -> Json:
+def _deepspeed(written: str, base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]) -> Json:
     """DeepSpeed's own configuration file, read into the recipe: the run carries it along."""
-    at: Path = ("training", "deepspeed")
+    at: RecipePath = ("training", "deepspeed")
     try:
         return read_deepspeed_file(absolute(written, base(at)))
     except UserError as error:
@@ -113,7 +112,7 @@ def _deepspeed(written: str, base: Callable[[Path], pathlib.Path], problems: lis
 
 
 def _files_under_training(
-    data: Mapping[str, Json], base: Callable[[Path], pathlib.Path], problems: list[Problem]
+    data: Mapping[str, Json], base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]
 ) -> Iterator[tuple[str, str]]:
     """Settings of the libraries that may name a file; a chat template may also be a tokenizer on the hub."""
     for key in _FILES_UNDER_TRAINING:

@@ -1,10 +1,9 @@
 """Settings that have a second name: transformers' saving under `training:` is the recipe's `checkpoint:`."""
 
 from runner.recipe.loading.overrides import Layered
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, RecipePath, shown
 from runner.recipe.recipe import Json
 from runner.recipe.settings import source_of
-from runner.spec.path import Path
 
 SAVING = ("save_steps", "save_total_limit")
 """Under `training:` and under `checkpoint:` the same."""
@@ -51,7 +50,7 @@ def unite_saving(layers: Layered) -> list[Problem]:
     return problems
 
 
-def _moved(layers: Layered, here: Path, there: Path) -> None:
+def _moved(layers: Layered, here: RecipePath, there: RecipePath) -> None:
     """Let errors and sources of the one name hold for the other."""
     layers.sources[there] = source_of(here, layers.sources)
     place = next((layers.places[here[:length]] for length in (2, 1) if here[:length] in layers.places), None)

@@ -13,13 +13,12 @@ from runner.recipe.loading.finder import find_recipe, read_recipe
 from runner.recipe.loading.overrides import Layered, layered
 from runner.recipe.loading.stages import SHARED, separate, unique
 from runner.recipe.loading.strict_yaml import Document, parse_document
-from runner.recipe.problems import Problem, RecipeError, dotted
+from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
 from runner.recipe.rules.context import Facts
 from runner.recipe.rules.registry import contradictions
 from runner.recipe.rules.strategy import strategy_of_a_stage
 from runner.recipe.settings import Setting, resolved, source_of
-from runner.spec.path import Path
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class LoadedRecipe:
     """The recipe's file."""
     local_files: tuple[pathlib.Path, ...]
     """The files and folders of this machine that the recipe names, absolute, as they stand in it."""
-    locate: Callable[[Path], str] = dotted
+    locate: Callable[[RecipePath], str] = dotted
     """Where a path of the recipe was written, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
 
 
@@ -75,7 +74,7 @@ def check_recipe(
     """What `load_recipe` does after reading; `shown_as` is what errors call the file."""
     layers = layered(document, overrides, flags)
 
-    def locate(at: Path) -> str:
+    def locate(at: RecipePath) -> str:
         parts = [at[:length] for length in range(len(at), 0, -1)]
         on_command_line = next((layers.places[part] for part in parts if part in layers.places), None)
         if on_command_line is not None:

@@ -7,10 +7,9 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.loading.strict_yaml import Document, parse_value
-from runner.recipe.problems import shown
+from runner.recipe.problems import RecipePath, shown
 from runner.recipe.recipe import Json
 from runner.recipe.settings import Source
-from runner.spec.path import Path
 
 _EXAMPLE = "write `--set training.learning_rate=1e-4`"
 
@@ -21,9 +20,9 @@ class Layered:
 
     data: dict[str, Json]
     """The values."""
-    sources: dict[Path, Source] = field(default_factory=dict)
+    sources: dict[RecipePath, Source] = field(default_factory=dict)
     """Who wrote a path, for those that the recipe's file did not write; it holds for what lies below."""
-    places: dict[Path, str] = field(default_factory=dict)
+    places: dict[RecipePath, str] = field(default_factory=dict)
     """For the same paths, what stood on the command line."""
 
 
@@ -60,7 +59,7 @@ def _steps(key: str, where: str) -> tuple[str, ...]:
 
 def _put(result: Layered, steps: tuple[str, ...], value: Json, source: Source, where: str) -> None:
     at: Any = result.data
-    path: Path = ()
+    path: RecipePath = ()
     for position, step in enumerate(steps):
         last = position == len(steps) - 1
         key = _key(at, path, step, where)
@@ -85,7 +84,7 @@ def _put(result: Layered, steps: tuple[str, ...], value: Json, source: Source, w
     result.places[path] = where
 
 
-def _key(at: Any, path: Path, step: str, where: str) -> str | int:
+def _key(at: Any, path: RecipePath, step: str, where: str) -> str | int:
     """The step as it indexes `at`: a list's next entry may be named, to add one."""
     if isinstance(at, dict):
         return step

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from runner.recipe.loading.aliases import RANK, unite_saving
 from runner.recipe.loading.overrides import Layered
-from runner.recipe.problems import Problem, shown
-from runner.recipe.recipe import Json, Recipe
+from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.recipe import Json
 from runner.recipe.settings import Source, source_of
 from runner.recipe.suggestions import remedy_for_unknown
-from runner.spec.path import Path
 
 STAGE_NAME = "^[a-z0-9_]{1,40}$"
 """What names a stage: it stands in the names of checkpoints, before a `-`."""
@@ -38,7 +37,7 @@ class Stage:
     """Its place in the list."""
     layers: Layered
     """The recipe that it comes to."""
-    own: frozenset[Path] = field(default_factory=frozenset)
+    own: frozenset[RecipePath] = field(default_factory=frozenset)
     """The settings that stand in the stage itself, by their first two steps."""
 
     def explained(self, problems: Iterable[Problem]) -> list[Problem]:
@@ -84,7 +83,7 @@ def separate(layers: Layered) -> tuple[list[Stage], list[Problem]]:
     tops = Layered({key: value for key, value in layers.data.items() if key != "stages"}, layers.sources, layers.places)
     tops = _copied(tops)
     problems += unite_saving(tops)
-    stages, taken = [], set[Path]()
+    stages, taken = [], set[RecipePath]()
     for index, name in enumerate(names):
         own = _own(layers, index)
         problems += [replace(problem, path=("stages", index, *problem.path)) for problem in unite_saving(own)]
@@ -92,14 +91,6 @@ def separate(layers: Layered) -> tuple[list[Stage], list[Problem]]:
         stages.append(stage)
     problems += _never_taken(tops, taken)
     return stages, problems
-
-
-def goes_on(recipe: Recipe, following: Recipe) -> bool:
-    """Whether the stage `following` goes on training the adapter of `recipe`, the stage before it.
-
-    If not, it starts from a model: all weights, or base and adapter merged.
-    """
-    return recipe.adapter is not None and following.adapter == recipe.adapter
 
 
 def unique(problems: Iterable[Problem]) -> Sequence[Problem]:
@@ -110,7 +101,7 @@ def unique(problems: Iterable[Problem]) -> Sequence[Problem]:
 def _malformed(index: int, stage: Json) -> Iterable[Problem]:
     from runner.recipe.schema import recipe_schema  # here: nothing is read before it is needed
 
-    at: Path = ("stages", index)
+    at: RecipePath = ("stages", index)
     if not isinstance(stage, dict):
         yield Problem(at, f"a mapping expected, not {shown(stage)}", "write `{method: …}`")
         return
@@ -145,13 +136,13 @@ def _own(layers: Layered, index: int) -> Layered:
     return own
 
 
-def _laid_over(tops: Layered, own: Layered, index: int, name: str, taken: set[Path], *, last: bool) -> Stage:
+def _laid_over(tops: Layered, own: Layered, index: int, name: str, taken: set[RecipePath], *, last: bool) -> Stage:
     """One stage's recipe. Adds to `taken` what it has from the top."""
     result = Layered({key: tops.data[key] for key in SHARED if key in tops.data and (last or key != "export")})
     result.data["method"] = own.data["method"]
     result.sources.update({path: source for path, source in tops.sources.items() if path[0] in SHARED})
     result.sources.update({path: source for path, source in own.sources.items() if path[0] == "method"})
-    mine: set[Path] = {("method",)}
+    mine: set[RecipePath] = {("method",)}
     for section in SECTIONS:
         here, there = own.data.get(section), tops.data.get(section)
         if not (isinstance(here, dict) and isinstance(there, dict)):
@@ -168,7 +159,7 @@ def _laid_over(tops: Layered, own: Layered, index: int, name: str, taken: set[Pa
         result.data[section] = {}
         dropped = _said_otherwise(section, own, tops)
         for key in dict.fromkeys([*there, *here]):
-            path: Path = (section, key)
+            path: RecipePath = (section, key)
             if key in dropped:
                 continue
             ours = key in here and (key not in there or _counts(path, own, tops))
@@ -178,7 +169,7 @@ def _laid_over(tops: Layered, own: Layered, index: int, name: str, taken: set[Pa
     return Stage(name, index, result, frozenset(mine))
 
 
-def _counts(path: Path, own: Layered, tops: Layered) -> bool:
+def _counts(path: RecipePath, own: Layered, tops: Layered) -> bool:
     """Whether of two values the stage's counts."""
     return RANK[source_of(path, own.sources)] >= RANK[source_of(path, tops.sources)]
 
@@ -194,17 +185,17 @@ def _said_otherwise(section: str, own: Layered, tops: Layered) -> list[str]:
     ]
 
 
-def _take(result: Layered, layers: Layered, path: Path) -> None:
+def _take(result: Layered, layers: Layered, path: RecipePath) -> None:
     """Note down who said what stands at `path` of `layers`, and below it."""
     source: Source = source_of(path, layers.sources)
     result.sources[path] = source
     result.sources.update({below: who for below, who in layers.sources.items() if below[: len(path)] == path})
 
 
-def _never_taken(tops: Layered, taken: set[Path]) -> Iterable[Problem]:
+def _never_taken(tops: Layered, taken: set[RecipePath]) -> Iterable[Problem]:
     for section in SECTIONS:
         settings = tops.data.get(section)
-        paths: list[Path] = [(section, key) for key in settings] if isinstance(settings, dict) else []
+        paths: list[RecipePath] = [(section, key) for key in settings] if isinstance(settings, dict) else []
         for path in paths:
             if path not in taken:
                 yield Problem(

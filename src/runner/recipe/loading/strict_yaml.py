@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import yaml
 
 from runner.errors import UserError
+from runner.recipe.problems import RecipePath
 from runner.recipe.recipe import Json
-from runner.spec.path import Path
 
 MAX_NODES = 20_000
 """Values in one document, aliases and merge keys counted as what they stand for."""
@@ -58,7 +58,7 @@ class Document:
 
     data: dict[str, Json]
     """The values."""
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[RecipePath, int] = field(default_factory=dict)
     """The line, from 1, of each key and list entry."""
 
 
@@ -89,7 +89,7 @@ def parse_document(text: str, *, name: str) -> Document:
             root.line,
             remedy="begin with a line such as `name: my-run`",
         )
-    lines: dict[Path, int] = {}
+    lines: dict[RecipePath, int] = {}
     data = builder.expand(root, (), lines)
     return Document(data, lines)
 
@@ -141,7 +141,7 @@ class _Builder:
             code = code if isinstance(code, int) else ord(code[:1] or "\0")
             self.fail(f"a control character (U+{code:04X}) stands here", line, remedy="remove it")
 
-    def expand(self, node: _Node, path: Path, lines: dict[Path, int]) -> Any:
+    def expand(self, node: _Node, path: RecipePath, lines: dict[RecipePath, int]) -> Any:
         """The plain values under `node`, aliases replaced by copies; fills `lines`."""
         self._count(node.line)
         if len(path) > MAX_DEPTH:

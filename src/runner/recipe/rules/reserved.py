@@ -4,11 +4,13 @@ Each key of the libraries' classes is accepted; a value that would break what a 
 would read, is refused with the reason. Nothing is silently ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from runner.recipe.problems import Problem, shown
 from runner.recipe.recipe import Json
+from runner.recipe.rules.context import Facts, problem_at
 
 
 @dataclass(frozen=True)
@@ -142,3 +144,18 @@ GRPO: Table = {
 SECTIONS: Mapping[str, Table] = {"training": TRAINING, "model": MODEL, "adapter": ADAPTER}
 BY_METHOD: Mapping[str, Table] = {"dpo": DPO, "grpo": GRPO}
 """What each method's `training:` owns besides."""
+
+
+def owned_settings(facts: Facts) -> Iterator[Problem]:
+    """What the runner answers for stays as it is."""
+    tables = [*SECTIONS.items(), ("training", BY_METHOD.get(facts.recipe.method, {}))]
+    for section, table in tables:
+        for key, owned in table.items():
+            name = f"{section}.{key}"
+            value = facts.value(name)
+            if facts.is_set(name) and not any(_same(value, harmless) for harmless in owned.harmless):
+                yield problem_at(name, f"{shown(value)} is not taken: {owned.reason}", owned.remedy)
+
+
+def _same(left: Json, right: Json) -> bool:
+    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)

@@ -28,18 +28,15 @@ from runner.runs.attempts import (
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CANCEL, RESULT, CheckpointName, run_key
-from runner.storage.retry import after, retrying
+from runner.storage.retry import STORE_PATIENCE_SECONDS, STORE_TROUBLE, after, patiently, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.node_monitor import Fellows
 from runner.train.agent.outcome import verdict
-from runner.train.agent.preemption import EXIT_INTERRUPTED
-from runner.train.agent.restart_policy import fruitless_attempts
+from runner.train.agent.preemption import EXIT_INTERRUPTED, is_departure
+from runner.train.agent.restart_policy import fruitless_attempts, smaller, split_so_far
 from runner.train.agent.restore import restore_newest
 from runner.train.agent.topology import Place, free_port
 from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
-from runner.train.departure import is_departure
-from runner.train.devices.out_of_memory import smaller, split_so_far
-from runner.train.patience import STORE_PATIENCE_SECONDS, STORE_TROUBLE, patiently
 
 BEAT_SECONDS = 2.0
 FENCE_SECONDS = 10.0

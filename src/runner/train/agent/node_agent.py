@@ -31,13 +31,12 @@ from runner.runs.rendezvous import (
     write_node_end,
 )
 from runner.storage.commit import fetch
-from runner.storage.retry import after, retrying
+from runner.storage.retry import STORE_PATIENCE_SECONDS, STORE_TROUBLE, after, patiently, retrying
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.node_monitor import Vigil
 from runner.train.agent.preemption import EXIT_INTERRUPTED
 from runner.train.agent.topology import Place
 from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
-from runner.train.patience import STORE_PATIENCE_SECONDS, STORE_TROUBLE, patiently
 
 BEAT_SECONDS = 2.0
 LOOK_SECONDS = 1.0

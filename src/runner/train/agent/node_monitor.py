@@ -6,9 +6,9 @@ from typing import Any
 
 from runner.runs.attempts import Claim
 from runner.runs.rendezvous import Seat, read_node_beat, read_node_end, seats, write_go
+from runner.storage.retry import STORE_TROUBLE
 from runner.storage.store import Store
 from runner.train.agent.topology import Place
-from runner.train.patience import STORE_TROUBLE
 
 SILENCE_SECONDS = 120.0
 """A machine that is not heard of for so long is gone. The store must have answered us in that time."""

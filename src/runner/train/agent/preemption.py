@@ -5,8 +5,10 @@ exporting) there is nothing that a new attempt could not do again, so it leaves 
 """
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 EXIT_INTERRUPTED = 75
@@ -49,3 +51,20 @@ class PreemptionNotice:
         self.given = True
         if first and not self._at_boundaries_only:
             raise Preempted
+
+
+def is_departure(error: BaseException | None, work_dir: Path) -> bool:
+    """Whether `error` comes of what somebody has removed under us.
+
+    Args:
+        error: what was raised.
+        work_dir: the run's folder on this machine.
+    """
+    if not all(path.exists() for path in (work_dir, Path(__file__), Path(sys.executable))):
+        return True
+    while error is not None:
+        # Nothing here looks for a file of its own that might not be there.
+        if isinstance(error, FileNotFoundError) and Path(str(error.filename)).is_relative_to(work_dir):
+            return True
+        error = error.__cause__
+    return False

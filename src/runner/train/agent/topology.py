@@ -4,10 +4,8 @@ SkyPilot sets ``SKYPILOT_NUM_NODES``, ``SKYPILOT_NODE_RANK``, ``SKYPILOT_NODE_IP
 ``SKYPILOT_NUM_GPUS_PER_NODE`` on each of its machines. Without them there is one machine, with all its GPUs.
 """
 
-import fcntl
 import re
 import socket
-import struct
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +17,6 @@ PROCESSES = "RUNNER_PROCESSES"
 """Our own variable: training processes on each machine. Default: one for each GPU, and one where there is none."""
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_SIOCGIFADDR = 0x8915
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,30 +101,6 @@ def free_port(address: str) -> int:
             port: int = probe.getsockname()[1]
             return port
     raise OSError("no TCP port is free")
-
-
-def interface_of(address: str) -> str | None:
-    """The network interface that has an IPv4 address; None if none has it.
-
-    gloo and NCCL look for their interface by the host's name, which on many machines (Debian's ``127.0.1.1``) is that
-    of the loopback.
-    """
-    if address.startswith("127."):
-        return "lo"
-    try:
-        wanted = socket.inet_aton(address)
-    except OSError:
-        return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode()[:15])
-            try:
-                found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-            except OSError:
-                continue
-            if found[20:24] == wanted:
-                return name
-    return None
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, *, least: int) -> int:

@@ -22,10 +22,10 @@ from runner.runs.lineage import checkpoints
 from runner.runs.prune import prune, sweep
 from runner.storage.commit import commit
 from runner.storage.parts import PartLeftOut, commit_part, wait_for_parts
+from runner.storage.retry import patiently
 from runner.storage.store import Store
 from runner.train.checkpointing.snapshot import Snapshot
 from runner.train.checkpointing.state import TrainingState
-from runner.train.patience import patiently
 
 MOST_WAITING = 4
 

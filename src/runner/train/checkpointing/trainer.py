@@ -5,136 +5,25 @@ when to save (the trainer's own `save_strategy` is off), saves through the `Chec
 each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
 """
 
-import json
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
-    EarlyStoppingCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
     TrainerState,
-    TrainingArguments,
 )
 
 from runner.errors import UserError
-from runner.recipe.recipe import Checkpoint
-from runner.runs.checkpoint_files import RUNNER_STATE, TRAINER_STATE, method_state_file
+from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
 from runner.runs.layout import CheckpointName
-from runner.train.agent.preemption import PreemptionNotice
-from runner.train.checkpointing.checkpointer import Checkpointer
+from runner.train.checkpointing.save_schedule import Lineage, SaveSchedule
 from runner.train.checkpointing.state import capture, capture_shard, own_state, untied
 from runner.train.checkpointing.zero import is_partitioned, load_whole_weights
-from runner.train.devices.distributed import Peers
 from runner.train.devices.out_of_memory import OutOfMemory, in_short, is_out_of_memory
-from runner.train.loggers.metrics_writer import Metrics
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lineage:
-    """What ties a trainer to its run."""
-
-    stage: str
-    """The stage that it trains."""
-    token: str
-    """The attempt that it is part of."""
-    checkpoint: Checkpoint
-    """When to save."""
-    checkpointer: Checkpointer
-    """Where to."""
-    metrics: Metrics
-    """Where records go."""
-    notice: PreemptionNotice
-    """Whether the machine is going away."""
-    peers: Peers
-    """The other training processes."""
-    layout: Mapping[str, Any]
-    """What a checkpoint says about the processes that write it: `world_size`, `zero_stage`."""
-    tracks_best: bool
-    """Whether the best evaluation's checkpoint matters (`metric_for_best_model` and its like are set)."""
-    save_each_epoch: bool
-    """Save at the end of each epoch too (`save_strategy: epoch`)."""
-    logging_steps: float
-    """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
-    finished: Sequence[Mapping[str, Any]] = ()
-    """What is known of the stages before this one; each checkpoint holds it, so that a run goes on from it alone."""
-
-    def is_logging_step(self, state: TrainerState) -> bool:
-        """Whether trackers and the log are told of this step; the run's metrics have every step."""
-        every = self.logging_steps if self.logging_steps >= 1 else math.ceil(state.max_steps * self.logging_steps)
-        return state.global_step == 1 or state.global_step % int(every) == 0
-
-
-class EarlyStopping(EarlyStoppingCallback):
-    """transformers' own, without its warning that the best model is not loaded: here it is."""
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to check: the recipe's rules did."""
-
-
-class SaveSchedule(TrainerCallback):
-    """Asks for a save when one is due, and ends training at the step boundary after SIGTERM.
-
-    A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: what is evaluated there belongs
-    before the checkpoint, or a run resumed from it would lack that evaluation.
-    """
-
-    def __init__(self, lineage: Lineage) -> None:
-        self._lineage = lineage
-        self._last_save = time.monotonic()
-        self._deferred = False
-        self.preempted_at: int | None = None
-        """The step at which training was cut short; None if it was not."""
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Decide after each optimizer step."""
-        self._lineage.checkpointer.check()
-        last = control.should_training_stop
-        # Clocks and signals are each process's own; what follows from them is not.
-        due, told_to_stop = self._lineage.peers.agree(self._is_due(state), self._lineage.notice.given)
-        if due or last:
-            if last or float(state.epoch).is_integer():
-                self._deferred = True
-            else:
-                control.should_save = True
-        if told_to_stop and not last:
-            self.preempted_at = state.global_step
-            control.should_training_stop = True
-            if float(state.epoch).is_integer():
-                self._deferred = True
-            else:
-                control.should_save = True
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Catch up on a deferred save. Also runs when an epoch was cut short."""
-        if self.preempted_at is not None and not float(state.epoch).is_integer():
-            # transformers evaluates here as if the epoch were over; the run that is not cut short would not.
-            control.should_evaluate = False
-            control.should_log = False
-            return
-        if self._deferred or self._lineage.save_each_epoch:
-            self._deferred = False
-            control.should_save = True
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Start the clock of `save_minutes` again."""
-        self._last_save = time.monotonic()
-
-    def _is_due(self, state: TrainerState) -> bool:
-        checkpoint = self._lineage.checkpoint
-        if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
-            return True
-        minutes = checkpoint.save_minutes
-        return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes
 
 
 class ExactResume(Trainer):
@@ -374,9 +263,3 @@ class ExactResume(Trainer):
 def _in_words(logs: Mapping[str, float]) -> str:
     names = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
     return " ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
-
-
-def read_runner_state(folder: Path) -> dict[str, Any]:
-    """Our own file of a checkpoint: stage, step, whether training was complete, the best so far."""
-    state: dict[str, Any] = json.loads((folder / RUNNER_STATE).read_text())
-    return state

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, Json, List, Value, concatenate_datasets, disable_caching
+from datasets import Dataset, Features, Json, Value, concatenate_datasets, disable_caching
 from datasets.fingerprint import get_temporary_cache_files_directory
 
 from runner.errors import UserError
-from runner.recipe.inputs.row_formats import COLUMNS, FORMATS, described, recognized
-from runner.recipe.inputs.template import fields, filled
-from runner.recipe.recipe import DataSource, ExactMatch, Format, Method, Recipe
-from runner.train.data.formats import Row, Shape, Unusable, converter, natural_shape
-from runner.train.data.reasoning import from_conversation, from_fields
+from runner.recipe.recipe import DataSource, ExactMatch, Recipe
+from runner.train.data.entries import _MESSAGES, _Entry, _recognized
+from runner.train.data.formats import Row, Shape, Unusable, converter
 from runner.train.data.sampling import selected
 from runner.train.data.sources import read_source
 from runner.train.evaluation.exact_match import ANSWER, Question, questions
@@ -29,7 +27,6 @@ from runner.train.evaluation.exact_match import ANSWER, Question, questions
 DEFAULT_SEED = 42
 """transformers' default for ``seed``."""
 
-_MESSAGES = List(Json())  # JSON, since messages differ in their keys and Arrow would give each the keys of all
 _FEATURES: Mapping[Shape, Mapping[str, Any]] = {
     Shape.CONVERSATION: {"messages": _MESSAGES, "tools": Json()},
     Shape.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
@@ -64,18 +61,6 @@ class TrainingData:
     def conversational(self) -> bool:
         """Whether rows go through the tokenizer's chat template."""
         return self.shape.is_conversational
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """A source that has been read and recognized."""
-
-    where: str
-    dataset: Dataset
-    format: Format
-    shape: Shape
-    convert: Callable[[Mapping[str, Any]], Row] | None = None
-    """Makes a row of `shape`, where the format's own way is not what is asked for."""
 
 
 def keep_temporary_files_in(folder: Path) -> None:
@@ -159,80 +144,6 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
         notes=tuple(notes),
     )
-
-
-def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> _Entry:
-    """The entry with its template filled in, its format, said or recognized, and its text under the name ``text``."""
-    if isinstance(source.think, Mapping):
-        _require_fields(dataset, source.think, f"{where}.think")
-        convert = from_fields(source.think)
-        return _Entry(
-            where=where, dataset=dataset, format="prompt_completion", shape=Shape.MESSAGE_PAIR, convert=convert
-        )
-    template = source.template or {}
-    if template:
-        dataset = _filled(dataset, template, where)
-    if text_field != "text" and text_field in dataset.column_names:
-        dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
-        dataset = dataset.rename_column(text_field, "text")
-    columns = dataset.column_names
-    name = source.format or recognized(template, method) or recognized(dataset[0], method)
-    if name is None:
-        raise UserError(
-            f"the columns of {source.path} are of no known format: {', '.join(columns)}",
-            where=where,
-            remedy=f"Rename them to those of a format ({described(method)}), or write a template.",
-        )
-    if name not in FORMATS[method]:
-        raise UserError(
-            f"{name} is no format for {method}", where=f"{where}.format", remedy=f"Write {', '.join(FORMATS[method])}."
-        )
-    missing = [column for column in COLUMNS[name] if column not in columns]
-    if missing and not (name in ("messages", "sharegpt") and {"messages", "conversations"} & set(columns)):
-        raise UserError(
-            f"{source.path} has no column {', '.join(missing)}, which the format {name} needs",
-            where=f"{where}.format",
-            remedy=f"Its columns: {', '.join(columns)}.",
-        )
-    shape = natural_shape(name, dataset)
-    if shape is Shape.PREFERENCE and "prompt" not in columns:
-        raise UserError(
-            f"{source.path} has no column prompt, which the format {name} needs",
-            where=where,
-            remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
-        )
-    if source.think:
-        if shape is not Shape.CONVERSATION:
-            raise UserError(
-                f"{source.path} holds {shape.value}, which are no conversations",
-                where=f"{where}.think",
-                remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
-            )
-        convert = from_conversation(converter(name, shape))
-        return _Entry(where=where, dataset=dataset, format=name, shape=Shape.MESSAGE_PAIR, convert=convert)
-    return _Entry(where=where, dataset=dataset, format=name, shape=shape)
-
-
-def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
-    """The rows with the template's columns added to them, in the place of those of the same name."""
-    _require_fields(dataset, template, f"{where}.template")
-    made = {column: Value("string") if isinstance(part, str) else _MESSAGES for column, part in template.items()}
-    return dataset.map(
-        lambda row: filled(template, row),
-        features=Features({**dataset.features, **made}),
-        load_from_cache_file=False,
-        desc=f"Filling in the template of {where}",
-    )
-
-
-def _require_fields(dataset: Dataset, texts: Mapping[str, Any], where: str) -> None:
-    missing = [name for name in fields(texts) if name not in dataset.column_names]
-    if missing:
-        raise UserError(
-            f"there is no field {', '.join(missing)}",
-            where=where,
-            remedy=f"Its fields: {', '.join(dataset.column_names)}.",
-        )
 
 
 def _common_shape(entries: Sequence[_Entry], notes: list[str]) -> Shape:

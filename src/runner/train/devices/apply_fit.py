@@ -1,6 +1,5 @@
 """The fit, applied: a recipe's training as the GPU at hand needs it (`runner.fit.fit`). On a CPU nothing changes."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,46 +12,11 @@ from transformers.integrations import sdpa_attention
 from runner.fit.accelerators import ACCELERATORS, GIB, Accelerator, recognize
 from runner.fit.fit import Fit, fit, fitted
 from runner.recipe.recipe import Recipe
-from runner.storage.fits import fits_so_far, write_fit
-from runner.storage.retry import after
 from runner.train.builtin.catalog import is_builtin, materialize
-from runner.train.patience import patiently
-from runner.train.stages.context import FINISH_SECONDS, Context
 
 _OF_A_KIND = 0.9
 """A GPU that has this much of its kind's usual memory is taken to have the usual: drivers differ by some megabytes, and
 the same kind must be fitted alike each time. One that has less is a slice of it."""
-
-
-def fitted_to_device(context: Context) -> Context:
-    """The context of a stage with its recipe fitted to the GPU of this process; says in a line what was chosen.
-
-    The fit is recorded with the attempt, and a later attempt on the same GPUs takes it again as it was. A recipe whose
-    fit says that it will not do is trained nevertheless, in the smallest way: estimates are cautious, and who launched
-    it here may know better.
-
-    Raises:
-        UserError: the adapter's targets are not in the model.
-    """
-    recipe = context.recipe
-    if not torch.cuda.is_available() or recipe.training.get("use_cpu"):
-        return context
-    accelerator = device_at_hand()
-    if not accelerator.flash_attention:
-        keep_off_math_attention()
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    config = _config(recipe, context.cache)
-    if config is None:
-        print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
-        return context
-    store, claim, stage = context.store, context.claim, recipe.stage_name
-    until = after(FINISH_SECONDS)
-    earlier = patiently(lambda: fits_so_far(store, claim, stage), until=until)
-    chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
-    if os.environ.get("RANK", "0") == "0" and not context.measures_only:
-        patiently(lambda: write_fit(store, claim, stage, record), until=until)
-    return replace(context, recipe=chosen)
 
 
 def apply_fit(

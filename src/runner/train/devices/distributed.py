@@ -4,7 +4,10 @@ What one process alone would decide (a signal that came, a clock) has to be deci
 would wait in a collective operation for others that have gone another way.
 """
 
+import fcntl
 import os
+import socket
+import struct
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,8 +20,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-
-from runner.train.agent.topology import interface_of
 
 _LOST = (
     "Connection closed by peer",
@@ -170,3 +171,30 @@ def is_lost_peer(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+_SIOCGIFADDR = 0x8915
+
+
+def interface_of(address: str) -> str | None:
+    """The network interface that has an IPv4 address; None if none has it.
+
+    gloo and NCCL look for their interface by the host's name, which on many machines (Debian's ``127.0.1.1``) is that
+    of the loopback.
+    """
+    if address.startswith("127."):
+        return "lo"
+    try:
+        wanted = socket.inet_aton(address)
+    except OSError:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+            except OSError:
+                continue
+            if found[20:24] == wanted:
+                return name
+    return None

@@ -5,11 +5,7 @@ twice the accumulation are the same samples in the same order, so the effective 
 is remembered in the record of the attempt's end, for all attempts to come.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-from runner.recipe.batch import halved
-from runner.runs.attempts import Attempt
+from collections.abc import Iterator
 
 _WORDS = (
     "out of memory",  # CUDA's, and torch's for it
@@ -52,33 +48,6 @@ def in_short(error: BaseException) -> str:
     """The first sentence of what an allocator says, which goes on about fragmentation for a page."""
     text = str(next((cause for cause in _causes(error) if is_out_of_memory(cause)), error)).strip()
     return text.splitlines()[0].split(". ")[0].rstrip(".") if text else type(error).__name__
-
-
-def split_so_far(attempts: Sequence[Attempt]) -> list[int] | None:
-    """Micro-batch and accumulation that a run was left with when it last ran out of memory; None: it never did."""
-    splits = [attempt.ended["split"] for attempt in attempts if attempt.ended is not None and "split" in attempt.ended]
-    return list(splits[-1]) if splits else None
-
-
-def smaller(end: dict[str, Any]) -> dict[str, Any]:
-    """What an end for want of memory comes to: another attempt in smaller pieces (``split``), or failure.
-
-    Args:
-        end: a training process's outcome ``out_of_memory``, with its ``reason`` and its ``split``.
-    """
-    micro_batch, accumulation = end["split"]
-    split = halved(micro_batch, accumulation)
-    if split is None:
-        reason = (
-            f"{end['reason']}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "
-            "with `load_in_4bit: true`, write `strategy: zero3` for several GPUs, or take a GPU with more memory"
-        )
-        return {"outcome": "failed", "reason": reason, "retry": False}
-    reason = (
-        f"{end['reason']}; going on with micro-batches of {split[0]} instead of {micro_batch} and "
-        f"{split[1]} instead of {accumulation} of them in a step: the effective batch stays as it is"
-    )
-    return {"outcome": "interrupted", "reason": reason, "retry": True, "split": list(split)}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -4,19 +4,14 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
-from runner.errors import UserError
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Recipe
-from runner.recipe.strategy import chosen_strategy, deepspeed_config, is_sharded, layout, zero_stage
+from runner.recipe.strategy import chosen_strategy, deepspeed_config, layout, zero_stage
 from runner.runs.checkpoint_files import RUNNER_STATE, rng_state_file
 from runner.storage.atomic import free_name
 from runner.train.agent.preemption import ContinuesElsewhere
-from runner.train.stages.context import Context
 
 
 def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, pin_memory: bool) -> Recipe:
@@ -46,31 +41,6 @@ def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None,
     if config is not None:
         training["deepspeed"] = config
     return dataclasses.replace(recipe, training=training)
-
-
-def shared_out(context: Context) -> Context:
-    """The context of a stage with its recipe as the training processes that there are share it.
-
-    Raises:
-        UserError: the batch cannot be shared, or DeepSpeed is not installed.
-        ContinuesElsewhere: the checkpoint to go on from is other processes'.
-    """
-    peers, recipe = context.peers, context.recipe
-    adapted = for_devices(recipe, peers.world_size, split=context.split, pin_memory=torch.accelerator.is_available())
-    if is_sharded(adapted.training) and find_spec("deepspeed") is None:
-        raise UserError(
-            "DeepSpeed is not installed here",
-            where="training.strategy",
-            remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
-        )
-    if context.restored is not None:
-        check_processes(context.restored, recipe, adapted, peers.world_size)
-        random_states_for(context.restored, peers.rank, peers.world_size)
-        adapted = for_what_is_left(context.restored, adapted)
-    context.checkpointer.writers = peers.world_size if is_sharded(adapted.training) else 1
-    if peers.is_first and (is_sharded(adapted.training) or peers.world_size > 1):
-        print(in_words(adapted, peers.world_size), flush=True)
-    return dataclasses.replace(context, recipe=adapted)
 
 
 def in_words(adapted: Recipe, world_size: int) -> str:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.runs.chunks import ChunkWriter
+from runner.storage.retry import STORE_TROUBLE
 from runner.train.agent.events import Events
-from runner.train.patience import STORE_TROUBLE
 
 FLUSH_SECONDS = 3.0
 

@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Recipe
 from runner.train.devices.kernels import check_compiled, layer_kernels
-from runner.train.models.loading import precision
+from runner.train.models.precision import precision
 from runner.train.stages.context import LOGGING_STEPS
 
 OURS = ("effective_batch_size", "strategy", "early_stopping_patience", "early_stopping_threshold")

@@ -1,33 +1,24 @@
 """The recipe's model, tokenizer and adapter, and the precision that the hardware has."""
 
-import inspect
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-from peft import LoraConfig, LoraRuntimeConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
-from transformers.utils.quantization_config import BitsAndBytesConfig
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import attention
-from runner.train.models.quantization import fit_quantization
-
-_REFERENCE = "ref"
-"""What TRL calls the adapter that is the reference of DPO and GRPO."""
-_AMPERE = 8
-"""The first compute capability with bfloat16 arithmetic; before it (T4, V100) torch emulates it, slowly."""
+from runner.train.models.precision import _sixteen_bits, model_dtype
+from runner.train.models.quantization import fit_quantization, quantization_config
 
 
 def load_model(
@@ -81,135 +72,6 @@ def load_model(
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
     return loaded, tokenizer
-
-
-def model_dtype(model: Mapping[str, Any]) -> torch.dtype | str:
-    """The type of the weights that are not quantized: ``dtype`` of TRL's `ModelConfig`, or its default."""
-    dtype = model.get("dtype")
-    if dtype is None:
-        return _sixteen_bits() if model.get("load_in_4bit") or model.get("load_in_8bit") else torch.float32
-    return "auto" if dtype == "auto" else _torch_dtype(dtype)
-
-
-def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
-    """bitsandbytes' settings, under its own names and TRL's; None: not quantized.
-
-    As in TRL, the type is ``nf4`` and computing is done in the type of the other weights.
-    """
-    if not (model.get("load_in_4bit") or model.get("load_in_8bit")):
-        return None
-    names = inspect.signature(BitsAndBytesConfig).parameters
-    settings = {key: value for key, value in model.items() if key in names and value is not None}
-    if model.get("load_in_4bit"):
-        dtype = model_dtype(model)
-        settings.setdefault("bnb_4bit_compute_dtype", _sixteen_bits() if isinstance(dtype, str) else dtype)
-        settings.setdefault("bnb_4bit_quant_type", "nf4")
-        settings.setdefault("bnb_4bit_use_double_quant", bool(model.get("use_bnb_nested_quant")))
-    try:
-        return BitsAndBytesConfig(**settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error), where="model") from error
-
-
-def lora_config(recipe: Recipe) -> LoraConfig | None:
-    """peft's settings of the adapter for a causal language model; None: full fine-tuning.
-
-    Raises:
-        UserError: peft refuses them.
-    """
-    if recipe.adapter is None:
-        return None
-    adapter: dict[str, Any] = {"task_type": "CAUSAL_LM", **recipe.adapter}
-    try:
-        if isinstance(adapter.get("runtime_config"), Mapping):  # the one nested config that peft does not make itself
-            adapter["runtime_config"] = LoraRuntimeConfig(**adapter["runtime_config"])
-        return LoraConfig(**adapter)
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error), where="adapter") from error
-
-
-def hold_reference(model: Any) -> None:
-    """Make the reference adapter the very copy of the one in training, where TRL has made one.
-
-    TRL adds it to a model that comes with an adapter, and copies weights by a pattern of their names that does not fit
-    all (rows of embeddings, embeddings' own adapters).
-    """
-    if isinstance(model, PeftModel) and _REFERENCE in model.peft_config:
-        state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        set_peft_model_state_dict(model, state, adapter_name=_REFERENCE)
-
-
-def check_head(model: Any) -> None:
-    """See that TRL's trainers can read the head of a model that peft has wrapped.
-
-    They compute log-probabilities from the weight of the head itself. Where it is tied to the embeddings,
-    `trainable_token_indices` hides it behind a wrapper.
-
-    Raises:
-        UserError: they cannot.
-    """
-    if isinstance(model.get_output_embeddings(), TrainableTokensWrapper):
-        raise UserError(
-            "the head of this model is tied to its embeddings, and TRL's loss cannot see single rows of it change",
-            where="adapter.trainable_token_indices",
-            remedy="Write modules_to_save: [embed_tokens] and ensure_weight_tying: true instead.",
-        )
-
-
-def make_scalable(model: Any, *, fp16: bool) -> None:
-    """Give the trained weights float32 where gradients are scaled (``fp16``), as on a T4.
-
-    TRL brings the adapter of a quantized model to bfloat16, whose gradients torch's `GradScaler` cannot unscale.
-    """
-    for parameter in model.parameters():
-        if fp16 and parameter.requires_grad and parameter.dtype is not torch.float32:
-            parameter.data = parameter.data.float()
-
-
-def precision(training: Mapping[str, Any]) -> dict[str, bool]:
-    """``bf16`` and ``fp16`` for the trainer's config: the recipe's if it says either, else what the hardware has.
-
-    bfloat16 from Ampere on, float16 on older NVIDIA GPUs, neither on a CPU.
-
-    Raises:
-        UserError: the recipe asks for bfloat16 on a GPU that has none, or for float16 without a GPU.
-    """
-    on_gpu = torch.cuda.is_available() and not training.get("use_cpu")
-    if training.get("bf16") and on_gpu and not _has_bfloat16():
-        raise UserError(
-            f"{torch.cuda.get_device_name()} has no bfloat16",
-            where="training.bf16",
-            remedy="Write fp16: true, or leave both out: the GPU decides.",
-        )
-    if training.get("fp16") and not torch.accelerator.is_available():
-        raise UserError(
-            "this machine has no GPU, and float16 needs one",
-            where="training.fp16",
-            remedy="Leave it out: the machine decides.",
-        )
-    if training.get("bf16") is not None or training.get("fp16") is not None:
-        bf16, fp16 = bool(training.get("bf16")), bool(training.get("fp16"))
-        return {"bf16": bf16, "fp16": fp16}
-    return {"bf16": on_gpu and _has_bfloat16(), "fp16": on_gpu and not _has_bfloat16()}
-
-
-def _has_bfloat16() -> bool:
-    return torch.cuda.is_bf16_supported() and torch.cuda.get_device_capability()[0] >= _AMPERE
-
-
-def _sixteen_bits() -> torch.dtype:
-    if not torch.cuda.is_available():
-        return torch.float32
-    return torch.bfloat16 if _has_bfloat16() else torch.float16
-
-
-def _torch_dtype(name: str) -> torch.dtype:
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise UserError(
-            f"{name!r} is no type of weights", where="model.dtype", remedy="auto, bfloat16, float16 or float32."
-        )
-    return dtype
 
 
 def _explained(error: Exception, name: str) -> Exception:

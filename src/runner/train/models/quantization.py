@@ -4,14 +4,17 @@ transformers takes the settings from the model and passes over the recipe's, the
 that was quantized for bfloat16 would be computed in it on a T4, which has none.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from transformers import PreTrainedConfig
+from transformers.utils.quantization_config import BitsAndBytesConfig
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.train.models.precision import _sixteen_bits, model_dtype
 
 _COMPUTE = "bnb_4bit_compute_dtype"
 _OTHER_NAMES = {"use_bnb_nested_quant": "bnb_4bit_use_double_quant"}
@@ -68,3 +71,23 @@ def fit_quantization(recipe: Recipe, config: PreTrainedConfig, compute_dtype: to
         own[_COMPUTE] = recipe.model.get(_COMPUTE) or str(compute_dtype).removeprefix("torch.")
     config.quantization_config = own
     return True
+
+
+def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
+    """bitsandbytes' settings, under its own names and TRL's; None: not quantized.
+
+    As in TRL, the type is ``nf4`` and computing is done in the type of the other weights.
+    """
+    if not (model.get("load_in_4bit") or model.get("load_in_8bit")):
+        return None
+    names = inspect.signature(BitsAndBytesConfig).parameters
+    settings = {key: value for key, value in model.items() if key in names and value is not None}
+    if model.get("load_in_4bit"):
+        dtype = model_dtype(model)
+        settings.setdefault("bnb_4bit_compute_dtype", _sixteen_bits() if isinstance(dtype, str) else dtype)
+        settings.setdefault("bnb_4bit_quant_type", "nf4")
+        settings.setdefault("bnb_4bit_use_double_quant", bool(model.get("use_bnb_nested_quant")))
+    try:
+        return BitsAndBytesConfig(**settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error), where="model") from error

@@ -12,19 +12,19 @@ from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
 from runner.runs.artifacts import Shelf
 from runner.runs.attempts import Claim, attempts, fence
-from runner.runs.chunks import read_metrics
+from runner.runs.checkpoint_files import read_runner_state
 from runner.runs.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
 from runner.runs.lineage import checkpoints
+from runner.runs.metrics import read_metrics
 from runner.storage.commit import fetch
-from runner.storage.retry import after
+from runner.storage.retry import after, patiently
 from runner.storage.store import Store
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
-from runner.train.checkpointing.trainer import Lineage, read_runner_state
+from runner.train.checkpointing.save_schedule import Lineage
 from runner.train.devices.distributed import Peers
 from runner.train.loggers.metrics_writer import Metrics
-from runner.train.patience import patiently
 
 T = TypeVar("T")
 

@@ -13,21 +13,13 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from runner.recipe.loading.stages import goes_on
-from runner.recipe.recipe import Recipe
-from runner.train.checkpointing.trainer import read_runner_state
+from runner.recipe.recipe import Recipe, goes_on
+from runner.runs.checkpoint_files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
-from runner.train.devices.apply_fit import fitted_to_device
-from runner.train.devices.parallelism import shared_out
 from runner.train.stages.context import Context
+from runner.train.stages.prepare import THE_RECIPES, Start, fitted_to_device, shared_out, started
 
 Script = Callable[[Context], dict[str, Any]]
-Start = Mapping[str, str | None]
-"""What a stage starts from, by keys of artifacts: ``base``, a model (None: the recipe's own), and ``adapter``, which it
-goes on with (None: it makes its own, if any)."""
-
-THE_RECIPES: Start = {"base": None, "adapter": None}
-"""What the first stage starts from."""
 
 
 def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) -> dict[str, Any]:
@@ -77,16 +69,6 @@ def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) ->
     if not recipe.stages or not context.peers.is_first:
         return result
     return {**result, "artifacts": _all_artifacts(finished), "stages": _told(context, recipe, finished)}
-
-
-def started(context: Context, stage: Recipe, start: Start) -> Context:
-    """The context of a stage that starts from `start`: the model's name is that of the local copy."""
-    model = dict(stage.model)
-    if start["base"] is not None:
-        model["model_name_or_path"] = str(context.fetch_artifact(start["base"]))
-        model.pop("model_revision", None)
-    adapter = None if start["adapter"] is None else context.fetch_artifact(start["adapter"])
-    return dataclasses.replace(context, recipe=dataclasses.replace(stage, model=model), adapter=adapter)
 
 
 def _left(stage: Recipe, following: Recipe | None, start: Start, result: Mapping[str, Any]) -> Start | None:

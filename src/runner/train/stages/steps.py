@@ -26,11 +26,13 @@ from transformers import (
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
-from runner.recipe.loading.stages import goes_on
+from runner.recipe.recipe import goes_on
+from runner.runs.checkpoint_files import read_runner_state
 from runner.runs.hardware import described
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.fingerprint import made_from, require_same
-from runner.train.checkpointing.trainer import EarlyStopping, ExactResume, Lineage, read_runner_state
+from runner.train.checkpointing.save_schedule import EarlyStopping, Lineage
+from runner.train.checkpointing.trainer import ExactResume
 from runner.train.checkpointing.zero import is_partitioned, whole_weights
 from runner.train.data.mixture import TrainingData, keep_temporary_files_in, load_data
 from runner.train.devices.kernels import computed_with
@@ -40,7 +42,8 @@ from runner.train.export.hub_push import push, save_pushed
 from runner.train.export.pipeline import check_exports, make_exports, pushed_artifacts
 from runner.train.export.save import save_merged, save_model
 from runner.train.loggers.trackers import FOLDERS, finish_reporting, replay, reporters
-from runner.train.models.loading import check_head, hold_reference, load_model, lora_config, make_scalable
+from runner.train.models.adapters import check_head, hold_reference, lora_config, make_scalable
+from runner.train.models.loading import load_model
 from runner.train.stages.context import FINISH_SECONDS, Context
 
 _ROWS_FOR_A_TRAINER = 512

@@ -1,0 +1,56 @@
+"""Contradictions between settings of the data section."""
+
+import re
+from collections.abc import Iterator
+
+from runner.recipe.inputs.references import is_local
+from runner.recipe.inputs.row_formats import SUFFIXES
+from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.rules.context import Facts, problem_at
+
+
+def shares(facts: Facts) -> Iterator[Problem]:
+    """1.0 is not all rows but no fraction below 1, and 1 is one row: neither is what anybody means by it."""
+    amounts: dict[RecipePath, float | int | None] = {("data", "eval", "from_train"): facts.recipe.data.eval_from_train}
+    for section, entries in (("train", facts.recipe.data.train), ("eval", facts.recipe.data.eval)):
+        amounts |= {("data", section, index, "sample"): entry.sample for index, entry in enumerate(entries)}
+    for path, amount in amounts.items():
+        if isinstance(amount, float) and amount >= 1:
+            yield Problem(
+                path,
+                f"{amount} is neither a fraction below 1 nor a number of rows",
+                "write 0.1 for a tenth, 100 for 100 rows",
+            )
+
+
+def local_names(facts: Facts) -> Iterator[Problem]:
+    """Revisions, configurations and splits are the hub's; a file has one split, `train`."""
+    model = facts.recipe.model
+    here = is_local(model["model_name_or_path"]) or model["model_name_or_path"].startswith("builtin:")
+    if here and facts.value("model.model_revision") != "main":
+        yield problem_at("model.model_revision", "only models of the hub have revisions", "leave it out")
+    for section, entries in (("train", facts.recipe.data.train), ("eval", facts.recipe.data.eval)):
+        for index, entry in enumerate(entries):
+            at: RecipePath = ("data", section, index)
+            if not (is_local(entry.path) or entry.path.startswith(("builtin:", "inputs/"))):
+                yield from _split(at, entry.split)
+                continue
+            if entry.revision is not None:
+                yield Problem((*at, "revision"), "only datasets of the hub have revisions", "leave it out")
+            is_file = not is_local(entry.path) or entry.path.lower().endswith(SUFFIXES)
+            if is_file and entry.name is not None:
+                yield Problem((*at, "name"), "only datasets of the hub have configurations", "leave it out")
+            if is_file and entry.split.partition("[")[0].strip() != "train":
+                yield Problem((*at, "split"), f"{shown(entry.split)}: a file has one split, `train`", "leave it out")
+            elif entry.path.startswith("builtin:") and entry.split != "train":
+                yield Problem((*at, "split"), f"{shown(entry.split)}: it has only `train`", "draw a part with `sample`")
+            else:
+                yield from _split(at, entry.split)
+
+
+_SPLIT = re.compile(r"\w[\w.-]*(\[(-?\d+%?)?:(-?\d+%?)?\](\((closest|pct1_dropremainder)\))?)?")
+
+
+def _split(at: RecipePath, split: str) -> Iterator[Problem]:
+    if not all(_SPLIT.fullmatch(part.strip()) for part in split.split("+")):
+        yield Problem((*at, "split"), f"{shown(split)} is no split", "write `train`, `train[:10%]` or `train[:500]`")

@@ -1,0 +1,147 @@
+"""Contradictions between settings of the training section."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from runner.errors import UserError
+from runner.recipe.batch import split_batch
+from runner.recipe.problems import Problem, shown
+from runner.recipe.recipe import Json
+from runner.recipe.rules.context import Facts, problem_at
+
+
+def batch(facts: Facts) -> Iterator[Problem]:
+    """The three batch settings have to multiply to each other, on one device or on as many as are asked for."""
+    training = facts.recipe.training
+    if training.get("effective_batch_size") is None:
+        return
+    for devices in sorted({1, *_device_counts(facts.recipe.resources)}):
+        try:
+            split_batch(training, devices)
+            return
+        except UserError as error:
+            problem = Problem(("training", "effective_batch_size"), error.what, error.remedy)
+    yield problem
+
+
+def _device_counts(resources: Mapping[str, Json]) -> set[int]:
+    """How many accelerators a machine may have, over all that would do."""
+    counts: set[int] = set()
+    for machine in (resources, *resources.get("any_of", ()), *resources.get("ordered", ())):
+        accelerators = machine.get("accelerators", machine.get("gpus"))
+        if isinstance(accelerators, dict):
+            counts |= {int(count) for count in accelerators.values() if isinstance(count, int | float) and count >= 1}
+        else:
+            words = accelerators if isinstance(accelerators, list) else [accelerators]
+            counts |= {int(found[1]) for word in words if (found := re.search(r":([1-9]\d{0,3})$", str(word)))}
+    return counts
+
+
+def steps_and_epochs(facts: Facts) -> Iterator[Problem]:
+    """`max_steps` overrides `num_train_epochs`, so one of two that stand side by side means nothing."""
+    steps, epochs = facts.settings["training.max_steps"], facts.settings["training.num_train_epochs"]
+    if steps.value == 0:
+        yield problem_at(
+            "training.max_steps", "0 trains nothing", "write a number of steps, or leave it out for epochs"
+        )
+    elif steps.value > 0 and epochs.source == steps.source != "default":
+        yield problem_at("training.num_train_epochs", "`max_steps` overrides it", "keep one of the two")
+
+
+def precision(facts: Facts) -> Iterator[Problem]:
+    """Mixed precision is of one type, and float16 needs float32 weights to scale its gradients into."""
+    for suffix in ("", "_full_eval"):
+        if facts.value(f"training.bf16{suffix}") and facts.value(f"training.fp16{suffix}"):
+            yield problem_at(f"training.fp16{suffix}", f"`bf16{suffix}` is true as well", "keep one of the two")
+    half = facts.is_set("model.dtype") and facts.value("model.dtype") == "float16"
+    if half and facts.value("training.fp16") and facts.recipe.adapter is None:
+        yield problem_at(
+            "model.dtype",
+            "float16 weights cannot be trained with `fp16: true`: torch refuses to unscale float16 gradients",
+            "write `dtype: float32`, or train an adapter",
+        )
+
+
+def packing(facts: Facts) -> Iterator[Problem]:
+    """Packing fills sequences of `max_length`; without padding and packing, TRL cannot hold to it."""
+    packs = facts.value("training.packing") or facts.value("training.eval_packing")
+    if packs and facts.value("training.max_length") is None:
+        yield problem_at("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
+    may_pack = "training.packing" in facts.settings
+    alone = may_pack and facts.value("training.padding_free") and not facts.value("training.packing")
+    if alone and facts.value("training.max_length") is not None:
+        yield problem_at(
+            "training.padding_free",
+            "without packing, `max_length` would not be kept to",
+            "write `packing: true`, or `max_length: null`",
+        )
+
+
+def loss(facts: Facts) -> Iterator[Problem]:
+    """The loss on a part of each row needs rows that have this part."""
+    for key, ok, words in (
+        ("completion_only_loss", lambda known: known.format in ("prompt_completion", "alpaca"), "no completions"),
+        ("assistant_only_loss", lambda known: known.conversational, "no assistant's turns"),
+    ):
+        known = [source for source in facts.sources if source.format and source.conversational is not None]
+        without = [source for source in known if not ok(source)]
+        if facts.value(f"training.{key}") and known and len(without) == len(facts.sources):
+            what = f"the data ({', '.join(dict.fromkeys(str(source.format) for source in without))}) have {words}"
+            yield problem_at(f"training.{key}", what, "leave it out")
+
+
+def data_loader(facts: Facts) -> Iterator[Problem]:
+    """Prefetching and persistence are those of worker processes."""
+    if facts.value("training.dataloader_num_workers"):
+        return
+    for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
+        if facts.value(f"training.{key}"):
+            yield problem_at(
+                f"training.{key}",
+                "there are no workers: `dataloader_num_workers` is 0",
+                "write `dataloader_num_workers: 2`",
+            )
+
+
+def checkpointing(facts: Facts) -> Iterator[Problem]:
+    """Two names for one thing agree, and state is saved by something."""
+    for suffix in ("", "_kwargs"):
+        old, new = f"training.gradient_checkpointing{suffix}", f"training.activation_checkpointing{suffix}"
+        if facts.is_set(old) and facts.value(new) not in (None, facts.value(old)):
+            yield problem_at(
+                old, f"`{new.removeprefix('training.')}`, its newer name, says otherwise", "keep the newer one"
+            )
+    saved = facts.recipe.checkpoint
+    if saved.save_steps is None and saved.save_minutes is None and facts.value("training.save_strategy") != "epoch":
+        yield problem_at("checkpoint.save_minutes", "null, and no `save_steps`: state would never be saved", "keep one")
+
+
+def json_texts(facts: Facts) -> Iterator[Problem]:
+    """A text where a mapping may stand is JSON, as on transformers' command line."""
+    for key in (
+        "lr_scheduler_kwargs",
+        "gradient_checkpointing_kwargs",
+        "activation_checkpointing_kwargs",
+        "dataset_kwargs",
+    ):
+        value = facts.value(f"training.{key}")
+        if not isinstance(value, str):
+            continue
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
+            yield problem_at(
+                f"training.{key}", f"{shown(value)} is no mapping", "write `{name: value}`, without quotes"
+            )
+
+
+def report_to(facts: Facts) -> Iterator[Problem]:
+    """What is installed must not decide what is reported to."""
+    value = facts.value("training.report_to")
+    if value == "all" or (isinstance(value, list) and "all" in value):
+        yield problem_at(
+            "training.report_to", "`all` depends on what is installed there", "name them: `[tensorboard, wandb]`"
+        )
