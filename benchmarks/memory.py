@@ -118,9 +118,9 @@ def main() -> int:
     import torch
 
     from runner.fit.accelerators import ACCELERATORS
-    from runner.train.devices.apply_fit import device_at_hand
+    from runner.train.devices.apply_fit import detect_accelerator
 
-    accelerator = device_at_hand() if torch.cuda.is_available() else ACCELERATORS["A100-80GB"]
+    accelerator = detect_accelerator() if torch.cuda.is_available() else ACCELERATORS["A100-80GB"]
     if options.case:
         print(json.dumps(measured(estimated(json.loads(options.case), accelerator)[1])))
         return 0

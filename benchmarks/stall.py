@@ -32,9 +32,9 @@ from runner.storage.open import open_store
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
-from runner.train.checkpointing.save_schedule import Lineage
+from runner.train.checkpointing.save_schedule import RunBinding
 from runner.train.loggers.metrics_writer import Metrics
-from runner.train.methods.sft import ExactSFTTrainer
+from runner.train.methods.sft import ResumableSFTTrainer
 
 MODELS: dict[str, dict[str, Any]] = {
     "60m": {
@@ -85,7 +85,7 @@ class SynchronousTrainer(Blocked, SFTTrainer):
     """TRL's trainer as it is."""
 
 
-class BesideTrainer(Blocked, ExactSFTTrainer):
+class BesideTrainer(Blocked, ResumableSFTTrainer):
     """Ours."""
 
 
@@ -142,7 +142,7 @@ def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float
             on_committed=lambda step: None,
             on_warning=print,
         )
-        lineage = Lineage(
+        lineage = RunBinding(
             stage="sft",
             token=claim.token,
             checkpoint=Checkpoint(save_steps=options.save_steps if kind == "beside" else None, save_minutes=None),

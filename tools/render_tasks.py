@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from runner.backends.skypilot.request import plan, remote_task
-from runner.backends.skypilot.resources import Wishes
+from runner.backends.skypilot.resources import ResourceOptions
 from runner.backends.skypilot.task import task_yaml
 from runner.control.prepare import prepare
 from runner.control.submit import run_json
 from runner.errors import UserError
-from runner.recipe.loading.finder import shipped_folder
+from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,18 +25,18 @@ TARGET = ROOT / "sky"
 IMAGE = "registry.example.com/team/runner:cuda"
 STORE = "s3://my-bucket/runs"
 MACHINES = {
-    "t4": Wishes(gpus=("T4",)),
-    "a100": Wishes(gpus=("A100",)),
-    "a100-8": Wishes(gpus=("A100:8",)),
-    "2-nodes": Wishes(gpus=("A100:8",), nodes=2),
+    "t4": ResourceOptions(gpus=("T4",)),
+    "a100": ResourceOptions(gpus=("A100",)),
+    "a100-8": ResourceOptions(gpus=("A100:8",)),
+    "2-nodes": ResourceOptions(gpus=("A100:8",), nodes=2),
 }
 """Each file's ending, and what is asked for."""
 
 
-def rendered(recipe: str, wishes: Wishes) -> str:
+def rendered(recipe: str, resource_options: ResourceOptions) -> str:
     """One task, with a line above it that says where it is from."""
     loaded = load_recipe(recipe, cwd=ROOT)
-    planned = plan(loaded.recipe, wishes, IMAGE)
+    planned = plan(loaded.recipe, resource_options, IMAGE)
     prepared = prepare(loaded)
     document = run_json(
         run_id=f"{recipe}-example",
@@ -45,24 +45,24 @@ def rendered(recipe: str, wishes: Wishes) -> str:
         recipe_digest=prepared.digest,
         git_revision=None,
         created_at="2026-11-21T00:00:00+00:00",
-        infra=planned.machines.infra,
+        infra=planned.resources.infra,
         image=planned.image,
-        machines=planned.machines,
+        machines=planned.resources,
     )
     environ = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     content, _ = remote_task(document, STORE, environ=environ)
-    nodes = f" --nodes {wishes.nodes}" if wishes.nodes else ""
-    command = f"runner render {recipe} --gpu {wishes.gpus[0]}{nodes} --image {IMAGE} --store {STORE}"
+    nodes = f" --nodes {resource_options.nodes}" if resource_options.nodes else ""
+    command = f"runner render {recipe} --gpu {resource_options.gpus[0]}{nodes} --image {IMAGE} --store {STORE}"
     return f"# {command}\n{task_yaml(content)}"
 
 
 def files() -> dict[str, str]:
     """Every file's name and text; none where a recipe does not fit."""
     found = {}
-    for recipe in sorted(path.stem for path in shipped_folder().glob("*.yaml")):
-        for name, wishes in MACHINES.items():
+    for recipe in sorted(path.stem for path in bundled_recipes_folder().glob("*.yaml")):
+        for name, resource_options in MACHINES.items():
             try:
-                found[f"{recipe}.{name}.yaml"] = rendered(recipe, wishes)
+                found[f"{recipe}.{name}.yaml"] = rendered(recipe, resource_options)
             except UserError as error:
                 if "fits on none" not in error.what:
                     raise

@@ -254,7 +254,7 @@ def _live(
     head_agent.BEAT_SECONDS = node_agent.BEAT_SECONDS = node_agent.LOOK_SECONDS = 0.1
     worker_group.UPLOAD_SECONDS = node_agent.UPLOAD_SECONDS = head_agent.UPLOAD_SECONDS = 15.0
     entrypoint.STORE_PATIENCE_SECONDS = head_agent.STORE_PATIENCE_SECONDS = patience
-    code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).live()
+    code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).run()
     sys.stdout.flush()
     os._exit(code)
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from integration.forked import Attempts
 from integration.runs import check_metrics
 from runner.control.prepare import prepare
-from runner.recipe.loading.finder import recipes_at_hand
+from runner.recipe.loading.finder import available_recipes
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.quantizations import gguf_artifact
 from runner.runs.layout import run_key
@@ -171,4 +171,4 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
 
 def test_every_shipped_recipe_has_such_a_run(tmp_path: Path) -> None:
     """The quickstart is built in as it is, and has tests of its own."""
-    assert set(RECIPES) == set(recipes_at_hand(tmp_path)) - {"quickstart"}
+    assert set(RECIPES) == set(available_recipes(tmp_path)) - {"quickstart"}

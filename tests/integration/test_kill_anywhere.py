@@ -21,9 +21,9 @@ MOMENTS = [
     Moment("runner.train.stages.steps:load_data"),
     Moment("runner.train.stages.steps:measure"),
     # in a step
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 1),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 9, after=True),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 22),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 1),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 9, after=True),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 22),
     Moment("torch.optim:AdamW.step", 5, after=True),
     Moment("torch.optim:AdamW.step", 8),
     # in a snapshot, in staging
@@ -39,21 +39,21 @@ MOMENTS = [
     Moment(f"{CHECKPOINT}._before_visible", 2, after=True),
     Moment("runner.train.checkpointing.checkpointer:commit", 3, after=True),
     # in an evaluation
-    Moment("runner.train.methods.sft:ExactSFTTrainer.prediction_step", 1),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.prediction_step", 6, after=True),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.evaluate", 3, after=True),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.prediction_step", 1),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.prediction_step", 6, after=True),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.evaluate", 3, after=True),
     # while pruning
     Moment("runner.runs.prune:_delete_folder", 1),
     Moment(f"{LOCAL}.delete", 1, after=True),
     Moment("runner.runs.prune:_delete_folder", 2, after=True),
     # after training: the best model, the last evaluation, the export, the result
-    Moment("runner.train.methods.sft:ExactSFTTrainer.load_weights"),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.load_weights"),
     Moment("runner.train.stages.steps:generate", 2),
     Moment("runner.train.stages.steps:save_model"),
     Moment("runner.train.stages.steps:save_model", after=True),
     Moment("runner.runs.artifacts:commit", after=True),
-    Moment("runner.train.agent.head_agent:HeadLife._write_result", in_attempt=True),
-    Moment("runner.train.agent.head_agent:HeadLife._write_result", after=True, in_attempt=True),
+    Moment("runner.train.agent.head_agent:HeadAgent._write_result", in_attempt=True),
+    Moment("runner.train.agent.head_agent:HeadAgent._write_result", after=True, in_attempt=True),
     # the attempt itself, at its beginning
     Moment("runner.train.agent.head_agent:claim_attempt", after=True, in_attempt=True),
     Moment("runner.train.agent.head_agent:write_restored", after=True, in_attempt=True),
@@ -62,11 +62,11 @@ MOMENTS = [
 TERMS = [
     Moment("runner.train.stages.steps:load_model", signal=signal.SIGTERM),
     Moment("runner.train.stages.steps:measure", signal=signal.SIGTERM),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 1, signal=signal.SIGTERM),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 7, signal=signal.SIGTERM),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 16, after=True, signal=signal.SIGTERM),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
-    Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 1, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 7, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 16, after=True, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
+    Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
     Moment("runner.train.stages.steps:generate", 2, signal=signal.SIGTERM),
     Moment("runner.train.stages.steps:save_model", signal=signal.SIGTERM),
 ]

@@ -92,11 +92,11 @@ RUNS = {
     "grpo-lora": lambda data: grpo(data, adapter=True, steps_per_generation=6, beta=0.1),
 }
 TRAINERS = {
-    "cpt": "runner.train.methods.sft:ExactSFTTrainer",
-    "dpo": "runner.train.methods.dpo:ExactDPOTrainer",
-    "dpo-lora": "runner.train.methods.dpo:ExactDPOTrainer",
-    "grpo": "runner.train.methods.grpo:ExactGRPOTrainer",
-    "grpo-lora": "runner.train.methods.grpo:ExactGRPOTrainer",
+    "cpt": "runner.train.methods.sft:ResumableSFTTrainer",
+    "dpo": "runner.train.methods.dpo:ResumableDPOTrainer",
+    "dpo-lora": "runner.train.methods.dpo:ResumableDPOTrainer",
+    "grpo": "runner.train.methods.grpo:ResumableGRPOTrainer",
+    "grpo-lora": "runner.train.methods.grpo:ResumableGRPOTrainer",
 }
 
 

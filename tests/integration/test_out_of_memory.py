@@ -15,8 +15,8 @@ from runner.storage.open import open_store
 
 # Where a micro-batch meets the model.
 MEETS = {
-    "sft": "runner.train.methods.sft:ExactSFTTrainer.training_step",
-    "grpo": "runner.train.methods.grpo:ExactGRPOTrainer.compute_loss",
+    "sft": "runner.train.methods.sft:ResumableSFTTrainer.training_step",
+    "grpo": "runner.train.methods.grpo:ResumableGRPOTrainer.compute_loss",
 }
 
 

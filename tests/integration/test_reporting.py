@@ -12,7 +12,7 @@ from wandb.proto import wandb_internal_pb2
 
 from integration.forked import Attempts, Moment
 from integration.runs import recipe, submit
-from runner.control.pull import collect
+from runner.control.pull import pull
 from runner.storage.open import open_store
 
 LOGGED = [1, 2, 4, 6, 8, 10, 12]
@@ -55,13 +55,13 @@ def reported(forked: Attempts, data: Path, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.delenv(name, raising=False)
     store = open_store(forked.store_url)
     submit(store, "told", recipe(data, adapter=False, report_to=["wandb", "tensorboard"], logging_steps=2))
-    assert forked.run("told", Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 15)) == 75, forked.log(
-        "told"
+    assert forked.run("told", Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 15)) == 75, (
+        forked.log("told")
     )
     elsewhere = Attempts(forked.store_url, tmp_path / "another machine")
     elsewhere.folder.mkdir()
     assert elsewhere.run("told") == 0, elsewhere.log("told")
-    collect(store, "told", tmp_path / "pulled", say=print)
+    pull(store, "told", tmp_path / "pulled", say=print)
     return tmp_path / "pulled" / "artifacts"
 
 

@@ -17,7 +17,7 @@ from runner.runs.layout import run_key
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 
-STEP = "runner.train.methods.sft:ExactSFTTrainer.training_step"
+STEP = "runner.train.methods.sft:ResumableSFTTrainer.training_step"
 
 # 81 rows make 41 micro-batches (the last of one row) and, by four, 11 updates (the last of one micro-batch) an epoch.
 EPOCHS = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 4}

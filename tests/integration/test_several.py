@@ -45,7 +45,7 @@ def undisturbed(pair: Attempts, data: Path, strategy: str) -> dict[str, Any]:
     return outcome(store, strategy)
 
 
-STEP = "runner.train.methods.sft:ExactSFTTrainer.training_step"
+STEP = "runner.train.methods.sft:ResumableSFTTrainer.training_step"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

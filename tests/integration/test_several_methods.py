@@ -28,10 +28,10 @@ def shared(what: Recipe, strategy: str) -> Recipe:
 
 
 METHODS = {
-    "cpt": ("zero2", "runner.train.methods.sft:ExactSFTTrainer.training_step"),
-    "dpo": ("zero3", "runner.train.methods.dpo:ExactDPOTrainer.training_step"),
-    "dpo-lora": ("ddp", "runner.train.methods.dpo:ExactDPOTrainer.training_step"),
-    "grpo-lora": ("ddp", "runner.train.methods.grpo:ExactGRPOTrainer.training_step"),
+    "cpt": ("zero2", "runner.train.methods.sft:ResumableSFTTrainer.training_step"),
+    "dpo": ("zero3", "runner.train.methods.dpo:ResumableDPOTrainer.training_step"),
+    "dpo-lora": ("ddp", "runner.train.methods.dpo:ResumableDPOTrainer.training_step"),
+    "grpo-lora": ("ddp", "runner.train.methods.grpo:ResumableGRPOTrainer.training_step"),
 }
 
 
@@ -58,7 +58,7 @@ def test_stages_follow_one_another_in_both(kind: str, strategy: str, pair: Attem
     submit(store, kind, what)
     assert pair.run(kind) == 0, pair.log(kind)
     submit(store, f"{kind}-killed", what)
-    moment = Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 7, rank=1)
+    moment = Moment("runner.train.methods.dpo:ResumableDPOTrainer.training_step", 7, rank=1)
     assert pair.run(f"{kind}-killed", moment) == 75, pair.log(f"{kind}-killed")
     pair.run_to_the_end(f"{kind}-killed")
     assert_same(whole_outcome(store, f"{kind}-killed"), whole_outcome(store, kind))

@@ -96,9 +96,9 @@ MOMENTS = {
     "handed over": ("of-all-kinds", Moment("runner.runs.artifacts:commit", 2, after=True)),
     "loading": ("one-adapter", Moment("runner.train.stages.steps:load_model", 2)),
     # in the last stage: before its first checkpoint, after it, and at the very end
-    "beginning": ("of-all-kinds", Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 2)),
-    "training": ("one-adapter", Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 7)),
-    "ending": ("of-all-kinds", Moment("runner.train.methods.dpo:ExactDPOTrainer.load_weights")),
+    "beginning": ("of-all-kinds", Moment("runner.train.methods.dpo:ResumableDPOTrainer.training_step", 2)),
+    "training": ("one-adapter", Moment("runner.train.methods.dpo:ResumableDPOTrainer.training_step", 7)),
+    "ending": ("of-all-kinds", Moment("runner.train.methods.dpo:ResumableDPOTrainer.load_weights")),
 }
 
 
@@ -126,7 +126,7 @@ def test_told_to_stop_in_a_later_stage_it_goes_on_inside_it(
     run_id = f"{kind}-told"
     what = RUNS[kind](data)
     submit(store, run_id, what)
-    moment = Moment("runner.train.methods.dpo:ExactDPOTrainer.training_step", 5, signal=signal.SIGTERM)
+    moment = Moment("runner.train.methods.dpo:ResumableDPOTrainer.training_step", 5, signal=signal.SIGTERM)
     assert forked.run(run_id, moment) == 75, forked.log(run_id)
     newest = checkpoints(store, run_id)[0]
     assert (newest.stage, newest.step) == (what.stages[2].stage, 3), "the newest is the last stage's"

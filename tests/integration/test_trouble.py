@@ -36,7 +36,7 @@ def interrupted_run(forked: Attempts, run_id: str, data: Path) -> tuple[Store, l
     """A run that was killed in its ninth step, with its checkpoints, the newest first."""
     store = open_store(forked.store_url)
     submit(store, run_id, recipe(data, adapter=False))
-    assert forked.run(run_id, Moment("runner.train.methods.sft:ExactSFTTrainer.training_step", 19)) == 75
+    assert forked.run(run_id, Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 19)) == 75
     known = checkpoints(store, run_id)
     assert len(known) >= 2
     return store, known

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from launch.bench import Bench
-from runner.control.reuse import changes, choose_by_name, waiting_run
+from runner.control.reuse import changes, choose_by_name, find_interrupted_run
 from runner.control.submit import run_json, submit
 from runner.errors import UserError
 
@@ -89,9 +89,9 @@ def test_the_newest_interrupted_run_of_the_same_recipe_is_pointed_out(bench: Ben
     make(bench, "small-20260104-000000-cccc", "interrupted", OTHER, created="2026-01-04")
     make(bench, "small-20260105-000000-dddd", "succeeded", created="2026-01-05")
     make(bench, "small-20260106-000000-eeee", "running", created="2026-01-06")
-    assert waiting_run(bench.store, "small", json.dumps(RECIPE)) == "small-20260103-000000-bbbb"
-    assert waiting_run(bench.store, "small", "another") is None
-    assert waiting_run(bench.store, "large", json.dumps(RECIPE)) is None
+    assert find_interrupted_run(bench.store, "small", json.dumps(RECIPE)) == "small-20260103-000000-bbbb"
+    assert find_interrupted_run(bench.store, "small", "another") is None
+    assert find_interrupted_run(bench.store, "large", json.dumps(RECIPE)) is None
 
 
 def test_changes_are_named_by_their_path() -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from launch.bench import Bench
-from runner.control.pull import Collected, collect
+from runner.control import pull as control_pull
+from runner.control.pull import Collected
 from runner.errors import UserError
 from runner.storage.commit import commit
 from runner.storage.local import LocalStore
 
 
 def pull(bench: Bench, folder: Path, run_id: str = "run") -> Collected:
-    return collect(bench.store, run_id, folder, say=lambda sentence: None)
+    return control_pull.pull(bench.store, run_id, folder, say=lambda sentence: None)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_run_that_goes_on_gives_what_it_has_and_later_the_rest(bench: Bench, t
     bench.submit()
     bench.supervise("run", {"1": ["stop", 5]})
     said: list[str] = []
-    collect(bench.store, "run", tmp_path / "out", say=said.append)
+    pull(bench.store, "run", tmp_path / "out", say=said.append)
     assert "has not ended" in said[0]
     assert not (tmp_path / "out/result.json").exists()
     assert len((tmp_path / "out/metrics.jsonl").read_text().splitlines()) == 5

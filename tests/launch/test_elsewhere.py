@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.backends.skypilot.client import INSTALL, SkyPilotSays, find_python, is_supported, require_sky
-from runner.control.wait import Vigil
+from runner.control.wait import RunWaiter
 from runner.errors import UserError
 from runner.paths import engine_cache
 from runner.runs.launches import Launch, newest_launch, note_ended, note_job, note_launch, task_name
@@ -71,7 +71,7 @@ def test_what_comes_before_the_first_attempt_is_what_skypilot_last_said(store: S
     status = run_status(store, RUN)
     assert (status.state, status.retry) == ("interrupted", False)
     assert status.reason == "SkyPilot: FAILED_NO_RESOURCE: no capacity in us-east-1"
-    assert Vigil(store, RUN).look()[1]
+    assert RunWaiter(store, RUN).look()[1]
 
 
 def test_news_of_an_earlier_launch_is_no_news(store: Store) -> None:

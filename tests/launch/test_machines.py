@@ -2,13 +2,15 @@
 
 import pytest
 
-from runner.backends.skypilot.resources import Wishes, machines, place_of
+from runner.backends.skypilot.resources import ResourceOptions, place_of, resolve_resources
 from runner.errors import UserError
 
 
 def test_a_recipe_alone_says_it_all() -> None:
     """Several accelerators become candidates; an attempt that was told to stop is started again."""
-    asked = machines({"accelerators": {"T4": 1, "A100": None}, "use_spot": True, "disk_size": 100}, Wishes())
+    asked = resolve_resources(
+        {"accelerators": {"T4": 1, "A100": None}, "use_spot": True, "disk_size": 100}, ResourceOptions()
+    )
     assert asked.resources == {
         "disk_size": 100,
         "use_spot": True,
@@ -20,7 +22,9 @@ def test_a_recipe_alone_says_it_all() -> None:
 
 def test_one_candidate_is_no_choice() -> None:
     """A single machine stands plainly."""
-    asked = machines({}, Wishes(gpus=("a100:8",), infra=("aws/us-east-1",), nodes=2, max_hourly_cost=30))
+    asked = resolve_resources(
+        {}, ResourceOptions(gpus=("a100:8",), infra=("aws/us-east-1",), nodes=2, max_hourly_cost=30)
+    )
     assert asked.resources["accelerators"] == "A100:8"
     assert asked.resources["infra"] == "aws/us-east-1"
     assert asked.resources["max_hourly_cost"] == 30
@@ -30,7 +34,9 @@ def test_one_candidate_is_no_choice() -> None:
 
 def test_each_gpu_on_each_infra() -> None:
     """Wishes that may be repeated are multiplied, without doubles."""
-    asked = machines({"accelerators": "T4:1"}, Wishes(gpus=("l4", "A10G:4", "L4"), infra=("aws", "gcp")))
+    asked = resolve_resources(
+        {"accelerators": "T4:1"}, ResourceOptions(gpus=("l4", "A10G:4", "L4"), infra=("aws", "gcp"))
+    )
     assert asked.resources["any_of"] == [
         {"infra": "aws", "accelerators": "L4:1"},
         {"infra": "gcp", "accelerators": "L4:1"},
@@ -42,9 +48,9 @@ def test_each_gpu_on_each_infra() -> None:
 
 def test_an_order_stays_an_order() -> None:
     """SkyPilot tries a list, and `ordered`, from the first on."""
-    assert "ordered" in machines({"accelerators": ["T4:1", "L4:1"]}, Wishes()).resources
+    assert "ordered" in resolve_resources({"accelerators": ["T4:1", "L4:1"]}, ResourceOptions()).resources
     in_order = [{"infra": "gcp", "accelerators": "L4"}, {"infra": "aws", "accelerators": "A10G"}]
-    assert machines({"ordered": in_order}, Wishes()).resources["ordered"] == [
+    assert resolve_resources({"ordered": in_order}, ResourceOptions()).resources["ordered"] == [
         {"infra": "gcp", "accelerators": "L4:1"},
         {"infra": "aws", "accelerators": "A10G:1"},
     ]
@@ -53,7 +59,7 @@ def test_an_order_stays_an_order() -> None:
 def test_a_recipes_own_recovery_is_kept() -> None:
     """Its strategy and its codes stay, and ours is among them."""
     own = {"job_recovery": {"strategy": "FAILOVER", "max_restarts_on_errors": 2, "recover_on_exit_codes": 33}}
-    assert machines(own, Wishes()).resources["job_recovery"] == {
+    assert resolve_resources(own, ResourceOptions()).resources["job_recovery"] == {
         "strategy": "FAILOVER",
         "max_restarts_on_errors": 2,
         "recover_on_exit_codes": [33, 75],
@@ -63,37 +69,39 @@ def test_a_recipes_own_recovery_is_kept() -> None:
 def test_slurm_has_no_spot_machines() -> None:
     """A recipe's `use_spot` is for clouds; asking for it there is a mistake."""
     recipe = {"accelerators": "T4:1", "use_spot": True}
-    assert "use_spot" not in machines(recipe, Wishes(infra=("slurm/here",))).resources
-    assert machines(recipe, Wishes(infra=("slurm/here", "aws"))).resources["use_spot"] is True
+    assert "use_spot" not in resolve_resources(recipe, ResourceOptions(infra=("slurm/here",))).resources
+    assert resolve_resources(recipe, ResourceOptions(infra=("slurm/here", "aws"))).resources["use_spot"] is True
     with pytest.raises(UserError, match="no spot machines"):
-        machines(recipe, Wishes(infra=("slurm/here",), use_spot=True))
+        resolve_resources(recipe, ResourceOptions(infra=("slurm/here",), use_spot=True))
 
 
 def test_what_does_not_fit_is_left_out_and_said() -> None:
     """Where nothing is left, that is an error with every reason."""
     recipe = {"accelerators": {"T4": 1, "A100": 1}}
-    asked = machines(recipe, Wishes(), fits=lambda name, count: "needs 20 GiB" if name == "T4" else None)
+    asked = resolve_resources(
+        recipe, ResourceOptions(), fits=lambda name, count: "needs 20 GiB" if name == "T4" else None
+    )
     assert asked.resources["accelerators"] == "A100:1"
     assert asked.notes == ("left out T4:1: needs 20 GiB",)
     with pytest.raises(UserError, match=r"T4:1: too small\n  A100:1: too small"):
-        machines(recipe, Wishes(), fits=lambda name, count: "too small")
+        resolve_resources(recipe, ResourceOptions(), fits=lambda name, count: "too small")
 
 
 def test_a_name_that_is_none_is_a_mistake() -> None:
     """Of a GPU, and of an infra."""
     with pytest.raises(UserError, match="--gpu"):
-        machines({}, Wishes(gpus=("A1000",)))
+        resolve_resources({}, ResourceOptions(gpus=("A1000",)))
     with pytest.raises(UserError, match="is no infra"):
-        machines({}, Wishes(infra=("aws us-east-1",)))
+        resolve_resources({}, ResourceOptions(infra=("aws us-east-1",)))
 
 
 def test_here_or_elsewhere() -> None:
     """A GPU without an infra means: wherever SkyPilot finds one; both at once mean nothing."""
-    assert place_of(Wishes(), None) == "local"
-    assert place_of(Wishes(infra=("docker",)), None) == "docker"
-    assert place_of(Wishes(gpus=("T4",)), None) is None
-    assert place_of(Wishes(), "mine") is None
+    assert place_of(ResourceOptions(), None) == "local"
+    assert place_of(ResourceOptions(infra=("docker",)), None) == "docker"
+    assert place_of(ResourceOptions(gpus=("T4",)), None) is None
+    assert place_of(ResourceOptions(), "mine") is None
     with pytest.raises(UserError, match="takes no --spot"):
-        place_of(Wishes(infra=("local",), use_spot=True), None)
+        place_of(ResourceOptions(infra=("local",), use_spot=True), None)
     with pytest.raises(UserError, match="takes no --infra"):
-        place_of(Wishes(infra=("local", "aws")), None)
+        place_of(ResourceOptions(infra=("local", "aws")), None)

@@ -4,9 +4,9 @@ import json
 
 from launch.bench import Bench
 from runner.backends.skypilot.request import place, plan, plan_again
-from runner.backends.skypilot.resources import Wishes
+from runner.backends.skypilot.resources import ResourceOptions
 from runner.recipe.recipe import Data, DataSource, Recipe
-from runner.runs.launches import launch_record, newest_launch, note_ended, note_launch, whereabouts
+from runner.runs.launches import launch_record, newest_launch, note_ended, note_launch, run_placement
 from runner.runs.records import run_document
 from runner.runs.status import run_status
 from train.hub import GOOD_TOKEN, hub
@@ -28,13 +28,15 @@ def test_what_is_not_asked_for_anew_stays_as_it_was() -> None:
         data=Data(train=(DataSource(path="builtin:python-docstrings"),)),
         resources={"cpus": "4+"},
     )
-    first = plan(recipe, Wishes(gpus=("a100", "l4"), infra=("aws",), nodes=2, use_spot=True), "registry/runner:1")
+    first = plan(
+        recipe, ResourceOptions(gpus=("a100", "l4"), infra=("aws",), nodes=2, use_spot=True), "registry/runner:1"
+    )
     before = {"recipe": recipe.to_mapping(), **place(first)}
-    again = plan_again(before, Wishes(use_spot=False), None)
+    again = plan_again(before, ResourceOptions(use_spot=False), None)
     assert again.machines.accelerators == {"A100": 1, "L4": 1}
     assert (again.machines.infra, again.machines.num_nodes, again.image) == ("aws", 2, "registry/runner:1")
     assert again.machines.resources["use_spot"] is False
-    elsewhere = plan_again({**before, **place(again)}, Wishes(gpus=("h100",), infra=("gcp",)), "none")
+    elsewhere = plan_again({**before, **place(again)}, ResourceOptions(gpus=("h100",), infra=("gcp",)), "none")
     assert (elsewhere.machines.infra, elsewhere.machines.accelerators, elsewhere.image) == ("gcp", {"H100": 1}, None)
     assert "image_id" not in elsewhere.machines.resources
     assert elsewhere.machines.resources["cpus"] == "4+"
@@ -68,7 +70,7 @@ def test_a_run_comes_back_from_a_cloud_and_ends_here(bench: Bench) -> None:
     refused = bench.runner("resume", "try", "--infra", "local")
     assert refused.returncode == 2
     assert "TOKEN is not set" in refused.stderr
-    assert whereabouts(bench.store, "try")["infra"] == "aws"
+    assert run_placement(bench.store, "try")["infra"] == "aws"
     done = bench.runner("resume", "try", "--infra", "local", env={"TOKEN": "hunter2"}, plan={"2": ["stop", 6]})
     assert done.returncode == 75, done
     newest = newest_launch(bench.store, "try")
@@ -85,7 +87,7 @@ def test_nobody_takes_a_run_from_skypilot(bench: Bench) -> None:
     done = bench.runner("resume", "try", "--infra", "local", env={"TOKEN": "x", "PATH": "/usr/bin:/bin"})
     assert done.returncode == 2, done
     assert "SkyPilot is not installed" in done.stderr
-    assert whereabouts(bench.store, "try")["infra"] == "aws"
+    assert run_placement(bench.store, "try")["infra"] == "aws"
 
 
 def test_a_store_that_a_cloud_cannot_reach_keeps_the_run_here(bench: Bench) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.backends.skypilot.resources import Wishes, machines
-from runner.control.cost import expected
+from runner.backends.skypilot.resources import ResourceOptions, resolve_resources
+from runner.control.cost import estimate_cost
 from runner.fit.accelerators import ACCELERATORS
 from runner.fit.model_shape import bundled_config
 from runner.fit.throughput import DATASET_ROWS, SPOT_OVERHEAD, spot_overhead
@@ -143,17 +143,19 @@ def test_a_launch_is_expected_to_cost_what_its_cheapest_machine_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    asked = machines({"use_spot": True}, Wishes(gpus=("A100:8", "L4"), infra=("aws", "gcp/us-central1")))
-    row = expected(LORA, asked)
+    asked = resolve_resources(
+        {"use_spot": True}, ResourceOptions(gpus=("A100:8", "L4"), infra=("aws", "gcp/us-central1"))
+    )
+    row = estimate_cost(LORA, asked)
     assert row is not None
     assert (row.fit.accelerators, row.infra, row.spot) == ("L4:1", "gcp", True)
-    only = expected(LORA, machines({}, Wishes(gpus=("A100:8",), infra=("aws",), nodes=2)))
+    only = estimate_cost(LORA, resolve_resources({}, ResourceOptions(gpus=("A100:8",), infra=("aws",), nodes=2)))
     assert only is not None
     assert (only.fit.nodes, only.price_per_hour) == (2, pytest.approx(2 * 21.95764))
-    assert expected(LORA, machines({}, Wishes(gpus=("L4",), infra=("slurm/here",)))) is None
-    assert expected(LORA, machines({}, Wishes(infra=("aws",)))) is None
+    assert estimate_cost(LORA, resolve_resources({}, ResourceOptions(gpus=("L4",), infra=("slurm/here",)))) is None
+    assert estimate_cost(LORA, resolve_resources({}, ResourceOptions(infra=("aws",)))) is None
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert expected(replace(LORA, model={"model_name_or_path": "someone/model"}), asked) is None
+    assert estimate_cost(replace(LORA, model={"model_name_or_path": "someone/model"}), asked) is None
 
 
 def test_a_row_is_said_in_one_line() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.control.prepare import Prepared, prepare
+from runner.control.prepare import PreparedRecipe, prepare
 from runner.control.training_process import require_training_side
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
@@ -22,7 +22,7 @@ training: {max_steps: 3}
 ROW = '{"prompt": "a", "completion": "b"}\n'
 
 
-def prepared(folder: Path, path: str = "train.jsonl", overrides: tuple[str, ...] = ()) -> Prepared:
+def prepared(folder: Path, path: str = "train.jsonl", overrides: tuple[str, ...] = ()) -> PreparedRecipe:
     (folder / "recipe.yaml").write_text(RECIPE % path)
     return prepare(load_recipe("./recipe.yaml", overrides=overrides, cwd=folder))
 

@@ -11,9 +11,9 @@ import yaml
 
 from runner.backends.skypilot.bootstrap import setup_folder
 from runner.backends.skypilot.request import plan, remote_task
-from runner.backends.skypilot.resources import Machines, Wishes, machines
+from runner.backends.skypilot.resources import ResolvedResources, ResourceOptions, resolve_resources
 from runner.backends.skypilot.store_access import access
-from runner.backends.skypilot.task import Journey, task, task_yaml
+from runner.backends.skypilot.task import TaskContext, task, task_yaml
 from runner.control.submit import run_json
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
@@ -32,7 +32,7 @@ def recipe(**more: Any) -> Recipe:
     )
 
 
-def document(what: Recipe, asked: Machines, run_id: str = "r-1") -> dict[str, Any]:
+def document(what: Recipe, asked: ResolvedResources, run_id: str = "r-1") -> dict[str, Any]:
     settings = {
         "training.seed": {"value": 42, "source": "default"},
         "training.max_steps": {"value": 3, "source": "--set"},
@@ -59,8 +59,8 @@ def test_the_examples_are_what_is_rendered() -> None:
 
 def test_a_task_brings_the_runs_record_along() -> None:
     """It reads back as it was; of the settings, what the command line changed goes along."""
-    record = document(recipe(), machines({}, Wishes(gpus=("T4",))))
-    text = task_yaml(task(record, Journey(store_url="s3://bucket/a b")))
+    record = document(recipe(), resolve_resources({}, ResourceOptions(gpus=("T4",))))
+    text = task_yaml(task(record, TaskContext(store_url="s3://bucket/a b")))
     content = yaml.safe_load(text)
     assert yaml.safe_load(content["envs"]["RUNNER_RUN"]) == {
         **record,
@@ -72,8 +72,8 @@ def test_a_task_brings_the_runs_record_along() -> None:
 
 def test_a_name_that_skypilot_would_refuse_is_changed() -> None:
     """Its names begin with a letter and end in a letter or digit."""
-    asked = machines({}, Wishes())
-    assert task(document(recipe(), asked, "1st-run."), Journey(store_url="s3://b"))["name"] == "run-1st-run"
+    asked = resolve_resources({}, ResourceOptions())
+    assert task(document(recipe(), asked, "1st-run."), TaskContext(store_url="s3://b"))["name"] == "run-1st-run"
 
 
 def test_a_recipes_own_keys_are_laid_in() -> None:
@@ -85,8 +85,8 @@ def test_a_recipes_own_keys_are_laid_in() -> None:
         "file_mounts": {"/data": "s3://data"},
         "config": {"hooks": [{"run": "echo bye", "events": ["down"]}], "docker": {"run_options": ["--ipc=host"]}},
     }
-    record = document(recipe(sky=own), machines({}, Wishes(nodes=2)))
-    content = task(record, Journey(store_url="s3://b", secrets=["WANDB_API_KEY"], setup_from="/made/here"))
+    record = document(recipe(sky=own), resolve_resources({}, ResourceOptions(nodes=2)))
+    content = task(record, TaskContext(store_url="s3://b", secrets=["WANDB_API_KEY"], setup_from="/made/here"))
     assert content["setup"] == "echo mine\nbash ~/runner-setup/setup.sh\n"
     assert content["envs"]["NCCL_DEBUG"] == "INFO"
     assert content["envs"]["RUNNER_SECRET_NAMES"] == "HF_TOKEN,WANDB_API_KEY"
@@ -99,7 +99,7 @@ def test_a_recipes_own_keys_are_laid_in() -> None:
 
 def test_no_value_of_a_secret_is_in_a_task() -> None:
     """Names are; an endpoint is no secret."""
-    record = document(recipe(), machines({}, Wishes(gpus=("T4",))))
+    record = document(recipe(), resolve_resources({}, ResourceOptions(gpus=("T4",))))
     environ = {**KEYS, "AWS_ENDPOINT_URL": "https://objects.example.com"}
     content, entry = remote_task(record, "s3://bucket", environ=environ)
     text = task_yaml(content)
@@ -112,7 +112,9 @@ def test_no_value_of_a_secret_is_in_a_task() -> None:
 
 def test_a_machine_of_the_stores_cloud_has_a_role() -> None:
     """Keys go along only where a role would not do."""
-    on_aws, anywhere = (machines({}, Wishes(infra=infra)) for infra in (("aws", "aws/us-east-1"), ("aws", "gcp")))
+    on_aws, anywhere = (
+        resolve_resources({}, ResourceOptions(infra=infra)) for infra in (("aws", "aws/us-east-1"), ("aws", "gcp"))
+    )
     assert access("s3://bucket", on_aws, KEYS).secrets == {}
     assert access("s3://bucket", on_aws, {**KEYS, "AWS_ENDPOINT_URL": "https://elsewhere"}).secrets == KEYS
     assert access("s3://bucket", anywhere, {**KEYS, "AWS_SESSION_TOKEN": "t"}).required() == {
@@ -123,23 +125,23 @@ def test_a_machine_of_the_stores_cloud_has_a_role() -> None:
 
 def test_a_folder_is_seen_on_a_cluster_that_shares_it_only() -> None:
     """Elsewhere the message says what to name instead."""
-    assert access("/shared/runs", machines({}, Wishes(infra=("slurm/here",))), {}).secrets == {}
+    assert access("/shared/runs", resolve_resources({}, ResourceOptions(infra=("slurm/here",))), {}).secrets == {}
     with pytest.raises(UserError, match=r"--store s3://"):
-        access("/home/me/runs", machines({}, Wishes(infra=("aws",))), {})
+        access("/home/me/runs", resolve_resources({}, ResourceOptions(infra=("aws",))), {})
 
 
 def test_an_image_stands_for_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     """RUNNER_IMAGE names one for all; `none` sets the machine up; an image of this machine alone is refused."""
     monkeypatch.setenv("RUNNER_IMAGE", "registry.example.com/team/runner:cuda")
-    with_image = plan(recipe(), Wishes(gpus=("T4",)), None)
+    with_image = plan(recipe(), ResourceOptions(gpus=("T4",)), None)
     content, _ = remote_task(document(recipe(), with_image.machines), "s3://bucket", environ=KEYS)
     assert content["resources"]["image_id"] == "docker:registry.example.com/team/runner:cuda"
     assert "setup" not in content
-    without = plan(recipe(), Wishes(gpus=("T4",)), "none")
+    without = plan(recipe(), ResourceOptions(gpus=("T4",)), "none")
     content, _ = remote_task(document(recipe(), without.machines), "s3://bucket", environ=KEYS)
     assert content["setup"] == "bash ~/runner-setup/setup.sh\n"
     with pytest.raises(UserError, match="this machine alone"):
-        plan(recipe(), Wishes(), "sha256:0123")
+        plan(recipe(), ResourceOptions(), "sha256:0123")
 
 
 def test_what_a_machine_is_set_up_from_is_whole_and_runs(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from runner.reports import progress
-from runner.reports.progress import Pace, PlainDisplay, TerminalDisplay, facts, open_display
+from runner.reports.progress import EtaEstimator, PlainDisplay, TerminalDisplay, open_display, progress_line
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,11 @@ FULL = Look(step=12, loss=2.31, tokens_per_second=1800.4, checkpoint_step=10)
 
 def test_the_facts_stand_in_one_line() -> None:
     expected = "step 12/60 · loss 2.3100 · 1,800 tokens/s · 40s left · checkpoint at 10"
-    assert facts(FULL, 40.0) == expected
-    assert facts(Look(), None) == ""
-    assert facts(Look(step=1, stage="sft", stage_number=2, stage_count=3), None) == "stage 2/3 (sft) · step 1/60"
+    assert progress_line(FULL, 40.0) == expected
+    assert progress_line(Look(), None) == ""
+    assert (
+        progress_line(Look(step=1, stage="sft", stage_number=2, stage_count=3), None) == "stage 2/3 (sft) · step 1/60"
+    )
 
 
 def test_a_log_gets_a_line_when_something_changed_and_not_too_often() -> None:
@@ -63,7 +65,7 @@ def test_a_log_gets_a_line_when_something_changed_and_not_too_often() -> None:
 def test_time_left_is_estimated_when_the_attempt_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    pace = Pace()
+    pace = EtaEstimator()
     assert pace.seconds_left(Look(phase="loading")) is None
     assert pace.seconds_left(Look(step=10)) is None
     now[0] = 20.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner.fit.accelerators import ACCELERATORS
 from runner.fit.fit import MARGIN, Fit, fit, fitted
 from runner.fit.model_shape import bundled_config
-from runner.recipe.loading.finder import recipes_at_hand, shipped_folder
+from runner.recipe.loading.finder import available_recipes, bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.recipe import Data, DataSource, Recipe
 
@@ -43,8 +43,8 @@ def fit_of(one: Recipe, gpu: str, devices: int = 1, nodes: int = 1) -> Fit:
 def shipped() -> Iterator[Recipe]:
     """Every shipped recipe."""
     root = pathlib.Path(__file__).parents[2]
-    for name in recipes_at_hand(root):
-        yield load_recipe(str(shipped_folder() / f"{name}.yaml"), cwd=root).recipe
+    for name in available_recipes(root):
+        yield load_recipe(str(bundled_recipes_folder() / f"{name}.yaml"), cwd=root).recipe
 
 
 SHIPPED = {one.name: one for one in shipped()}

@@ -60,7 +60,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for the shipped recipes, apart from the working directory."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(finder, "shipped_folder", lambda: folder)
+    monkeypatch.setattr(finder, "bundled_recipes_folder", lambda: folder)
     return folder
 
 

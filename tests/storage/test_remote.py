@@ -10,7 +10,7 @@ from obstore.exceptions import GenericError, PermissionDeniedError
 
 from runner.errors import UserError
 from runner.storage.object_store import RemoteStore
-from runner.storage.obstore_errors import summary, timed_out, translated
+from runner.storage.obstore_errors import summary, timed_out, translate_error
 from runner.storage.open import open_store
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, StoreFull, StoreUnavailable
@@ -141,7 +141,7 @@ def _answered(status: str, body: str = "") -> str:
 )
 def test_answers_in_our_words(error: Exception, kind: type[Exception], said: str) -> None:
     """Each failure is one of five kinds, and its message one line without the client's inner life."""
-    found = translated(error, url="s3://bucket", key="the-key", remedy="look there")
+    found = translate_error(error, url="s3://bucket", key="the-key", remedy="look there")
     assert type(found) is kind
     assert said in str(found)
     assert "Debug" not in str(found)

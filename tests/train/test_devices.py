@@ -9,12 +9,12 @@ import pytest
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Method, Recipe
 from runner.recipe.strategy import is_sharded
-from runner.train.agent.preemption import ContinuesElsewhere
+from runner.train.agent.preemption import CannotResumeHere
 from runner.train.devices.parallelism import (
     check_processes,
-    for_devices,
-    for_what_is_left,
+    drop_deepspeed_if_done,
     random_states_for,
+    split_step,
 )
 
 
@@ -29,7 +29,7 @@ def recipe(method: Method = "sft", **training: Any) -> Recipe:
 
 
 def adapted(what: Recipe, world_size: int, split: list[int] | None = None) -> Recipe:
-    return for_devices(what, world_size, split=split, pin_memory=False)
+    return split_step(what, world_size, split=split, pin_memory=False)
 
 
 def batch(what: Recipe) -> tuple[int, int]:
@@ -89,7 +89,7 @@ def test_only_processes_that_can_go_on_do(
     if refusal is None:
         check_processes(folder, what, adapted(what, now), now)
     else:
-        with pytest.raises(ContinuesElsewhere, match=refusal):
+        with pytest.raises(CannotResumeHere, match=refusal):
             check_processes(folder, what, adapted(what, now), now)
     saved(tmp_path, world_size=before[0], zero_stage=before[1], complete=True)
     check_processes(folder, what, adapted(what, now), now)  # what is left needs no state
@@ -97,15 +97,15 @@ def test_only_processes_that_can_go_on_do(
 
 def test_completions_stay_with_those_who_made_them(tmp_path: Path) -> None:
     what = recipe("grpo", effective_batch_size=8)
-    with pytest.raises(ContinuesElsewhere, match="generated ahead"):
+    with pytest.raises(CannotResumeHere, match="generated ahead"):
         check_processes(saved(tmp_path, stage="grpo", world_size=2), what, adapted(what, 1), 1)
 
 
 def test_after_training_zero2_leaves_a_model_like_any_other(tmp_path: Path) -> None:
     for strategy, left in (("zero2", False), ("zero3", True)):
         what = adapted(recipe(strategy=strategy), 2)
-        assert is_sharded(for_what_is_left(saved(tmp_path, complete=True), what).training) is left
-        assert is_sharded(for_what_is_left(saved(tmp_path, complete=False), what).training)
+        assert is_sharded(drop_deepspeed_if_done(saved(tmp_path, complete=True), what).training) is left
+        assert is_sharded(drop_deepspeed_if_done(saved(tmp_path, complete=False), what).training)
 
 
 def test_a_process_that_was_not_there_takes_the_random_streams_of_one_that_was(tmp_path: Path) -> None:

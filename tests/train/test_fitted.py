@@ -98,7 +98,7 @@ def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
 ) -> None:
     """With a GPU that this machine has not: all but the driver is real."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(fitted, "device_at_hand", lambda: ACCELERATORS["A100"])
+    monkeypatch.setattr(fitted, "detect_accelerator", lambda: ACCELERATORS["A100"])
     store = LocalStore(tmp_path / "store")
     stage = replace(RECIPE, model={"model_name_or_path": "builtin:tiny-llama"}, stage="second")
 
@@ -165,6 +165,6 @@ def test_keys_are_repeated_instead_of_asking_torch_to(monkeypatch: pytest.Monkey
 
 @pytest.mark.gpu
 def test_the_gpu_at_hand_is_recognized() -> None:
-    accelerator = fitted.device_at_hand()
+    accelerator = fitted.detect_accelerator()
     assert accelerator.memory_gib > 1
     assert accelerator.capability >= (7, 0)

@@ -4,34 +4,34 @@ import json
 
 import pytest
 
-from runner.train.data.formats import Shape, Unusable, converter, natural_shape
+from runner.train.data.formats import RowLayout, UnusableRow, natural_layout, row_converter
 
 TURNS = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
 SHAREGPT = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Three."}]
 
 
 def convert(name, row, shape=None):
-    return converter(name, shape or natural_shape(name, [row]))(row)
+    return row_converter(name, shape or natural_layout(name, [row]))(row)
 
 
 @pytest.mark.parametrize(
     ("name", "row", "shape"),
     [
-        ("messages", {"messages": TURNS}, Shape.CONVERSATION),
-        ("sharegpt", {"conversations": SHAREGPT}, Shape.CONVERSATION),
-        ("prompt_completion", {"prompt": "a", "completion": " b"}, Shape.PAIR),
-        ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[1:]}, Shape.MESSAGE_PAIR),
-        ("alpaca", {"instruction": "a", "output": "b"}, Shape.PAIR),
-        ("text", {"text": "a"}, Shape.TEXT),
+        ("messages", {"messages": TURNS}, RowLayout.CONVERSATION),
+        ("sharegpt", {"conversations": SHAREGPT}, RowLayout.CONVERSATION),
+        ("prompt_completion", {"prompt": "a", "completion": " b"}, RowLayout.PAIR),
+        ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[1:]}, RowLayout.MESSAGE_PAIR),
+        ("alpaca", {"instruction": "a", "output": "b"}, RowLayout.PAIR),
+        ("text", {"text": "a"}, RowLayout.TEXT),
     ],
 )
 def test_each_format_has_a_shape_of_its_own(name, row, shape):
-    assert natural_shape(name, [row]) is shape
+    assert natural_layout(name, [row]) is shape
 
 
 def test_prompts_are_told_apart_by_the_first_that_is_there():
     rows = [{"prompt": None, "completion": "b"}, {"prompt": "a", "completion": "b"}]
-    assert natural_shape("prompt_completion", rows) is Shape.PAIR
+    assert natural_layout("prompt_completion", rows) is RowLayout.PAIR
 
 
 def test_sharegpt_becomes_the_same_as_messages():
@@ -106,8 +106,8 @@ def test_alpaca_without_an_input_gets_the_shorter_wording(further):
 def test_alpaca_among_conversations_is_a_turn_of_each_without_the_wording():
     row = {"instruction": "Count.", "input": "a b c", "output": "3"}
     turns = [{"role": "user", "content": "Count.\n\na b c"}, {"role": "assistant", "content": "3"}]
-    assert convert("alpaca", row, Shape.CONVERSATION) == {"messages": turns, "tools": None}
-    assert convert("alpaca", row, Shape.MESSAGE_PAIR) == {
+    assert convert("alpaca", row, RowLayout.CONVERSATION) == {"messages": turns, "tools": None}
+    assert convert("alpaca", row, RowLayout.MESSAGE_PAIR) == {
         "prompt": turns[:1],
         "completion": turns[1:],
         "tools": None,
@@ -116,7 +116,7 @@ def test_alpaca_among_conversations_is_a_turn_of_each_without_the_wording():
 
 def test_pairs_of_messages_among_conversations_are_joined():
     row = {"prompt": TURNS[:1], "completion": TURNS[1:]}
-    assert convert("prompt_completion", row, Shape.CONVERSATION) == {"messages": TURNS, "tools": None}
+    assert convert("prompt_completion", row, RowLayout.CONVERSATION) == {"messages": TURNS, "tools": None}
 
 
 def test_pairs_of_strings_are_left_to_the_letter():
@@ -146,5 +146,5 @@ def test_pairs_of_strings_are_left_to_the_letter():
     ],
 )
 def test_rows_without_anything_to_learn_are_refused_with_the_reason(name, row, reason):
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(UnusableRow, match=reason):
         convert(name, row)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from datasets import Dataset, concatenate_datasets
 
-from runner.train.agent.preemption import ContinuesElsewhere
-from runner.train.checkpointing.fingerprint import made_from, require_same
+from runner.train.agent.preemption import CannotResumeHere
+from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprint
 
 ROWS = [{"messages": [{"role": "user", "content": f"What is {n}?"}], "label": None if n % 2 else n} for n in range(30)]
 
@@ -25,7 +25,7 @@ class Words:
 
 
 def digest(rows: Dataset, tokenizer: Any = None) -> dict[str, str]:
-    return made_from(rows, tokenizer or Words("a", "b"))
+    return fingerprint(rows, tokenizer or Words("a", "b"))
 
 
 def test_the_same_rows_are_the_same() -> None:
@@ -56,11 +56,11 @@ def test_a_checkpoint_is_gone_on_from_with_what_it_was_made_from_only(tmp_path: 
     now = digest(Dataset.from_list(ROWS))
     state: dict[str, Any] = {"step": 8, "made_from": now}
     (tmp_path / "runner_state.json").write_text(json.dumps(state))
-    require_same(tmp_path, now)
-    with pytest.raises(ContinuesElsewhere, match=r"the training rows are not those of the checkpoint \(step 8\)"):
-        require_same(tmp_path, {**now, "rows": "other"})
-    with pytest.raises(ContinuesElsewhere, match="the training rows and the tokenizer's words are not"):
-        require_same(tmp_path, {"rows": "other", "vocabulary": "other"})
+    check_fingerprint(tmp_path, now)
+    with pytest.raises(CannotResumeHere, match=r"the training rows are not those of the checkpoint \(step 8\)"):
+        check_fingerprint(tmp_path, {**now, "rows": "other"})
+    with pytest.raises(CannotResumeHere, match="the training rows and the tokenizer's words are not"):
+        check_fingerprint(tmp_path, {"rows": "other", "vocabulary": "other"})
     del state["made_from"]
     (tmp_path / "runner_state.json").write_text(json.dumps(state))
-    require_same(tmp_path, {**now, "rows": "other"})
+    check_fingerprint(tmp_path, {**now, "rows": "other"})

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from runner.runs.attempts import Attempt
-from runner.train.agent.restart_policy import smaller, split_so_far
+from runner.train.agent.restart_policy import last_oom_split, retry_smaller
 from runner.train.devices.out_of_memory import in_short, is_out_of_memory
 
 
@@ -34,7 +34,7 @@ def test_half_the_micro_batch_is_next_until_there_is_none() -> None:
     splits = []
     while "split" in end:
         splits.append(end["split"])
-        end = smaller({"reason": "memory ran out", "split": end["split"]})
+        end = retry_smaller({"reason": "memory ran out", "split": end["split"]})
     assert splits == [[8, 1], [4, 2], [2, 4], [1, 8]]
     assert (end["outcome"], end["retry"]) == ("failed", False)
     assert "max_length" in str(end["reason"])
@@ -43,5 +43,5 @@ def test_half_the_micro_batch_is_next_until_there_is_none() -> None:
 def test_the_last_split_counts_for_all_attempts_to_come() -> None:
     ends = [{"split": [4, 2]}, None, {"split": [2, 4]}, {"outcome": "interrupted"}]
     known = [Attempt(number, "x", {}, True, None, end) for number, end in enumerate(ends, start=1)]
-    assert split_so_far(known) == [2, 4]
-    assert split_so_far(known[3:]) is None
+    assert last_oom_split(known) == [2, 4]
+    assert last_oom_split(known[3:]) is None

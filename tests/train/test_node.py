@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from runner.runs.attempts import Claim, claim_attempt, write_ended
-from runner.runs.rendezvous import Seat, read_node_end, seats, take_seat, write_go
+from runner.runs.rendezvous import Participant, admit, join, participants, read_node_end
 from runner.storage.local import LocalStore
 from runner.train.agent import node_agent
-from runner.train.agent.node_agent import NodeLife
-from runner.train.agent.topology import Place
+from runner.train.agent.node_agent import NodeAgent
+from runner.train.agent.topology import Topology
 
 ASSIGNMENT = {"assignment": {"token": "t"}, "checkpoint": None}
 
@@ -45,9 +45,9 @@ def lead(store: LocalStore, claim: Claim) -> Thread:
         return found
 
     def part() -> None:
-        seat: Seat = wait_for(lambda: seats(store, claim))[1]
-        write_go(store, claim, {1: seat}, ASSIGNMENT)
-        wait_for(lambda: read_node_end(store, seat))
+        participant: Participant = wait_for(lambda: participants(store, claim))[1]
+        admit(store, claim, {1: participant}, ASSIGNMENT)
+        wait_for(lambda: read_node_end(store, participant))
         write_ended(store, claim, {"exit_code": 0, "outcome": "succeeded", "reason": ""})
 
     thread = Thread(target=part, daemon=True)
@@ -61,19 +61,19 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     """The head that was killed has said nothing of its end, so the machine asks there first; the new one waits."""
     store = LocalStore(tmp_path / "store")
     dead = claim_attempt(store, "run", {})
-    write_go(store, dead, {1: take_seat(store, "run", dead.number, 1, {})}, ASSIGNMENT)
+    admit(store, dead, {1: join(store, "run", dead.number, 1, {})}, ASSIGNMENT)
     heads: list[Thread] = []
     real = node_agent.read_go
 
-    def comes_while_we_ask(where: LocalStore, seat: Seat) -> Any:
+    def comes_while_we_ask(where: LocalStore, participant: Participant) -> Any:
         if not heads:
             heads.append(lead(store, claim_attempt(store, "run", {})))
-        return real(where, seat)
+        return real(where, participant)
 
     monkeypatch.setattr(node_agent, "read_go", comes_while_we_ask)
     monkeypatch.setattr(node_agent, "HEAD_PATIENCE_SECONDS", 20.0)
-    place = Place(nodes=2, rank=1, addresses=("127.0.0.1", "127.0.0.1"))
-    life = NodeLife(store, "run", tmp_path / "work", place, spawn=trains, arguments=[], result=lambda: None)
-    assert life.live() == 0
+    topology = Topology(num_nodes=2, node_rank=1, node_ips=("127.0.0.1", "127.0.0.1"))
+    agent = NodeAgent(store, "run", tmp_path / "work", topology, spawn=trains, arguments=[], result=lambda: None)
+    assert agent.run() == 0
     heads[0].join(20)
     assert not heads[0].is_alive()

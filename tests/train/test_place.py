@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from runner.errors import UserError
-from runner.train.agent.topology import Place, count_gpus, find_place, free_port
+from runner.train.agent.topology import Topology, count_gpus, detect_topology, free_port
 from runner.train.devices.distributed import interface_of
 
 SKY = {
@@ -17,10 +17,10 @@ SKY = {
 
 
 def test_skypilot_says_where_this_machine_stands() -> None:
-    place = find_place(SKY)
-    assert place == Place(nodes=2, rank=1, addresses=("10.0.0.4", "10.0.0.5"), processes=4)
-    assert (place.is_head, place.world_size) == (False, 8)
-    assert find_place({**SKY, "SKYPILOT_NODE_RANK": "0"}).is_head
+    topology = detect_topology(SKY)
+    assert topology == Topology(num_nodes=2, node_rank=1, node_ips=("10.0.0.4", "10.0.0.5"), processes_per_node=4)
+    assert (topology.is_head, topology.world_size) == (False, 8)
+    assert detect_topology({**SKY, "SKYPILOT_NODE_RANK": "0"}).is_head
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_skypilot_says_where_this_machine_stands() -> None:
 def test_a_machine_runs_a_process_for_each_gpu_unless_asked_otherwise(
     environment: dict[str, str], use_cpu: bool, processes: int
 ) -> None:
-    assert find_place(environment, use_cpu=use_cpu).processes == processes
+    assert detect_topology(environment, use_cpu=use_cpu).processes_per_node == processes
 
 
 def test_visible_devices_are_counted_as_cuda_does() -> None:
@@ -57,7 +57,7 @@ def test_visible_devices_are_counted_as_cuda_does() -> None:
 )
 def test_what_makes_no_sense_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(UserError):
-        find_place(wrong)
+        detect_topology(wrong)
 
 
 def test_the_interface_of_an_address_is_found() -> None:

@@ -11,9 +11,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.builtin.catalog import materialize
-from runner.train.data.formats import Shape
+from runner.train.data.formats import RowLayout
 from runner.train.data.mixture import TrainingData, load_data
-from runner.train.data.reasoning import concluding_answer, keeps_reasoning
+from runner.train.data.reasoning import concluding_answer, template_keeps_reasoning
 from runner.train.methods.sft import keep_reasoning
 
 THINK = {"prompt": "{problem}", "reasoning": "{solution}", "answer": "{number}"}
@@ -58,7 +58,7 @@ def test_fields_become_a_question_and_an_answer_that_thinks(tmp_path: Path) -> N
         {"problem": "Why?", "solution": "Because.", "number": None},
     ]
     data = load(tmp_path, (rows, {"think": THINK}))
-    assert data.shape is Shape.MESSAGE_PAIR
+    assert data.shape is RowLayout.MESSAGE_PAIR
     assert pairs(data) == [("What is 3 + 4?", "<think>\nI count on.\n</think>\n\nFinal Answer: 7.5")]
     assert data.notes == ("data.train.0: dropped 2 of 3 rows (1 without reasoning, 1 without a final answer).",)
 
@@ -120,8 +120,8 @@ def with_template(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTo
 
 
 def test_a_template_that_drops_reasoning_is_known_by_what_it_shows(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert not keeps_reasoning(with_template(tokenizer, R1))
-    assert keeps_reasoning(with_template(tokenizer, QWEN))
+    assert not template_keeps_reasoning(with_template(tokenizer, R1))
+    assert template_keeps_reasoning(with_template(tokenizer, QWEN))
 
 
 def test_what_is_trained_on_is_the_reasoning_as_the_model_is_asked_for_it(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.train.agent.outcome import verdict
+from runner.train.agent.outcome import attempt_outcome
 
 LOST = {"outcome": "failed", "reason": "Connection closed by peer", "retry": True, "lost_peer": True}
 BROKEN = {"outcome": "failed", "reason": "ValueError: nonsense", "retry": False}
@@ -41,16 +41,16 @@ def end(rank: int, code: int, outcome: dict[str, Any] | None = None, *, killed: 
     ],
 )
 def test_the_first_cause_counts(ends: list[dict[str, Any]], outcome: str, words: str | None) -> None:
-    found = verdict(ends)
+    found = attempt_outcome(ends)
     assert found["outcome"] == outcome
     assert words is None or words in found["reason"]
 
 
 def test_a_machine_that_vanished_is_the_cause_of_what_the_others_say() -> None:
-    found = verdict([end(0, 1, BROKEN)], missing_nodes=[1])
+    found = attempt_outcome([end(0, 1, BROKEN)], missing_nodes=[1])
     assert (found["outcome"], found["retry"]) == ("interrupted", True)
     assert "machine 1" in found["reason"]
 
 
 def test_main_memory_is_named_where_the_kernel_took_a_process() -> None:
-    assert "main memory" in verdict([end(0, -signal.SIGKILL)], out_of_main_memory=True)["reason"]
+    assert "main memory" in attempt_outcome([end(0, -signal.SIGKILL)], out_of_main_memory=True)["reason"]

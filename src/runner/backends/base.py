@@ -23,7 +23,7 @@ class Attempt(Protocol):
         """Whether a claim (``attempts/<n>.json``) was made by this attempt, and not by one elsewhere."""
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """Where attempts run."""
 
     def command(self, store_url: str, run_id: str) -> list[str]:

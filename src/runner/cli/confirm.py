@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from runner.backends.skypilot.resources import Machines
+    from runner.backends.skypilot.resources import ResolvedResources
     from runner.recipe.recipe import Recipe
 
 
-def confirm_cost(recipe: "Recipe", machines: "Machines", *, yes: bool) -> None:
+def confirm_cost(recipe: "Recipe", machines: "ResolvedResources", *, yes: bool) -> None:
     """Say the plan's line, and ask if it may cost more than `RUNNER_ASK_ABOVE`. Says nothing where nothing is known.
 
     Args:
@@ -23,11 +23,11 @@ def confirm_cost(recipe: "Recipe", machines: "Machines", *, yes: bool) -> None:
         click.Abort: the answer was no.
         UserError: `RUNNER_ASK_ABOVE` is no amount.
     """
-    from runner.control.cost import ask_above, expected, has_to_ask
+    from runner.control.cost import ask_above, estimate_cost, has_to_ask
     from runner.planning.plan import plan_line
 
     limit = ask_above(os.environ)
-    row = expected(recipe, machines)
+    row = estimate_cost(recipe, machines)
     if row is None:
         return
     click.echo(f"plan: {plan_line(row)}", err=True)

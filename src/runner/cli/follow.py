@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.backends.local import backend, supervisor
-from runner.backends.local.registry import engine_of
+from runner.backends.local.registry import backend_of
 from runner.cli.hints import as_typed
 from runner.cli.output import print_json, run_outcome, say
 from runner.control.submit import write_submission
-from runner.control.wait import Vigil, Watch, poll_seconds
+from runner.control.wait import RunWaiter, Watch, poll_seconds
 from runner.exit_codes import CTRL_C, MISTAKE
 from runner.reports import summary
 from runner.reports.progress import Display, open_display
-from runner.runs.launches import whereabouts
+from runner.runs.launches import run_placement
 from runner.runs.records import run_result
 from runner.runs.status import RunStatus, exit_code, run_status
 from runner.storage.store import StoreUnavailable
@@ -38,7 +38,7 @@ def run_attached(store: "Store", run_id: str, lock: "RunLock", *, environment: M
     Returns:
         The exit code.
     """
-    engine = engine_of(whereabouts(store, run_id), entrypoint=backend.ENTRYPOINT)
+    engine = backend_of(run_placement(store, run_id), entrypoint=backend.ENTRYPOINT)
     write_submission(store, run_id, pid=os.getpid(), environment=_names(environment))
     with screen(store, run_id) as display:
         watched = supervisor.Supervisor(
@@ -214,7 +214,7 @@ def _follow(store: "Store", run_id: str, *, as_json: bool) -> int:
     """Show the run's progress until its end, or until somebody has seen enough."""
     from runner.cli.follow import ending, screen
 
-    vigil = Vigil(store, run_id)
+    vigil = RunWaiter(store, run_id)
     said = None
     try:
         with screen(store, run_id) as display:

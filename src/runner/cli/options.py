@@ -43,7 +43,7 @@ def recipe_argument(command: F) -> F:
 
 
 def machine_options(command: F) -> F:
-    """``--gpu``, ``--infra``, ``--nodes``, ``--spot``, ``--max-hourly-cost``: the command gets `wishes`."""
+    """``--gpu``, ``--infra``, ``--nodes``, ``--spot``, ``--max-hourly-cost``: the command gets `resource_options`."""
 
     @functools.wraps(command)
     def wishing(
@@ -55,10 +55,12 @@ def machine_options(command: F) -> F:
         max_hourly_cost: float | None,
         **others: Any,
     ) -> Any:
-        from runner.backends.skypilot.resources import Wishes
+        from runner.backends.skypilot.resources import ResourceOptions
 
-        wishes = Wishes(gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost)
-        return command(*arguments, wishes=wishes, **others)
+        resource_options = ResourceOptions(
+            gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost
+        )
+        return command(*arguments, resource_options=resource_options, **others)
 
     wished = cast(F, wishing)
     for option in (
@@ -159,7 +161,7 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def _complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     from click.shell_completion import CompletionItem
 
-    from runner.recipe.loading.finder import recipes_at_hand
+    from runner.recipe.loading.finder import available_recipes
 
-    names = [CompletionItem(name) for name in recipes_at_hand(Path.cwd()) if name.startswith(incomplete)]
+    names = [CompletionItem(name) for name in available_recipes(Path.cwd()) if name.startswith(incomplete)]
     return names or [CompletionItem(incomplete, type="file")]

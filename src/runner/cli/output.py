@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from runner.backends.skypilot.resources import Machines
+from runner.backends.skypilot.resources import ResolvedResources
 from runner.runs.status import RunStatus
 
 
@@ -14,7 +14,7 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-def say_notes(machines: Machines) -> None:
+def say_notes(machines: ResolvedResources) -> None:
     """What was left out of the machines that were asked for."""
     for note in machines.notes:
         say(note)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from runner.backends.skypilot.resources import ANY, Machines
+from runner.backends.skypilot.resources import ANY, ResolvedResources
 from runner.errors import UserError
 from runner.fit.accelerators import Accelerator, find_accelerator
 from runner.hub.model_config import model_config
@@ -11,7 +11,7 @@ from runner.planning.prices import prices
 from runner.recipe.recipe import Recipe
 
 
-def expected(recipe: Recipe, machines: Machines) -> Row | None:
+def estimate_cost(recipe: Recipe, machines: ResolvedResources) -> Row | None:
     """The cheapest way to run a recipe on the machines that are asked for; None: nothing can be said of any of them.
 
     Args:

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.backends.local.registry import engine_of
+from runner.backends.local.registry import backend_of
 from runner.backends.lock import RunLock
 from runner.backends.skypilot.request import Plan, place
-from runner.control.prepare import Prepared
-from runner.control.resume import _take_lock, moved_there, take_hold
-from runner.control.reuse import choose_by_name, waiting_run
+from runner.control.prepare import PreparedRecipe
+from runner.control.resume import _take_lock, acquire_run, relocate
+from runner.control.reuse import choose_by_name, find_interrupted_run
 from runner.control.submit import new_run_document, new_run_id, submit
-from runner.runs.launches import whereabouts
+from runner.runs.launches import run_placement
 from runner.runs.records import run_document
 from runner.storage.store import Store
 
 
 def begin(
     store: Store,
-    prepared: Prepared,
+    prepared: PreparedRecipe,
     *,
     name: str | None,
     git_revision: str | None,
@@ -45,7 +45,7 @@ def begin(
         if why:
             say(why)
         if exists:
-            return run_id, take_hold(store, run_id)
+            return run_id, acquire_run(store, run_id)
         lock = _take_lock(store, run_id)
         try:
             document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
@@ -59,7 +59,7 @@ def begin(
 
 def rehearse(
     store: Store,
-    prepared: Prepared,
+    prepared: PreparedRecipe,
     *,
     name: str | None,
     git_revision: str | None,
@@ -69,19 +69,19 @@ def rehearse(
     """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
     run_id, exists, why = choose(store, prepared, name)
     if exists:
-        document = whereabouts(store, run_id)
+        document = run_placement(store, run_id)
     else:
         document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
-    return document, engine_of(document).command(store.url, run_id), why
+    return document, backend_of(document).command(store.url, run_id), why
 
 
-def choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, bool, str | None]:
+def choose(store: Store, prepared: PreparedRecipe, name: str | None) -> tuple[str, bool, str | None]:
     """The run's id, whether it exists, and what is worth saying about that."""
     if name is not None:
         choice = choose_by_name(store, name, prepared.recipe, prepared.digest)
         return choice.run_id, choice.exists, choice.why
     recipe_name = prepared.recipe["name"]
-    waiting = waiting_run(store, recipe_name, prepared.digest)
+    waiting = find_interrupted_run(store, recipe_name, prepared.digest)
     why = waiting and (
         f"this is a new run; {waiting} of the same recipe and settings was interrupted, "
         f"and `runner resume {waiting}` continues it"
@@ -91,7 +91,7 @@ def choose(store: Store, prepared: Prepared, name: str | None) -> tuple[str, boo
 
 def new_or_old(
     store: Store,
-    prepared: Prepared,
+    prepared: PreparedRecipe,
     plan: Plan,
     *,
     name: str | None,
@@ -117,13 +117,13 @@ def new_or_old(
             say(why)
         document = _document(prepared, plan, run_id, git_revision)
         if exists:
-            return moved_there(store, run_id, place(plan))
+            return relocate(store, run_id, place(plan))
         if submit(store, document, prepared.inputs):
             return document
 
 
 def rehearsed(
-    store: Store, prepared: Prepared, plan: Plan, *, name: str | None, git_revision: str | None
+    store: Store, prepared: PreparedRecipe, plan: Plan, *, name: str | None, git_revision: str | None
 ) -> tuple[dict[str, Any], str | None]:
     """What `new_or_old` would return, and what would be said. Changes nothing."""
     run_id, exists, why = choose(store, prepared, name)
@@ -133,12 +133,12 @@ def rehearsed(
     return document, why
 
 
-def _document(prepared: Prepared, plan: Plan, run_id: str, git_revision: str | None) -> dict[str, Any]:
+def _document(prepared: PreparedRecipe, plan: Plan, run_id: str, git_revision: str | None) -> dict[str, Any]:
     return new_run_document(
         prepared,
         run_id=run_id,
         git_revision=git_revision,
-        infra=plan.machines.infra,
+        infra=plan.resources.infra,
         image=plan.image,
-        machines=plan.machines,
+        machines=plan.resources,
     )

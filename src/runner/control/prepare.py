@@ -17,7 +17,7 @@ from runner.storage.manifest import canonical_json, is_relative_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class PreparedRecipe:
     """A recipe that is ready to be submitted."""
 
     recipe: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Prepared:
     """Files to bring along, by their key in the run (``inputs/<digest>/<name>``)."""
 
 
-def prepare(loaded: LoadedRecipe) -> Prepared:
+def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
     """Read the recipe's data files once, for their digests.
 
     Data in single files, and files of reward functions, travel with the run. Folders (of data, or a model) stay where
@@ -40,7 +40,7 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         UserError: a file cannot be read.
     """
     recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
-    recipe["sky"] = rooted(recipe["sky"], loaded.path.parent)
+    recipe["sky"] = resolve_sky_paths(recipe["sky"], loaded.path.parent)
     inputs: dict[str, Path] = {}
     left_behind: dict[str, str] = {}
 
@@ -68,7 +68,7 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         if path.is_file() and path not in inputs.values():
             left_behind[str(path)] = _file_digest(path)
     identity = {"recipe": recipe, "left_behind": left_behind} if left_behind else recipe
-    return Prepared(
+    return PreparedRecipe(
         recipe=recipe,
         settings={key: {"value": one.value, "source": one.source} for key, one in loaded.settings.items()},
         digest=blake3(canonical_json(identity)).hexdigest(),
@@ -76,7 +76,7 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
     )
 
 
-def rooted(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def resolve_sky_paths(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A recipe's `sky` with the local paths in it absolute: they are relative to the recipe's file.
 
     Raises:

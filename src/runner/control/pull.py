@@ -31,7 +31,7 @@ class Collected:
     """Files that were there, whole, from an earlier time."""
 
 
-def collect(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None]) -> Collected:
+def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None]) -> Collected:
     """Fetch ``run.json``, ``result.json``, ``metrics.jsonl`` and ``artifacts/<name>/…`` into `folder`.
 
     May be called again after an interruption, and for a run that goes on: what is there and whole is not fetched again.

@@ -14,15 +14,15 @@ from runner.runs.launches import (
     newest_launch,
     note_ended,
     note_launch,
-    placed,
-    whereabouts,
+    run_placement,
+    with_current_placement,
 )
 from runner.runs.records import run_document
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 
 
-def where_it_was(store: Store, run_id: str) -> dict[str, Any]:
+def interrupted_run(store: Store, run_id: str) -> dict[str, Any]:
     """The record of a run that was interrupted, with the machines of its last launch.
 
     Raises:
@@ -33,10 +33,10 @@ def where_it_was(store: Store, run_id: str) -> dict[str, Any]:
     launch = newest_launch(store, run_id)
     if launch is not None and launch.is_skypilots and launch.ended is None:
         _refuse_if_at_it(store, launch)
-    return placed(document, launch)
+    return with_current_placement(document, launch)
 
 
-def moved_there(store: Store, run_id: str, place: Mapping[str, Any]) -> dict[str, Any]:
+def relocate(store: Store, run_id: str, place: Mapping[str, Any]) -> dict[str, Any]:
     """The same with other machines of SkyPilot's, which writes them down when it is given the run.
 
     Args:
@@ -47,10 +47,10 @@ def moved_there(store: Store, run_id: str, place: Mapping[str, Any]) -> dict[str
     Raises:
         UserError: it has ended or runs, or SkyPilot is still at it.
     """
-    return {**where_it_was(store, run_id), **place}
+    return {**interrupted_run(store, run_id), **place}
 
 
-def move_here(store: Store, run_id: str, *, infra: str, image: str | None, environment: Sequence[str]) -> None:
+def relocate_here(store: Store, run_id: str, *, infra: str, image: str | None, environment: Sequence[str]) -> None:
     """Write down that a run goes on on this machine, unless it was there before.
 
     Args:
@@ -63,7 +63,7 @@ def move_here(store: Store, run_id: str, *, infra: str, image: str | None, envir
     Raises:
         UserError: it has ended or runs, or SkyPilot is still at it.
     """
-    before = where_it_was(store, run_id)
+    before = interrupted_run(store, run_id)
     if (before["infra"], before["image"]) == (infra, image):
         return
     place = {"infra": infra, "image": image, "accelerators": None, "resources": None, "num_nodes": 1}
@@ -89,7 +89,7 @@ def _refuse_if_at_it(store: Store, launch: Launch) -> None:
         raise UserError(f"SkyPilot is at it already: {known['status']}", where=launch.run_id, remedy=remedy)
 
 
-def take_hold(store: Store, run_id: str) -> RunLock:
+def acquire_run(store: Store, run_id: str) -> RunLock:
     """The lock on this machine of a run that exists and can go on.
 
     Raises:
@@ -97,7 +97,7 @@ def take_hold(store: Store, run_id: str) -> RunLock:
     """
     lock = _take_lock(store, run_id)
     try:
-        infra = whereabouts(store, run_id)["infra"]
+        infra = run_placement(store, run_id)["infra"]
         if infra == "docker":
             from runner.backends.docker.backend import note_killed  # here: a local run does without
 

@@ -18,7 +18,7 @@ _MOST_LOOKS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Match:
     """What a launch with a name means."""
 
     run_id: str
@@ -29,7 +29,7 @@ class Choice:
     """What to tell the person; None: nothing out of the ordinary."""
 
 
-def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_digest: str) -> Choice:
+def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_digest: str) -> Match:
     """Which run is meant by ``launch --name``.
 
     The run of that name and its successors (``name-2``, ``name-3``, …) are looked at in turn. One that can go on with
@@ -45,7 +45,7 @@ def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_di
         try:
             document = run_document(store, run_id)
         except NotFound:
-            return Choice(run_id=run_id, exists=False, why=_why_new(store, newest, recipe, recipe_digest))
+            return Match(run_id=run_id, exists=False, why=_why_new(store, newest, recipe, recipe_digest))
         newest = run_status(store, run_id, document=document)
         if newest.state == "running":
             raise UserError(
@@ -54,11 +54,11 @@ def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_di
                 remedy=f"`runner logs -f {run_id}` follows it; `runner cancel {run_id}` ends it",
             )
         if not newest.terminal and document["digest"] == recipe_digest:
-            return Choice(run_id=run_id, exists=True, why=f"{run_id} is {newest.state}: resuming it")
+            return Match(run_id=run_id, exists=True, why=f"{run_id} is {newest.state}: resuming it")
         number += 1
 
 
-def waiting_run(store: Store, recipe_name: str, recipe_digest: str) -> str | None:
+def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> str | None:
     """An interrupted run of this recipe with these settings, the newest one, among those that were not given a name."""
     ended = EndedRuns(listing_cache(store.url)).read()
     names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-") and name not in ended]

@@ -11,8 +11,8 @@ from string import ascii_lowercase, digits
 from typing import Any
 
 from runner import __version__
-from runner.backends.skypilot.resources import Machines
-from runner.control.prepare import Prepared
+from runner.backends.skypilot.resources import ResolvedResources
+from runner.control.prepare import PreparedRecipe
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.process import boot_id
@@ -57,7 +57,7 @@ def run_json(
     created_at: str,
     infra: str = "local",
     image: str | None = None,
-    machines: Machines | None = None,
+    machines: ResolvedResources | None = None,
 ) -> dict[str, Any]:
     """The contents of ``run.json``.
 
@@ -93,13 +93,13 @@ def run_json(
 
 
 def new_run_document(
-    prepared: Prepared,
+    prepared: PreparedRecipe,
     *,
     run_id: str | None = None,
     git_revision: str | None,
     infra: str = "local",
     image: str | None = None,
-    machines: Machines | None = None,
+    machines: ResolvedResources | None = None,
 ) -> dict[str, Any]:
     """The ``run.json`` of a run that begins now; its id is a fresh one unless it is given."""
     now = datetime.now(UTC)

@@ -5,7 +5,7 @@ import threading
 import time
 
 from runner.backends.lock import lock_holder
-from runner.backends.skypilot.job_status import ask_in_background
+from runner.backends.skypilot.job_status import refresh_in_background
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.process import boot_id
@@ -19,7 +19,7 @@ RESTART_SECONDS = 120.0
 """An interrupted run that nobody has started again for so long stays so: twice a supervisor's longest pause."""
 
 
-class Vigil:
+class RunWaiter:
     """Looks at a run again and again, and knows when there is nothing to wait for any more.
 
     Args:
@@ -46,7 +46,7 @@ class Vigil:
             return status, False
         if is_remote(status.infra):
             # SkyPilot is at it, for hours if there is no capacity, until it says that it is not any more.
-            ask_in_background(self._store.url, [self._run_id])
+            refresh_in_background(self._store.url, [self._run_id])
             return status, not status.retry
         if not status.retry or self._was_here():
             # Its supervisor was on this machine and is not any more, or has said that it will not go on.
@@ -73,7 +73,7 @@ def wait_for_end(store: Store, run_id: str, *, timeout_seconds: float | None = N
         NotFound: there is no such run.
         StoreUnavailable: the store has not answered, and time is up. Before that it is asked again.
     """
-    vigil = Vigil(store, run_id)
+    vigil = RunWaiter(store, run_id)
     until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     while True:
         try:

@@ -33,7 +33,7 @@ class Verdict:
     """What is to be said where no answer came in time; None: everything was looked for."""
 
 
-def ask_hub(
+def check_hub_access(
     recipe: Recipe, token: str | None, *, where: str, locate: Callable[[RecipePath], str], say: Callable[[str], None]
 ) -> None:
     """Refuse a recipe by what the hub says.

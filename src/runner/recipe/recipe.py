@@ -195,7 +195,7 @@ class Recipe:
         )
 
 
-def goes_on(recipe: Recipe, following: Recipe) -> bool:
+def continues_adapter(recipe: Recipe, following: Recipe) -> bool:
     """Whether the stage `following` goes on training the adapter of `recipe`, the stage before it.
 
     If not, it starts from a model: all weights, or base and adapter merged.

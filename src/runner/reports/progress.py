@@ -86,7 +86,7 @@ def open_display(stream: TextIO) -> Display:
     return PlainDisplay(stream)
 
 
-def facts(look: Look, seconds_left: float | None) -> str:
+def progress_line(look: Look, seconds_left: float | None) -> str:
     """A look in one line: ``step 12/60 · loss 2.31 · 1800 tokens/s · 40s left · checkpoint at 10``.
 
     Of a run with stages, with the stage in front: ``stage 2/3 (sft) · step …``; the time left is the stage's.
@@ -114,7 +114,7 @@ def phase(look: Look) -> str:
     return f"{look.phase or look.state} ({look.message})" if look.message else look.phase or look.state
 
 
-class Pace:
+class EtaEstimator:
     """Estimates the time left from the looks so far, for attempts that do not say it themselves."""
 
     def __init__(self) -> None:
@@ -142,13 +142,13 @@ class PlainDisplay:
     def __init__(self, stream: TextIO, *, every_seconds: float = 5.0) -> None:
         self._stream = stream
         self._every_seconds = every_seconds
-        self._pace = Pace()
+        self._pace = EtaEstimator()
         self._shown = ""
         self._shown_at = float("-inf")
 
     def show(self, look: Look) -> None:
         """See `Display.show`."""
-        line = f"{phase(look)}: {facts(look, self._pace.seconds_left(look))}".removesuffix(": ")
+        line = f"{phase(look)}: {progress_line(look, self._pace.seconds_left(look))}".removesuffix(": ")
         if line != self._shown and time.monotonic() - self._shown_at >= self._every_seconds:
             self.say(line)
             self._shown = line
@@ -173,7 +173,7 @@ class TerminalDisplay:
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
         self._task = self._bar.add_task("starting", total=None)
         self._facts = ""
-        self._pace = Pace()
+        self._pace = EtaEstimator()
         console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
         self._live = Live(get_renderable=self._rendered, console=console, transient=True, refresh_per_second=4)
         self._live.start()
@@ -181,7 +181,7 @@ class TerminalDisplay:
     def show(self, look: Look) -> None:
         """See `Display.show`."""
         self._bar.update(self._task, total=look.max_steps, completed=look.step or 0, description=phase(look))
-        self._facts = facts(look, self._pace.seconds_left(look))
+        self._facts = progress_line(look, self._pace.seconds_left(look))
 
     def say(self, sentence: str) -> None:
         """See `Display.say`."""

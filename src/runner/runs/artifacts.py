@@ -12,7 +12,7 @@ from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store
 
 
-class Shelf:
+class ArtifactStore:
     """The artifacts of one run, as one who makes some sees them.
 
     Args:
@@ -45,7 +45,7 @@ class Shelf:
         self._call = call
         self._found: dict[str, str] = {}
 
-    def standing(self, name: str) -> str | None:
+    def existing_key(self, name: str) -> str | None:
         """The key in the run of an artifact that is there, whole; None: it has to be made."""
         if name not in self._found:
             for token in self._trusted():
@@ -63,7 +63,7 @@ class Shelf:
             make: writes the files into the folder that it is given.
             keep: leave the files here, for `folder`.
         """
-        standing = self.standing(name)
+        standing = self.existing_key(name)
         if standing is not None:
             return standing
         prefix = artifact_prefix(self._run_id, name, self._token)
@@ -83,7 +83,7 @@ class Shelf:
         """The files of an artifact that stands, on this machine; to be read only.
 
         Args:
-            key: what `commit` or `standing` returned.
+            key: what `commit` or `existing_key` returned.
 
         Raises:
             NotFound, Damaged: what is in the store is not what was committed.

@@ -17,7 +17,7 @@ from runner.runs.layout import SECRET_NAMES, run_key
 from runner.runs.records import run_document, utc_now
 from runner.storage.store import NotFound, Store
 
-PLACE = ("infra", "accelerators", "resources", "num_nodes", "image")
+PLACEMENT_FIELDS = ("infra", "accelerators", "resources", "num_nodes", "image")
 """What of a run's record says where it runs: each launch may say otherwise."""
 
 _RECORD = re.compile(r"(?P<number>\d{4,})(?:\.(?P<kind>[a-z]+))?\.json")
@@ -109,18 +109,18 @@ def newest_launch(store: Store, run_id: str) -> Launch | None:
     return Launch(run_id=run_id, number=number, record=record, job=read("job"), ended=read("ended"))
 
 
-def placed(document: Mapping[str, Any], launch: Launch | None) -> dict[str, Any]:
+def with_current_placement(document: Mapping[str, Any], launch: Launch | None) -> dict[str, Any]:
     """A run's ``run.json``, which says where it was launched to first, with where its newest launch put it.
 
     Args:
         document: ``run.json``.
         launch: the newest, if there was one after the run was made.
     """
-    moved = {key: launch.record[key] for key in PLACE if key in launch.record} if launch else {}
+    moved = {key: launch.record[key] for key in PLACEMENT_FIELDS if key in launch.record} if launch else {}
     return {**document, **moved}
 
 
-def last_news(store_url: str, run_id: str) -> Mapping[str, Any] | None:
+def cached_job_status(store_url: str, run_id: str) -> Mapping[str, Any] | None:
     """What SkyPilot last said of a run (`launch`, `status`, `reason`), as this machine remembers it; None: nothing."""
     try:
         news: dict[str, Any] = json.loads(engine_cache(store_url, run_id).read_bytes())
@@ -142,13 +142,13 @@ def _key(run_id: str, number: int, kind: str = "") -> str:
     return run_key(run_id, f"launches/{number:04d}{'.' + kind if kind else ''}.json")
 
 
-def whereabouts(store: Store, run_id: str) -> dict[str, Any]:
+def run_placement(store: Store, run_id: str) -> dict[str, Any]:
     """A run's ``run.json``, with the machines of its newest launch.
 
     Raises:
         NotFound: there is no such run.
     """
-    return placed(run_document(store, run_id), newest_launch(store, run_id))
+    return with_current_placement(run_document(store, run_id), newest_launch(store, run_id))
 
 
 HERE = ("local", "docker")
@@ -178,5 +178,5 @@ def launch_record(
         "requested_at": utc_now(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        **{key: place[key] for key in PLACE},
+        **{key: place[key] for key in PLACEMENT_FIELDS},
     }

@@ -24,7 +24,7 @@ _NODE = re.compile(r"(?P<rank>\d+)-(?P<nonce>[0-9a-z]{6})\.json")
 _CLAIM = re.compile(r"(\d{4,})\.json")
 
 
-class NotInvited(Exception):
+class NotAdmitted(Exception):
     """An attempt has begun with another machine in our place, or was begun before we came.
 
     Args:
@@ -37,7 +37,7 @@ class NotInvited(Exception):
 
 
 @dataclass(frozen=True)
-class Seat:
+class Participant:
     """A machine's wish to take part in one attempt."""
 
     run_id: str
@@ -58,7 +58,7 @@ def newest_number(store: Store, run_id: str) -> int:
     return max((int(match[1]) for match in found if match), default=0)
 
 
-def take_seat(store: Store, run_id: str, number: int, rank: int, record: Mapping[str, Any]) -> Seat:
+def join(store: Store, run_id: str, number: int, rank: int, record: Mapping[str, Any]) -> Participant:
     """Say that the machine of this rank wants to take part.
 
     Args:
@@ -68,64 +68,76 @@ def take_seat(store: Store, run_id: str, number: int, rank: int, record: Mapping
         rank: the machine's, from 1.
         record: who it is (host, process, time).
     """
-    seat = Seat(run_id, number, rank, "".join(secrets.choice(ascii_lowercase + digits) for _ in range(6)))
-    create_ours(store, node_key(run_id, number, seat.name), _json({**record, "rank": rank, "nonce": seat.nonce}))
-    return seat
+    participant = Participant(run_id, number, rank, "".join(secrets.choice(ascii_lowercase + digits) for _ in range(6)))
+    create_ours(
+        store, node_key(run_id, number, participant.name), _json({**record, "rank": rank, "nonce": participant.nonce})
+    )
+    return participant
 
 
-def seats(store: Store, claim: Claim) -> dict[int, Seat]:
+def participants(store: Store, claim: Claim) -> dict[int, Participant]:
     """Who has come so far, by rank: of two of one rank (the older has died) the one that came last."""
     prefix = run_key(claim.run_id, f"attempts/{claim.number:04d}/")
-    found: dict[int, tuple[datetime, Seat]] = {}
+    found: dict[int, tuple[datetime, Participant]] = {}
     for info in store.objects(prefix):
         match = _NODE.fullmatch(info.key.removeprefix(prefix))
         if match is None:
             continue
-        seat = Seat(claim.run_id, claim.number, int(match["rank"]), match["nonce"])
-        if seat.rank not in found or found[seat.rank][0] <= info.last_modified:
-            found[seat.rank] = (info.last_modified, seat)
-    return {rank: seat for rank, (_, seat) in found.items()}
+        participant = Participant(claim.run_id, claim.number, int(match["rank"]), match["nonce"])
+        if participant.rank not in found or found[participant.rank][0] <= info.last_modified:
+            found[participant.rank] = (info.last_modified, participant)
+    return {rank: participant for rank, (_, participant) in found.items()}
 
 
-def write_go(store: Store, claim: Claim, chosen: Mapping[int, Seat], told: Mapping[str, Any]) -> None:
+def admit(store: Store, claim: Claim, chosen: Mapping[int, Participant], assignment: Mapping[str, Any]) -> None:
     """Begin: name the machines that take part, and tell them what they have to know."""
-    record = {**told, "token": claim.token, "nodes": {str(rank): seat.nonce for rank, seat in chosen.items()}}
+    record = {
+        **told,
+        "token": claim.token,
+        "nodes": {str(rank): participant.nonce for rank, participant in chosen.items()},
+    }
     create_ours(store, node_key(claim.run_id, claim.number, "go"), _json(record))
 
 
-def read_go(store: Store, seat: Seat) -> dict[str, Any] | None:
+def read_admission(store: Store, participant: Participant) -> dict[str, Any] | None:
     """What the head tells; None if it has not begun.
 
     Raises:
         NotInvited: it has begun without us.
     """
     try:
-        told: dict[str, Any] = json.loads(store.get(node_key(seat.run_id, seat.number, "go")))
+        told: dict[str, Any] = json.loads(store.get(node_key(participant.run_id, participant.number, "go")))
     except NotFound:
         return None
-    if told["nodes"].get(str(seat.rank)) != seat.nonce:
-        raise NotInvited(seat.number)
+    if told["nodes"].get(str(participant.rank)) != participant.nonce:
+        raise NotAdmitted(participant.number)
     return told
 
 
-def write_node_beat(store: Store, seat: Seat, count: int) -> None:
+def write_node_beat(store: Store, participant: Participant, count: int) -> None:
     """Say that the machine lives; overwritten each time."""
-    store.put(node_key(seat.run_id, seat.number, seat.name, "heartbeat"), _json({"count": count}))
+    store.put(node_key(participant.run_id, participant.number, participant.name, "heartbeat"), _json({"count": count}))
 
 
-def read_node_beat(store: Store, seat: Seat) -> Any:
+def read_node_beat(store: Store, participant: Participant) -> Any:
     """What changes as long as the machine lives; None before its first sign."""
-    return _read(store, node_key(seat.run_id, seat.number, seat.name, "heartbeat"))
+    return _read(store, node_key(participant.run_id, participant.number, participant.name, "heartbeat"))
 
 
-def write_node_end(store: Store, seat: Seat, record: Mapping[str, Any]) -> None:
+def write_node_end(store: Store, participant: Participant, record: Mapping[str, Any]) -> None:
     """Say how it went on the machine."""
-    create_ours(store, node_key(seat.run_id, seat.number, seat.name, "ended"), _json({**record, "nonce": seat.nonce}))
+    create_ours(
+        store,
+        node_key(participant.run_id, participant.number, participant.name, "ended"),
+        _json({**record, "nonce": participant.nonce}),
+    )
 
 
-def read_node_end(store: Store, seat: Seat) -> dict[str, Any] | None:
+def read_node_end(store: Store, participant: Participant) -> dict[str, Any] | None:
     """How it went on the machine; None if it has not said."""
-    record: dict[str, Any] | None = _read(store, node_key(seat.run_id, seat.number, seat.name, "ended"))
+    record: dict[str, Any] | None = _read(
+        store, node_key(participant.run_id, participant.number, participant.name, "ended")
+    )
     return record
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
-from runner.runs.launches import Launch, is_remote, last_news, newest_launch, placed
+from runner.runs.launches import Launch, cached_job_status, is_remote, newest_launch, with_current_placement
 from runner.runs.layout import attempt_key
 from runner.runs.records import _record, newest_attempt, run_document, run_result
 from runner.storage.store import Store
@@ -105,7 +105,7 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         # It ended where it was begun: a store full of such runs is listed without a look at their launches.
         return _ended(store, run_id, known, result)
     launch = newest_launch(store, run_id)
-    document = placed(document, launch)
+    document = with_current_placement(document, launch)
     known |= {"infra": document["infra"], "accelerators": document["accelerators"]}
     if result is not None:
         return _ended(store, run_id, known, result)
@@ -152,7 +152,7 @@ def _engine_says(store: Store, run_id: str, launch: Launch | None) -> tuple[str 
         return None, False
     if launch.ended is not None:
         return f"SkyPilot: {_sentence(launch.ended)}", True
-    news = last_news(store.url, run_id)
+    news = cached_job_status(store.url, run_id)
     if news is None or news.get("launch") != launch.number or not (news.get("status") or news.get("reason")):
         return None, False
     return f"SkyPilot: {_sentence(news)}", False

@@ -10,32 +10,32 @@ PART = ".runner-part-"
 
 
 @contextmanager
-def written_whole(path: Path, *, sync: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """A free name beside `path` to write to; it replaces `path` when the block ends well, and is gone otherwise.
 
     Args:
         path: where the file is to be; folders above it are made.
         sync: whether it must survive a power cut once this returns.
     """
-    part = free_name(path)
+    part = temporary_path(path)
     try:
         yield part
         if sync:
-            sync_to_disk(part)
+            fsync(part)
         part.replace(path)
         if sync:
-            sync_to_disk(path.parent)
+            fsync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def free_name(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """A name beside `path`, in the same file system, that nobody else uses; folders above it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f"{PART}{os.urandom(8).hex()}")
 
 
-def sync_to_disk(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from runner.storage.atomic import free_name
+from runner.storage.atomic import temporary_path
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store, StoreUnavailable, checked_prefix, create_ours
@@ -94,7 +94,7 @@ def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -
         Damaged: the manifest or a file is missing or not what was committed.
     """
     manifest = call(partial(read_manifest, store, prefix))
-    staging = free_name(folder)
+    staging = temporary_path(folder)
     with TemporaryDirectory(dir=folder.parent, prefix=staging.name) as name:
         staging = Path(name) / "files"
         staging.mkdir()

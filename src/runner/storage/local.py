@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from runner.errors import UserError
-from runner.storage.atomic import PART, free_name, sync_to_disk, written_whole
+from runner.storage.atomic import PART, atomic_write, fsync, temporary_path
 from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, checked_key, checked_prefix
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -42,7 +42,7 @@ class LocalStore:
         """See `Store.put`. A power cut may undo it."""
 
         def write(path: Path) -> None:
-            with written_whole(path) as part:
+            with atomic_write(path) as part:
                 part.write_bytes(data)
 
         self._write(key, write)
@@ -53,14 +53,14 @@ class LocalStore:
         def write(path: Path) -> bool:
             if path.exists():
                 return False
-            part = free_name(path)
+            part = temporary_path(path)
             try:
                 part.write_bytes(data)
-                sync_to_disk(part)
+                fsync(part)
                 created = _link_if_absent(part, path)
             finally:
                 part.unlink(missing_ok=True)
-            sync_to_disk(path.parent)
+            fsync(path.parent)
             return created
 
         return self._write(key, write)
@@ -70,7 +70,7 @@ class LocalStore:
         source = path.resolve(strict=True)
 
         def write(target: Path) -> None:
-            with written_whole(target, sync=True) as part:
+            with atomic_write(target, sync=True) as part:
                 if not (move and _linked(source, part)):
                     shutil.copyfile(source, part)
 
@@ -82,7 +82,7 @@ class LocalStore:
             source = self._path(key).open("rb")
         except OSError as error:
             raise self._reading(error, key) from error
-        with source as reader, written_whole(path) as part, part.open("wb") as writer:
+        with source as reader, atomic_write(path) as part, part.open("wb") as writer:
             while chunk := self._read(reader, key):
                 writer.write(chunk)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
-from runner.storage.atomic import written_whole
-from runner.storage.obstore_errors import timed_out, translated
+from runner.storage.atomic import atomic_write
+from runner.storage.obstore_errors import timed_out, translate_error
 from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, checked_key, checked_prefix
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class RemoteStore:
     def download(self, key: str, path: Path) -> None:
         """See `Store.download`. Large objects come in pieces, side by side, where the store gives pieces."""
         size = self._call(key, lambda: obstore.head(self._quick, checked_key(key))["size"])
-        with written_whole(path) as part, part.open("wb") as writer:
+        with atomic_write(path) as part, part.open("wb") as writer:
             pieces = self._in_ranges(key, size) if size > _PART_BYTES and self._ranges else self._in_a_row(key)
             try:
                 arrived = _written(pieces, writer)
@@ -252,7 +252,7 @@ class RemoteStore:
             raise self._translated(error, key) from error
 
     def _translated(self, error: Exception, key: str) -> Exception:
-        return translated(error, url=self.url, key=key, remedy=self._remedy)
+        return translate_error(error, url=self.url, key=key, remedy=self._remedy)
 
 
 def _written(pieces: Iterator[Piece], writer: BinaryIO) -> int:

@@ -24,7 +24,7 @@ _REASONS = (
 )
 
 
-def translated(error: Exception, *, url: str, key: str, remedy: str) -> Exception:
+def translate_error(error: Exception, *, url: str, key: str, remedy: str) -> Exception:
     """obstore's `error` in the words of `runner.storage.store`.
 
     Args:

@@ -20,7 +20,7 @@ class Caller(Protocol):
         """The call's result."""
 
 
-STORE_TROUBLE = (StoreUnavailable, UserError, OSError)
+STORE_ERRORS = (StoreUnavailable, UserError, OSError)
 """What a store may raise on a write: away, not permitted (credentials that ran out, say), full."""
 
 STORE_PATIENCE_SECONDS = 300.0
@@ -83,7 +83,7 @@ def _waited(seconds: float, until: Callable[[], bool]) -> bool:
     return True
 
 
-def patiently(
+def retry_store_call(
     call: Callable[[], R],
     *,
     until: Callable[[], bool],

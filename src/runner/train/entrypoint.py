@@ -25,11 +25,11 @@ from runner.runs.layout import RESULT, run_key
 from runner.storage.open import open_store
 from runner.storage.retry import STORE_PATIENCE_SECONDS, after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from runner.train.agent.head_agent import HeadLife
-from runner.train.agent.node_agent import NodeLife
+from runner.train.agent.head_agent import HeadAgent
+from runner.train.agent.node_agent import NodeAgent
 from runner.train.agent.preemption import EXIT_INTERRUPTED
-from runner.train.agent.run_record import ensure_run
-from runner.train.agent.topology import find_place
+from runner.train.agent.run_record import load_or_register_run
+from runner.train.agent.topology import detect_topology
 from runner.train.agent.worker_group import Process
 
 _ENVIRONMENT = {
@@ -56,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.until_stdin_closes:
         die_with_stdin()
     try:
-        life = AttemptLife(
+        agent = AttemptLife(
             open_store(options.store), options.run, options.work_dir, give_up_after=options.give_up_after
         )
-        return life.live()
+        return agent.run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -85,7 +85,7 @@ class AttemptLife:
         self._work_dir = work_dir
         self._give_up_after = give_up_after
 
-    def live(self) -> int:
+    def run(self) -> int:
         """Make the attempt unless the run has ended already; returns the exit code."""
         recipe, ended = retrying(self._look, until=after(STORE_PATIENCE_SECONDS))
         if ended is not None:
@@ -93,21 +93,21 @@ class AttemptLife:
             return 0 if ended["state"] == "succeeded" else 1
         stages = recipe.get("stages", ())
         use_cpu = bool((stages or [recipe])[0].get("training", {}).get("use_cpu"))
-        place = find_place(os.environ, use_cpu=use_cpu)
-        where = (self._store, self._run_id, self._work_dir, place)
-        if not place.is_head:
-            return NodeLife(*where, spawn=self.spawn, arguments=self._arguments(), result=self._result).live()
-        return HeadLife(
+        topology = detect_topology(os.environ, use_cpu=use_cpu)
+        where = (self._store, self._run_id, self._work_dir, topology)
+        if not topology.is_head:
+            return NodeAgent(*where, spawn=self.spawn, arguments=self._arguments(), result=self._result).run()
+        return HeadAgent(
             *where,
             spawn=self.spawn,
             arguments=self._arguments(),
             stages=[stage["stage"] for stage in stages],
             give_up_after=self._give_up_after,
-        ).live()
+        ).run()
 
     def _look(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """The run's recipe, and its result if it has one."""
-        return ensure_run(self._store, self._run_id)["recipe"], self._result()
+        return load_or_register_run(self._store, self._run_id)["recipe"], self._result()
 
     def _result(self) -> dict[str, Any] | None:
         try:

@@ -13,7 +13,7 @@ from runner.errors import UserError
 from runner.storage.open import open_store
 
 if TYPE_CHECKING:
-    from runner.train.chat.pair import Pair
+    from runner.train.chat.pair import ModelPair
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-base", action="store_true")
     options = parser.parse_args(arguments)
     print(f"loading {options.run} …", file=sys.stderr, flush=True)
-    from runner.train.chat.pair import Pair  # torch: seconds, after a word of what takes them
+    from runner.train.chat.pair import ModelPair  # torch: seconds, after a word of what takes them
 
     with_base = not options.without_base
     settings = {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
     try:
-        pair = Pair(open_store(options.store), options.run, options.cache_dir, with_base=with_base)
+        pair = ModelPair(open_store(options.store), options.run, options.cache_dir, with_base=with_base)
         if options.cli:
             in_terminal(pair, with_base=with_base, **settings)
         else:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def in_terminal(pair: "Pair", *, with_base: bool, temperature: float, max_new_tokens: int) -> None:
+def in_terminal(pair: "ModelPair", *, with_base: bool, temperature: float, max_new_tokens: int) -> None:
     """Answer each line of standard input on standard output, until it ends. An empty line begins a new conversation."""
     speakers = {"fine-tuned": False, **({"base": True} if with_base else {})}
     conversations: dict[str, list[dict[str, str]]] = {name: [] for name in speakers}
@@ -71,7 +71,7 @@ def in_terminal(pair: "Pair", *, with_base: bool, temperature: float, max_new_to
             messages.append({"role": "user", "content": line.strip()})
             print(f"{name}: ", end="", flush=True)
             said = ""
-            for text in pair.answer(messages, base=base, temperature=temperature, max_new_tokens=max_new_tokens):
+            for text in pair.stream_answer(messages, base=base, temperature=temperature, max_new_tokens=max_new_tokens):
                 print(text[len(said) :], end="", flush=True)
                 said = text
             print(flush=True)

@@ -98,15 +98,15 @@ def evaluate(
     leave_triton_aside()
     # Heavy, so imported here: a mistake in the arguments is said at once.
     from runner.train.checkpointing.checkpointer import Checkpointer
-    from runner.train.devices.parallelism import by_one_process
+    from runner.train.devices.parallelism import without_deepspeed
     from runner.train.loggers.metrics_writer import Metrics, in_json
-    from runner.train.methods.registry import script_of
+    from runner.train.methods.registry import method_script
     from runner.train.stages.context import Context, compared
-    from runner.train.stages.prepare import THE_RECIPES, fitted_to_device, started
+    from runner.train.stages.prepare import THE_RECIPES, fit_to_device, started
 
     result = json.loads(store.get(run_key(run_id, RESULT)))
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
-    stage = by_one_process(changed(recipe.in_order[-1], data, prompts))
+    stage = without_deepspeed(changed(recipe.in_order[-1], data, prompts))
     # As an attempt after all others would: fitted to the GPU as they were.
     claim = Claim(run_id, int(result["attempts"]) + 1, "eval")
     context = Context(
@@ -131,15 +131,15 @@ def evaluate(
         measures_only=True,
     )
     start = result["stages"][-1]["started_from"] if recipe.stages else THE_RECIPES
-    course = script_of(stage.method).prepared(fitted_to_device(started(context, stage, start)))
+    stage_run = method_script(stage.method).build(fit_to_device(started(context, stage, start)))
     records: dict[str, Mapping[str, Any]] = {}
     for phase, whose in (("before", "the model it began with"), ("after", "the trained model")):
         if phase == "after":
             events.phase("loading", whose)
-            course.trainer.load_weights(context.fetch_artifact(result["artifacts"]["model"]))
+            stage_run.trainer.load_weights(context.fetch_artifact(result["artifacts"]["model"]))
         events.phase("evaluating", whose)
         with context.metrics.evaluating(phase) as record:
-            course.measure(record)
+            stage_run.measure(record)
         records[phase] = in_json(record)
     return compared(records)
 

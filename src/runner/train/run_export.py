@@ -24,7 +24,7 @@ from runner.recipe.recipe import Export, Recipe
 from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, export_token, run_key
 from runner.storage.manifest import MANIFEST
 from runner.storage.open import open_store
-from runner.storage.retry import after, patiently
+from runner.storage.retry import after, retry_store_call
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 
@@ -87,7 +87,7 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     Raises:
         UserError: the run has no model, or an adapter is to be merged that there is not.
     """
-    from runner.runs.artifacts import Shelf
+    from runner.runs.artifacts import ArtifactStore
     from runner.train.export.gguf import require_gguf
     from runner.train.export.hub_push import check_hub, push
     from runner.train.export.pipeline import make_exports, pushed_artifacts
@@ -105,40 +105,40 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     if wanted.push_to_hub:
         check_hub(wanted, name=recipe.name)
     shutil.rmtree(folder, ignore_errors=True)
-    shelf = Shelf(
+    artifact_store = ArtifactStore(
         store,
         run_id,
         export_token("".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(4))),
         folder,
         trusted=partial(_tokens, store, run_id, result),
         before_manifest=lambda: None,  # an ended run has no attempts that could take over
-        call=lambda call: patiently(call, until=after(_PATIENCE_SECONDS)),
+        call=lambda call: retry_store_call(call, until=after(_PATIENCE_SECONDS)),
     )
-    trained = shelf.standing("model")
+    trained = artifact_store.existing_key("model")
     if trained is None:
         raise UserError("the run has no model yet", where=run_id, remedy="`runner ps` says how it stands")
     base = wanted.base or recipe.export.base
     recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
-    recipe = _on_its_base(recipe, result, shelf)
+    recipe = _on_its_base(recipe, result, artifact_store)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
-    made = make_exports(shelf, recipe, wanted, folder=folder / "between", cache_dir=cache, phase=_say)
+    made = make_exports(artifact_store, recipe, wanted, folder=folder / "between", cache_dir=cache, phase=_say)
     if wanted.push_to_hub:
         keys = pushed_artifacts({"model": trained, **made})
-        upload = partial(push, wanted, map(shelf.folder, keys), folder / "upload", run=run, result=result)
-        made["hub"] = _pushed(shelf, wanted.hub_model_id or recipe.name, keys, upload)
+        upload = partial(push, wanted, map(artifact_store.folder, keys), folder / "upload", run=run, result=result)
+        made["hub"] = _pushed(artifact_store, wanted.hub_model_id or recipe.name, keys, upload)
     shutil.rmtree(folder, ignore_errors=True)
     return made
 
 
-def _pushed(shelf: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
+def _pushed(artifact_store: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
     """The key of the record of a push, which is made unless the same was pushed to the same repository."""
     from runner.train.export.hub_push import has_pushed, save_pushed
 
-    by_the_run = shelf.standing("hub")
-    if by_the_run is not None and has_pushed(shelf.folder(by_the_run), repository, keys):
+    by_the_run = artifact_store.existing_key("hub")
+    if by_the_run is not None and has_pushed(artifact_store.folder(by_the_run), repository, keys):
         return str(by_the_run)
     what = blake3.blake3("\n".join((repository, *keys)).encode()).hexdigest(length=4)
-    return str(shelf.commit(f"hub-{what}", lambda folder: save_pushed(upload(), keys, folder)))
+    return str(artifact_store.commit(f"hub-{what}", lambda folder: save_pushed(upload(), keys, folder)))
 
 
 def _result(store: Store, run_id: str) -> dict[str, Any]:
@@ -163,14 +163,14 @@ def _tokens(store: Store, run_id: str, result: dict[str, Any]) -> list[str]:
     return [*dict.fromkeys(named), *exports, *others]
 
 
-def _on_its_base(recipe: Recipe, result: dict[str, Any], shelf: Any) -> Recipe:
+def _on_its_base(recipe: Recipe, result: dict[str, Any], artifact_store: Any) -> Recipe:
     """The last stage's recipe with the model that its adapter belongs to."""
     stages = result.get("stages") or [{}]
     base = (stages[-1].get("started_from") or {}).get("base")
     if recipe.adapter is None or base is None:
         return recipe
     model = {key: value for key, value in recipe.model.items() if key != "model_revision"}
-    return dataclasses.replace(recipe, model={**model, "model_name_or_path": str(shelf.folder(base))})
+    return dataclasses.replace(recipe, model={**model, "model_name_or_path": str(artifact_store.folder(base))})
 
 
 def _say(what: str) -> None:

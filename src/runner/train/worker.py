@@ -26,10 +26,10 @@ from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import (
     EXIT_INTERRUPTED,
-    ContinuesElsewhere,
+    CannotResumeHere,
     Preempted,
     PreemptionNotice,
-    is_departure,
+    is_eviction,
 )
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.out_of_memory import OutOfMemory
@@ -75,12 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutOfMemory as error:
         events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
         return 1
-    except ContinuesElsewhere as error:
+    except CannotResumeHere as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
         return EXIT_INTERRUPTED
     except UserError as error:
-        if is_departure(error, options.work_dir):
+        if is_eviction(error, options.work_dir):
             return _interrupted_by_departure(events, str(error))
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="failed", reason=str(error), retry=False)
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             told = f"told to stop (SIGTERM), and then: {reason}"
             events.send("outcome", outcome="interrupted", reason=told, retry=True)
             return EXIT_INTERRUPTED
-        if is_departure(error, options.work_dir):
+        if is_eviction(error, options.work_dir):
             return _interrupted_by_departure(events, reason)
         events.send("outcome", outcome="failed", reason=with_remedy(reason), retry=False)
         return 1
@@ -109,11 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
-    # Heavy, so imported here: the signal handlers stand by now. `course` brings what all methods need.
+    # Heavy, so imported here: the signal handlers stand by now. `stage_run` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
-    from runner.train.devices.distributed import be_quiet, meet
+    from runner.train.devices.distributed import init_distributed, silence_other_ranks
     from runner.train.loggers.metrics_writer import Metrics
-    from runner.train.methods.registry import script_of
+    from runner.train.methods.registry import method_script
     from runner.train.stages import steps  # noqa: F401
     from runner.train.stages.context import Context
     from runner.train.stages.run import run
@@ -127,19 +127,21 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     if is_builtin(model):
         # Among several processes, transformers has only the first write a model.
         materialize(model, options.cache_dir)
-    peers = meet(assignment, local_rank=options.local_rank, deepspeed=any(map(asks_for_zero, recipe.in_order)))
-    be_quiet(peers)
-    if peers.is_first:
+    process_info = init_distributed(
+        assignment, local_rank=options.local_rank, deepspeed=any(map(asks_for_zero, recipe.in_order))
+    )
+    silence_other_ranks(process_info)
+    if process_info.is_main_process:
         _check_exports(recipe)
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
     writer = ChunkWriter(store, options.run, "metrics", claim.token)
-    metrics = Metrics(writer if peers.is_first else None, events)  # the first's records are everybody's
+    metrics = Metrics(writer if process_info.is_main_process else None, events)  # the first's records are everybody's
     checkpointer = Checkpointer(
         store,
         claim,
-        staging=folder / ("staging" if peers.is_first else f"staging-{peers.rank}"),
-        rank=peers.rank,
+        staging=folder / ("staging" if process_info.is_main_process else f"staging-{process_info.rank}"),
+        rank=process_info.rank,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
@@ -157,10 +159,10 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         notice=notice,
         metrics=metrics,
         checkpointer=checkpointer,
-        peers=peers,
+        process_info=process_info,
     )
     try:
-        return run(context, recipe, lambda stage: script_of(stage.method).train)
+        return run(context, recipe, lambda stage: method_script(stage.method).train)
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)
@@ -183,9 +185,9 @@ def _check_exports(recipe: Recipe) -> None:
 def _is_lost_peer(error: BaseException) -> bool:
     if "torch.distributed" not in sys.modules:
         return False
-    from runner.train.devices.distributed import is_lost_peer
+    from runner.train.devices.distributed import is_peer_failure
 
-    return is_lost_peer(error)
+    return is_peer_failure(error)
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

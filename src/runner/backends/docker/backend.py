@@ -45,7 +45,7 @@ _STOP_SECONDS = 5.0
 _NAME = re.compile(r"runner-[0-9a-f]{12}")
 
 
-class DockerEngine:
+class DockerBackend:
     """Containers of one image.
 
     Args:
@@ -162,14 +162,14 @@ class Container:
         return claim.get("host") == self._name
 
 
-def docker_engine(document: Mapping[str, Any]) -> DockerEngine:
+def docker_backend(document: Mapping[str, Any]) -> DockerBackend:
     """The engine of a run that was launched to docker.
 
     Raises:
         UserError: neither program is there, or the run's image is nowhere.
     """
     containers = find_containers()
-    return DockerEngine(containers, obtain(containers, document["image"]).pinned, document["recipe"])
+    return DockerBackend(containers, obtain(containers, document["image"]).pinned, document["recipe"])
 
 
 def image_for(name: str | None) -> Image:

@@ -30,7 +30,7 @@ def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entr
     return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
 
 
-class LocalEngine:
+class LocalBackend:
     """Attempts as processes of this machine.
 
     Args:

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.backends.local.backend import ENTRYPOINT
-from runner.backends.local.registry import engine_of
+from runner.backends.local.registry import backend_of
 from runner.backends.local.supervisor import Supervisor
 from runner.backends.lock import RunLock
 from runner.errors import UserError
 from runner.paths import state_folder
-from runner.runs.launches import whereabouts
+from runner.runs.launches import run_placement
 from runner.runs.records import newest_attempt, run_result, utc_now
 from runner.storage.open import open_store
 from runner.storage.store import Store
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(utc_now(), sentence, flush=True)
 
     store = open_store(options.store)
-    engine = engine_of(whereabouts(store, options.run), entrypoint=options.entrypoint)
+    engine = backend_of(run_placement(store, options.run), entrypoint=options.entrypoint)
     supervisor = Supervisor(store, options.run, environment={}, say=say, engine=engine)
     return supervisor.run()
 

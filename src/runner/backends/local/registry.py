@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.backends.base import Engine
+from runner.backends.base import Backend
 from runner.errors import UserError
 
 
-def engine_of(document: Mapping[str, Any], *, entrypoint: str | None = None) -> Engine:
+def backend_of(document: Mapping[str, Any], *, entrypoint: str | None = None) -> Backend:
     """The engine that a run was launched to.
 
     Args:
@@ -18,13 +18,13 @@ def engine_of(document: Mapping[str, Any], *, entrypoint: str | None = None) -> 
         UserError: it is not at hand on this machine.
     """
     if document["infra"] == "docker":
-        from runner.backends.docker.backend import docker_engine  # here: a local launch does without
+        from runner.backends.docker.backend import docker_backend  # here: a local launch does without
 
-        return docker_engine(document)
+        return docker_backend(document)
     if document["infra"] == "local":
-        from runner.backends.local.backend import LocalEngine  # here: it needs what is above
+        from runner.backends.local.backend import LocalBackend  # here: it needs what is above
 
-        return LocalEngine() if entrypoint is None else LocalEngine(entrypoint)
+        return LocalBackend() if entrypoint is None else LocalBackend(entrypoint)
     raise UserError(
         f"the run was launched to {document['infra']}, which this version cannot use", where=document["run_id"]
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TypeVar
 
-from runner.backends.base import Attempt, Engine
-from runner.backends.local.backend import ENTRYPOINT, LocalEngine
+from runner.backends.base import Attempt, Backend
+from runner.backends.local.backend import ENTRYPOINT, LocalBackend
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import state_folder, work_folder
@@ -76,7 +76,7 @@ class Supervisor:
         on_tick: Callable[[], None] = lambda: None,
         limits: Limits = Limits(),
         entrypoint: str = ENTRYPOINT,
-        engine: Engine | None = None,
+        engine: Backend | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -84,7 +84,7 @@ class Supervisor:
         self._say = say
         self._on_tick = on_tick
         self._limits = limits
-        self._engine = LocalEngine(entrypoint) if engine is None else engine
+        self._engine = LocalBackend(entrypoint) if engine is None else engine
         self._folder = state_folder(store.url, run_id)
         self._signals: list[int] = []
         self._log_position = 0

@@ -26,7 +26,7 @@ FRESH_SECONDS = 10.0
 """What SkyPilot said longer ago is asked anew; each question costs it seconds of computing."""
 
 
-def ask_in_background(store_url: str, run_ids: Sequence[str]) -> None:
+def refresh_in_background(store_url: str, run_ids: Sequence[str]) -> None:
     """Have SkyPilot asked by a process of its own about runs of which nothing fresh is known. Returns at once.
 
     One process asks about all of them, and one at a time, since each costs seconds of computing.

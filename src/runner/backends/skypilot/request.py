@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.backends.skypilot.bootstrap import setup_folder, shown
-from runner.backends.skypilot.resources import Machines, Wishes, machines, with_image
-from runner.backends.skypilot.store_access import Access, access
-from runner.backends.skypilot.task import Journey, task
+from runner.backends.skypilot.resources import ResolvedResources, ResourceOptions, resolve_resources, with_image
+from runner.backends.skypilot.store_access import StoreAccess, access
+from runner.backends.skypilot.task import TaskContext, task
 from runner.errors import UserError
 from runner.planning.feasibility import fits_on
 from runner.recipe.recipe import Recipe
@@ -25,18 +25,18 @@ IMAGE_VARIABLE = "RUNNER_IMAGE"
 class Plan:
     """Where a run is to run, and in which image."""
 
-    machines: Machines
+    resources: ResolvedResources
     """The machines that would do, image and all."""
     image: str | None
     """The image; None: the machine is set up from the lock."""
 
 
-def plan(recipe: Recipe, wishes: Wishes, image: str | None) -> Plan:
+def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -> Plan:
     """Where a new run is to run.
 
     Args:
         recipe: what is to run.
-        wishes: the command line's.
+        resource_options: the command line's.
         image: as named on the command line: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
 
     Raises:
@@ -49,16 +49,16 @@ def plan(recipe: Recipe, wishes: Wishes, image: str | None) -> Plan:
         raise UserError("an image of this machine alone is of no use elsewhere", where="--image", remedy=remedy)
     if reference is not None and "image_id" in recipe.resources:
         raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
-    found = machines(recipe.resources, wishes, fits=fits_on(recipe, wishes.nodes or 1))
-    return Plan(machines=with_image(found, reference), image=reference)
+    found = resolve_resources(recipe.resources, resource_options, fits=fits_on(recipe, resource_options.nodes or 1))
+    return Plan(resources=with_image(found, reference), image=reference)
 
 
-def plan_again(before: Mapping[str, Any], wishes: Wishes, image: str | None) -> Plan:
+def plan_again(before: Mapping[str, Any], resource_options: ResourceOptions, image: str | None) -> Plan:
     """Where an old run is to go on: what is not asked for anew stays as it was.
 
     Args:
         before: its ``run.json``, with the machines of its newest launch.
-        wishes: the command line's.
+        resource_options: the command line's.
         image: the same as in `plan`.
 
     Raises:
@@ -71,13 +71,13 @@ def plan_again(before: Mapping[str, Any], wishes: Wishes, image: str | None) -> 
             image = image or before["image"]
             del resources["image_id"]
         recipe = dataclasses.replace(recipe, resources=resources)
-        wishes = dataclasses.replace(wishes, nodes=wishes.nodes or before["num_nodes"])
-    return plan(recipe, wishes, image)
+        resource_options = dataclasses.replace(resource_options, nodes=resource_options.nodes or before["num_nodes"])
+    return plan(recipe, resource_options, image)
 
 
 def place(planned: Plan) -> dict[str, Any]:
     """Where a run is to run, as its record says it."""
-    asked = planned.machines
+    asked = planned.resources
     return {
         "infra": asked.infra,
         "accelerators": asked.accelerators,
@@ -93,7 +93,7 @@ def remote_task(
     *,
     secrets: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
-) -> tuple[dict[str, Any], Access]:
+) -> tuple[dict[str, Any], StoreAccess]:
     """A run's task, and what gives it access to the store.
 
     Args:
@@ -107,7 +107,7 @@ def remote_task(
     """
     entry = access(store_url, asked_for(document), environ)
     setup_from = shown(setup_folder()) if "image_id" not in document["resources"] else None
-    journey = Journey(
+    journey = TaskContext(
         store_url=store_url,
         secrets=sorted({*entry.secrets, *secrets}),
         environment=entry.environment,
@@ -116,9 +116,9 @@ def remote_task(
     return task(document, journey), entry
 
 
-def asked_for(document: Mapping[str, Any]) -> Machines:
+def asked_for(document: Mapping[str, Any]) -> ResolvedResources:
     """The machines that a run's record asks for."""
-    return Machines(
+    return ResolvedResources(
         resources=document["resources"],
         num_nodes=document["num_nodes"],
         infra=document["infra"],

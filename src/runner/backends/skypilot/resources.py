@@ -27,7 +27,7 @@ _PLACE_KEYS = ("infra", "cloud", "region", "zone")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class ResourceOptions:
     """What the command line says about machines; what it leaves open is the recipe's to say."""
 
     gpus: tuple[str, ...] = ()
@@ -44,11 +44,11 @@ class Wishes:
     @property
     def any(self) -> bool:
         """Whether anything is wished for."""
-        return self != Wishes()
+        return self != ResourceOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machines:
+class ResolvedResources:
     """What SkyPilot is asked for."""
 
     resources: Mapping[str, Any]
@@ -63,12 +63,14 @@ class Machines:
     """What was left out of what was asked for, and why."""
 
 
-def machines(recipe_resources: Mapping[str, Any], wishes: Wishes, *, fits: Fits = lambda name, count: None) -> Machines:
+def resolve_resources(
+    recipe_resources: Mapping[str, Any], resource_options: ResourceOptions, *, fits: Fits = lambda name, count: None
+) -> ResolvedResources:
     """Which machines would do.
 
     Args:
         recipe_resources: the recipe's `resources`.
-        wishes: the command line's.
+        resource_options: the command line's.
         fits: which of them the recipe fits on.
 
     Raises:
@@ -76,52 +78,52 @@ def machines(recipe_resources: Mapping[str, Any], wishes: Wishes, *, fits: Fits 
     """
     base = {key: value for key, value in recipe_resources.items() if key not in (*_CHOICES, *_GPU_KEYS, *_PLACE_KEYS)}
     choice, entries = _entries(recipe_resources)
-    if wishes.gpus:
-        wanted = [_accelerator(text) for text in wishes.gpus]
+    if resource_options.gpus:
+        wanted = [_accelerator(text) for text in resource_options.gpus]
         entries = [{**_without(entry, _GPU_KEYS), "accelerators": gpu} for gpu in wanted for entry in entries]
-    if wishes.infra:
-        infras = [checked_infra(one) for one in wishes.infra]
+    if resource_options.infra:
+        infras = [checked_infra(one) for one in resource_options.infra]
         entries = [{"infra": infra, **_without(entry, _PLACE_KEYS)} for entry in entries for infra in infras]
     entries = _unique(entries)
     notes: list[str] = []
     entries = list(_that_fit(entries, fits, notes))
-    if wishes.max_hourly_cost is not None:
-        base["max_hourly_cost"] = wishes.max_hourly_cost
-    if wishes.use_spot is not None:
-        base["use_spot"] = wishes.use_spot
+    if resource_options.max_hourly_cost is not None:
+        base["max_hourly_cost"] = resource_options.max_hourly_cost
+    if resource_options.use_spot is not None:
+        base["use_spot"] = resource_options.use_spot
         entries = [_without(entry, ("use_spot",)) for entry in entries]
     if base.get("use_spot") and all(_cloud(entry) in _WITHOUT_SPOT for entry in entries):
-        if wishes.use_spot:
+        if resource_options.use_spot:
             raise UserError("there are no spot machines there", where="--spot", remedy="leave it out")
         del base["use_spot"]
     base["job_recovery"] = _recovery(base.get("job_recovery"))
     resources = {**entries[0], **base} if len(entries) == 1 else {**base, choice: entries}
     infra = [entry.get("infra") or entry.get("cloud") or ANY for entry in entries]
-    return Machines(
+    return ResolvedResources(
         resources=resources,
-        num_nodes=wishes.nodes or 1,
+        num_nodes=resource_options.nodes or 1,
         infra=", ".join(dict.fromkeys(infra)),
         accelerators=dict(counts for entry in entries for counts in _counts(entry)) or None,
         notes=tuple(notes),
     )
 
 
-def place_of(wishes: Wishes, cluster: str | None) -> str | None:
+def place_of(resource_options: ResourceOptions, cluster: str | None) -> str | None:
     """Which of `HERE` is meant; None: machines of SkyPilot's.
 
     Raises:
         UserError: both are asked for.
     """
-    here = [one for one in wishes.infra if one in HERE]
+    here = [one for one in resource_options.infra if one in HERE]
     asked = [
         name
         for name, is_asked in (
-            ("--gpu", bool(wishes.gpus)),
-            ("--nodes", wishes.nodes is not None),
-            ("--spot", wishes.use_spot is not None),
-            ("--max-hourly-cost", wishes.max_hourly_cost is not None),
+            ("--gpu", bool(resource_options.gpus)),
+            ("--nodes", resource_options.nodes is not None),
+            ("--spot", resource_options.use_spot is not None),
+            ("--max-hourly-cost", resource_options.max_hourly_cost is not None),
             ("--cluster", cluster is not None),
-            ("--infra", len(wishes.infra) > len(here)),
+            ("--infra", len(resource_options.infra) > len(here)),
         )
         if is_asked
     ]
@@ -146,12 +148,12 @@ def checked_infra(text: str) -> str:
     return text
 
 
-def only_on(machines_: Machines, clouds: Sequence[str]) -> bool:
+def only_on(machines_: ResolvedResources, clouds: Sequence[str]) -> bool:
     """Whether every machine that would do is on one of these clouds."""
     return all(infra.partition("/")[0].lower() in clouds for infra in machines_.infra.split(", "))
 
 
-def with_image(machines_: Machines, image: str | None) -> Machines:
+def with_image(machines_: ResolvedResources, image: str | None) -> ResolvedResources:
     """The machines with the container image that runs there; None: as they are."""
     if image is None:
         return machines_

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.backends.skypilot.resources import ANY, Machines, only_on
+from runner.backends.skypilot.resources import ANY, ResolvedResources, only_on
 from runner.errors import UserError
 from runner.recipe.inputs.references import is_local
 
@@ -22,7 +22,7 @@ _AZURE_SETTINGS = ("AZURE_STORAGE_ACCOUNT_NAME",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class StoreAccess:
     """What a machine is given so that it reaches the store."""
 
     environment: Mapping[str, str]
@@ -46,7 +46,7 @@ class Access:
         return {name: value for name, value in self.secrets.items() if value is not None}
 
 
-def access(store_url: str, machines: Machines, environ: Mapping[str, str] = os.environ) -> Access:
+def access(store_url: str, machines: ResolvedResources, environ: Mapping[str, str] = os.environ) -> StoreAccess:
     """What the run's machines need to reach its store.
 
     Args:
@@ -65,17 +65,19 @@ def access(store_url: str, machines: Machines, environ: Mapping[str, str] = os.e
                 where=store_url,
                 remedy="name a bucket: `--store s3://BUCKET/FOLDER` (or gs://, az://), or export RUNNER_STORE",
             )
-        return Access(environment={}, secrets={})
+        return StoreAccess(environment={}, secrets={})
     if store_url.startswith("s3://"):
         settings = {name: environ[name] for name in _AWS_SETTINGS if environ.get(name)}
         elsewhere = any(name.startswith("AWS_ENDPOINT_URL") for name in settings)
         if only_on(machines, ("aws",)) and not elsewhere:
-            return Access(environment=settings, secrets={})  # SkyPilot gives its machines a role that may use S3
-        return Access(environment=settings, secrets=_aws_keys(environ))
+            return StoreAccess(environment=settings, secrets={})  # SkyPilot gives its machines a role that may use S3
+        return StoreAccess(environment=settings, secrets=_aws_keys(environ))
     if store_url.startswith("az://"):
         settings = {name: environ[name] for name in _AZURE_SETTINGS if environ.get(name)}
-        return Access(environment=settings, secrets={name: environ[name] for name in _AZURE_SECRETS if name in environ})
-    return Access(environment={}, secrets={})  # gs://: SkyPilot takes gcloud's own credentials to its machines
+        return StoreAccess(
+            environment=settings, secrets={name: environ[name] for name in _AZURE_SECRETS if name in environ}
+        )
+    return StoreAccess(environment={}, secrets={})  # gs://: SkyPilot takes gcloud's own credentials to its machines
 
 
 def _aws_keys(environ: Mapping[str, str]) -> dict[str, str | None]:

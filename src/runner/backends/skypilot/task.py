@@ -26,7 +26,7 @@ _STOP_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class Journey:
+class TaskContext:
     """What a task takes along, and how."""
 
     store_url: str
@@ -39,7 +39,7 @@ class Journey:
     """The folder of this machine that holds runner and its locks, for a task without an image."""
 
 
-def task(document: Mapping[str, Any], journey: Journey) -> dict[str, Any]:
+def task(document: Mapping[str, Any], journey: TaskContext) -> dict[str, Any]:
     """The task of a run.
 
     Args:
@@ -80,7 +80,7 @@ def task_yaml(content: Mapping[str, Any]) -> str:
     return _dumped(content)
 
 
-def _run(run_id: str, journey: Journey) -> str:
+def _run(run_id: str, journey: TaskContext) -> str:
     python = _IMAGE_PYTHON if journey.setup_from is None else _SETUP_PYTHON
     path = "" if journey.setup_from is None else 'export PYTHONPATH="$HOME/runner-setup/source"\n'
     arguments = f"--store {shlex.quote(journey.store_url)} --run {run_id}"

@@ -55,9 +55,9 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
 
 
 def _ask_hub(recipe: str, loaded: "LoadedRecipe") -> None:
-    from runner.hub.check import ask_hub, run_token
+    from runner.hub.check import check_hub_access, run_token
 
-    ask_hub(
+    check_hub_access(
         loaded.recipe,
         run_token({}, here=True),
         where=str(loaded.path),

@@ -21,10 +21,10 @@ def jobs(as_json: bool) -> None:
     Example:
       runner jobs
     """
-    from runner.recipe.loading.finder import recipes_at_hand
+    from runner.recipe.loading.finder import available_recipes
 
     cwd = Path.cwd()
-    rows = [_row(name, path, cwd) for name, path in recipes_at_hand(cwd).items()]
+    rows = [_row(name, path, cwd) for name, path in available_recipes(cwd).items()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif rows:

@@ -18,7 +18,7 @@ from runner.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runner.backends.skypilot.resources import Wishes
+    from runner.backends.skypilot.resources import ResourceOptions
     from runner.storage.store import Store
 
 
@@ -46,7 +46,7 @@ def launch(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
-    wishes: "Wishes",
+    resource_options: "ResourceOptions",
     cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
@@ -83,11 +83,11 @@ def launch(
     from runner.control.training_process import require_training_side
     from runner.errors import UserError
     from runner.git import revision_of
-    from runner.hub.check import ask_hub, run_token
+    from runner.hub.check import check_hub_access, run_token
     from runner.recipe.loading.load import load_recipe
     from runner.runs.layout import SECRET_NAMES
 
-    place = place_of(wishes, cluster)
+    place = place_of(resource_options, cluster)
     if image is not None and place == "local":
         raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
     loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
@@ -97,19 +97,19 @@ def launch(
     run_name = None if name is None else checked_name(name)
     revision = revision_of(loaded.path.parent)
     if place is None:
-        planned = plan(loaded.recipe, wishes, image)
-        say_notes(planned.machines)
+        planned = plan(loaded.recipe, resource_options, image)
+        say_notes(planned.resources)
         if dry_run:
             document, why = rehearsed(store, prepared, planned, name=run_name, git_revision=revision)
             content, _ = remote_task(document, store.url, secrets=[key for key in environment if key != SECRET_NAMES])
             _print_task(document, content, why, as_json=as_json)
             return
-        access(store.url, planned.machines).required()
+        access(store.url, planned.resources).required()
         require_sky()
         token = run_token(environment, here=False)
         require_exports(prepared.recipe["export"], token, here=False)
-        ask_hub(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
-        confirm_cost(loaded.recipe, planned.machines, yes=yes)
+        check_hub_access(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
+        confirm_cost(loaded.recipe, planned.resources, yes=yes)
         document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
         code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)
@@ -128,7 +128,7 @@ def launch(
         require_training_side()
     token = run_token(environment, here=place == "local")
     require_exports(prepared.recipe["export"], token, here=place == "local")
-    ask_hub(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
+    check_hub_access(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
     run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=place, image=pinned)
     environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
     follow = run_detached if detach else run_attached

@@ -25,12 +25,12 @@ def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
     Example:
       runner logs -f last
     """
-    from runner.control.wait import Vigil, poll_seconds
+    from runner.control.wait import RunWaiter, poll_seconds
     from runner.runs.listing import find_run
     from runner.runs.logs import read_log
 
     run_id = find_run(store, run)
-    vigil = Vigil(store, run_id)
+    vigil = RunWaiter(store, run_id)
     # Whether the run has ended is asked before its log is read: nothing comes after the end.
     at_rest = not follow or vigil.look()[1]
     text, cursor = read_log(store, run_id)

@@ -27,12 +27,12 @@ def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
       runner pull last my-model
     """
     from runner.cli.output import print_json
-    from runner.control.pull import collect
+    from runner.control.pull import pull
     from runner.reports.tables import size
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
-    collected = collect(store, run_id, folder or Path(run_id), say=lambda sentence: click.echo(sentence, err=True))
+    collected = pull(store, run_id, folder or Path(run_id), say=lambda sentence: click.echo(sentence, err=True))
     if as_json:
         files = sorted(collected.fetched + collected.already_there)
         print_json({"run_id": run_id, "folder": str(collected.folder), "files": files})

@@ -8,7 +8,7 @@ import click
 from runner.cli.options import image_option, machine_options, recipe_argument, secret_option
 
 if TYPE_CHECKING:
-    from runner.backends.skypilot.resources import Wishes
+    from runner.backends.skypilot.resources import ResourceOptions
 
 
 @click.command()
@@ -31,7 +31,7 @@ def render(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
-    wishes: "Wishes",
+    resource_options: "ResourceOptions",
     image: str | None,
     secrets: tuple[str, ...],
     store: str | None,
@@ -57,22 +57,22 @@ def render(
     from runner.recipe.loading.load import load_recipe
     from runner.runs.launches import HERE
 
-    if any(one in HERE for one in wishes.infra):
+    if any(one in HERE for one in resource_options.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
     loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
-    planned = plan(loaded.recipe, wishes, image)
+    planned = plan(loaded.recipe, resource_options, image)
     prepared = prepare(loaded)
     document = new_run_document(
         prepared,
         run_id=None if name is None else checked_name(name),
         git_revision=revision_of(loaded.path.parent),
-        infra=planned.machines.infra,
+        infra=planned.resources.infra,
         image=planned.image,
-        machines=planned.machines,
+        machines=planned.resources,
     )
     content, _ = remote_task(document, store or default_store(), secrets=checked_names(secrets))
-    say_notes(planned.machines)
+    say_notes(planned.resources)
     if prepared.inputs:
         files = ", ".join(sorted(path.name for path in prepared.inputs.values()))
         click.echo(f"{files}: only `runner launch` brings local files to the store; by hand this task fails", err=True)

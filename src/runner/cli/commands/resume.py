@@ -17,7 +17,7 @@ from runner.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runner.backends.skypilot.resources import Wishes
+    from runner.backends.skypilot.resources import ResourceOptions
     from runner.storage.store import Store
 
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def resume(
     store: "Store",
     run: str,
-    wishes: "Wishes",
+    resource_options: "ResourceOptions",
     cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
@@ -57,9 +57,9 @@ def resume(
     from runner.backends.environment import chosen_environment
     from runner.backends.skypilot.resources import place_of
     from runner.cli.follow import run_attached, run_detached
-    from runner.control.resume import take_hold
+    from runner.control.resume import acquire_run
     from runner.control.submit import needed_environment
-    from runner.runs.launches import is_remote, newest_launch, placed
+    from runner.runs.launches import is_remote, newest_launch, with_current_placement
     from runner.runs.listing import find_run
     from runner.runs.records import run_document
 
@@ -67,21 +67,21 @@ def resume(
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
     environment = chosen_environment([Path(file) for file in env_files], secrets, needed=sorted(known))
-    before = placed(run_document(store, run_id), launch)
-    moves = wishes.any or cluster is not None or image is not None
-    if moves and not wishes.infra and is_remote(before["infra"]):
+    before = with_current_placement(run_document(store, run_id), launch)
+    moves = resource_options.any or cluster is not None or image is not None
+    if moves and not resource_options.infra and is_remote(before["infra"]):
         place = None  # other machines, as SkyPilot's again
     else:
-        place = place_of(wishes, cluster) if moves else before["infra"]
+        place = place_of(resource_options, cluster) if moves else before["infra"]
     if place is None or is_remote(place):
         if not moves:
             cluster = launch.record["cluster"] if launch else None
-        asked = (wishes, image) if moves else None
+        asked = (resource_options, image) if moves else None
         code = _there(store, before, asked, cluster, environment, yes=yes, detach=detach, as_json=as_json)
         raise click.exceptions.Exit(code)
     if moves:
         _move_here(store, before, place, image, environment)
-    lock = take_hold(store, run_id)
+    lock = acquire_run(store, run_id)
     follow = run_detached if detach else run_attached
     raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))
 
@@ -89,7 +89,7 @@ def resume(
 def _there(
     store: "Store",
     before: dict[str, Any],
-    asked: "tuple[Wishes, str | None] | None",
+    asked: "tuple[ResourceOptions, str | None] | None",
     cluster: str | None,
     environment: dict[str, str],
     *,
@@ -104,20 +104,20 @@ def _there(
     from runner.cli.confirm import confirm_cost
     from runner.cli.follow import launch_remote
     from runner.cli.output import say_notes
-    from runner.control.resume import moved_there, where_it_was
+    from runner.control.resume import interrupted_run, relocate
     from runner.recipe.recipe import Recipe
 
     run_id = before["run_id"]
     if asked is None:
-        document = where_it_was(store, run_id)
+        document = interrupted_run(store, run_id)
     else:
         planned = plan_again(before, *asked)
-        say_notes(planned.machines)
-        access(store.url, planned.machines).required()
+        say_notes(planned.resources)
+        access(store.url, planned.resources).required()
         require_sky()
         _require_what_it_names(before, environment, here=False)
-        confirm_cost(Recipe.from_mapping(before["recipe"]), planned.machines, yes=yes)
-        document = moved_there(store, run_id, place(planned))
+        confirm_cost(Recipe.from_mapping(before["recipe"]), planned.resources, yes=yes)
+        document = relocate(store, run_id, place(planned))
     return launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
 
 
@@ -125,7 +125,7 @@ def _move_here(
     store: "Store", before: dict[str, Any], infra: str, image: str | None, environment: dict[str, str]
 ) -> None:
     """Note that the run goes on on this machine; in the image that it had, unless another is asked for."""
-    from runner.control.resume import move_here
+    from runner.control.resume import relocate_here
     from runner.control.training_process import require_training_side
     from runner.errors import UserError
 
@@ -139,17 +139,17 @@ def _move_here(
     else:
         require_training_side()
     _require_what_it_names(before, environment, here=infra == "local")
-    move_here(store, before["run_id"], infra=infra, image=pinned, environment=list(environment))
+    relocate_here(store, before["run_id"], infra=infra, image=pinned, environment=list(environment))
 
 
 def _require_what_it_names(before: dict[str, Any], environment: dict[str, str], *, here: bool) -> None:
     """See that what the recipe reads, and what it pushes to, can be had elsewhere too; as `runner launch` does."""
     from runner.cli.output import say
     from runner.control.export import require_exports
-    from runner.hub.check import ask_hub, run_token
+    from runner.hub.check import check_hub_access, run_token
     from runner.recipe.recipe import Recipe
 
     token = run_token(environment, here=here)
     require_exports(before["recipe"].get("export", {}), token, here=here)
     recipe, run_id = Recipe.from_mapping(before["recipe"]), before["run_id"]
-    ask_hub(recipe, token, where=run_id, locate=lambda _: run_id, say=say)
+    check_hub_access(recipe, token, where=run_id, locate=lambda _: run_id, say=say)

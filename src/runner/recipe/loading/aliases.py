@@ -12,7 +12,7 @@ RANK = {"default": 0, "recipe": 1, "--set": 2, "flag": 3}
 """Of two who set the same, the one with the higher rank counts."""
 
 
-def unite_saving(layers: Layered) -> list[Problem]:
+def merge_save_aliases(layers: Layered) -> list[Problem]:
     """Move what `training:` says of saving to `checkpoint:`; of two sources the one that counts more wins.
 
     Args:

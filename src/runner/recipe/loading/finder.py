@@ -10,17 +10,17 @@ MAX_BYTES = 1024 * 1024
 _SUFFIXES = (".yaml", ".yml")
 
 
-def shipped_folder() -> pathlib.Path:
+def bundled_recipes_folder() -> pathlib.Path:
     """The folder of the shipped recipes: inside the package in a wheel, ``jobs/`` beside ``src/`` in a checkout."""
     package = pathlib.Path(__file__).resolve().parents[2]
     inside = package / "jobs"
     return inside if inside.is_dir() else package.parents[1] / "jobs"
 
 
-def recipes_at_hand(cwd: pathlib.Path) -> dict[str, pathlib.Path]:
+def available_recipes(cwd: pathlib.Path) -> dict[str, pathlib.Path]:
     """Each name that a command takes for a recipe, with its file; the working directory's hide shipped ones."""
     found: dict[str, pathlib.Path] = {}
-    for folder in (cwd / "jobs", shipped_folder()):
+    for folder in (cwd / "jobs", bundled_recipes_folder()):
         try:
             files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
         except OSError:
@@ -42,7 +42,7 @@ def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
     """
     if not name_or_path or "\0" in name_or_path:
         raise UserError("that is no recipe's name", remedy="`runner jobs` lists the recipes at hand")
-    at_hand = recipes_at_hand(cwd)
+    at_hand = available_recipes(cwd)
     if _is_path(name_or_path):
         try:
             path = cwd / pathlib.Path(name_or_path).expanduser()

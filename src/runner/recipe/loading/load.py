@@ -8,14 +8,14 @@ from typing import Any
 
 from runner.recipe import schema
 from runner.recipe.inputs.inspection import Inspection, inspect_inputs
-from runner.recipe.loading.aliases import SAVING, unite_saving
+from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
 from runner.recipe.loading.overrides import Layered, layered
-from runner.recipe.loading.stages import SHARED, separate, unique
+from runner.recipe.loading.stages import SHARED, split_stages, unique
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
-from runner.recipe.rules.context import Facts
+from runner.recipe.rules.context import RuleContext
 from runner.recipe.rules.registry import contradictions
 from runner.recipe.rules.strategy import strategy_of_a_stage
 from runner.recipe.settings import Setting, resolved, source_of
@@ -90,7 +90,7 @@ def check_recipe(
         return dataclasses.replace(loaded, locate=locate)
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
-    problems = unite_saving(layers)
+    problems = merge_save_aliases(layers)
     recipe, settings, inspection, found = _laid_together(layers, folders)
     if problems := [*problems, *found]:
         raise RecipeError(problems, locate, where=shown_as)
@@ -104,7 +104,7 @@ def _check_stages(
     error: Callable[[Sequence[Problem]], RecipeError],
 ) -> LoadedRecipe:
     """What `check_recipe` does of a recipe with stages: each is checked as a recipe of its own."""
-    stages, problems = separate(layers)
+    stages, problems = split_stages(layers)
     problems += [problem for stage in stages for problem in stage.explained(schema.check(stage.layers.data))]
     if problems:
         raise error(unique(problems))
@@ -139,7 +139,7 @@ def _laid_together(
     settings = resolved(inspection.data, layers.sources, known)
     for key in _decided_elsewhere(recipe):
         settings.pop(f"training.{key}", None)
-    problems = [*inspection.problems, *contradictions(Facts(recipe, settings, inspection.sources))]
+    problems = [*inspection.problems, *contradictions(RuleContext(recipe, settings, inspection.sources))]
     return recipe, settings, inspection, problems
 
 

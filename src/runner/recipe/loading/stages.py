@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from runner.recipe.loading.aliases import RANK, unite_saving
+from runner.recipe.loading.aliases import RANK, merge_save_aliases
 from runner.recipe.loading.overrides import Layered
 from runner.recipe.problems import Problem, RecipePath, shown
 from runner.recipe.recipe import Json
@@ -57,7 +57,7 @@ class Stage:
         return problem
 
 
-def separate(layers: Layered) -> tuple[list[Stage], list[Problem]]:
+def split_stages(layers: Layered) -> tuple[list[Stage], list[Problem]]:
     """The stages of a recipe, in order, and what keeps them from being taken apart.
 
     Args:
@@ -82,12 +82,12 @@ def separate(layers: Layered) -> tuple[list[Stage], list[Problem]]:
         return [], problems
     tops = Layered({key: value for key, value in layers.data.items() if key != "stages"}, layers.sources, layers.places)
     tops = _copied(tops)
-    problems += unite_saving(tops)
+    problems += merge_save_aliases(tops)
     stages, taken = [], set[RecipePath]()
     for index, name in enumerate(names):
         own = _own(layers, index)
-        problems += [replace(problem, path=("stages", index, *problem.path)) for problem in unite_saving(own)]
-        stage = _laid_over(tops, own, index, str(name), taken, last=index == len(written) - 1)
+        problems += [replace(problem, path=("stages", index, *problem.path)) for problem in merge_save_aliases(own)]
+        stage = _merge_stage(tops, own, index, str(name), taken, last=index == len(written) - 1)
         stages.append(stage)
     problems += _never_taken(tops, taken)
     return stages, problems
@@ -136,7 +136,7 @@ def _own(layers: Layered, index: int) -> Layered:
     return own
 
 
-def _laid_over(tops: Layered, own: Layered, index: int, name: str, taken: set[RecipePath], *, last: bool) -> Stage:
+def _merge_stage(tops: Layered, own: Layered, index: int, name: str, taken: set[RecipePath], *, last: bool) -> Stage:
     """One stage's recipe. Adds to `taken` what it has from the top."""
     result = Layered({key: tops.data[key] for key in SHARED if key in tops.data and (last or key != "export")})
     result.data["method"] = own.data["method"]

@@ -12,7 +12,7 @@ from runner.recipe.settings import Setting
 
 
 @dataclass(frozen=True)
-class Facts:
+class RuleContext:
     """All that a rule may look at."""
 
     recipe: Recipe
@@ -49,7 +49,7 @@ class Facts:
         return self.is_set(name) and self.value(name) != default
 
 
-Rule: TypeAlias = Callable[[Facts], Iterable[Problem]]
+Rule: TypeAlias = Callable[[RuleContext], Iterable[Problem]]
 """One contradiction to look for."""
 
 

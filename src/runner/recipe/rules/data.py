@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from runner.recipe.inputs.references import is_local
 from runner.recipe.inputs.row_formats import SUFFIXES
 from runner.recipe.problems import Problem, RecipePath, shown
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 
 
-def shares(facts: Facts) -> Iterator[Problem]:
+def shares(context: RuleContext) -> Iterator[Problem]:
     """1.0 is not all rows but no fraction below 1, and 1 is one row: neither is what anybody means by it."""
-    amounts: dict[RecipePath, float | int | None] = {("data", "eval", "from_train"): facts.recipe.data.eval_from_train}
-    for section, entries in (("train", facts.recipe.data.train), ("eval", facts.recipe.data.eval)):
+    amounts: dict[RecipePath, float | int | None] = {
+        ("data", "eval", "from_train"): context.recipe.data.eval_from_train
+    }
+    for section, entries in (("train", context.recipe.data.train), ("eval", context.recipe.data.eval)):
         amounts |= {("data", section, index, "sample"): entry.sample for index, entry in enumerate(entries)}
     for path, amount in amounts.items():
         if isinstance(amount, float) and amount >= 1:
@@ -23,13 +25,13 @@ def shares(facts: Facts) -> Iterator[Problem]:
             )
 
 
-def local_names(facts: Facts) -> Iterator[Problem]:
+def local_names(context: RuleContext) -> Iterator[Problem]:
     """Revisions, configurations and splits are the hub's; a file has one split, `train`."""
-    model = facts.recipe.model
+    model = context.recipe.model
     here = is_local(model["model_name_or_path"]) or model["model_name_or_path"].startswith("builtin:")
-    if here and facts.value("model.model_revision") != "main":
+    if here and context.value("model.model_revision") != "main":
         yield problem_at("model.model_revision", "only models of the hub have revisions", "leave it out")
-    for section, entries in (("train", facts.recipe.data.train), ("eval", facts.recipe.data.eval)):
+    for section, entries in (("train", context.recipe.data.train), ("eval", context.recipe.data.eval)):
         for index, entry in enumerate(entries):
             at: RecipePath = ("data", section, index)
             if not (is_local(entry.path) or entry.path.startswith(("builtin:", "inputs/"))):

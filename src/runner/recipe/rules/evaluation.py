@@ -3,56 +3,56 @@
 from collections.abc import Iterator
 
 from runner.recipe.problems import Problem, shown
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 
 
-def evaluation(facts: Facts) -> Iterator[Problem]:
+def evaluation(context: RuleContext) -> Iterator[Problem]:
     """Evaluating needs data, data for it need evaluating, and what depends on evaluations needs them."""
     needs = {
-        "training.eval_strategy": facts.evaluates,
-        "evaluate.before_and_after": facts.recipe.evaluate.before_and_after,
-        "training.do_eval": facts.is_set("training.do_eval") and facts.value("training.do_eval"),
+        "training.eval_strategy": context.evaluates,
+        "evaluate.before_and_after": context.recipe.evaluate.before_and_after,
+        "training.do_eval": context.is_set("training.do_eval") and context.value("training.do_eval"),
     }
     for name, needed in needs.items():
-        if needed and not facts.has_eval_data:
-            what = f"{shown(facts.value(name))}, and there is nothing to evaluate on"
+        if needed and not context.has_eval_data:
+            what = f"{shown(context.value(name))}, and there is nothing to evaluate on"
             yield problem_at(name, what, "write `data: {eval: {from_train: 0.1}}`")
-    if facts.has_eval_data and not facts.evaluates and not facts.recipe.evaluate.before_and_after:
+    if context.has_eval_data and not context.evaluates and not context.recipe.evaluate.before_and_after:
         yield problem_at(
             "data.eval",
             "nothing evaluates on it",
             "write `training: {eval_strategy: epoch}` or `evaluate: {before_and_after: true}`, or leave it out",
         )
-    if facts.recipe.evaluate.exact_match is not None:
-        if not facts.recipe.evaluate.before_and_after:
+    if context.recipe.evaluate.exact_match is not None:
+        if not context.recipe.evaluate.before_and_after:
             what = "nothing measures it: it is checked before and after training"
             yield problem_at("evaluate.exact_match", what, "write `before_and_after: true` too, or leave it out")
-        if facts.recipe.method == "cpt":
+        if context.recipe.method == "cpt":
             what = "plain text asks nothing that could be answered"
             yield problem_at("evaluate.exact_match", what, "leave it out")
     dependent = {
-        "early_stopping_patience": facts.value("training.early_stopping_patience") is not None,
-        "load_best_model_at_end": facts.value("training.load_best_model_at_end"),
-        "metric_for_best_model": facts.value("training.metric_for_best_model") is not None,
-        "lr_scheduler_type": facts.value("training.lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy"),
-        "save_strategy": facts.value("training.save_strategy") == "best",
+        "early_stopping_patience": context.value("training.early_stopping_patience") is not None,
+        "load_best_model_at_end": context.value("training.load_best_model_at_end"),
+        "metric_for_best_model": context.value("training.metric_for_best_model") is not None,
+        "lr_scheduler_type": context.value("training.lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy"),
+        "save_strategy": context.value("training.save_strategy") == "best",
     }
     for key, needed in dependent.items():
-        if needed and not facts.evaluates:
-            value = shown(facts.value(f"training.{key}"))
+        if needed and not context.evaluates:
+            value = shown(context.value(f"training.{key}"))
             yield problem_at(
                 f"training.{key}", f"{value} needs evaluations on the way", "write `eval_strategy: epoch` too"
             )
-    if facts.value("training.save_strategy") == "best" and not (
+    if context.value("training.save_strategy") == "best" and not (
         dependent["metric_for_best_model"] or dependent["load_best_model_at_end"]
     ):
         yield problem_at("training.save_strategy", "`best` by which metric?", "write `metric_for_best_model: loss` too")
-    if facts.value("training.early_stopping_threshold") and not dependent["early_stopping_patience"]:
+    if context.value("training.early_stopping_threshold") and not dependent["early_stopping_patience"]:
         yield problem_at(
             "training.early_stopping_threshold",
             "it has no effect without `early_stopping_patience`",
             "write that too, or leave it out",
         )
-    if facts.value("training.eval_steps") is not None and facts.value("training.eval_strategy") != "steps":
-        what = f"{shown(facts.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
+    if context.value("training.eval_steps") is not None and context.value("training.eval_strategy") != "steps":
+        what = f"{shown(context.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
         yield problem_at("training.eval_steps", what, "write that too, or leave it out")

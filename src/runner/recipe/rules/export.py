@@ -4,23 +4,23 @@ import re
 from collections.abc import Iterator
 
 from runner.recipe.problems import Problem, shown
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 
 _REPOSITORY = re.compile(r"(?=.{1,96}$)(?!.*(--|\.\.))([\w][\w.-]*/)?[\w][\w.-]*(?<![.-])", re.ASCII)
 """What `huggingface_hub.utils.validate_repo_id` lets through."""
 
 
-def export(facts: Facts) -> Iterator[Problem]:
+def export(context: RuleContext) -> Iterator[Problem]:
     """A file is made once, and a repository's settings belong to a push."""
-    gguf = facts.recipe.export.gguf
+    gguf = context.recipe.export.gguf
     for quantization in dict.fromkeys(name for name in gguf if gguf.count(name) > 1):
         yield problem_at("export.gguf", f"{shown(quantization)} stands there twice", "write each once")
     for key in ("hub_model_id", "hub_private_repo"):
-        if not facts.recipe.export.push_to_hub and facts.asks(f"export.{key}"):
+        if not context.recipe.export.push_to_hub and context.asks(f"export.{key}"):
             yield problem_at(
                 f"export.{key}", "it has no effect without `push_to_hub: true`", "write that too, or leave it out"
             )
-    name = facts.recipe.export.hub_model_id
+    name = context.recipe.export.hub_model_id
     if name is not None and not is_repository(name):
         yield problem_at("export.hub_model_id", f"{shown(name)} cannot be a repository's name", "write `owner/name`")
 

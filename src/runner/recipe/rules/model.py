@@ -3,49 +3,49 @@
 from collections.abc import Iterator
 
 from runner.recipe.problems import Problem
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 
 
-def quantization(facts: Facts) -> Iterator[Problem]:
+def quantization(context: RuleContext) -> Iterator[Problem]:
     """A quantized model trains through an adapter only, and what tunes quantization needs it switched on."""
-    four, eight = facts.value("model.load_in_4bit"), facts.value("model.load_in_8bit")
+    four, eight = context.value("model.load_in_4bit"), context.value("model.load_in_8bit")
     if four and eight:
         yield problem_at("model.load_in_8bit", "`load_in_4bit` is true as well", "keep one of the two")
-    if (four or eight) and facts.recipe.adapter is None:
+    if (four or eight) and context.recipe.adapter is None:
         name = "load_in_4bit" if four else "load_in_8bit"
         yield problem_at(f"model.{name}", "quantized weights cannot be trained", "write an `adapter:`, or load in full")
-    for key in facts.recipe.model:
-        if key.startswith(("bnb_4bit_", "use_bnb_")) and not four and facts.asks(f"model.{key}"):
+    for key in context.recipe.model:
+        if key.startswith(("bnb_4bit_", "use_bnb_")) and not four and context.asks(f"model.{key}"):
             yield problem_at(
                 f"model.{key}", "it has no effect without `load_in_4bit: true`", "write that too, or leave it out"
             )
-        if key.startswith("llm_int8_") and not (four or eight) and facts.asks(f"model.{key}"):
+        if key.startswith("llm_int8_") and not (four or eight) and context.asks(f"model.{key}"):
             yield problem_at(
                 f"model.{key}", "it has no effect without `load_in_8bit: true`", "write that too, or leave it out"
             )
-    nested = {facts.recipe.model.get(key) for key in ("use_bnb_nested_quant", "bnb_4bit_use_double_quant")}
+    nested = {context.recipe.model.get(key) for key in ("use_bnb_nested_quant", "bnb_4bit_use_double_quant")}
     if nested == {True, False}:
         yield problem_at(
             "model.use_bnb_nested_quant", "`bnb_4bit_use_double_quant` says otherwise", "keep one of the two"
         )
 
 
-def adapter(facts: Facts) -> Iterator[Problem]:
+def adapter(context: RuleContext) -> Iterator[Problem]:
     """What needs an adapter, and where TRL takes none."""
-    if facts.recipe.adapter is None:
-        if facts.recipe.export.merge:
+    if context.recipe.adapter is None:
+        if context.recipe.export.merge:
             yield problem_at("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
         return
-    if facts.recipe.export.base is not None and not (facts.recipe.export.merge or facts.recipe.export.gguf):
+    if context.recipe.export.base is not None and not (context.recipe.export.merge or context.recipe.export.gguf):
         yield problem_at("export.base", "nothing is merged", "write `merge: true`, or leave it out")
-    start = str(facts.recipe.adapter.get("init_lora_weights", True))
+    start = str(context.recipe.adapter.get("init_lora_weights", True))
     if start.startswith(("eva", "corda", "lora_ga")):
         yield problem_at(
             "adapter.init_lora_weights",
             f"`{start}` needs a pass over the data before training, which is not there yet",
             "leave it out, or write `gaussian`, `pissa` or `olora`",
         )
-    targets = facts.recipe.adapter.get("target_modules")
+    targets = context.recipe.adapter.get("target_modules")
     if targets == "lm_head" or (isinstance(targets, list) and "lm_head" in targets):
         yield problem_at(
             "adapter.target_modules",

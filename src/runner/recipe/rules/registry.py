@@ -5,13 +5,13 @@ pure function from the facts to problems, and `RULES` is the list of them.
 """
 
 from runner.recipe.problems import Problem
-from runner.recipe.rules.context import Facts, Rule
+from runner.recipe.rules.context import Rule, RuleContext
 from runner.recipe.rules.data import local_names, shares
 from runner.recipe.rules.evaluation import evaluation
 from runner.recipe.rules.export import export
 from runner.recipe.rules.methods import preferences, rewards
 from runner.recipe.rules.model import adapter, quantization
-from runner.recipe.rules.reserved import owned_settings
+from runner.recipe.rules.reserved import reserved_settings
 from runner.recipe.rules.resources import resources
 from runner.recipe.rules.strategy import strategy
 from runner.recipe.rules.training import (
@@ -27,13 +27,13 @@ from runner.recipe.rules.training import (
 )
 
 
-def contradictions(facts: Facts) -> list[Problem]:
+def contradictions(context: RuleContext) -> list[Problem]:
     """Everything that the rules say against a recipe."""
-    return [problem for rule in RULES for problem in rule(facts)]
+    return [problem for rule in RULES for problem in rule(context)]
 
 
 RULES: tuple[Rule, ...] = (
-    owned_settings,
+    reserved_settings,
     batch,
     steps_and_epochs,
     precision,

@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 from runner.recipe.problems import Problem, shown
 from runner.recipe.recipe import Json
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 
 
 @dataclass(frozen=True)
-class Owned:
+class ReservedSetting:
     """One setting that the runner answers for."""
 
     harmless: tuple[Json, ...]
@@ -25,7 +25,7 @@ class Owned:
     """What to write instead."""
 
 
-Table: TypeAlias = Mapping[str, Owned]
+Table: TypeAlias = Mapping[str, ReservedSetting]
 
 _UNREAD = "nothing here reads it"
 _AT_THE_END = "checkpoints go to the store, and what was made to the hub, once, at the end"
@@ -38,86 +38,94 @@ _BY_PEFT = "peft writes it into the adapter that it saves"
 
 TRAINING: Table = {
     # Where a run keeps what it makes.
-    "output_dir": Owned(
+    "output_dir": ReservedSetting(
         (None,), "a run keeps what it makes in the store", "leave it out; `runner pull RUN DIR` brings it"
     ),
-    "push_to_hub": Owned((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
-    "hub_model_id": Owned((None,), _AT_THE_END, _EXPORT),
-    "hub_strategy": Owned(("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"),
-    "hub_private_repo": Owned((None,), _AT_THE_END, _EXPORT),
-    "hub_always_push": Owned((False,), _AT_THE_END),
-    "hub_revision": Owned((None,), "the hub's main branch is what is pushed to"),
-    "hub_token": Owned((None,), "a secret never stands in a recipe", "leave it out; set HF_TOKEN in the environment"),
+    "push_to_hub": ReservedSetting((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
+    "hub_model_id": ReservedSetting((None,), _AT_THE_END, _EXPORT),
+    "hub_strategy": ReservedSetting(
+        ("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"
+    ),
+    "hub_private_repo": ReservedSetting((None,), _AT_THE_END, _EXPORT),
+    "hub_always_push": ReservedSetting((False,), _AT_THE_END),
+    "hub_revision": ReservedSetting((None,), "the hub's main branch is what is pushed to"),
+    "hub_token": ReservedSetting(
+        (None,), "a secret never stands in a recipe", "leave it out; set HF_TOKEN in the environment"
+    ),
     # What a resumed run could not continue exactly with.
-    "resume_from_checkpoint": Owned(
+    "resume_from_checkpoint": ReservedSetting(
         (None, False),
         "the runner finds a run's newest checkpoint itself",
         "leave it out; `runner resume RUN` continues a run",
     ),
-    "save_strategy": Owned(
+    "save_strategy": ReservedSetting(
         ("steps", "epoch", "best"),
         "a run without checkpoints would begin again each time that its machine goes away",
         "leave it out; `checkpoint:` says when state is saved",
     ),
-    "save_only_model": Owned((False,), "a run cannot be resumed exactly without the optimizer's state"),
-    "save_on_each_node": Owned((False,), "checkpoints go to the store, once"),
-    "ignore_data_skip": Owned((False,), "a resumed run would see the first samples again, and others never"),
-    "enable_jit_checkpoint": Owned((False,), "the runner checkpoints at SIGTERM itself"),
-    "auto_find_batch_size": Owned(
+    "save_only_model": ReservedSetting((False,), "a run cannot be resumed exactly without the optimizer's state"),
+    "save_on_each_node": ReservedSetting((False,), "checkpoints go to the store, once"),
+    "ignore_data_skip": ReservedSetting((False,), "a resumed run would see the first samples again, and others never"),
+    "enable_jit_checkpoint": ReservedSetting((False,), "the runner checkpoints at SIGTERM itself"),
+    "auto_find_batch_size": ReservedSetting(
         (False,),
         "a batch size that depends on the machine would change the training when the machine changes",
         "write `effective_batch_size`",
     ),
-    "eval_on_start": Owned(
+    "eval_on_start": ReservedSetting(
         (False,),
         "a resumed run would evaluate once more, and differ from one that was not interrupted",
         "write `evaluate: {before_and_after: true}`",
     ),
-    "dataloader_in_order": Owned((True,), "samples in the order in which workers finish differ from run to run"),
+    "dataloader_in_order": ReservedSetting(
+        (True,), "samples in the order in which workers finish differ from run to run"
+    ),
     # What the runner does in its own way.
-    "logging_strategy": Owned(
+    "logging_strategy": ReservedSetting(
         ("steps",), "every step has its record", "leave it out; `logging_steps` thins what trackers and the log get"
     ),
-    "disable_tqdm": Owned((None, True), "`runner launch` and `runner logs -f` show progress"),
-    "model_init_kwargs": Owned((None,), "the model is loaded by what stands under `model:`", "write it under `model:`"),
-    "include_for_metrics": Owned(([],), f"it belongs to compute_metrics, and {_UNREAD}"),
-    "batch_eval_metrics": Owned((False,), f"it belongs to compute_metrics, and {_UNREAD}"),
-    "do_predict": Owned((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
-    "local_rank": Owned((-1,), "the runner places processes itself"),
+    "disable_tqdm": ReservedSetting((None, True), "`runner launch` and `runner logs -f` show progress"),
+    "model_init_kwargs": ReservedSetting(
+        (None,), "the model is loaded by what stands under `model:`", "write it under `model:`"
+    ),
+    "include_for_metrics": ReservedSetting(([],), f"it belongs to compute_metrics, and {_UNREAD}"),
+    "batch_eval_metrics": ReservedSetting((False,), f"it belongs to compute_metrics, and {_UNREAD}"),
+    "do_predict": ReservedSetting((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
+    "local_rank": ReservedSetting((-1,), "the runner places processes itself"),
     # What is not there yet.
-    "fsdp": Owned((None, False, "", []), _NO_FSDP, _ZERO),
-    "fsdp_config": Owned((None, {}), _NO_FSDP, _ZERO),
+    "fsdp": ReservedSetting((None, False, "", []), _NO_FSDP, _ZERO),
+    "fsdp_config": ReservedSetting((None, {}), _NO_FSDP, _ZERO),
 }
 """Under `training:`."""
 
 DPO: Table = {
-    "sync_ref_model": Owned((False,), "the reference would change, and a checkpoint does not hold it"),
-    "padding_free": Owned((False,), "TRL's DPO trainer takes no notice of it for now"),
+    "sync_ref_model": ReservedSetting((False,), "the reference would change, and a checkpoint does not hold it"),
+    "padding_free": ReservedSetting((False,), "TRL's DPO trainer takes no notice of it for now"),
 }
 """Under `training:` when the method is `dpo`, besides."""
 
 MODEL: Table = {
-    "use_peft": Owned((False,), _IN_ADAPTER, "leave it out and write `adapter: {r: 16, …}`"),
-    "lora_r": Owned((16,), _IN_ADAPTER, "write `adapter: {r: …}`"),
-    "lora_alpha": Owned((32,), _IN_ADAPTER, "write `adapter: {lora_alpha: …}`"),
-    "lora_dropout": Owned((0.05,), _IN_ADAPTER, "write `adapter: {lora_dropout: …}`"),
-    "lora_target_modules": Owned((None,), _IN_ADAPTER, "write `adapter: {target_modules: …}`"),
-    "lora_target_parameters": Owned((None,), _IN_ADAPTER, "write `adapter: {target_parameters: …}`"),
-    "lora_modules_to_save": Owned((None,), _IN_ADAPTER, "write `adapter: {modules_to_save: …}`"),
-    "lora_task_type": Owned(("CAUSAL_LM",), _IN_ADAPTER, "write `adapter: {task_type: …}`"),
-    "use_rslora": Owned((False,), _IN_ADAPTER, "write `adapter: {use_rslora: …}`"),
-    "use_dora": Owned((False,), _IN_ADAPTER, "write `adapter: {use_dora: …}`"),
+    "use_peft": ReservedSetting((False,), _IN_ADAPTER, "leave it out and write `adapter: {r: 16, …}`"),
+    "lora_r": ReservedSetting((16,), _IN_ADAPTER, "write `adapter: {r: …}`"),
+    "lora_alpha": ReservedSetting((32,), _IN_ADAPTER, "write `adapter: {lora_alpha: …}`"),
+    "lora_dropout": ReservedSetting((0.05,), _IN_ADAPTER, "write `adapter: {lora_dropout: …}`"),
+    "lora_target_modules": ReservedSetting((None,), _IN_ADAPTER, "write `adapter: {target_modules: …}`"),
+    "lora_target_parameters": ReservedSetting((None,), _IN_ADAPTER, "write `adapter: {target_parameters: …}`"),
+    "lora_modules_to_save": ReservedSetting((None,), _IN_ADAPTER, "write `adapter: {modules_to_save: …}`"),
+    "lora_task_type": ReservedSetting(("CAUSAL_LM",), _IN_ADAPTER, "write `adapter: {task_type: …}`"),
+    "use_rslora": ReservedSetting((False,), _IN_ADAPTER, "write `adapter: {use_rslora: …}`"),
+    "use_dora": ReservedSetting((False,), _IN_ADAPTER, "write `adapter: {use_dora: …}`"),
 }
 """Under `model:`."""
 
 ADAPTER: Table = {
-    "peft_type": Owned((None, "LORA"), "LoRA is the adapter that is trained here"),
-    "task_type": Owned((None, "CAUSAL_LM"), "a causal language model is trained here"),
-    "inference_mode": Owned((False,), "an adapter in inference mode does not train"),
-    "auto_mapping": Owned((None,), _BY_PEFT),
-    "peft_version": Owned((None,), _BY_PEFT),
-    "base_model_name_or_path": Owned((None,), _BY_PEFT, "leave it out; `model:` names the base"),
-    "revision": Owned((None,), _BY_PEFT, "leave it out; `model: {model_revision: …}` names it"),
+    "peft_type": ReservedSetting((None, "LORA"), "LoRA is the adapter that is trained here"),
+    "task_type": ReservedSetting((None, "CAUSAL_LM"), "a causal language model is trained here"),
+    "inference_mode": ReservedSetting((False,), "an adapter in inference mode does not train"),
+    "auto_mapping": ReservedSetting((None,), _BY_PEFT),
+    "peft_version": ReservedSetting((None,), _BY_PEFT),
+    "base_model_name_or_path": ReservedSetting((None,), _BY_PEFT, "leave it out; `model:` names the base"),
+    "revision": ReservedSetting((None,), _BY_PEFT, "leave it out; `model: {model_revision: …}` names it"),
 }
 """Under `adapter:`."""
 
@@ -127,15 +135,17 @@ _NO_TABLE = "its tables would stay on the machine that trains, and go away with 
 _CONTROLLER = "a checkpoint does not hold the controller's state"
 
 GRPO: Table = {
-    "sync_ref_model": Owned((False,), "the reference would change, and a checkpoint does not hold it"),
-    "use_vllm": Owned((False,), _NO_VLLM),
-    "use_transformers_continuous_batching": Owned((False,), _NO_BATCHING),
-    "use_transformers_paged": Owned((False,), _NO_BATCHING),
-    "use_adaptive_entropy": Owned((False,), _CONTROLLER, "leave it out; `entropy_coef` alone is a fixed weight"),
-    "log_completions": Owned((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
-    "log_completions_hub_repo": Owned((None,), _NO_HUB),
-    "max_tool_calling_iterations": Owned((None,), "tools are not there yet"),
-    "remove_unused_columns": Owned(
+    "sync_ref_model": ReservedSetting((False,), "the reference would change, and a checkpoint does not hold it"),
+    "use_vllm": ReservedSetting((False,), _NO_VLLM),
+    "use_transformers_continuous_batching": ReservedSetting((False,), _NO_BATCHING),
+    "use_transformers_paged": ReservedSetting((False,), _NO_BATCHING),
+    "use_adaptive_entropy": ReservedSetting(
+        (False,), _CONTROLLER, "leave it out; `entropy_coef` alone is a fixed weight"
+    ),
+    "log_completions": ReservedSetting((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
+    "log_completions_hub_repo": ReservedSetting((None,), _NO_HUB),
+    "max_tool_calling_iterations": ReservedSetting((None,), "tools are not there yet"),
+    "remove_unused_columns": ReservedSetting(
         (False, None), "reward functions would no longer be given the other columns, such as the answer"
     ),
 }
@@ -146,15 +156,15 @@ BY_METHOD: Mapping[str, Table] = {"dpo": DPO, "grpo": GRPO}
 """What each method's `training:` owns besides."""
 
 
-def owned_settings(facts: Facts) -> Iterator[Problem]:
+def reserved_settings(context: RuleContext) -> Iterator[Problem]:
     """What the runner answers for stays as it is."""
-    tables = [*SECTIONS.items(), ("training", BY_METHOD.get(facts.recipe.method, {}))]
+    tables = [*SECTIONS.items(), ("training", BY_METHOD.get(context.recipe.method, {}))]
     for section, table in tables:
-        for key, owned in table.items():
+        for key, reserved in table.items():
             name = f"{section}.{key}"
-            value = facts.value(name)
-            if facts.is_set(name) and not any(_same(value, harmless) for harmless in owned.harmless):
-                yield problem_at(name, f"{shown(value)} is not taken: {owned.reason}", owned.remedy)
+            value = context.value(name)
+            if context.is_set(name) and not any(_same(value, harmless) for harmless in reserved.harmless):
+                yield problem_at(name, f"{shown(value)} is not taken: {reserved.reason}", reserved.remedy)
 
 
 def _same(left: Json, right: Json) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from runner.recipe.problems import Problem, shown
 from runner.recipe.recipe import Recipe
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 from runner.recipe.strategy import offloads, zero_stage
 
 _DEEPSPEED_SECTIONS = {
@@ -23,39 +23,39 @@ _CPU_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
 _TRAINED_AS = ("4bit", "8bit")
 
 
-def strategy(facts: Facts) -> Iterator[Problem]:
+def strategy(context: RuleContext) -> Iterator[Problem]:
     """Each combination that DeepSpeed, bitsandbytes or TRL would fail on late, or that is not resumed exactly."""
-    training = facts.recipe.training
+    training = context.recipe.training
     own = training.get("deepspeed")
     if own:
-        yield from _own_configuration(facts, own)
-    written = facts.value("training.strategy")
+        yield from _own_configuration(context, own)
+    written = context.value("training.strategy")
     stage = zero_stage(training, written)
     where = "training.deepspeed" if own else "training.strategy"
     if not stage:
         return
     value = shown(written) if not own else f"ZeRO-{stage}"
-    quantized = next((kind for kind in _TRAINED_AS if facts.value(f"model.load_in_{kind}")), None)
+    quantized = next((kind for kind in _TRAINED_AS if context.value(f"model.load_in_{kind}")), None)
     if quantized and (stage == 3 or offloads(training)):
         yield problem_at(
             where,
             f"{value} cuts up or moves the weights, and bitsandbytes' {quantized} weights cannot be cut up",
             "write `strategy: ddp` or `zero2`; a quantized model with an adapter is small",
         )
-    if facts.recipe.method == "grpo":
+    if context.recipe.method == "grpo":
         yield problem_at(
             where,
             f"{value} is not there yet for grpo, whose completions are generated between the steps",
             "write `strategy: ddp`, with an adapter if memory is short",
         )
-    optimizer = str(facts.value("training.optim"))
+    optimizer = str(context.value("training.optim"))
     if offloads(training) and optimizer not in _CPU_OPTIMIZERS:
         yield problem_at(
             "training.optim",
             f"`{optimizer}` runs on a GPU only, and {value} computes the update on the CPU",
             f"write one of {', '.join(_CPU_OPTIMIZERS)}",
         )
-    if facts.recipe.method == "dpo" and facts.value("training.precompute_ref_log_probs"):
+    if context.recipe.method == "dpo" and context.value("training.precompute_ref_log_probs"):
         yield problem_at(
             where,
             f"{value} with `precompute_ref_log_probs` is not there yet",
@@ -72,8 +72,8 @@ def strategy_of_a_stage(recipe: Recipe) -> Iterator[Problem]:
         yield problem_at(where, what, "write `strategy: ddp`, or make each stage a run of its own")
 
 
-def _own_configuration(facts: Facts, own: object) -> Iterator[Problem]:
-    if facts.is_set("training.strategy") and facts.value("training.strategy") is not None:
+def _own_configuration(context: RuleContext, own: object) -> Iterator[Problem]:
+    if context.is_set("training.strategy") and context.value("training.strategy") is not None:
         yield problem_at("training.strategy", "`deepspeed` is there as well", "keep one of the two")
     if not isinstance(own, dict):
         return  # the file's problem has been said

@@ -8,15 +8,15 @@ from runner.errors import UserError
 from runner.recipe.batch import split_batch
 from runner.recipe.problems import Problem, shown
 from runner.recipe.recipe import Json
-from runner.recipe.rules.context import Facts, problem_at
+from runner.recipe.rules.context import RuleContext, problem_at
 
 
-def batch(facts: Facts) -> Iterator[Problem]:
+def batch(context: RuleContext) -> Iterator[Problem]:
     """The three batch settings have to multiply to each other, on one device or on as many as are asked for."""
-    training = facts.recipe.training
+    training = context.recipe.training
     if training.get("effective_batch_size") is None:
         return
-    for devices in sorted({1, *_device_counts(facts.recipe.resources)}):
+    for devices in sorted({1, *_device_counts(context.recipe.resources)}):
         try:
             split_batch(training, devices)
             return
@@ -38,9 +38,9 @@ def _device_counts(resources: Mapping[str, Json]) -> set[int]:
     return counts
 
 
-def steps_and_epochs(facts: Facts) -> Iterator[Problem]:
+def steps_and_epochs(context: RuleContext) -> Iterator[Problem]:
     """`max_steps` overrides `num_train_epochs`, so one of two that stand side by side means nothing."""
-    steps, epochs = facts.settings["training.max_steps"], facts.settings["training.num_train_epochs"]
+    steps, epochs = context.settings["training.max_steps"], context.settings["training.num_train_epochs"]
     if steps.value == 0:
         yield problem_at(
             "training.max_steps", "0 trains nothing", "write a number of steps, or leave it out for epochs"
@@ -49,13 +49,13 @@ def steps_and_epochs(facts: Facts) -> Iterator[Problem]:
         yield problem_at("training.num_train_epochs", "`max_steps` overrides it", "keep one of the two")
 
 
-def precision(facts: Facts) -> Iterator[Problem]:
+def precision(context: RuleContext) -> Iterator[Problem]:
     """Mixed precision is of one type, and float16 needs float32 weights to scale its gradients into."""
     for suffix in ("", "_full_eval"):
-        if facts.value(f"training.bf16{suffix}") and facts.value(f"training.fp16{suffix}"):
+        if context.value(f"training.bf16{suffix}") and context.value(f"training.fp16{suffix}"):
             yield problem_at(f"training.fp16{suffix}", f"`bf16{suffix}` is true as well", "keep one of the two")
-    half = facts.is_set("model.dtype") and facts.value("model.dtype") == "float16"
-    if half and facts.value("training.fp16") and facts.recipe.adapter is None:
+    half = context.is_set("model.dtype") and context.value("model.dtype") == "float16"
+    if half and context.value("training.fp16") and context.recipe.adapter is None:
         yield problem_at(
             "model.dtype",
             "float16 weights cannot be trained with `fp16: true`: torch refuses to unscale float16 gradients",
@@ -63,14 +63,14 @@ def precision(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def packing(facts: Facts) -> Iterator[Problem]:
+def packing(context: RuleContext) -> Iterator[Problem]:
     """Packing fills sequences of `max_length`; without padding and packing, TRL cannot hold to it."""
-    packs = facts.value("training.packing") or facts.value("training.eval_packing")
-    if packs and facts.value("training.max_length") is None:
+    packs = context.value("training.packing") or context.value("training.eval_packing")
+    if packs and context.value("training.max_length") is None:
         yield problem_at("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
-    may_pack = "training.packing" in facts.settings
-    alone = may_pack and facts.value("training.padding_free") and not facts.value("training.packing")
-    if alone and facts.value("training.max_length") is not None:
+    may_pack = "training.packing" in context.settings
+    alone = may_pack and context.value("training.padding_free") and not context.value("training.packing")
+    if alone and context.value("training.max_length") is not None:
         yield problem_at(
             "training.padding_free",
             "without packing, `max_length` would not be kept to",
@@ -78,25 +78,25 @@ def packing(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def loss(facts: Facts) -> Iterator[Problem]:
+def loss(context: RuleContext) -> Iterator[Problem]:
     """The loss on a part of each row needs rows that have this part."""
     for key, ok, words in (
         ("completion_only_loss", lambda known: known.format in ("prompt_completion", "alpaca"), "no completions"),
         ("assistant_only_loss", lambda known: known.conversational, "no assistant's turns"),
     ):
-        known = [source for source in facts.sources if source.format and source.conversational is not None]
+        known = [source for source in context.sources if source.format and source.conversational is not None]
         without = [source for source in known if not ok(source)]
-        if facts.value(f"training.{key}") and known and len(without) == len(facts.sources):
+        if context.value(f"training.{key}") and known and len(without) == len(context.sources):
             what = f"the data ({', '.join(dict.fromkeys(str(source.format) for source in without))}) have {words}"
             yield problem_at(f"training.{key}", what, "leave it out")
 
 
-def data_loader(facts: Facts) -> Iterator[Problem]:
+def data_loader(context: RuleContext) -> Iterator[Problem]:
     """Prefetching and persistence are those of worker processes."""
-    if facts.value("training.dataloader_num_workers"):
+    if context.value("training.dataloader_num_workers"):
         return
     for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
-        if facts.value(f"training.{key}"):
+        if context.value(f"training.{key}"):
             yield problem_at(
                 f"training.{key}",
                 "there are no workers: `dataloader_num_workers` is 0",
@@ -104,20 +104,20 @@ def data_loader(facts: Facts) -> Iterator[Problem]:
             )
 
 
-def checkpointing(facts: Facts) -> Iterator[Problem]:
+def checkpointing(context: RuleContext) -> Iterator[Problem]:
     """Two names for one thing agree, and state is saved by something."""
     for suffix in ("", "_kwargs"):
         old, new = f"training.gradient_checkpointing{suffix}", f"training.activation_checkpointing{suffix}"
-        if facts.is_set(old) and facts.value(new) not in (None, facts.value(old)):
+        if context.is_set(old) and context.value(new) not in (None, context.value(old)):
             yield problem_at(
                 old, f"`{new.removeprefix('training.')}`, its newer name, says otherwise", "keep the newer one"
             )
-    saved = facts.recipe.checkpoint
-    if saved.save_steps is None and saved.save_minutes is None and facts.value("training.save_strategy") != "epoch":
+    saved = context.recipe.checkpoint
+    if saved.save_steps is None and saved.save_minutes is None and context.value("training.save_strategy") != "epoch":
         yield problem_at("checkpoint.save_minutes", "null, and no `save_steps`: state would never be saved", "keep one")
 
 
-def json_texts(facts: Facts) -> Iterator[Problem]:
+def json_texts(context: RuleContext) -> Iterator[Problem]:
     """A text where a mapping may stand is JSON, as on transformers' command line."""
     for key in (
         "lr_scheduler_kwargs",
@@ -125,7 +125,7 @@ def json_texts(facts: Facts) -> Iterator[Problem]:
         "activation_checkpointing_kwargs",
         "dataset_kwargs",
     ):
-        value = facts.value(f"training.{key}")
+        value = context.value(f"training.{key}")
         if not isinstance(value, str):
             continue
         try:
@@ -138,9 +138,9 @@ def json_texts(facts: Facts) -> Iterator[Problem]:
             )
 
 
-def report_to(facts: Facts) -> Iterator[Problem]:
+def report_to(context: RuleContext) -> Iterator[Problem]:
     """What is installed must not decide what is reported to."""
-    value = facts.value("training.report_to")
+    value = context.value("training.report_to")
     if value == "all" or (isinstance(value, list) and "all" in value):
         yield problem_at(
             "training.report_to", "`all` depends on what is installed there", "name them: `[tensorboard, wandb]`"

@@ -28,15 +28,15 @@ from runner.runs.attempts import (
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CANCEL, RESULT, CheckpointName, run_key
-from runner.storage.retry import STORE_PATIENCE_SECONDS, STORE_TROUBLE, after, patiently, retrying
+from runner.storage.retry import STORE_ERRORS, STORE_PATIENCE_SECONDS, after, retry_store_call, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from runner.train.agent.node_monitor import Fellows
-from runner.train.agent.outcome import verdict
-from runner.train.agent.preemption import EXIT_INTERRUPTED, is_departure
-from runner.train.agent.restart_policy import fruitless_attempts, smaller, split_so_far
+from runner.train.agent.node_monitor import NodeMonitor
+from runner.train.agent.outcome import attempt_outcome
+from runner.train.agent.preemption import EXIT_INTERRUPTED, is_eviction
+from runner.train.agent.restart_policy import attempts_without_progress, last_oom_split, retry_smaller
 from runner.train.agent.restore import restore_newest
-from runner.train.agent.topology import Place, free_port
-from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
+from runner.train.agent.topology import Topology, free_port
+from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Process, WorkerGroup
 
 BEAT_SECONDS = 2.0
 FENCE_SECONDS = 10.0
@@ -62,15 +62,15 @@ def _oom_kills() -> int:
     return 0
 
 
-class HeadLife:
+class HeadAgent:
     """From the claim to the record of the end, and again after memory ran out.
 
     Args:
         store: where the run lives.
         run_id: which run.
         work_dir: a folder on this machine that all attempts of the run share.
-        place: this machine's.
-        spawn: starts a training process, as `Crew` asks for it.
+        topology: this machine's.
+        spawn: starts a training process, as `WorkerGroup` asks for it.
         arguments: what each training process is told on its command line.
         stages: the names of the run's stages; none, of a run without stages.
         give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: whoever starts
@@ -82,7 +82,7 @@ class HeadLife:
         store: Store,
         run_id: str,
         work_dir: Path,
-        place: Place,
+        topology: Topology,
         *,
         spawn: Callable[[Sequence[str], int], Process],
         arguments: Sequence[str],
@@ -92,7 +92,7 @@ class HeadLife:
         self._store = store
         self._run_id = run_id
         self._work_dir = work_dir
-        self._place = place
+        self._topology = topology
         self._spawn = spawn
         self._arguments = arguments
         self._stages = stages
@@ -100,7 +100,7 @@ class HeadLife:
         self._stopping = False
         self._again = True
 
-    def live(self) -> int:
+    def run(self) -> int:
         """Make the attempt, and the next one after it ran out of memory; returns the exit code."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -120,23 +120,25 @@ class HeadLife:
         self._note: str | None = None
         self._fence_at = time.monotonic() + FENCE_SECONDS
         self._claim = self._claimed()
-        self._fellows = Fellows(self._store, self._claim, self._place)
+        self._nodes = NodeMonitor(self._store, self._claim, self._topology)
         self._log = ChunkWriter(self._store, self._run_id, "logs", self._claim.token)
         oom_kills = _oom_kills()
         self._clear_leftovers()
-        self._crew = Crew(self._place.processes, spawn=self._spawn, say=self._write, on_progress=self._progress.update)
-        self._crew.start(self._arguments)
+        self._workers = WorkerGroup(
+            self._topology.processes_per_node, spawn=self._spawn, say=self._write, on_progress=self._progress.update
+        )
+        self._workers.start(self._arguments)
         if self._stopping:
-            self._crew.send_signal(signal.SIGTERM)
+            self._workers.send_signal(signal.SIGTERM)
         try:
             self._assign()
             self._watch()
         except StoreUnavailable as error:
             self._outcome = {"outcome": "interrupted", "reason": f"the store does not answer: {error}", "retry": True}
         except OSError as error:
-            gone = self._stopping or is_departure(error, self._work_dir)
+            gone = self._stopping or is_eviction(error, self._work_dir)
             self._outcome = {"outcome": "interrupted", "reason": f"restoring failed: {error}", "retry": gone}
-        self._crew.end(terminate_first=self._cancelled, grace_seconds=CANCEL_GRACE_SECONDS)
+        self._workers.end(terminate_first=self._cancelled, grace_seconds=CANCEL_GRACE_SECONDS)
         self._hear_fellows()
         return self._end(out_of_memory=_oom_kills() > oom_kills)
 
@@ -149,7 +151,11 @@ class HeadLife:
             "boot_id": boot_id.read_text().strip() if boot_id.exists() else None,
             "pid": os.getpid(),
             "started_at": _now(),
-            **({"nodes": self._place.nodes, "processes": self._place.world_size} if self._place.world_size > 1 else {}),
+            **(
+                {"nodes": self._topology.num_nodes, "processes": self._topology.world_size}
+                if self._topology.world_size > 1
+                else {}
+            ),
         }
         return retrying(lambda: claim_attempt(self._store, self._run_id, record), until=after(STORE_PATIENCE_SECONDS))
 
@@ -168,7 +174,7 @@ class HeadLife:
             until=after(STORE_PATIENCE_SECONDS),
         )
         known = retrying(lambda: attempts(self._store, self._run_id), until=after(STORE_PATIENCE_SECONDS))
-        self._split = split_so_far(known)
+        self._split = last_oom_split(known)
         retrying(
             lambda: write_restored(
                 self._store, self._claim, None if restored is None else restored[0], stages=self._stages
@@ -189,27 +195,27 @@ class HeadLife:
             "number": self._claim.number,
             "token": self._claim.token,
             "split": self._split,
-            "world_size": self._place.world_size,
-            "local_world_size": self._place.processes,
-            "addresses": self._place.addresses,
-            "port": free_port(self._place.addresses[0]),
+            "world_size": self._topology.world_size,
+            "local_world_size": self._topology.processes_per_node,
+            "addresses": self._topology.node_ips,
+            "port": free_port(self._topology.node_ips[0]),
         }
         checkpoint = None if restored is None else str(restored[0])
         retrying(
-            lambda: self._fellows.begin({"assignment": assignment, "checkpoint": checkpoint}),
+            lambda: self._nodes.begin({"assignment": assignment, "checkpoint": checkpoint}),
             until=after(STORE_PATIENCE_SECONDS),
         )
-        self._crew.assign({**assignment, "checkpoint": None if restored is None else str(restored[1])})
+        self._workers.assign({**assignment, "checkpoint": None if restored is None else str(restored[1])})
 
     def _all_here(self) -> bool:
         """Wait for the other machines; False if there is a reason not to wait any longer."""
         until = time.monotonic() + JOIN_SECONDS
         beat_at = 0.0
-        while lacking := self._fellows.lacking():
+        while lacking := self._nodes.missing_nodes():
             if time.monotonic() > until:
                 reason = f"machines {', '.join(map(str, lacking))} did not come within {JOIN_SECONDS / 60:.0f} minutes"
                 self._outcome = {"outcome": "interrupted", "reason": reason, "retry": True}
-                self._crew.hurry(0)
+                self._workers.hurry(0)
                 return False
             if time.monotonic() > beat_at:
                 beat_at = time.monotonic() + BEAT_SECONDS
@@ -217,7 +223,7 @@ class HeadLife:
                 self._beat()
                 if self._stop_is_due():
                     return False
-            if self._crew.wait(min(1.0, BEAT_SECONDS)):
+            if self._workers.wait(min(1.0, BEAT_SECONDS)):
                 return False
         self._progress.pop("message", None)
         return True
@@ -226,12 +232,12 @@ class HeadLife:
         """Whether this attempt would be one too many; then it ends before it begins."""
         if self._give_up_after is None:
             return False
-        count = fruitless_attempts([one for one in known if one.number < self._claim.number], restored)
+        count = attempts_without_progress([one for one in known if one.number < self._claim.number], restored)
         if count < self._give_up_after:
             return False
         reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
         self._outcome = {"outcome": "interrupted", "reason": reason, "retry": False}
-        self._crew.hurry(0)
+        self._workers.hurry(0)
         return True
 
     # -- while it lives ------------------------------------------------------------------------------------------
@@ -241,10 +247,10 @@ class HeadLife:
             self._beat()
             if self._stop_is_due():
                 return
-            self._fellows.look()
-            if self._fellows.in_trouble:
-                self._crew.hurry(UPLOAD_SECONDS if self._fellows.told_to_stop else PEER_SECONDS)
-            if self._crew.wait(BEAT_SECONDS):
+            self._nodes.look()
+            if self._nodes.any_failed:
+                self._workers.hurry(UPLOAD_SECONDS if self._nodes.told_to_stop else PEER_SECONDS)
+            if self._workers.wait(BEAT_SECONDS):
                 return
 
     def _stop_is_due(self) -> bool:
@@ -261,19 +267,19 @@ class HeadLife:
             message = self._progress.get("message") or self._note
             write_heartbeat(self._store, self._claim, {"at": _now(), **self._progress, "message": message})
             self._log.flush()
-        except STORE_TROUBLE:
+        except STORE_ERRORS:
             return
 
     def _is_superseded(self) -> bool:
         try:
             return is_superseded(self._store, self._claim)
-        except STORE_TROUBLE:
+        except STORE_ERRORS:
             return False
 
     def _is_cancelled(self) -> bool:
         try:
             self._store.get(run_key(self._run_id, CANCEL))
-        except (NotFound, *STORE_TROUBLE):
+        except (NotFound, *STORE_ERRORS):
             return False
         return True
 
@@ -291,7 +297,7 @@ class HeadLife:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
         if hasattr(self, "_crew"):
-            self._crew.send_signal(signal.SIGTERM)
+            self._workers.send_signal(signal.SIGTERM)
 
     # -- end -----------------------------------------------------------------------------------------------------
 
@@ -300,13 +306,13 @@ class HeadLife:
         if self._cancelled or self._superseded or self._outcome is not None:
             return
         until = after(2 * PEER_SECONDS)
-        while not self._fellows.all_ended and not until():
-            self._fellows.look()
-            leader = self._crew.ends()[0]
+        while not self._nodes.all_ended and not until():
+            self._nodes.look()
+            leader = self._workers.ends()[0]
             if leader["code"] == 0:
                 return
             time.sleep(0.2)
-        for rank, end in self._fellows.ended.items():
+        for rank, end in self._nodes.ended.items():
             if end["exit_code"] not in (0, EXIT_INTERRUPTED):
                 for line in end["last_lines"]:
                     self._write(f"[machine {rank}, {end['host']}] {line}")
@@ -318,25 +324,25 @@ class HeadLife:
             return {"outcome": "superseded", "reason": "a newer attempt has taken over", "retry": False}
         if self._outcome is not None:
             return self._outcome
-        ends = [*self._crew.ends(), *self._fellows.ends()]
+        ends = [*self._workers.ends(), *self._nodes.ends()]
         if self._stopping and not any(end["outcome"] for end in ends):
             return {"outcome": "interrupted", "reason": "told to stop before training began", "retry": True}
-        return verdict(ends, missing_nodes=self._fellows.missing, out_of_main_memory=out_of_memory)
+        return attempt_outcome(ends, missing_nodes=self._nodes.missing, out_of_main_memory=out_of_memory)
 
     def _end(self, *, out_of_memory: bool) -> int:
         end = self._how_it_ended(out_of_memory=out_of_memory)
         if end["outcome"] == "out_of_memory":
-            end = smaller(end)
+            end = retry_smaller(end)
             self._again = end["again"] = "split" in end and not self._stopping
             self._say(end["reason"], level="error: " if end["outcome"] == "failed" else "warning: ")
         outcome = end["outcome"]
-        mistaken = outcome == "failed" and any(each["code"] == 2 for each in self._crew.ends())
+        mistaken = outcome == "failed" and any(each["code"] == 2 for each in self._workers.ends())
         exit_code = 2 if mistaken else _EXIT_CODES.get(outcome, 1)
         if outcome == "interrupted" and not end["retry"] and self._give_up_after is not None:
             exit_code = 1  # 75 asks for another attempt
         try:
             if outcome in ("succeeded", "failed", "cancelled"):
-                standing = patiently(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
+                standing = retry_store_call(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
                 if standing == "superseded":
                     outcome, exit_code = "superseded", EXIT_INTERRUPTED
                 elif standing != outcome:
@@ -351,7 +357,7 @@ class HeadLife:
                 "retry": end["retry"],
                 **{name: end[name] for name in ("split", "again") if name in end},
             }
-            patiently(
+            retry_store_call(
                 lambda: write_ended(self._store, self._claim, ended),
                 until=after(STORE_PATIENCE_SECONDS),
             )

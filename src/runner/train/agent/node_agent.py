@@ -21,22 +21,22 @@ from typing import Any
 from runner.runs.attempts import read_heartbeat
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.rendezvous import (
-    NotInvited,
-    Seat,
+    NotAdmitted,
+    Participant,
+    join,
     newest_number,
-    read_go,
+    read_admission,
     read_head_end,
-    take_seat,
     write_node_beat,
     write_node_end,
 )
 from runner.storage.commit import fetch
-from runner.storage.retry import STORE_PATIENCE_SECONDS, STORE_TROUBLE, after, patiently, retrying
+from runner.storage.retry import STORE_ERRORS, STORE_PATIENCE_SECONDS, after, retry_store_call, retrying
 from runner.storage.store import Store, StoreUnavailable
-from runner.train.agent.node_monitor import Vigil
+from runner.train.agent.node_monitor import StallDetector
 from runner.train.agent.preemption import EXIT_INTERRUPTED
-from runner.train.agent.topology import Place
-from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Crew, Process
+from runner.train.agent.topology import Topology
+from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Process, WorkerGroup
 
 BEAT_SECONDS = 2.0
 LOOK_SECONDS = 1.0
@@ -57,15 +57,15 @@ class HeadEnded(Exception):
         super().__init__(str(end["reason"]))
 
 
-class NodeLife:
+class NodeAgent:
     """From waiting for the head to the end of its attempt.
 
     Args:
         store: where the run lives.
         run_id: which run.
         work_dir: a folder on this machine that all attempts of the run share.
-        place: this machine's.
-        spawn: starts a training process, as `Crew` asks for it.
+        topology: this machine's.
+        spawn: starts a training process, as `WorkerGroup` asks for it.
         arguments: what each training process is told on its command line.
         result: reads the run's result; None as long as there is none.
     """
@@ -75,7 +75,7 @@ class NodeLife:
         store: Store,
         run_id: str,
         work_dir: Path,
-        place: Place,
+        topology: Topology,
         *,
         spawn: Callable[[Sequence[str], int], Process],
         arguments: Sequence[str],
@@ -84,16 +84,16 @@ class NodeLife:
         self._store = store
         self._run_id = run_id
         self._work_dir = work_dir
-        self._place = place
+        self._topology = topology
         self._spawn = spawn
         self._arguments = arguments
         self._result = result
         self._stopping = False
-        self._crew: Crew | None = None
+        self._workers: WorkerGroup | None = None
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._passed = 0
 
-    def live(self) -> int:
+    def run(self) -> int:
         """Take part in the head's attempts until one is the last; returns the exit code."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -107,41 +107,41 @@ class NodeLife:
         """Take part once; the exit code, or None if the head goes on with another attempt."""
         for folder in self._work_dir.glob("attempt-*"):
             shutil.rmtree(folder, ignore_errors=True)
-        crew = Crew(
-            self._place.processes,
+        workers = WorkerGroup(
+            self._topology.processes_per_node,
             spawn=self._spawn,
             say=self._write,
             on_progress=lambda event: None,
-            first_rank=self._place.rank * self._place.processes,
+            first_rank=self._topology.node_rank * self._topology.processes_per_node,
         )
-        self._crew = crew
-        crew.start(self._arguments)
-        seat: Seat | None = None
+        self._workers = workers
+        workers.start(self._arguments)
+        participant: Participant | None = None
         gone = threading.Event()
         try:
-            seat, told = self._invited(gone)
-            self._passed = seat.number
-            crew.assign(self._assignment(told))
-            self._watch(crew, seat)
+            participant, told = self._invited(gone)
+            self._passed = participant.number
+            workers.assign(self._assignment(told))
+            self._watch(workers, participant)
         except (StoreUnavailable, OSError, TimeoutError) as error:
-            print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
+            print(f"machine {self._topology.node_rank} of {self._topology.num_nodes}: {error}", file=sys.stderr)
         except HeadEnded as error:
             return self._code_after(error.end)
-        except NotInvited as error:
-            print(f"machine {self._place.rank} of {self._place.nodes}: {error}", file=sys.stderr)
+        except NotAdmitted as error:
+            print(f"machine {self._topology.node_rank} of {self._topology.num_nodes}: {error}", file=sys.stderr)
             self._passed = error.number  # and not the newest, which may be the one that waits for us
             return None if not self._stopping else EXIT_INTERRUPTED
         finally:
             gone.set()
-            crew.end(terminate_first=False, grace_seconds=PEER_SECONDS)
-        if seat is None:
+            workers.end(terminate_first=False, grace_seconds=PEER_SECONDS)
+        if participant is None:
             result = self._result()
             return EXIT_INTERRUPTED if result is None else int(result["state"] != "succeeded")
-        return self._end(crew, seat)
+        return self._end(workers, participant)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
-    def _invited(self, gone: threading.Event) -> tuple[Seat, dict[str, Any]]:
+    def _invited(self, gone: threading.Event) -> tuple[Participant, dict[str, Any]]:
         """Ask to take part in the newest attempt, again for each newer one, until one begins with us.
 
         Raises:
@@ -149,25 +149,25 @@ class NodeLife:
             NotInvited: one began with another machine in our place.
             HeadEnded: the one that we asked has ended.
         """
-        seat: Seat | None = None
+        participant: Participant | None = None
         until = time.monotonic() + HEAD_PATIENCE_SECONDS
         while time.monotonic() < until and not self._stopping:
             newest = retrying(lambda: newest_number(self._store, self._run_id), until=after(STORE_PATIENCE_SECONDS))
-            if newest > self._passed and (seat is None or newest > seat.number):
+            if newest > self._passed and (participant is None or newest > participant.number):
                 if read_head_end(self._store, self._run_id, newest) is None:
-                    seat = take_seat(self._store, self._run_id, newest, self._place.rank, self._who())
-                    threading.Thread(target=self._beat, args=(seat, gone), name="beat", daemon=True).start()
+                    participant = join(self._store, self._run_id, newest, self._topology.node_rank, self._who())
+                    threading.Thread(target=self._beat, args=(participant, gone), name="beat", daemon=True).start()
                 else:
                     self._passed = newest
-            if seat is not None:
-                told = read_go(self._store, seat)
+            if participant is not None:
+                told = read_admission(self._store, participant)
                 if told is not None:
-                    return seat, told
-                end = read_head_end(self._store, self._run_id, seat.number)
+                    return participant, told
+                end = read_head_end(self._store, self._run_id, participant.number)
                 if end is not None:
-                    self._passed = seat.number
+                    self._passed = participant.number
                     raise HeadEnded(end)
-            if seat is None and self._result() is not None:
+            if participant is None and self._result() is not None:
                 raise TimeoutError("the run has ended")
             time.sleep(LOOK_SECONDS)
         raise TimeoutError("told to stop" if self._stopping else "the head began no attempt with this machine")
@@ -192,30 +192,30 @@ class NodeLife:
 
     # -- while it lives ------------------------------------------------------------------------------------------
 
-    def _beat(self, seat: Seat, gone: threading.Event) -> None:
+    def _beat(self, participant: Participant, gone: threading.Event) -> None:
         count = 0
         while not gone.wait(BEAT_SECONDS):
             count += 1
             try:
-                write_node_beat(self._store, seat, count)
-            except STORE_TROUBLE:
+                write_node_beat(self._store, participant, count)
+            except STORE_ERRORS:
                 continue
 
-    def _watch(self, crew: Crew, seat: Seat) -> None:
-        vigil = Vigil()
-        while not crew.wait(BEAT_SECONDS):
-            if self._head_has_ended(seat):
-                crew.hurry(0)
-            elif vigil.look(lambda: read_heartbeat(self._store, self._run_id, seat.number)):
+    def _watch(self, workers: WorkerGroup, participant: Participant) -> None:
+        vigil = StallDetector()
+        while not workers.wait(BEAT_SECONDS):
+            if self._head_has_ended(participant):
+                workers.hurry(0)
+            elif vigil.look(lambda: read_heartbeat(self._store, self._run_id, participant.number)):
                 self._write("warning: the head was not heard of any more\n")
-                crew.hurry(0)
+                workers.hurry(0)
 
-    def _head_has_ended(self, seat: Seat) -> bool:
+    def _head_has_ended(self, participant: Participant) -> bool:
         try:
-            if read_head_end(self._store, self._run_id, seat.number) is not None:
+            if read_head_end(self._store, self._run_id, participant.number) is not None:
                 return True
-            return newest_number(self._store, self._run_id) > seat.number
-        except STORE_TROUBLE:
+            return newest_number(self._store, self._run_id) > participant.number
+        except STORE_ERRORS:
             return False
 
     def _write(self, text: str) -> None:
@@ -228,33 +228,35 @@ class NodeLife:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
-        if self._crew is not None:
-            self._crew.send_signal(signal.SIGTERM)
+        if self._workers is not None:
+            self._workers.send_signal(signal.SIGTERM)
 
     # -- end -----------------------------------------------------------------------------------------------------
 
-    def _end(self, crew: Crew, seat: Seat) -> int | None:
+    def _end(self, workers: WorkerGroup, participant: Participant) -> int | None:
         """Say how it went here, and hear from the head how it went in all."""
-        ends = crew.ends()
+        ends = workers.ends()
         worst = next((end["code"] for end in ends if end["code"] not in (0, EXIT_INTERRUPTED)), None)
         code = worst if worst is not None else max(end["code"] for end in ends)
         record = {"exit_code": code, "ends": ends, "last_lines": list(self._tail), "host": socket.gethostname()}
         try:
-            patiently(lambda: write_node_end(self._store, seat, record), until=after(STORE_PATIENCE_SECONDS))
+            retry_store_call(
+                lambda: write_node_end(self._store, participant, record), until=after(STORE_PATIENCE_SECONDS)
+            )
         except StoreUnavailable as error:
             print(f"the store does not answer: {error}", file=sys.stderr)
             return EXIT_INTERRUPTED
-        vigil = Vigil()
+        vigil = StallDetector()
         # The head may still export and upload, or save the last checkpoint.
         patience = after(UPLOAD_SECONDS) if code else (lambda: False)
         while not patience():
             try:
-                end = read_head_end(self._store, self._run_id, seat.number)
-            except STORE_TROUBLE:
+                end = read_head_end(self._store, self._run_id, participant.number)
+            except STORE_ERRORS:
                 end = None
             if end is not None:
                 return self._code_after(end)
-            if vigil.look(lambda: read_heartbeat(self._store, self._run_id, seat.number)):
+            if vigil.look(lambda: read_heartbeat(self._store, self._run_id, participant.number)):
                 break
             time.sleep(LOOK_SECONDS)
         return EXIT_INTERRUPTED

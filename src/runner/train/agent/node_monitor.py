@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.runs.attempts import Claim
-from runner.runs.rendezvous import Seat, read_node_beat, read_node_end, seats, write_go
-from runner.storage.retry import STORE_TROUBLE
+from runner.runs.rendezvous import Participant, admit, participants, read_node_beat, read_node_end
+from runner.storage.retry import STORE_ERRORS
 from runner.storage.store import Store
-from runner.train.agent.topology import Place
+from runner.train.agent.topology import Topology
 
 SILENCE_SECONDS = 120.0
 """A machine that is not heard of for so long is gone. The store must have answered us in that time."""
 
 
-class Vigil:
+class StallDetector:
     """Notices when something that should change no longer does. A look that fails says nothing."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Vigil:
         self._looked_at = now
         try:
             found = read()
-        except STORE_TROUBLE:
+        except STORE_ERRORS:
             return False
         if found != self._last:
             self._last, self._silent_seconds = found, 0.0
@@ -38,58 +38,58 @@ class Vigil:
         return self._silent_seconds > SILENCE_SECONDS
 
 
-class Fellows:
+class NodeMonitor:
     """What the head knows of the others.
 
     Args:
         store: where the run lives.
         claim: the attempt.
-        place: of the head.
+        topology: of the head.
     """
 
-    def __init__(self, store: Store, claim: Claim, place: Place) -> None:
+    def __init__(self, store: Store, claim: Claim, topology: Topology) -> None:
         self._store = store
         self._claim = claim
-        self._wanted = set(range(1, place.nodes))
-        self._seats: dict[int, Seat] = {}
-        self._vigils = {rank: Vigil() for rank in self._wanted}
+        self._wanted = set(range(1, topology.num_nodes))
+        self._participants: dict[int, Participant] = {}
+        self._vigils = {rank: StallDetector() for rank in self._wanted}
         self.ended: dict[int, dict[str, Any]] = {}
         """How it went on each machine that has said so."""
         self.missing: list[int] = []
         """Machines that were not heard of any more."""
 
-    def lacking(self) -> list[int]:
+    def missing_nodes(self) -> list[int]:
         """Which have not come yet."""
         if not self._wanted:
             return []
         try:
-            self._seats = seats(self._store, self._claim)
-        except STORE_TROUBLE:
+            self._participants = participants(self._store, self._claim)
+        except STORE_ERRORS:
             return sorted(self._wanted)
-        return sorted(self._wanted - self._seats.keys())
+        return sorted(self._wanted - self._participants.keys())
 
     def begin(self, told: Mapping[str, Any]) -> None:
         """Begin with those who came."""
         if self._wanted:
-            self._seats = {rank: self._seats[rank] for rank in self._wanted}
-            write_go(self._store, self._claim, self._seats, told)
+            self._participants = {rank: self._participants[rank] for rank in self._wanted}
+            admit(self._store, self._claim, self._participants, told)
 
     def look(self) -> None:
         """See how they are."""
-        for rank, seat in self._seats.items():
+        for rank, participant in self._participants.items():
             if rank in self.ended or rank in self.missing:
                 continue
             try:
-                end = read_node_end(self._store, seat)
-            except STORE_TROUBLE:
+                end = read_node_end(self._store, participant)
+            except STORE_ERRORS:
                 continue
             if end is not None:
                 self.ended[rank] = end
-            elif self._vigils[rank].look(lambda seat=seat: read_node_beat(self._store, seat)):  # type: ignore[misc]
+            elif self._vigils[rank].look(lambda participant=participant: read_node_beat(self._store, participant)):  # type: ignore[misc]
                 self.missing.append(rank)
 
     @property
-    def in_trouble(self) -> bool:
+    def any_failed(self) -> bool:
         """Whether one of them is gone, or has ended otherwise than by having done its part."""
         return bool(self.missing) or any(end["exit_code"] for end in self.ended.values())
 
@@ -102,7 +102,7 @@ class Fellows:
     @property
     def all_ended(self) -> bool:
         """Whether nothing more will be heard."""
-        return self._seats.keys() <= self.ended.keys() | set(self.missing)
+        return self._participants.keys() <= self.ended.keys() | set(self.missing)
 
     def ends(self) -> list[dict[str, Any]]:
         """How the training processes on other machines ended, for `runner.train.agent.outcome`."""

@@ -11,7 +11,7 @@ _ABORTS = (signal.SIGABRT,)
 """Signals by which a process ends itself: NCCL's watchdog does when another process is gone."""
 
 
-def verdict(
+def attempt_outcome(
     ends: Sequence[dict[str, Any]], *, missing_nodes: Iterable[int] = (), out_of_main_memory: bool = False
 ) -> dict[str, Any]:
     """The outcome of the attempt: ``outcome``, ``reason``, ``retry``, and what else its process said.

@@ -19,7 +19,7 @@ class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: nobody on the way may swallow it."""
 
 
-class ContinuesElsewhere(Exception):
+class CannotResumeHere(Exception):
     """What the checkpoint needs is not here: as many processes as wrote it, or the rows that it was trained on."""
 
 
@@ -53,7 +53,7 @@ class PreemptionNotice:
             raise Preempted
 
 
-def is_departure(error: BaseException | None, work_dir: Path) -> bool:
+def is_eviction(error: BaseException | None, work_dir: Path) -> bool:
     """Whether `error` comes of what somebody has removed under us.
 
     Args:

@@ -8,7 +8,7 @@ from runner.runs.attempts import Attempt
 from runner.runs.layout import CheckpointName
 
 
-def fruitless_attempts(earlier: list[Attempt], restored: CheckpointName | None) -> int:
+def attempts_without_progress(earlier: list[Attempt], restored: CheckpointName | None) -> int:
     """How many attempts in a row, right before this one, got no further than where this one begins.
 
     Args:
@@ -27,13 +27,13 @@ def fruitless_attempts(earlier: list[Attempt], restored: CheckpointName | None) 
     return count
 
 
-def split_so_far(attempts: Sequence[Attempt]) -> list[int] | None:
+def last_oom_split(attempts: Sequence[Attempt]) -> list[int] | None:
     """Micro-batch and accumulation that a run was left with when it last ran out of memory; None: it never did."""
     splits = [attempt.ended["split"] for attempt in attempts if attempt.ended is not None and "split" in attempt.ended]
     return list(splits[-1]) if splits else None
 
 
-def smaller(end: dict[str, Any]) -> dict[str, Any]:
+def retry_smaller(end: dict[str, Any]) -> dict[str, Any]:
     """What an end for want of memory comes to: another attempt in smaller pieces (``split``), or failure.
 
     Args:

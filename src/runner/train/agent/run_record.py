@@ -12,7 +12,7 @@ from runner.runs.layout import RUN, RUN_VARIABLE, run_key
 from runner.storage.store import NotFound, Store
 
 
-def ensure_run(store: Store, run_id: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def load_or_register_run(store: Store, run_id: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The run's record (``run.json``). A task that was launched by hand brings it along, and it is stored.
 
     Args:

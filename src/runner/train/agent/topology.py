@@ -20,30 +20,30 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Topology:
     """One machine among those of a launch."""
 
-    nodes: int = 1
+    num_nodes: int = 1
     """How many machines there are."""
-    rank: int = 0
+    node_rank: int = 0
     """Which one this is; 0 is the head."""
-    addresses: tuple[str, ...] = ("127.0.0.1",)
+    node_ips: tuple[str, ...] = ("127.0.0.1",)
     """The machines' addresses, in the order of their ranks."""
-    processes: int = 1
+    processes_per_node: int = 1
     """Training processes on each of them."""
 
     @property
     def is_head(self) -> bool:
         """Whether it is this machine that claims attempts and writes down how they end."""
-        return self.rank == 0
+        return self.node_rank == 0
 
     @property
     def world_size(self) -> int:
         """Training processes in all."""
-        return self.nodes * self.processes
+        return self.num_nodes * self.processes_per_node
 
 
-def find_place(environment: Mapping[str, str], *, use_cpu: bool = False) -> Place:
+def detect_topology(environment: Mapping[str, str], *, use_cpu: bool = False) -> Topology:
     """This machine's place, from the environment and the driver.
 
     Args:
@@ -64,7 +64,7 @@ def find_place(environment: Mapping[str, str], *, use_cpu: bool = False) -> Plac
     processes = _number(environment, PROCESSES, 0, least=1)
     if not processes and not use_cpu:
         processes = _number(environment, "SKYPILOT_NUM_GPUS_PER_NODE", 0, least=0) or count_gpus(environment)
-    return Place(nodes=nodes, rank=rank, addresses=addresses, processes=processes or 1)
+    return Topology(num_nodes=nodes, node_rank=rank, node_ips=addresses, processes_per_node=processes or 1)
 
 
 def count_gpus(environment: Mapping[str, str]) -> int:

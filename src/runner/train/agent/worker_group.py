@@ -44,7 +44,7 @@ class Process(Protocol):
 
 
 @dataclass(kw_only=True)
-class Member:
+class Worker:
     """One training process."""
 
     process: Process
@@ -56,7 +56,7 @@ class Member:
     """Whether we have ended it."""
 
 
-class Crew:
+class WorkerGroup:
     """The training processes of this machine.
 
     Args:
@@ -81,7 +81,7 @@ class Crew:
         self._say = say
         self._on_progress = on_progress
         self._first_rank = first_rank
-        self._members: list[Member] = []
+        self._members: list[Worker] = []
         self._threads: list[threading.Thread] = []
         self._deadline: float | None = None
 
@@ -91,7 +91,7 @@ class Crew:
             read_end, write_end = os.pipe()
             process = self._spawn([*arguments, "--local-rank", str(index), "--events", str(write_end)], write_end)
             os.close(write_end)
-            member = Member(process=process)
+            member = Worker(process=process)
             self._members.append(member)
             self._watch(member, self._first_rank + index, read_end)
 
@@ -167,7 +167,7 @@ class Crew:
             for index, member in enumerate(self._members)
         ]
 
-    def _watch(self, member: Member, rank: int, events: int) -> None:
+    def _watch(self, member: Worker, rank: int, events: int) -> None:
         prefix = "" if rank == 0 else f"[rank {rank}] "
 
         def tee() -> None:

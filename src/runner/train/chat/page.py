@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from runner.train.chat.pair import Pair
+from runner.train.chat.pair import ModelPair
 
 # Before gradio is imported: it asks for its newest version and reports its use otherwise.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -31,7 +31,7 @@ class _Ends:
         """They have ended: the page takes the next question."""
 
 
-def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new_tokens: int) -> Any:
+def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, max_new_tokens: int) -> Any:
     """The page as a gradio app.
 
     Args:
@@ -57,11 +57,11 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
             return
         ends = talks[str(request.session_hash)] = _Ends()
         try:
-            yield from answer(ends, text, of_base, of_tuned, temperature, max_new_tokens)
+            yield from stream_answer(ends, text, of_base, of_tuned, temperature, max_new_tokens)
         finally:
             ends.over.set()
 
-    def answer(
+    def stream_answer(
         ends: _Ends,
         text: str,
         of_base: list[dict[str, Any]],
@@ -78,7 +78,7 @@ def page(pair: Pair, title: str, *, with_base: bool, temperature: float, max_new
                 messages = [_plain(message) for message in columns[base]]
                 settings = {"temperature": temperature, "max_new_tokens": int(max_new_tokens)}
                 shown_at = 0.0
-                for said["content"] in pair.answer(messages, base=base, **settings, stop=ends.stop):  # type: ignore[arg-type]
+                for said["content"] in pair.stream_answer(messages, base=base, **settings, stop=ends.stop):  # type: ignore[arg-type]
                     if time.monotonic() - shown_at > _SHOWN_EVERY_SECONDS and not ends.stop.is_set():
                         yield "", _so_far(columns, True, base, said), _so_far(columns, False, base, said)
                         shown_at = time.monotonic()

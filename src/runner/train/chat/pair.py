@@ -23,7 +23,7 @@ Message = Mapping[str, str]
 """``role`` and ``content``."""
 
 
-class Pair:
+class ModelPair:
     """The fine-tuned model beside its base. Where the run made an adapter, they share the base's weights.
 
     Args:
@@ -52,7 +52,7 @@ class Pair:
             self._tuned = load_model(_with_model(recipe, tuned), cache_dir=cache)[0].eval()
             self._base = load_model(recipe, cache_dir=cache)[0].eval() if with_base else None
 
-    def answer(
+    def stream_answer(
         self,
         messages: Sequence[Message],
         *,

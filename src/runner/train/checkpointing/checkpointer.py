@@ -22,7 +22,7 @@ from runner.runs.lineage import checkpoints
 from runner.runs.prune import prune, sweep
 from runner.storage.commit import commit
 from runner.storage.parts import PartLeftOut, commit_part, wait_for_parts
-from runner.storage.retry import patiently
+from runner.storage.retry import retry_store_call
 from runner.storage.store import Store
 from runner.train.checkpointing.snapshot import Snapshot
 from runner.train.checkpointing.state import TrainingState
@@ -185,7 +185,7 @@ class Checkpointer:
             )
 
         try:
-            patiently(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+            retry_store_call(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
         except PartLeftOut as error:
             self._on_warning(f"checkpoint {job.name} was dropped: {error}")
             return
@@ -194,7 +194,7 @@ class Checkpointer:
             return
         self.last_committed = job.name
         self._on_committed(job.name.step)
-        patiently(lambda: self._prune(job), until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        retry_store_call(lambda: self._prune(job), until=self._gave_up, on_retry=self._say_that_the_store_is_away)
 
     def _before_visible(self) -> None:
         self._before_manifest()

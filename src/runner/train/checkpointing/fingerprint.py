@@ -13,13 +13,13 @@ from blake3 import blake3
 from datasets import Dataset
 
 from runner.runs.checkpoint_files import RUNNER_STATE
-from runner.train.agent.preemption import ContinuesElsewhere
+from runner.train.agent.preemption import CannotResumeHere
 
 _IN_WORDS = {"rows": "training rows", "vocabulary": "tokenizer's words"}
 _ROWS_AT_ONCE = 1000
 
 
-def made_from(rows: Dataset, tokenizer: Any) -> dict[str, str]:
+def fingerprint(rows: Dataset, tokenizer: Any) -> dict[str, str]:
     """Digests of what is trained on, by name. By their contents: an upload to the hub that changes no row changes none.
 
     Args:
@@ -36,12 +36,12 @@ def made_from(rows: Dataset, tokenizer: Any) -> dict[str, str]:
     }
 
 
-def require_same(restored: Path, now: Mapping[str, str]) -> None:
+def check_fingerprint(restored: Path, now: Mapping[str, str]) -> None:
     """See that a checkpoint has been trained on what there is now.
 
     Args:
         restored: the checkpoint's folder.
-        now: from `made_from`.
+        now: from `fingerprint`.
 
     Raises:
         ContinuesElsewhere: it has not.
@@ -50,7 +50,7 @@ def require_same(restored: Path, now: Mapping[str, str]) -> None:
     before = saved.get("made_from", now)
     differ = [words for name, words in _IN_WORDS.items() if before[name] != now[name]]
     if differ:
-        raise ContinuesElsewhere(
+        raise CannotResumeHere(
             f"the {' and the '.join(differ)} are not those of the checkpoint (step {saved['step']}): resume where they "
             "are (data may have changed since, and `builtin:` depends on Python's version), or launch the recipe anew"
         )

@@ -11,12 +11,12 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 from runner.recipe.recipe import Checkpoint
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
-from runner.train.devices.distributed import Peers
+from runner.train.devices.distributed import ProcessInfo
 from runner.train.loggers.metrics_writer import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lineage:
+class RunBinding:
     """What ties a trainer to its run."""
 
     stage: str
@@ -31,7 +31,7 @@ class Lineage:
     """Where records go."""
     notice: PreemptionNotice
     """Whether the machine is going away."""
-    peers: Peers
+    process_info: ProcessInfo
     """The other training processes."""
     layout: Mapping[str, Any]
     """What a checkpoint says about the processes that write it: `world_size`, `zero_stage`."""
@@ -64,7 +64,7 @@ class SaveSchedule(TrainerCallback):
     before the checkpoint, or a run resumed from it would lack that evaluation.
     """
 
-    def __init__(self, lineage: Lineage) -> None:
+    def __init__(self, lineage: RunBinding) -> None:
         self._lineage = lineage
         self._last_save = time.monotonic()
         self._deferred = False
@@ -76,7 +76,7 @@ class SaveSchedule(TrainerCallback):
         self._lineage.checkpointer.check()
         last = control.should_training_stop
         # Clocks and signals are each process's own; what follows from them is not.
-        due, told_to_stop = self._lineage.peers.agree(self._is_due(state), self._lineage.notice.given)
+        due, told_to_stop = self._lineage.process_info.any_rank(self._is_due(state), self._lineage.notice.given)
         if due or last:
             if last or float(state.epoch).is_integer():
                 self._deferred = True

@@ -32,7 +32,7 @@ from runner.runs.checkpoint_files import (
     rng_state_file,
 )
 from runner.train.checkpointing.snapshot import put_tensors, take_tensors
-from runner.train.checkpointing.zero import is_partitioned, shards, whole_weights
+from runner.train.checkpointing.zero import capture_zero_shards, gather_zero3_weights, is_zero3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class TrainingState:
     tensors: Mapping[str, torch.Tensor]
     """Weights (``weights/<name>``) and optimizer state (``optimizer/…``), still the live ones."""
     optimizer: Any
-    """The optimizer's state tree with placeholders for its tensors; None: it is in `shards`."""
+    """The optimizer's state tree with placeholders for its tensors; None: it is in `capture_zero_shards`."""
     small: Mapping[str, Any]
     """File name to what `torch.save` writes there: scheduler, gradient scaler, random number generators."""
     texts: Mapping[str, str]
     """File name to text: the trainer's state and ours."""
     weights_file: str | None
-    """`MODEL_WEIGHTS` or `ADAPTER_WEIGHTS`; None: the weights are in `shards`."""
+    """`MODEL_WEIGHTS` or `ADAPTER_WEIGHTS`; None: the weights are in `capture_zero_shards`."""
     shards: Mapping[str, Any] = field(default_factory=dict)
     """DeepSpeed's files by name: state trees with placeholders for their tensors."""
 
@@ -153,13 +153,15 @@ def capture_shard(
     """
     is_first = trainer.args.process_index == 0
     tensors: dict[str, torch.Tensor] = {}
-    files = shards(trainer.deepspeed, folder, tensors, trained_only=isinstance(trainer.model, peft.PeftModel))
+    files = capture_zero_shards(
+        trainer.deepspeed, folder, tensors, trained_only=isinstance(trainer.model, peft.PeftModel)
+    )
     texts: dict[str, str] = {}
     small: dict[str, Any] = {}
     weights_file = None
     weights = None
-    if whole and is_partitioned(cast(torch.nn.Module, trainer.model)):
-        weights = whole_weights(trainer.model, is_first=is_first)
+    if whole and is_zero3(cast(torch.nn.Module, trainer.model)):
+        weights = gather_zero3_weights(trainer.model, is_first=is_first)
     if is_first:
         assert trainer.lr_scheduler is not None
         texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(extra), indent=2)}

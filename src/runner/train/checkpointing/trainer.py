@@ -1,8 +1,8 @@
 """What is added to a TRL trainer so that a run that was killed ends as if it had not been.
 
-`ExactResume` goes in front of any of TRL's trainers: ``class ExactSFTTrainer(ExactResume, SFTTrainer)``. It decides
-when to save (the trainer's own `save_strategy` is off), saves through the `Checkpointer`, writes one metric record for
-each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
+`ResumableTrainerMixin` goes in front of any of TRL's trainers: ``class ResumableSFTTrainer(ResumableTrainerMixin,
+SFTTrainer)``. It decides when to save (the trainer's own `save_strategy` is off), saves through the `Checkpointer`,
+writes one metric record for each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
 """
 
 import time
@@ -20,20 +20,20 @@ from transformers import (
 from runner.errors import UserError
 from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
 from runner.runs.layout import CheckpointName
-from runner.train.checkpointing.save_schedule import Lineage, SaveSchedule
+from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule
 from runner.train.checkpointing.state import capture, capture_shard, own_state, untied
-from runner.train.checkpointing.zero import is_partitioned, load_whole_weights
+from runner.train.checkpointing.zero import is_zero3, load_whole_weights
 from runner.train.devices.out_of_memory import OutOfMemory, in_short, is_out_of_memory
 
 
-class ExactResume(Trainer):
+class ResumableTrainerMixin(Trainer):
     """Put before a TRL trainer class; see the module.
 
     Args:
         lineage: what ties it to its run; all else is the trainer's own.
     """
 
-    def __init__(self, *args: Any, lineage: Lineage, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lineage: RunBinding, **kwargs: Any) -> None:
         self.lineage = lineage
         self.schedule = SaveSchedule(lineage)
         self._hooked_optimizer: object | None = None
@@ -56,7 +56,7 @@ class ExactResume(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write the record into the run's metrics, then let everyone else see it."""
         super().log(logs, start_time)
-        if not self.lineage.peers.is_first:
+        if not self.lineage.process_info.is_main_process:
             return
         if "loss" in logs:
             now = time.perf_counter()
@@ -79,7 +79,7 @@ class ExactResume(Trainer):
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
-        if self.lineage.peers.world_size > 1 and self.model_wrapped is self.model:
+        if self.lineage.process_info.world_size > 1 and self.model_wrapped is self.model:
             raise RuntimeError("the model is not shared by the training processes: each would train by itself")
         return prepared
 
@@ -151,16 +151,16 @@ class ExactResume(Trainer):
             "made_from": dict(self.made_from),
             "finished": list(self.lineage.finished),
         }
-        checkpointer, peers = self.lineage.checkpointer, self.lineage.peers
+        checkpointer, process_info = self.lineage.checkpointer, self.lineage.process_info
         best_step = self.state.best_global_step if self.lineage.tracks_best else None
-        own_states = peers.gathered(own_state(self, self.method_state()))
+        own_states = process_info.gather_object(own_state(self, self.method_state()))
         state = None
         if self.is_deepspeed_enabled:
             # What is loaded without training on: by the export, or an evaluation, that a later attempt makes up for.
             whole = extra["complete"] or best_step == step
             folder = checkpointer.staging / str(name)
             state = capture_shard(self, folder, extra=extra, own_states=own_states, whole=whole)
-        elif peers.is_first:
+        elif process_info.is_main_process:
             state = capture(self, extra=extra, own_states=own_states)
         if state is None:
             checkpointer.last_saved = name
@@ -253,8 +253,8 @@ class ExactResume(Trainer):
         """Take the weights of a checkpoint, and nothing else, into the model."""
         self.lineage.checkpointer.snapshot.wait_before_update()
         assert self.model is not None
-        if is_partitioned(self.model):
-            load_whole_weights(self.model, folder, is_first=self.lineage.peers.is_first)
+        if is_zero3(self.model):
+            load_whole_weights(self.model, folder, is_first=self.lineage.process_info.is_main_process)
             return
         with torch.no_grad():
             self._load_from_checkpoint(str(folder))

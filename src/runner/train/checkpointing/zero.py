@@ -22,7 +22,9 @@ from runner.train.checkpointing.snapshot import placeholder
 _PLAIN = (str, bytes, int, float, bool, type(None), torch.Size, torch.dtype, torch.device)
 
 
-def shards(engine: Any, folder: Path, found: dict[str, torch.Tensor], *, trained_only: bool) -> dict[str, Any]:
+def capture_zero_shards(
+    engine: Any, folder: Path, found: dict[str, torch.Tensor], *, trained_only: bool
+) -> dict[str, Any]:
     """What this process has to write: file name to state tree, with placeholders for its tensors.
 
     Called by all processes together.
@@ -61,12 +63,12 @@ def _taken(tree: Any, prefix: str, found: dict[str, torch.Tensor]) -> Any:
     return tree if isinstance(tree, _PLAIN) else copy.deepcopy(tree)
 
 
-def is_partitioned(model: torch.nn.Module) -> bool:
+def is_zero3(model: torch.nn.Module) -> bool:
     """Whether ZeRO-3 has cut up the weights."""
     return any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 
-def whole_weights(model: Any, *, is_first: bool) -> dict[str, torch.Tensor] | None:
+def gather_zero3_weights(model: Any, *, is_first: bool) -> dict[str, torch.Tensor] | None:
     """The weights of a model that ZeRO-3 has cut up, in main memory, for the first process; None for the others.
 
     Called by all processes together; one parameter after the other is put together, so that a device never holds the

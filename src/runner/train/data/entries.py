@@ -10,7 +10,7 @@ from runner.errors import UserError
 from runner.recipe.inputs.row_formats import COLUMNS, FORMATS, described, recognized
 from runner.recipe.inputs.template import fields, filled
 from runner.recipe.recipe import DataSource, Format, Method
-from runner.train.data.formats import Row, Shape, converter, natural_shape
+from runner.train.data.formats import Row, RowLayout, natural_layout, row_converter
 from runner.train.data.reasoning import from_conversation, from_fields
 
 _MESSAGES = List(Json())  # JSON, since messages differ in their keys and Arrow would give each the keys of all
@@ -23,7 +23,7 @@ class _Entry:
     where: str
     dataset: Dataset
     format: Format
-    shape: Shape
+    shape: RowLayout
     convert: Callable[[Mapping[str, Any]], Row] | None = None
     """Makes a row of `shape`, where the format's own way is not what is asked for."""
 
@@ -34,7 +34,7 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
         _require_fields(dataset, source.think, f"{where}.think")
         convert = from_fields(source.think)
         return _Entry(
-            where=where, dataset=dataset, format="prompt_completion", shape=Shape.MESSAGE_PAIR, convert=convert
+            where=where, dataset=dataset, format="prompt_completion", shape=RowLayout.MESSAGE_PAIR, convert=convert
         )
     template = source.template or {}
     if template:
@@ -61,22 +61,22 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
             where=f"{where}.format",
             remedy=f"Its columns: {', '.join(columns)}.",
         )
-    shape = natural_shape(name, dataset)
-    if shape is Shape.PREFERENCE and "prompt" not in columns:
+    shape = natural_layout(name, dataset)
+    if shape is RowLayout.PREFERENCE and "prompt" not in columns:
         raise UserError(
             f"{source.path} has no column prompt, which the format {name} needs",
             where=where,
             remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
         )
     if source.think:
-        if shape is not Shape.CONVERSATION:
+        if shape is not RowLayout.CONVERSATION:
             raise UserError(
                 f"{source.path} holds {shape.value}, which are no conversations",
                 where=f"{where}.think",
                 remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
             )
-        convert = from_conversation(converter(name, shape))
-        return _Entry(where=where, dataset=dataset, format=name, shape=Shape.MESSAGE_PAIR, convert=convert)
+        convert = from_conversation(row_converter(name, shape))
+        return _Entry(where=where, dataset=dataset, format=name, shape=RowLayout.MESSAGE_PAIR, convert=convert)
     return _Entry(where=where, dataset=dataset, format=name, shape=shape)
 
 

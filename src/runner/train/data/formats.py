@@ -30,7 +30,7 @@ from runner.recipe.recipe import Format
 Row: TypeAlias = dict[str, Any]
 
 
-class Shape(Enum):
+class RowLayout(Enum):
     """What TRL is given: the columns of every row of a mixture."""
 
     CONVERSATION = "conversations"
@@ -53,10 +53,15 @@ class Shape(Enum):
     @property
     def is_conversational(self) -> bool:
         """Whether rows go through the tokenizer's chat template."""
-        return self in (Shape.CONVERSATION, Shape.MESSAGE_PAIR, Shape.PREFERENCE_MESSAGES, Shape.PROMPT_MESSAGES)
+        return self in (
+            RowLayout.CONVERSATION,
+            RowLayout.MESSAGE_PAIR,
+            RowLayout.PREFERENCE_MESSAGES,
+            RowLayout.PROMPT_MESSAGES,
+        )
 
 
-class Unusable(Exception):
+class UnusableRow(Exception):
     """A row that nothing can be learned from; the message says why, in words that are the same for alike rows."""
 
 
@@ -92,57 +97,57 @@ _ALPACA_WITHOUT_INPUT = (
 )
 
 
-def natural_shape(name: Format, rows: Iterable[Mapping[str, Any]]) -> Shape:
+def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout:
     """The shape that rows of a format have on their own; the first prompt there is says whether it is a string."""
     if name == "text":
-        return Shape.TEXT
+        return RowLayout.TEXT
     if name in ("messages", "sharegpt"):
-        return Shape.CONVERSATION
+        return RowLayout.CONVERSATION
     if name == "alpaca":
-        return Shape.PAIR
+        return RowLayout.PAIR
     column = "chosen" if name == "preference" else "prompt"
     first = next((row[column] for row in rows if row[column] is not None), "")
     of_strings, of_messages = {
-        "preference": (Shape.PREFERENCE, Shape.PREFERENCE_MESSAGES),
-        "prompt_only": (Shape.PROMPT, Shape.PROMPT_MESSAGES),
-    }.get(name, (Shape.PAIR, Shape.MESSAGE_PAIR))
+        "preference": (RowLayout.PREFERENCE, RowLayout.PREFERENCE_MESSAGES),
+        "prompt_only": (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES),
+    }.get(name, (RowLayout.PAIR, RowLayout.MESSAGE_PAIR))
     return of_strings if isinstance(first, str) else of_messages
 
 
-def converter(name: Format, shape: Shape) -> Callable[[Mapping[str, Any]], Row]:
-    """The function that turns a row of a format into a row of `shape`, or raises `Unusable`."""
+def row_converter(name: Format, shape: RowLayout) -> Callable[[Mapping[str, Any]], Row]:
+    """The function that turns a row of a format into a row of `shape`, or raises `UnusableRow`."""
     if name == "text":
         return _text
-    by_shape: dict[Shape, Callable[[Mapping[str, Any]], Row]] = {
-        Shape.PREFERENCE: _string_preference,
-        Shape.PREFERENCE_MESSAGES: _message_preference,
-        Shape.PROMPT: lambda row: {**row, "prompt": _string(row, "prompt")},
-        Shape.PROMPT_MESSAGES: lambda row: {**row, "prompt": _messages(row["prompt"])},
+    by_shape: dict[RowLayout, Callable[[Mapping[str, Any]], Row]] = {
+        RowLayout.PREFERENCE: _string_preference,
+        RowLayout.PREFERENCE_MESSAGES: _message_preference,
+        RowLayout.PROMPT: lambda row: {**row, "prompt": _string(row, "prompt")},
+        RowLayout.PROMPT_MESSAGES: lambda row: {**row, "prompt": _messages(row["prompt"])},
     }
     if shape in by_shape:
         return by_shape[shape]
-    if name == "prompt_completion" and shape is Shape.PAIR:
+    if name == "prompt_completion" and shape is RowLayout.PAIR:
         return _string_pair
-    if name == "alpaca" and shape is Shape.PAIR:
+    if name == "alpaca" and shape is RowLayout.PAIR:
         return _alpaca_pair
     if name == "alpaca":
-        return _as_conversation(_alpaca_messages) if shape is Shape.CONVERSATION else _alpaca_messages
+        return _as_conversation(_alpaca_messages) if shape is RowLayout.CONVERSATION else _alpaca_messages
     if name == "prompt_completion":
-        return _as_conversation(_message_pair) if shape is Shape.CONVERSATION else _message_pair
+        return _as_conversation(_message_pair) if shape is RowLayout.CONVERSATION else _message_pair
     return _conversation
 
 
 def _conversation(row: Mapping[str, Any]) -> Row:
     messages = _messages(row["messages"] if "messages" in row else row["conversations"])
     if not any(_is_answer(message) for message in messages):
-        raise Unusable("without an assistant's turn")
+        raise UnusableRow("without an assistant's turn")
     return {"messages": messages, "tools": _tools(row)}
 
 
 def _message_pair(row: Mapping[str, Any]) -> Row:
     prompt, completion = _messages(row["prompt"]), _messages(row["completion"])
     if not any(_is_answer(message) for message in completion):
-        raise Unusable("without an assistant's turn in the completion")
+        raise UnusableRow("without an assistant's turn in the completion")
     return {"prompt": prompt, "completion": completion, "tools": _tools(row)}
 
 
@@ -152,10 +157,10 @@ def _string_pair(row: Mapping[str, Any]) -> Row:
 
 def _string_preference(row: Mapping[str, Any]) -> Row:
     if not isinstance(row.get("prompt"), str):
-        raise Unusable("without a prompt")
+        raise UnusableRow("without a prompt")
     chosen, rejected = _string(row, "chosen"), _string(row, "rejected")
     if chosen == rejected:
-        raise Unusable("whose two answers are the same")
+        raise UnusableRow("whose two answers are the same")
     return {"prompt": row["prompt"], "chosen": chosen, "rejected": rejected}
 
 
@@ -169,11 +174,11 @@ def _message_preference(row: Mapping[str, Any]) -> Row:
         prompt = [turn for turn, _ in turns]
         chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
     if not prompt:
-        raise Unusable("without a prompt")
+        raise UnusableRow("without a prompt")
     if chosen == rejected:
-        raise Unusable("whose two answers are the same")
+        raise UnusableRow("whose two answers are the same")
     if not (any(map(_is_answer, chosen)) and any(map(_is_answer, rejected))):
-        raise Unusable("without an assistant's turn in both answers")
+        raise UnusableRow("without an assistant's turn in both answers")
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected, "tools": _tools(row)}
 
 
@@ -216,28 +221,28 @@ def _messages(value: Any) -> list[Row]:
     if isinstance(value, str):
         value = _json(value)
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise Unusable("without messages")
+        raise UnusableRow("without messages")
     return [_message(item) for item in value]
 
 
 def _message(item: Any) -> Row:
     if not isinstance(item, Mapping):
-        raise Unusable("with a message that has no role and content")
+        raise UnusableRow("with a message that has no role and content")
     # Arrow fills in the keys that other rows have; templates that ask `'tool_calls' in message` must not see them.
     message = {key: value for key, value in item.items() if value is not None}
     if "from" in message:
         message = {"role": message.pop("from"), "content": message.pop("value", None), **message}
     role = message.get("role")
     if not isinstance(role, str):
-        raise Unusable("with a message that has no role")
+        raise UnusableRow("with a message that has no role")
     message["role"] = _ROLES.get(role.lower())
     if message["role"] is None:
-        raise Unusable(f"with a message of an unknown role, {role!r}")
+        raise UnusableRow(f"with a message of an unknown role, {role!r}")
     content = message.get("content")
     if isinstance(content, list):
         content = message["content"] = _joined_parts(content)
     if not isinstance(content, str) and "tool_calls" not in message:
-        raise Unusable("with a message without content")
+        raise UnusableRow("with a message without content")
     message.setdefault("content", "")
     return message
 
@@ -249,7 +254,7 @@ def _joined_parts(parts: list[Any]) -> str:
         text = (part.get("text") or part.get("content") or "") if isinstance(part, Mapping) else None
         kind = part.get("type", "text") if isinstance(part, Mapping) else None
         if not isinstance(text, str) or kind not in _PART_KINDS:
-            raise Unusable("with content other than text (images, audio)")
+            raise UnusableRow("with content other than text (images, audio)")
         fence = _PART_KINDS[kind]
         texts.append(text if fence is None else f"\n```{fence}\n{text.strip()}\n```\n")
     return "".join(texts)
@@ -278,9 +283,9 @@ def _without_nulls(value: Any) -> Any:
 def _string(row: Mapping[str, Any], column: str, *, may_be_empty: bool = False) -> str:
     value = row[column]
     if not isinstance(value, str):
-        raise Unusable(f"without {column}" if value is None else f"whose {column} is no text")
+        raise UnusableRow(f"without {column}" if value is None else f"whose {column} is no text")
     if not (may_be_empty or value.strip()):
-        raise Unusable(f"with empty {column}")
+        raise UnusableRow(f"with empty {column}")
     return value
 
 
@@ -289,4 +294,4 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Unusable("with messages or tools that are neither a list nor JSON") from error
+        raise UnusableRow("with messages or tools that are neither a list nor JSON") from error

@@ -19,25 +19,25 @@ from datasets.fingerprint import get_temporary_cache_files_directory
 from runner.errors import UserError
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
 from runner.train.data.entries import _MESSAGES, _Entry, _recognized
-from runner.train.data.formats import Row, Shape, Unusable, converter
-from runner.train.data.sampling import selected
+from runner.train.data.formats import Row, RowLayout, UnusableRow, row_converter
+from runner.train.data.sampling import select_rows
 from runner.train.data.sources import read_source
 from runner.train.evaluation.exact_match import ANSWER, Question, questions
 
 DEFAULT_SEED = 42
 """transformers' default for ``seed``."""
 
-_FEATURES: Mapping[Shape, Mapping[str, Any]] = {
-    Shape.CONVERSATION: {"messages": _MESSAGES, "tools": Json()},
-    Shape.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
-    Shape.PAIR: {"prompt": Value("string"), "completion": Value("string")},
-    Shape.TEXT: {"text": Value("string")},
-    Shape.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
-    Shape.PREFERENCE_MESSAGES: {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES, "tools": Json()},
-    Shape.PROMPT: {"prompt": Value("string")},
-    Shape.PROMPT_MESSAGES: {"prompt": _MESSAGES},
+_FEATURES: Mapping[RowLayout, Mapping[str, Any]] = {
+    RowLayout.CONVERSATION: {"messages": _MESSAGES, "tools": Json()},
+    RowLayout.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
+    RowLayout.PAIR: {"prompt": Value("string"), "completion": Value("string")},
+    RowLayout.TEXT: {"text": Value("string")},
+    RowLayout.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
+    RowLayout.PREFERENCE_MESSAGES: {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES, "tools": Json()},
+    RowLayout.PROMPT: {"prompt": Value("string")},
+    RowLayout.PROMPT_MESSAGES: {"prompt": _MESSAGES},
 }
-_PROMPTS = (Shape.PROMPT, Shape.PROMPT_MESSAGES)
+_PROMPTS = (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class TrainingData:
     """The mixture, shuffled, in the columns of `shape`."""
     eval: Dataset | None
     """What is measured on, in the same columns; None: the recipe names nothing."""
-    shape: Shape
+    shape: RowLayout
     """What a row is."""
     questions: tuple[Question, ...] = ()
     """The evaluation rows whose answers are checked, if the recipe has `evaluate.exact_match`."""
@@ -105,7 +105,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         places = [f"data.{section}.{index}" for index in range(len(sources))]
         return [
             _recognized(
-                selected(read_source(source, where=where, inputs=inputs), source, where, seed, notes),
+                select_rows(read_source(source, where=where, inputs=inputs), source, where, seed, notes),
                 source,
                 where,
                 text_field,
@@ -115,7 +115,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         ]
 
     train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
-    shape = _common_shape([*train_entries, *eval_entries], notes)
+    shape = _common_layout([*train_entries, *eval_entries], notes)
     _check_loss_settings(recipe.training, shape)
     answer = _answer_column(recipe.evaluate.exact_match, shape)
     train = _mixture(train_entries, shape, notes, answer=None if eval_entries else answer)
@@ -135,7 +135,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         train, evaluation = (
             rows.remove_columns(ANSWER) if ANSWER in rows.column_names else rows for rows in (train, evaluation)
         )
-    rename = {"text": text_field} if shape is Shape.TEXT and text_field != "text" else {}
+    rename = {"text": text_field} if shape is RowLayout.TEXT and text_field != "text" else {}
     return TrainingData(
         train=train.rename_columns(rename),
         eval=None if evaluation is None else evaluation.rename_columns(rename),
@@ -146,22 +146,22 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     )
 
 
-def _common_shape(entries: Sequence[_Entry], notes: list[str]) -> Shape:
+def _common_layout(entries: Sequence[_Entry], notes: list[str]) -> RowLayout:
     """The one shape that all entries can take. Adds to `notes` what is to be said about it."""
     shapes = {entry.shape for entry in entries}
     if len(shapes) == 1:
         return shapes.pop()
     first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.shape is not b.shape)
-    of_turns = (Shape.CONVERSATION, Shape.MESSAGE_PAIR)
+    of_turns = (RowLayout.CONVERSATION, RowLayout.MESSAGE_PAIR)
     if not all(entry.shape in of_turns or entry.format == "alpaca" for entry in entries):
         raise UserError(
             f"{first.where} holds {first.shape.value} and {second.where} {second.shape.value}: they cannot be mixed",
             where="data",
             remedy="Bring both to one format; messages is the one that most can be written in.",
         )
-    shape = Shape.CONVERSATION if Shape.CONVERSATION in shapes else Shape.MESSAGE_PAIR
+    shape = RowLayout.CONVERSATION if RowLayout.CONVERSATION in shapes else RowLayout.MESSAGE_PAIR
     changed = ", ".join(entry.where for entry in entries if entry.shape is not shape)
-    if any(entry.convert for entry in entries) and shape is Shape.CONVERSATION:
+    if any(entry.convert for entry in entries) and shape is RowLayout.CONVERSATION:
         conversation = next(entry.where for entry in entries if entry.shape is shape)
         raise UserError(
             f"{conversation} holds conversations, and other entries answers that think: they cannot be mixed",
@@ -172,9 +172,9 @@ def _common_shape(entries: Sequence[_Entry], notes: list[str]) -> Shape:
     return shape
 
 
-def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
+def _check_loss_settings(training: Mapping[str, Any], shape: RowLayout) -> None:
     """TRL ignores the first of these without a word, and the second is a traceback."""
-    if training.get("completion_only_loss") and shape in (Shape.CONVERSATION, Shape.TEXT):
+    if training.get("completion_only_loss") and shape in (RowLayout.CONVERSATION, RowLayout.TEXT):
         raise UserError(
             f"the data are {shape.value}, which have no completion",
             where="training.completion_only_loss",
@@ -188,11 +188,11 @@ def _check_loss_settings(training: Mapping[str, Any], shape: Shape) -> None:
         )
 
 
-def _answer_column(settings: ExactMatch | None, shape: Shape) -> str | None:
+def _answer_column(settings: ExactMatch | None, shape: RowLayout) -> str | None:
     """The column that holds right answers; None: the rows' own completions do."""
     if settings is None:
         return None
-    if shape is Shape.TEXT:
+    if shape is RowLayout.TEXT:
         raise UserError(
             "plain text asks nothing that could be answered", where="evaluate.exact_match", remedy="Leave it out."
         )
@@ -211,7 +211,7 @@ def _asked(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Quest
     return found
 
 
-def _mixture(entries: Sequence[_Entry], shape: Shape, notes: list[str], *, answer: str | None) -> Dataset:
+def _mixture(entries: Sequence[_Entry], shape: RowLayout, notes: list[str], *, answer: str | None) -> Dataset:
     """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped.
 
     Args:
@@ -249,8 +249,8 @@ def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
     return entries[0].dataset.features
 
 
-def _converted(entry: _Entry, shape: Shape, features: Features, answer: str | None, notes: list[str]) -> Dataset:
-    convert = entry.convert or converter(entry.format, shape)
+def _converted(entry: _Entry, shape: RowLayout, features: Features, answer: str | None, notes: list[str]) -> Dataset:
+    convert = entry.convert or row_converter(entry.format, shape)
     dropped: Counter[str] = Counter()
 
     def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -261,7 +261,7 @@ def _converted(entry: _Entry, shape: Shape, features: Features, answer: str | No
                 rows.append(convert(row))
                 if answer is not None:
                     rows[-1][ANSWER] = None if row[answer] is None else str(row[answer])
-            except Unusable as verdict:
+            except UnusableRow as verdict:
                 dropped[str(verdict)] += 1
         return {column: [row[column] for row in rows] for column in features}
 

@@ -1,8 +1,8 @@
 """Answers that think first: reasoning in ``<think>`` tags, and "Final Answer:" after it.
 
 Models that reason (DeepSeek-R1, Qwen3) write so, and their chat templates know the tags. Many of these templates drop
-the reasoning of past answers, which is right in a conversation and would empty what is trained on: `rendered` sees to
-it that the reasoning stays.
+the reasoning of past answers, which is right in a conversation and would empty what is trained on:
+`tokenize_with_reasoning` keeps the reasoning.
 """
 
 import re
@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from runner.recipe.inputs.template import filled
-from runner.train.data.formats import Row, Unusable
+from runner.train.data.formats import Row, UnusableRow
 
 _ANSWER = "<think>\n{reasoning}\n</think>\n\nFinal Answer: {answer}"
 _BOXED = re.compile(r"\\boxed\s*\{")
@@ -26,7 +26,7 @@ _STAND_IN = "\ue000answer\ue000"
 
 
 def from_fields(texts: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Row]:
-    """A function from a row to a question and its answer, in messages; it raises `Unusable` where a part is missing.
+    """A function from a row to a question and its answer, in messages; it raises `UnusableRow` where a part is missing.
 
     Args:
         texts: ``prompt``, ``reasoning`` and perhaps ``answer``, each with ``{field}`` for the fields of a row.
@@ -36,9 +36,9 @@ def from_fields(texts: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Row]:
         parts = filled(texts, row)
         prompt = parts["prompt"].strip()
         if not prompt:
-            raise Unusable("without a prompt")
+            raise UnusableRow("without a prompt")
         if "answer" in parts and not parts["answer"].strip():
-            raise Unusable("without a final answer")
+            raise UnusableRow("without a final answer")
         return _pair([{"role": "user", "content": prompt}], parts["reasoning"], parts.get("answer"), None)
 
     return convert
@@ -58,7 +58,7 @@ def from_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[
         content = str(messages[last]["content"])
         prompt = messages[:last]
         if not prompt:
-            raise Unusable("without a prompt")
+            raise UnusableRow("without a prompt")
         if "</think>" not in content:
             return _pair(prompt, content, None, conversation["tools"])
         reasoning, _, answer = content.rpartition("</think>")
@@ -71,10 +71,10 @@ def from_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[
 def _pair(prompt: list[Row], reasoning: str, answer: str | None, tools: Any) -> Row:
     reasoning = reasoning.strip()
     if not reasoning:
-        raise Unusable("without reasoning")
+        raise UnusableRow("without reasoning")
     answer = (concluding_answer(reasoning) if answer is None else answer) or ""
     if not answer.strip():
-        raise Unusable("without a final answer")
+        raise UnusableRow("without a final answer")
     content = _ANSWER.format(reasoning=reasoning, answer=answer.strip())
     return {"prompt": prompt, "completion": [{"role": "assistant", "content": content}], "tools": tools}
 
@@ -104,7 +104,7 @@ def _until_closed(text: str) -> str | None:
     return None
 
 
-def keeps_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
+def template_keeps_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template shows the reasoning of a conversation's last answer, right after the prompt."""
     prompt = [{"role": "user", "content": "Why?"}]
     answer = _ANSWER.format(reasoning="Because of this.", answer="that")
@@ -113,7 +113,7 @@ def keeps_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
     return answer in whole and whole.startswith(begun)
 
 
-def rendered(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, loss_on_prompt: bool) -> Dataset:
+def tokenize_with_reasoning(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, loss_on_prompt: bool) -> Dataset:
     """Pairs of messages as tokens, in the words of the chat template around the answer as it stands.
 
     A template is asked to show a stand-in for the answer, which then makes room for it. What the template begins an

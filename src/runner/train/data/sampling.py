@@ -13,7 +13,7 @@ from runner.recipe.recipe import DataSource
 _MOST_VALUES = 8
 
 
-def selected(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:
+def select_rows(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:
     """The rows of one entry, in the order of the source (the mixture is shuffled as a whole). Never empty.
 
     Args:
@@ -26,7 +26,7 @@ def selected(dataset: Dataset, source: DataSource, where: str, seed: int, notes:
     Raises:
         UserError: `filter` names no column, or lets no row through.
     """
-    return _drawn(_filtered(dataset, source, where), source, where, seed, notes)
+    return _sample(_filtered(dataset, source, where), source, where, seed, notes)
 
 
 def _filtered(dataset: Dataset, source: DataSource, where: str) -> Dataset:
@@ -70,7 +70,7 @@ def _values(there: list[str], rows: list[int]) -> str:
     return shown + (f", and {len(counted) - _MOST_VALUES} others" if len(counted) > _MOST_VALUES else "")
 
 
-def _drawn(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:
+def _sample(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:
     if source.sample is None:
         return dataset
     count = source.sample if isinstance(source.sample, int) else max(1, round(source.sample * len(dataset)))

@@ -56,7 +56,7 @@ def apply_fit(
     return fitted(recipe, settings), record
 
 
-def device_at_hand() -> Accelerator:
+def detect_accelerator() -> Accelerator:
     """The GPU of this process."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     capability = (properties.major, properties.minor)

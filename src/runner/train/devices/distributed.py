@@ -40,7 +40,7 @@ _LOST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Peers:
+class ProcessInfo:
     """One training process among those of its run."""
 
     rank: int = 0
@@ -51,11 +51,11 @@ class Peers:
     """Which one of this machine's it is."""
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether it is the one that speaks: metrics, log, manifests, artifacts, the result."""
         return self.rank == 0
 
-    def agree(self, *flags: bool) -> tuple[bool, ...]:
+    def any_rank(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether any process has raised it. Called by all at the same point."""
         if self.world_size == 1:
             return flags
@@ -63,39 +63,39 @@ class Peers:
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return tuple(bool(flag) for flag in raised.tolist())
 
-    def gathered(self, value: Any) -> list[Any]:
+    def gather_object(self, value: Any) -> list[Any]:
         """What each process has, in the order of ranks, for the first; the others get an empty list."""
         if self.world_size == 1:
             return [value]
         found: list[Any] = [None] * self.world_size
-        dist.gather_object(value, found if self.is_first else None, dst=0)
-        return found if self.is_first else []
+        dist.gather_object(value, found if self.is_main_process else None, dst=0)
+        return found if self.is_main_process else []
 
-    def told(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """What the first process has, for all."""
         if self.world_size == 1:
             return value
-        carried = [value if self.is_first else None]
+        carried = [value if self.is_main_process else None]
         dist.broadcast_object_list(carried, src=0)
         return carried[0]
 
-    def wait_for_all(self) -> None:
+    def barrier(self) -> None:
         """Go on when all have come here."""
         if self.world_size > 1:
-            self.agree(True)
+            self.any_rank(True)
 
     @contextmanager
-    def first_here_goes_first(self) -> Iterator[bool]:
+    def local_main_process_first(self) -> Iterator[bool]:
         """Within, the first process of each machine runs, then the others; yields whether this is the first."""
         first = self.local_rank == 0
         if not first:
-            self.wait_for_all()
+            self.barrier()
         yield first
         if first:
-            self.wait_for_all()
+            self.barrier()
 
 
-def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
+def init_distributed(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> ProcessInfo:
     """Find the other processes and set up what torch, accelerate and DeepSpeed look for.
 
     Tensors on a GPU go through NCCL, those in main memory through gloo.
@@ -106,11 +106,11 @@ def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
         deepspeed: DeepSpeed takes part, which needs all of it also for a single process.
     """
     rank, world_size = int(told["rank"]), int(told["world_size"])
-    peers = Peers(rank=rank, world_size=world_size, local_rank=local_rank)
+    process_info = ProcessInfo(rank=rank, world_size=world_size, local_rank=local_rank)
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # accelerate imports DeepSpeed, which would warn of it
     if world_size == 1 and not deepspeed:
-        return peers
+        return process_info
     address = told["addresses"][rank // int(told["local_world_size"])]
     interface = interface_of(address)
     if interface is not None:
@@ -133,13 +133,13 @@ def meet(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> Peers:
         _spare_the_compiler()
     # Others wait while the first generates, exports or uploads. One that has died is noticed by who started it.
     dist.init_process_group(backend, timeout=timedelta(hours=12))
-    return peers
+    return process_info
 
 
-def be_quiet(peers: Peers) -> None:
+def silence_other_ranks(process_info: ProcessInfo) -> None:
     """Have what all processes would say be said once; errors are still said by each."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")  # DeepSpeed's calls
-    if peers.is_first:
+    if process_info.is_main_process:
         return
     import datasets
     import transformers
@@ -160,7 +160,7 @@ def _spare_the_compiler() -> None:
     known["deepspeed_shm_comm"] = False
 
 
-def is_lost_peer(error: BaseException | None) -> bool:
+def is_peer_failure(error: BaseException | None) -> bool:
     """Whether `error` says no more than that another process has gone."""
     if not dist.is_initialized():
         return False

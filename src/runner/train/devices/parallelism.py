@@ -10,11 +10,11 @@ from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import chosen_strategy, deepspeed_config, layout, zero_stage
 from runner.runs.checkpoint_files import RUNNER_STATE, rng_state_file
-from runner.storage.atomic import free_name
-from runner.train.agent.preemption import ContinuesElsewhere
+from runner.storage.atomic import temporary_path
+from runner.train.agent.preemption import CannotResumeHere
 
 
-def for_devices(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, pin_memory: bool) -> Recipe:
+def split_step(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, pin_memory: bool) -> Recipe:
     """`recipe` with its batch split and DeepSpeed's configuration written out, for this many processes.
 
     Args:
@@ -81,13 +81,13 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
         why = "completions were generated ahead, a part by each process"
     else:
         return
-    raise ContinuesElsewhere(
+    raise CannotResumeHere(
         f"the checkpoint was written by {wanted}, and there are {found}: {why}; "
         f"resume it on {before['world_size']} devices"
     )
 
 
-def for_what_is_left(restored: Path, adapted: Recipe) -> Recipe:
+def drop_deepspeed_if_done(restored: Path, adapted: Recipe) -> Recipe:
     """`adapted`, without DeepSpeed where training has ended and DeepSpeed could only train (ZeRO-1 and 2).
 
     What is left is an evaluation and the export, of whole weights that lie in the checkpoint.
@@ -95,7 +95,7 @@ def for_what_is_left(restored: Path, adapted: Recipe) -> Recipe:
     complete = bool(json.loads((restored / RUNNER_STATE).read_text())["complete"])
     if not complete or zero_stage(adapted.training, None) not in (1, 2):
         return adapted
-    return by_one_process(adapted)
+    return without_deepspeed(adapted)
 
 
 def random_states_for(restored: Path, rank: int, world_size: int) -> None:
@@ -107,12 +107,12 @@ def random_states_for(restored: Path, rank: int, world_size: int) -> None:
     if own.exists():
         return
     before = json.loads((restored / RUNNER_STATE).read_text())["world_size"]
-    free = free_name(own)
+    free = temporary_path(own)
     shutil.copyfile(restored / rng_state_file(rank % before, before), free)
     free.replace(own)
 
 
-def by_one_process(recipe: Recipe) -> Recipe:
+def without_deepspeed(recipe: Recipe) -> Recipe:
     """`recipe` without DeepSpeed, for an evaluation by one process alone."""
     training = {key: value for key, value in recipe.training.items() if key != "deepspeed"}
     return dataclasses.replace(recipe, training=training)

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from runner.recipe.quantizations import Quantization, gguf_artifact
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.artifacts import Shelf
+from runner.runs.artifacts import ArtifactStore
 from runner.train.export.gguf import GgufMaker, check_gguf
 from runner.train.export.save import PROMPT, save_merged
 
@@ -31,12 +31,18 @@ def check_exports(recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerBase
 
 
 def make_exports(
-    shelf: Shelf, recipe: Recipe, wanted: Export, *, folder: Path, cache_dir: Path, phase: Callable[[str], None]
+    artifact_store: ArtifactStore,
+    recipe: Recipe,
+    wanted: Export,
+    *,
+    folder: Path,
+    cache_dir: Path,
+    phase: Callable[[str], None],
 ) -> dict[str, str]:
     """Make what is wanted of the artifact `model`, which stands on the shelf.
 
     Args:
-        shelf: where artifacts stand.
+        artifact_store: where artifacts stand.
         recipe: what the model was trained by.
         wanted: what to make.
         folder: a local folder for what is needed in between only.
@@ -50,21 +56,21 @@ def make_exports(
         MergeFailed, GgufFailed: what was made is not what it should be.
     """
     made: dict[str, str] = {}
-    trained = shelf.standing("model")
+    trained = artifact_store.existing_key("model")
     assert trained is not None
 
     def merge(into: Path) -> None:
         phase("the adapter is merged into its base")
-        save_merged(recipe, shelf.folder(trained), into, cache_dir=cache_dir)
+        save_merged(recipe, artifact_store.folder(trained), into, cache_dir=cache_dir)
 
     if wanted.merge:
-        made["merged"] = shelf.commit("merged", merge, keep=bool(wanted.gguf or wanted.push_to_hub))
-    missing = [name for name in wanted.gguf if shelf.standing(gguf_artifact(name)) is None]
+        made["merged"] = artifact_store.commit("merged", merge, keep=bool(wanted.gguf or wanted.push_to_hub))
+    missing = [name for name in wanted.gguf if artifact_store.existing_key(gguf_artifact(name)) is None]
     if missing:
         if recipe.adapter is None:
-            whole = shelf.folder(trained)
-        elif merged := shelf.standing("merged"):
-            whole = shelf.folder(merged)
+            whole = artifact_store.folder(trained)
+        elif merged := artifact_store.existing_key("merged"):
+            whole = artifact_store.folder(merged)
         else:
             whole = folder / "merged"
             merge(whole)
@@ -75,7 +81,9 @@ def make_exports(
         maker.make(name, into)
 
     for name in wanted.gguf:
-        made[gguf_artifact(name)] = shelf.commit(gguf_artifact(name), partial(make, name), keep=wanted.push_to_hub)
+        made[gguf_artifact(name)] = artifact_store.commit(
+            gguf_artifact(name), partial(make, name), keep=wanted.push_to_hub
+        )
     shutil.rmtree(folder, ignore_errors=True)
     return made
 

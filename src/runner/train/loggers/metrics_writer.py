@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.runs.chunks import ChunkWriter
-from runner.storage.retry import STORE_TROUBLE
+from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.events import Events
 
 FLUSH_SECONDS = 3.0
@@ -100,7 +100,7 @@ class Metrics:
             time.sleep(FLUSH_SECONDS)
             try:
                 writer.flush()
-            except STORE_TROUBLE:
+            except STORE_ERRORS:
                 continue  # kept, and tried again; the checkpointer says that the store is away
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from trl import SFTConfig
 
 from runner.recipe.recipe import Recipe
-from runner.train.methods.sft import ExactSFTTrainer
+from runner.train.methods.sft import ResumableSFTTrainer
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import Context
-from runner.train.stages.steps import Course, callbacks, load, new_adapter
+from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
 
 DEFAULTS = {"packing": True, "packing_strategy": "bfd_split"}
 """Where TRL's own are made for conversations; the recipe's schema says the same."""
@@ -26,15 +26,15 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
-    course = prepared(context)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    stage_run = build(context)
+    stage_run.evaluate_before()
+    stage_run.train()
+    stage_run.load_best_weights()
+    stage_run.evaluate_after()
+    return stage_run.save_artifacts()
 
 
-def prepared(context: Context) -> Course:
+def build(context: Context) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
@@ -44,7 +44,7 @@ def prepared(context: Context) -> Course:
     args = cpt_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
-    trainer = ExactSFTTrainer(
+    trainer = ResumableSFTTrainer(
         model=model,
         args=args,
         train_dataset=data.train,
@@ -54,7 +54,7 @@ def prepared(context: Context) -> Course:
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
-    return Course(context, trainer, tokenizer, data=data)
+    return StageRun(context, trainer, tokenizer, data=data)
 
 
 def cpt_config(recipe: Recipe, output_dir: Path) -> SFTConfig:

@@ -10,15 +10,15 @@ from typing import Any
 from trl import DPOConfig, DPOTrainer
 
 from runner.recipe.recipe import Recipe
-from runner.train.checkpointing.trainer import ExactResume
+from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.data.truncation import check_lengths
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.models.loading import load_model
 from runner.train.stages.context import Context
-from runner.train.stages.steps import Course, callbacks, load, new_adapter
+from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
 
 
-class ExactDPOTrainer(ExactResume, DPOTrainer):
+class ResumableDPOTrainer(ResumableTrainerMixin, DPOTrainer):
     """TRL's `DPOTrainer`, resumable exactly."""
 
 
@@ -29,15 +29,15 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
-    course = prepared(context)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    stage_run = build(context)
+    stage_run.evaluate_before()
+    stage_run.train()
+    stage_run.load_best_weights()
+    stage_run.evaluate_after()
+    return stage_run.save_artifacts()
 
 
-def prepared(context: Context) -> Course:
+def build(context: Context) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
@@ -50,7 +50,7 @@ def prepared(context: Context) -> Course:
     needs_reference = recipe.adapter is None and not recipe.training.get("precompute_ref_log_probs")
     reference = load_model(recipe, cache_dir=context.cache)[0] if needs_reference else None
     lineage = context.lineage(tracks_best=tracks_best(recipe))
-    trainer = ExactDPOTrainer(
+    trainer = ResumableDPOTrainer(
         model=model,
         ref_model=reference,
         args=args,
@@ -62,7 +62,7 @@ def prepared(context: Context) -> Course:
         lineage=lineage,
     )
     check_lengths(data, trainer)
-    return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
+    return StageRun(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 
 
 def dpo_config(recipe: Recipe, output_dir: Path) -> DPOConfig:

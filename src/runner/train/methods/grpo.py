@@ -10,11 +10,11 @@ from trl.trainer.utils import RepeatSampler
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
-from runner.train.checkpointing.trainer import ExactResume
+from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.methods.rewards import load_rewards
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import Context
-from runner.train.stages.steps import Course, callbacks, load, new_adapter
+from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
 
 
 class EpochSampler(RepeatSampler):
@@ -29,7 +29,7 @@ class EpochSampler(RepeatSampler):
                 torch.randperm(self.num_samples, generator=self.generator)
 
 
-class ExactGRPOTrainer(ExactResume, GRPOTrainer):
+class ResumableGRPOTrainer(ResumableTrainerMixin, GRPOTrainer):
     """TRL's `GRPOTrainer`, resumable exactly, also between two generations.
 
     It generates completions once for several steps and keeps them in memory. They go into each checkpoint, with the
@@ -66,15 +66,15 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data, a reward function or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
-    course = prepared(context)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    stage_run = build(context)
+    stage_run.evaluate_before()
+    stage_run.train()
+    stage_run.load_best_weights()
+    stage_run.evaluate_after()
+    return stage_run.save_artifacts()
 
 
-def prepared(context: Context) -> Course:
+def build(context: Context) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
@@ -86,7 +86,7 @@ def prepared(context: Context) -> Course:
     assert args.max_completion_length is not None
     _check_prompts(args, data.train)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
-    trainer = ExactGRPOTrainer(
+    trainer = ResumableGRPOTrainer(
         model=model,
         reward_funcs=load_rewards(
             recipe.training["reward_funcs"],
@@ -102,7 +102,7 @@ def prepared(context: Context) -> Course:
         callbacks=callbacks(context, lineage),
         lineage=lineage,
     )
-    return Course(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
+    return StageRun(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 
 
 def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:

@@ -4,20 +4,20 @@ from typing import Any, Protocol
 
 from runner.recipe.recipe import Method
 from runner.train.stages.context import Context
-from runner.train.stages.steps import Course
+from runner.train.stages.steps import StageRun
 
 
 class Script(Protocol):
     """A method's script."""
 
-    def prepared(self, context: Context) -> Course:
+    def build(self, context: Context) -> StageRun:
         """The stage's model, data and trainer, ready to train and to be measured."""
 
     def train(self, context: Context) -> dict[str, Any]:
         """Train the stage from where it stands to its artifacts; returns what the result says of it."""
 
 
-def script_of(method: Method) -> Script:
+def method_script(method: Method) -> Script:
     """The method's script."""
     if method == "cpt":
         from runner.train.methods import cpt

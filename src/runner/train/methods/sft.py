@@ -10,16 +10,16 @@ from trl import SFTConfig, SFTTrainer
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
-from runner.train.checkpointing.trainer import ExactResume
+from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.data.mixture import TrainingData
-from runner.train.data.reasoning import keeps_reasoning, rendered
+from runner.train.data.reasoning import template_keeps_reasoning, tokenize_with_reasoning
 from runner.train.data.truncation import check_lengths
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import Context
-from runner.train.stages.steps import Course, callbacks, load, new_adapter
+from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
 
 
-class ExactSFTTrainer(ExactResume, SFTTrainer):
+class ResumableSFTTrainer(ResumableTrainerMixin, SFTTrainer):
     """TRL's `SFTTrainer`, resumable exactly."""
 
 
@@ -30,15 +30,15 @@ def train(context: Context) -> dict[str, Any]:
         UserError: the model, the data or a setting is wrong.
         Preempted: the machine goes away; a checkpoint has been taken if training had begun.
     """
-    course = prepared(context)
-    course.measure_before()
-    course.train()
-    course.take_best()
-    course.measure_after()
-    return course.keep()
+    stage_run = build(context)
+    stage_run.evaluate_before()
+    stage_run.train()
+    stage_run.load_best_weights()
+    stage_run.evaluate_after()
+    return stage_run.save_artifacts()
 
 
-def prepared(context: Context) -> Course:
+def build(context: Context) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
@@ -49,7 +49,7 @@ def prepared(context: Context) -> Course:
     data, model, tokenizer = load(context)
     given = keep_reasoning(data, tokenizer, recipe.training)
     lineage = context.lineage(tracks_best=tracks_best(recipe))
-    trainer = ExactSFTTrainer(
+    trainer = ResumableSFTTrainer(
         model=model,
         args=args,
         train_dataset=given.train,
@@ -60,7 +60,7 @@ def prepared(context: Context) -> Course:
         lineage=lineage,
     )
     check_lengths(given, trainer)
-    return Course(context, trainer, tokenizer, data=data)
+    return StageRun(context, trainer, tokenizer, data=data)
 
 
 def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:
@@ -77,7 +77,7 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
             where="training.chat_template_path",
             remedy="Name a model that has one (a .jinja file does too), or bring the data as prompts and completions.",
         )
-    if not data.thinks or keeps_reasoning(tokenizer):
+    if not data.thinks or template_keeps_reasoning(tokenizer):
         return data
     if training.get("assistant_only_loss"):
         raise UserError(
@@ -89,8 +89,8 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
     on_prompt = training.get("completion_only_loss") is False
     return replace(
         data,
-        train=rendered(data.train, tokenizer, loss_on_prompt=on_prompt),
-        eval=None if data.eval is None else rendered(data.eval, tokenizer, loss_on_prompt=on_prompt),
+        train=tokenize_with_reasoning(data.train, tokenizer, loss_on_prompt=on_prompt),
+        eval=None if data.eval is None else tokenize_with_reasoning(data.eval, tokenizer, loss_on_prompt=on_prompt),
     )
 
 

@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
-from runner.runs.artifacts import Shelf
+from runner.runs.artifacts import ArtifactStore
 from runner.runs.attempts import Claim, attempts, fence
 from runner.runs.checkpoint_files import read_runner_state
 from runner.runs.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.storage.commit import fetch
-from runner.storage.retry import after, patiently
+from runner.storage.retry import after, retry_store_call
 from runner.storage.store import Store
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
-from runner.train.checkpointing.save_schedule import Lineage
-from runner.train.devices.distributed import Peers
+from runner.train.checkpointing.save_schedule import RunBinding
+from runner.train.devices.distributed import ProcessInfo
 from runner.train.loggers.metrics_writer import Metrics
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Context:
     """Takes records."""
     checkpointer: Checkpointer
     """Takes checkpoints."""
-    peers: Peers = field(default_factory=Peers)
+    process_info: ProcessInfo = field(default_factory=ProcessInfo)
     """The other training processes of the run."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation that the run was left with when it ran out of memory; None: it has not."""
@@ -79,17 +79,17 @@ class Context:
         """The stage's name in the store; without stages the method's."""
         return self.recipe.stage_name
 
-    def lineage(self, *, tracks_best: bool) -> Lineage:
+    def lineage(self, *, tracks_best: bool) -> RunBinding:
         """What ties a trainer to this run."""
-        return Lineage(
+        return RunBinding(
             stage=self.stage,
             token=self.claim.token,
             checkpoint=self.recipe.checkpoint,
             checkpointer=self.checkpointer,
             metrics=self.metrics,
             notice=self.notice,
-            peers=self.peers,
-            layout=layout(self.recipe.training, self.peers.world_size),
+            process_info=self.process_info,
+            layout=layout(self.recipe.training, self.process_info.world_size),
             tracks_best=tracks_best,
             save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
             logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
@@ -121,15 +121,15 @@ class Context:
         """
         name = self._checkpoint_at(step)
         folder = self.folder / "fetched" / str(name)
-        with self.peers.first_here_goes_first() as first:
+        with self.process_info.local_main_process_first() as first:
             if first:
                 self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
         return folder
 
     @cached_property
-    def shelf(self) -> Shelf:
+    def artifact_store(self) -> ArtifactStore:
         """Where the run's artifacts stand."""
-        return Shelf(
+        return ArtifactStore(
             self.store,
             self.claim.run_id,
             self.claim.token,
@@ -149,7 +149,7 @@ class Context:
             make: writes the files into the folder that it is given.
             keep: leave the files here, for `fetch_artifact`.
         """
-        return self.shelf.commit(name, make, keep=keep)
+        return self.artifact_store.commit(name, make, keep=keep)
 
     def record_hardware(self, record: Mapping[str, Any]) -> None:
         """Record the hardware and kernels of this attempt at the stage.
@@ -169,8 +169,8 @@ class Context:
         Raises:
             NotFound, Damaged: it is not in the store as it was put there.
         """
-        with self.peers.first_here_goes_first():
-            return self.shelf.folder(key)
+        with self.process_info.local_main_process_first():
+            return self.artifact_store.folder(key)
 
     def copy_shared(self, name: str, folder: Path) -> None:
         """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
@@ -214,7 +214,7 @@ class Context:
         raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
 
     def _try(self, call: Callable[[], T]) -> T:
-        return patiently(call, until=after(FINISH_SECONDS))
+        return retry_store_call(call, until=after(FINISH_SECONDS))
 
 
 def compared(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,13 +12,19 @@ from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import is_sharded
 from runner.runs.attempts import fits_so_far, write_fit
-from runner.storage.retry import after, patiently
-from runner.train.devices.apply_fit import _config, apply_fit, device_at_hand, keep_off_math_attention
-from runner.train.devices.parallelism import check_processes, for_devices, for_what_is_left, in_words, random_states_for
+from runner.storage.retry import after, retry_store_call
+from runner.train.devices.apply_fit import _config, apply_fit, detect_accelerator, keep_off_math_attention
+from runner.train.devices.parallelism import (
+    check_processes,
+    drop_deepspeed_if_done,
+    in_words,
+    random_states_for,
+    split_step,
+)
 from runner.train.stages.context import FINISH_SECONDS, Context
 
 
-def fitted_to_device(context: Context) -> Context:
+def fit_to_device(context: Context) -> Context:
     """The context of a stage with its recipe fitted to the GPU of this process; says in a line what was chosen.
 
     The fit is recorded with the attempt, and a later attempt on the same GPUs takes it again as it was. A recipe whose
@@ -31,7 +37,7 @@ def fitted_to_device(context: Context) -> Context:
     recipe = context.recipe
     if not torch.cuda.is_available() or recipe.training.get("use_cpu"):
         return context
-    accelerator = device_at_hand()
+    accelerator = detect_accelerator()
     if not accelerator.flash_attention:
         keep_off_math_attention()
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -42,22 +48,24 @@ def fitted_to_device(context: Context) -> Context:
         return context
     store, claim, stage = context.store, context.claim, recipe.stage_name
     until = after(FINISH_SECONDS)
-    earlier = patiently(lambda: fits_so_far(store, claim, stage), until=until)
+    earlier = retry_store_call(lambda: fits_so_far(store, claim, stage), until=until)
     chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
     if os.environ.get("RANK", "0") == "0" and not context.measures_only:
-        patiently(lambda: write_fit(store, claim, stage, record), until=until)
+        retry_store_call(lambda: write_fit(store, claim, stage, record), until=until)
     return replace(context, recipe=chosen)
 
 
-def shared_out(context: Context) -> Context:
+def split_over_processes(context: Context) -> Context:
     """The context of a stage with its recipe as the training processes that there are share it.
 
     Raises:
         UserError: the batch cannot be shared, or DeepSpeed is not installed.
         ContinuesElsewhere: the checkpoint to go on from is other processes'.
     """
-    peers, recipe = context.peers, context.recipe
-    adapted = for_devices(recipe, peers.world_size, split=context.split, pin_memory=torch.accelerator.is_available())
+    process_info, recipe = context.process_info, context.recipe
+    adapted = split_step(
+        recipe, process_info.world_size, split=context.split, pin_memory=torch.accelerator.is_available()
+    )
     if is_sharded(adapted.training) and find_spec("deepspeed") is None:
         raise UserError(
             "DeepSpeed is not installed here",
@@ -65,12 +73,12 @@ def shared_out(context: Context) -> Context:
             remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
         )
     if context.restored is not None:
-        check_processes(context.restored, recipe, adapted, peers.world_size)
-        random_states_for(context.restored, peers.rank, peers.world_size)
-        adapted = for_what_is_left(context.restored, adapted)
-    context.checkpointer.writers = peers.world_size if is_sharded(adapted.training) else 1
-    if peers.is_first and (is_sharded(adapted.training) or peers.world_size > 1):
-        print(in_words(adapted, peers.world_size), flush=True)
+        check_processes(context.restored, recipe, adapted, process_info.world_size)
+        random_states_for(context.restored, process_info.rank, process_info.world_size)
+        adapted = drop_deepspeed_if_done(context.restored, adapted)
+    context.checkpointer.writers = process_info.world_size if is_sharded(adapted.training) else 1
+    if process_info.is_main_process and (is_sharded(adapted.training) or process_info.world_size > 1):
+        print(in_words(adapted, process_info.world_size), flush=True)
     return dataclasses.replace(context, recipe=adapted)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from runner.recipe.recipe import Recipe, goes_on
+from runner.recipe.recipe import Recipe, continues_adapter
 from runner.runs.checkpoint_files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import Context
-from runner.train.stages.prepare import THE_RECIPES, Start, fitted_to_device, shared_out, started
+from runner.train.stages.prepare import THE_RECIPES, Start, fit_to_device, split_over_processes, started
 
 Script = Callable[[Context], dict[str, Any]]
 
@@ -49,12 +49,12 @@ def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) ->
         # In a fresh process as in one that has trained a stage already: an adapter's first weights are drawn.
         set_seed(int(stage.training.get("seed", DEFAULT_SEED)))
         following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
-        of_stage = fitted_to_device(started(context, stage, start))
+        of_stage = fit_to_device(started(context, stage, start))
         of_stage = dataclasses.replace(of_stage, restored=restored, following=following, finished=tuple(finished))
-        of_stage = shared_out(of_stage)
+        of_stage = split_over_processes(of_stage)
         result = script(stage)(of_stage)
         if recipe.stages:
-            result = context.peers.told(result)  # the first has made what the next stage starts from
+            result = context.process_info.broadcast_object(result)  # the first has made what the next stage starts from
         finished.append(
             {
                 "stage": stage.stage_name,
@@ -66,7 +66,7 @@ def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) ->
         )
         restored = None
         _let_go()
-    if not recipe.stages or not context.peers.is_first:
+    if not recipe.stages or not context.process_info.is_main_process:
         return result
     return {**result, "artifacts": _all_artifacts(finished), "stages": _told(context, recipe, finished)}
 
@@ -75,7 +75,7 @@ def _left(stage: Recipe, following: Recipe | None, start: Start, result: Mapping
     if following is None:
         return None
     artifact = result["artifacts"][f"stage-{stage.stage_name}"]
-    if goes_on(stage, following):
+    if continues_adapter(stage, following):
         return {"base": start["base"], "adapter": artifact}
     return {"base": artifact, "adapter": None}
 

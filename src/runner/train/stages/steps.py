@@ -26,14 +26,14 @@ from transformers import (
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
-from runner.recipe.recipe import goes_on
+from runner.recipe.recipe import continues_adapter
 from runner.runs.checkpoint_files import read_runner_state
 from runner.runs.hardware import described
 from runner.train.agent.preemption import Preempted
-from runner.train.checkpointing.fingerprint import made_from, require_same
-from runner.train.checkpointing.save_schedule import EarlyStopping, Lineage
-from runner.train.checkpointing.trainer import ExactResume
-from runner.train.checkpointing.zero import is_partitioned, whole_weights
+from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprint
+from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
+from runner.train.checkpointing.trainer import ResumableTrainerMixin
+from runner.train.checkpointing.zero import gather_zero3_weights, is_zero3
 from runner.train.data.mixture import TrainingData, keep_temporary_files_in, load_data
 from runner.train.devices.kernels import computed_with
 from runner.train.evaluation.exact_match import exact_match
@@ -59,14 +59,14 @@ def load(context: Context) -> tuple[TrainingData, Any, PreTrainedTokenizerBase]:
     context.events.phase("loading", "data")
     keep_temporary_files_in(context.folder)
     data = load_data(context.recipe, inputs=context.input_path)
-    for note in data.notes if context.peers.is_first else ():
+    for note in data.notes if context.process_info.is_main_process else ():
         print(f"data: {note}", flush=True)
     if context.measures_only:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     context.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=context.cache)
     ends_here = context.restored is None and context.following is None and not context.measures_only
-    if ends_here and context.peers.is_first:
+    if ends_here and context.process_info.is_main_process:
         check_exports(context.recipe, model, tokenizer, context.folder / "check")
     if context.adapter is None:
         return data, model, tokenizer
@@ -80,11 +80,11 @@ def new_adapter(context: Context) -> LoraConfig | None:
     return None if context.adapter is not None else lora_config(context.recipe)
 
 
-def callbacks(context: Context, lineage: Lineage) -> list[Any]:
+def callbacks(context: Context, lineage: RunBinding) -> list[Any]:
     """Trackers and early stopping, as the recipe has them."""
     training = context.recipe.training
     found: list[Any] = []
-    if context.peers.is_first:
+    if context.process_info.is_main_process:
         found = reporters(
             training.get("report_to", "none"),
             run_id=context.claim.run_id,
@@ -114,7 +114,7 @@ class AtTrainBegin(TrainerCallback):
         return before
 
 
-class Course:
+class StageRun:
     """The steps, to be taken in the order in which they stand here.
     For an evaluation alone: `measure`, of as many models as are loaded into the trainer.
 
@@ -133,7 +133,7 @@ class Course:
     def __init__(
         self,
         context: Context,
-        trainer: ExactResume,
+        trainer: ResumableTrainerMixin,
         tokenizer: PreTrainedTokenizerBase,
         *,
         data: TrainingData,
@@ -151,27 +151,27 @@ class Course:
         make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
         if not context.measures_only:
-            trainer.made_from = made_from(data.train, tokenizer)
+            trainer.made_from = fingerprint(data.train, tokenizer)
             if context.restored is not None:
-                require_same(context.restored, trainer.made_from)
+                check_fingerprint(context.restored, trainer.made_from)
         self._computed_with = computed_with(trainer)
-        if context.peers.is_first:
+        if context.process_info.is_main_process:
             print(f"computed with: {described(self._computed_with)}", flush=True)
             context.record_hardware(self._computed_with)
 
     @property
-    def trainer(self) -> ExactResume:
+    def trainer(self) -> ResumableTrainerMixin:
         """Whose model is trained, or measured."""
         return self._trainer
 
-    def measure_before(self) -> None:
+    def evaluate_before(self) -> None:
         """Measure the model as it comes, if the recipe asks; a resumed run tells its trackers what it had measured."""
         context = self._context
-        if context.restored is not None and context.peers.is_first:
+        if context.restored is not None and context.process_info.is_main_process:
             max_steps = read_runner_state(context.restored)["max_steps"]
             replay(self._trainer, context.metrics_so_far, max_steps=max_steps)
         elif context.restored is None and context.recipe.evaluate.before_and_after:
-            if self._trainer.is_deepspeed_enabled or context.peers.world_size > 1:
+            if self._trainer.is_deepspeed_enabled or context.process_info.world_size > 1:
                 # DeepSpeed evaluates no model that it will not train. And of a model that was evaluated before,
                 # transformers takes for granted that it is wrapped: the processes would train apart, without a word.
                 self._trainer.add_callback(AtTrainBegin(lambda: self._measure("before")))
@@ -195,7 +195,7 @@ class Course:
             raise Preempted
         self._best = trainer.best()
 
-    def take_best(self) -> None:
+    def load_best_weights(self) -> None:
         """Go on with the best evaluation's weights instead of the last, if the recipe asks."""
         context, best = self._context, self._best
         if context.recipe.training.get("load_best_model_at_end") and best:
@@ -203,23 +203,23 @@ class Course:
                 return
             context.events.phase("uploading", "the best checkpoint is fetched when it is in the store")
             context.checkpointer.finish(within_seconds=FINISH_SECONDS)
-            context.peers.wait_for_all()
+            context.process_info.barrier()
             self._trainer.load_weights(context.fetch_checkpoint(best["step"]))
 
-    def measure_after(self) -> None:
+    def evaluate_after(self) -> None:
         """Measure the trained model, if the recipe asks."""
         if self._context.recipe.evaluate.before_and_after:
             self._measure("after")
 
-    def keep(self) -> dict[str, Any]:
+    def save_artifacts(self) -> dict[str, Any]:
         """Put what was made into the store; returns what the result says of the stage."""
         context, trainer = self._context, self._trainer
         context.events.phase("exporting")
         finish_reporting()
-        if is_partitioned(cast(PreTrainedModel, trainer.model)):
-            self._weights = whole_weights(trainer.model, is_first=context.peers.is_first)
+        if is_zero3(cast(PreTrainedModel, trainer.model)):
+            self._weights = gather_zero3_weights(trainer.model, is_first=context.process_info.is_main_process)
             unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
-        if not context.peers.is_first:
+        if not context.process_info.is_main_process:
             context.checkpointer.finish(within_seconds=FINISH_SECONDS)
             return {}
         artifacts = {}
@@ -228,7 +228,7 @@ class Course:
             keep = bool(export.merge or export.gguf or export.push_to_hub)
             artifacts["model"] = context.commit_artifact("model", self._save, keep=keep)
             artifacts |= make_exports(
-                context.shelf,
+                context.artifact_store,
                 context.recipe,
                 export,
                 folder=context.folder / "exports",
@@ -237,7 +237,7 @@ class Course:
             )
         else:
             # What the next stage starts from: the adapter that it goes on with, or a model.
-            merges = context.recipe.adapter is not None and not goes_on(context.recipe, context.following)
+            merges = context.recipe.adapter is not None and not continues_adapter(context.recipe, context.following)
             make = self._save_merged if merges else self._save
             name = f"stage-{context.stage}"
             artifacts[name] = context.commit_artifact(name, make, keep=True)
@@ -275,7 +275,7 @@ class Course:
     def _push(self, result: dict[str, Any], folder: Path) -> None:
         context = self._context
         keys = pushed_artifacts(result["artifacts"])
-        folders = map(context.shelf.folder, keys)
+        folders = map(context.artifact_store.folder, keys)
         upload = context.folder / "upload"
         pushed = push(context.recipe.export, folders, upload, run=context.run_document(), result=result)
         save_pushed(pushed, keys, folder)
@@ -295,7 +295,7 @@ class Course:
         model, prompts = cast(PreTrainedModel, trainer.model), list(evaluate.prompts)
         measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
         record.update(step=trainer.state.global_step, **measured)
-        if not self._context.peers.is_first and not is_partitioned(model):
+        if not self._context.process_info.is_main_process and not is_zero3(model):
             return  # each process has the whole model, and one of them is enough
         texts = generate(
             model,
