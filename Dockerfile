@@ -3,39 +3,39 @@
 #
 #   docker build --build-arg ACCELERATOR=cuda --tag runner:cuda .
 #
-# ACCELERATOR names a lock in images/. BASE_IMAGE is any Debian 12: the CUDA libraries come with the Python packages, and
-# the driver from the machine. docs/image.md says how to use another package index.
+# ACCELERATOR names a lock in images/. BASE_IMAGE is any Debian 12: the Python packages bring the CUDA libraries, and the
+# machine brings the driver. docs/image.md says how to use another package index.
 #
-# The stages `torch`, `packages` and `project` each fill an environment of the same path with their part only; the image
-# is these parts laid over one another. So a layer is sent again only when its own part has changed, and neither pip's
-# cache nor what builds is ever in one.
+# The stages `torch`, `packages` and `project` each install only their part into an environment at the same path; the
+# image copies these parts over one another. So a layer is pushed again only if its own part has changed, and no layer
+# contains pip's cache or build tools.
 ARG BASE_IMAGE=debian:bookworm-slim
 ARG ACCELERATOR=cuda
 
 
-# -- what is there besides Python packages -----------------------------------------------------------------------------
+# -- the system: everything but Python packages -------------------------------------------------------------------------
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS system
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# python3 runs runs; tini is the process 1 that passes signals on and reaps children. The others are what SkyPilot
-# installs into a docker image that lacks them (a minute at each start of a machine): its packages, by its names.
-# Versions are Debian's of the day, since a Debian mirror keeps no old ones; the label and the SBOM say which they are.
+# python3 runs training; tini is process 1, which passes signals on and reaps children. SkyPilot would install the
+# others into a docker image that lacks them, which takes a minute at each start of a machine: these are its packages,
+# by its names. Versions are the current ones of Debian, since a Debian mirror keeps no old ones; the SBOM lists them.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
       bash ca-certificates procps python3 sudo tini \
       curl fuse netcat-openbsd openssh-client openssh-server patch pciutils python3-pip rsync wget \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /usr/share/doc/* /usr/share/man/* \
-# Host keys that everybody can pull are no secret: each container makes its own when its ssh server is started.
+# Host keys in a public image would not be secret: each container generates its own when its ssh server starts.
  && rm -f /etc/ssh/ssh_host_* \
  && echo 'ssh-keygen -A > /dev/null' >> /etc/default/ssh \
-# For who may not be root. SkyPilot needs root, or sudo without a password.
+# A user for containers that must not run as root. SkyPilot needs root, or sudo without a password.
  && useradd --create-home --uid 1000 --shell /bin/bash runner \
  && echo 'runner ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/runner \
  && ln -s /opt/venv/bin/runner /usr/local/bin/runner
 
 
-# -- what installs; nothing of it reaches the image --------------------------------------------------------------------
+# -- the installer; nothing of it is in the image ----------------------------------------------------------------------
 FROM system AS installer
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 # `strip`, for trim.sh, and a compiler, for stand-ins.sh.
@@ -49,7 +49,7 @@ COPY images/trim.sh /opt/
 FROM installer AS pins
 ARG ACCELERATOR
 COPY images/${ACCELERATOR}.lock /locks/all.lock
-# What changes once in a few months and weighs gigabytes, what the target `devel` has besides, and the rest.
+# Split into torch with CUDA (gigabytes that change every few months), the extras of the target `devel`, and the rest.
 RUN grep --extended-regexp '^(torch|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
  && { grep --extended-regexp '^(triton|nvidia-(cufft|curand|(cudnn|cusparselt|nvshmem)-cu[0-9]+))==' /locks/all.lock || true; } \
       > /locks/devel.lock \
@@ -61,7 +61,7 @@ COPY images/stand-ins.sh /opt/
 COPY --from=pins /locks/torch.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip --python /opt/venv/bin/python install --no-deps --requirement /locks/torch.lock \
-# For the target `devel`: what torch.compile writes in C++ includes these.
+# For the target `devel`: the C++ code that torch.compile generates includes these headers.
  && mkdir /opt/headers && cp --parents --recursive /opt/venv/lib/python3*/site-packages/torch/include /opt/headers \
  && bash /opt/stand-ins.sh && bash /opt/trim.sh
 
@@ -88,14 +88,14 @@ RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --no
 
 # -- the image ---------------------------------------------------------------------------------------------------------
 FROM system AS image
-# Not NVIDIA_VISIBLE_DEVICES: who starts the container says which GPUs it gets.
+# Not NVIDIA_VISIBLE_DEVICES: the caller that starts the container decides which GPUs it gets.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1
 COPY --from=torch /opt/venv /opt/venv
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=project /opt/venv /opt/venv
-# Last, so that a new commit changes nothing but labels and the layer above.
+# At the end, so that a new commit changes only the labels and the layer above.
 ARG ACCELERATOR
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -110,7 +110,7 @@ LABEL org.opencontainers.image.title="runner" \
 ENTRYPOINT ["/usr/bin/tini", "--", "/opt/venv/bin/python", "-P", "-m", "runner.train.entrypoint"]
 
 
-# -- the image, with what compiles while it trains, and all of torch's libraries: `--target devel` ----------------------
+# -- the image with a compiler for use during training, and all of torch's libraries: `--target devel` ------------------
 FROM image AS devel
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -121,5 +121,5 @@ COPY --from=pins /locks/devel.lock /opt/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --force-reinstall --requirement /opt/devel.lock
 
-# What is built where no target is named.
+# The default target.
 FROM image

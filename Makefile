@@ -1,8 +1,8 @@
-# Everything a person or CI types here. `make` alone lists it.
+# The commands for people and CI. `make` without a target lists them.
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Installing is quicker without these, and says nothing that anybody reads.
+# Switch off pip's version check, which takes time, and its questions.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -16,7 +16,7 @@ quickstart: .venv/.train  ## set up and run the main job, offline, to a finished
 	$(BIN)/runner launch quickstart
 
 test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the tests
-	@# A file is one worker's, since its tests share what they compare with.
+	@# One worker runs all tests of a file, since they share their reference runs.
 	$(BIN)/pytest --numprocesses logical --dist loadscope
 
 test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
@@ -37,7 +37,7 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	@echo "setting up .venv (about a minute; once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; rm -rf .venv; exit 2; }
-	@# torch by itself and first, with its dependencies: which build of it there is, and what that needs, is the index's to say.
+	@# torch first and with its dependencies: the index decides which build it has, and which packages that build needs.
 	@$(BIN)/pip install --quiet --constraint images/cpu.lock torch
 	@$(BIN)/pip install --quiet --no-deps --requirement images/cpu.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
@@ -59,7 +59,7 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	@bash tests/servers/install.sh
 	@touch $@
 
-# What the image is made of, and what tests it. podman keeps the layers, so that only what has changed is built again.
+# Depends on everything in the image and its tests. podman keeps the layers, so only changed ones are built again.
 .venv/.image-tested: .venv/.train .venv/.dev Dockerfile .dockerignore pyproject.toml $(shell find images jobs src tests/image -type f -not -path '*/__pycache__/*')
 	$(BIN)/pytest -m image tests/image
 	@touch $@
@@ -68,17 +68,17 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	@bash tests/slurm/install.sh
 	@touch $@
 
-# A Slurm of three nodes, whose jobs run as a user of their own; SkyPilot and all of it where there is no network.
+# A Slurm cluster of three nodes, whose jobs run as a user of their own; it and SkyPilot run without a network.
 .venv/.sky-tested: .venv/.train .venv/.dev .venv-servers/.installed .venv-sky/.installed images/cpu.lock $(shell find src sky tests/slurm tests/integration/runs.py -type f -not -path '*/__pycache__/*')
 	bash tests/slurm/cluster.sh install "$$($(BIN)/python -c 'from runner.backends.skypilot.bootstrap import setup_folder; print(setup_folder())')"
 	bash tests/slurm/inside.sh $(BIN)/pytest -m slurm tests/slurm
 	@touch $@
 
-lock:  ## write the lock files anew from what is installed in .venv
+lock:  ## rewrite the lock files from the packages that are installed in .venv
 	$(BIN)/python tools/lock.py
 
-lock-cuda:  ## write images/cuda.lock anew from images/cpu.lock and what the package index says of torch
+lock-cuda:  ## rewrite images/cuda.lock from images/cpu.lock and the package index's data about torch
 	$(BIN)/python tools/lock_cuda.py
 
-clean:  ## remove what the targets above have made
+clean:  ## remove everything that the targets above made
 	rm -rf .venv .venv-servers .venv-sky .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

@@ -1,8 +1,8 @@
-# What a user would take instead of our image: PyTorch's own runtime image, with our packages by pip on top.
+# The image that users would otherwise choose: PyTorch's own runtime image, with our packages installed by pip on top.
 #
-# It holds what pytorch/pytorch's Dockerfile of 2026 puts into its `official` stage (the packages of that name's apt and
-# pip lines), on the base image of this build in the place of Ubuntu 24.04, and torch from the index in the place of
-# PyTorch's own. `benchmarks/image.py` builds it.
+# It installs the packages of the `official` stage in pytorch/pytorch's Dockerfile of 2026 (its apt and pip lines), but on
+# the base image of our build instead of Ubuntu 24.04, and with torch from the index instead of PyTorch's own build.
+# `benchmarks/image.py` builds it.
 ARG BASE_IMAGE=debian:bookworm-slim
 
 # hadolint ignore=DL3006

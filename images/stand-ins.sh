@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# In /opt/venv, put stand-ins of a few kilobytes in the place of CUDA libraries that torch is linked to, so that it cannot
-# be imported without them, and that training language models never calls: cuFFT (torch.fft, torch.stft), cuSPARSELt (2:4
-# sparsity), NVSHMEM (torch.distributed's symmetric memory), cuDNN's recurrent layers and CTC loss, and cuRAND (torch draws
-# random numbers with kernels of its own, and takes nothing of this library). Four fifths of a gigabyte. Each function of a
-# stand-in answers with its library's own code for what is not there, which torch raises as an error. The target `devel`
-# has the real ones.
+# In /opt/venv, replace CUDA libraries with stand-ins of a few kilobytes. torch is linked to these libraries, so it
+# cannot be imported without them, but training language models never calls them: cuFFT (torch.fft, torch.stft),
+# cuSPARSELt (2:4 sparsity), NVSHMEM (torch.distributed's symmetric memory), cuDNN's recurrent layers and CTC loss, and
+# cuRAND (torch draws random numbers with its own kernels and uses nothing of this library). This saves four fifths of a
+# gigabyte. Each function of a stand-in returns its library's error code for "not supported", which torch raises as an
+# error. The target `devel` has the real libraries.
 set -euo pipefail
 
 cd /opt/venv/lib/python3*/site-packages
 if [ ! -d nvidia ]; then exit; fi  # torch's build for CPUs
 
-# A library, the code that its functions shall answer with, and the package to take away if there is nothing else in it.
+# Arguments: a library, the code that its functions return, and the package to uninstall if it holds nothing else.
 stand_in() {
   local library=$1 code=$2 package=${3-} made name names soname versions
   names=$(nm --dynamic --defined-only "$library" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | grep --invert-match '^_')

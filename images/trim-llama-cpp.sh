@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Of llama.cpp only the converter stays in /opt/venv: its sources, tests and web pages weigh twenty times as much. Of its
-# bindings, not those for pictures, speech and search.
+# Keep only llama.cpp's converter in /opt/venv: its sources, tests and web pages are twenty times as large. Remove the
+# bindings for images, speech and search.
 set -euo pipefail
 
 cd /opt/venv/lib/python3*/site-packages

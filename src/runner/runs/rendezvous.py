@@ -92,7 +92,7 @@ def participants(store: Store, claim: Claim) -> dict[int, Participant]:
 def admit(store: Store, claim: Claim, chosen: Mapping[int, Participant], assignment: Mapping[str, Any]) -> None:
     """Begin: name the machines that take part, and tell them what they have to know."""
     record = {
-        **told,
+        **assignment,
         "token": claim.token,
         "nodes": {str(rank): participant.nonce for rank, participant in chosen.items()},
     }
@@ -106,12 +106,12 @@ def read_admission(store: Store, participant: Participant) -> dict[str, Any] | N
         NotInvited: it has begun without us.
     """
     try:
-        told: dict[str, Any] = json.loads(store.get(node_key(participant.run_id, participant.number, "go")))
+        admission: dict[str, Any] = json.loads(store.get(node_key(participant.run_id, participant.number, "go")))
     except NotFound:
         return None
-    if told["nodes"].get(str(participant.rank)) != participant.nonce:
+    if admission["nodes"].get(str(participant.rank)) != participant.nonce:
         raise NotAdmitted(participant.number)
-    return told
+    return admission
 
 
 def write_node_beat(store: Store, participant: Participant, count: int) -> None:
