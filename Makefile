@@ -55,12 +55,12 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	@$(BIN)/pip check
 	@touch $@
 
-.venv-servers/.installed: tests/servers/requirements.lock tests/servers/install.sh
-	@bash tests/servers/install.sh
+.venv-servers/.installed: tests/support/servers/requirements.lock tests/support/servers/install.sh
+	@bash tests/support/servers/install.sh
 	@touch $@
 
 # Depends on everything in the image and its tests. podman keeps the layers, so only changed ones are built again.
-.venv/.image-tested: .venv/.train .venv/.dev Dockerfile .dockerignore pyproject.toml $(shell find images jobs src tests/image -type f -not -path '*/__pycache__/*')
+.venv/.image-tested: .venv/.train .venv/.dev Dockerfile .dockerignore pyproject.toml $(shell find images jobs src tests/image tests/support -type f -not -path '*/__pycache__/*')
 	$(BIN)/pytest -m image tests/image
 	@touch $@
 
@@ -69,7 +69,7 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
 	@touch $@
 
 # A Slurm cluster of three nodes, whose jobs run as a user of their own; it and SkyPilot run without a network.
-.venv/.sky-tested: .venv/.train .venv/.dev .venv-servers/.installed .venv-sky/.installed images/cpu.lock $(shell find src sky tests/slurm tests/integration/runs.py -type f -not -path '*/__pycache__/*')
+.venv/.sky-tested: .venv/.train .venv/.dev .venv-servers/.installed .venv-sky/.installed images/cpu.lock $(shell find src sky tests/slurm tests/support -type f -not -path '*/__pycache__/*')
 	bash tests/slurm/cluster.sh install "$$($(BIN)/python -c 'from runner.backends.skypilot.bootstrap import setup_folder; print(setup_folder())')"
 	bash tests/slurm/inside.sh $(BIN)/pytest -m slurm tests/slurm
 	@touch $@

@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from servers.s3 import make_bucket, ministack  # noqa: E402  tests/ has to be on the path first
-from slurm.bed import Testbed, standing  # noqa: E402
+from support.servers.s3 import make_bucket, ministack  # noqa: E402  tests/ has to be on the path first
+from support.slurm_bed import Testbed, standing  # noqa: E402
 
 RECIPE = """
 method: sft

@@ -30,7 +30,7 @@ from runner.train.models.precision import precision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from integration.families import FAMILIES, write_model
+from support.families import FAMILIES, write_model
 
 BIN = Path(sys.executable).parent
 WARM_UP_STEPS = 5

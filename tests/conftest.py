@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["servers.plugin"]
+pytest_plugins = ["support.servers.plugin"]
 
 # The driver's own device; asking torch would mean importing it before any test that needs none.
 _NVIDIA = Path("/dev/nvidiactl")

@@ -1,5 +1,5 @@
-"""Fixtures for the command line's tests."""
+"""Fixtures of the command line"s tests."""
 
-from launch.bench import bench
+from support.bench import bench
 
 __all__ = ["bench"]

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from launch.bench import CLI, Bench, gone, wait_until
 from runner.backends.lock import lock_holder
 from runner.paths import state_folder
 from runner.runs.records import run_result
 from runner.runs.status import run_status
+from support.bench import CLI, Bench, gone, wait_until
 
 
 def ids(bench: Bench) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from launch.bench import Bench
+from support.bench import Bench
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
 
 from runner.cli.main import _COMMANDS, cli
+from support.paths import ROOT
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+DOCS = ROOT / "docs" / "commands.md"
 HEAVY = ["torch", "transformers", "trl", "peft", "datasets", "boto3", "obstore", "rich", "yaml", "blake3"]
 HEAVY += ["jsonschema_rs"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.bench import Bench
 from runner.storage.open import open_store
-from servers.s3 import BUCKET, S3Server
+from support.bench import Bench
+from support.servers.s3 import BUCKET, S3Server
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from image.conftest import ROOT, Built, build_arguments, podman, runner
-from image.machine import Machine
 from runner.backends.docker.container_cli import Containers
 from runner.backends.docker.image import inspect
 from runner.backends.docker.sbom import read_packages, sbom
 from runner.git import revision_of
+from support.image import ROOT, Built, build_arguments, podman, runner
+from support.image_machine import Machine
 
 pytestmark = pytest.mark.image
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from image.conftest import ROOT, TAG, Built, build_arguments, podman, runner
-from image.machine import Machine
+from support.image import ROOT, TAG, Built, build_arguments, podman, runner
+from support.image_machine import Machine
 
 pytestmark = pytest.mark.image
 

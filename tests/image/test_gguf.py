@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from image.conftest import LOCKED_DOWN, Built, Place
+from support.image import LOCKED_DOWN, Built, Place
 
 pytestmark = pytest.mark.image
 

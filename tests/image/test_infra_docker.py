@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from image.conftest import ROOT, SHORT, Built, podman
-from integration.runs import assert_same, outcome
 from runner.runs.launches import newest_launch
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
+from support.image import ROOT, SHORT, Built, podman
+from support.runs import assert_same, outcome
 
 pytestmark = pytest.mark.image
 

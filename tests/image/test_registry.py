@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from image.conftest import podman, runner
-from image.machine import BASE, Machine
-from image.registry import Registry, registry
 from runner.backends.docker.container_cli import Containers
 from runner.backends.docker.image import obtain
 from runner.errors import UserError
+from support.image import podman, runner
+from support.image_machine import BASE, Machine
+from support.image_registry import Registry, registry
 
 pytestmark = pytest.mark.image
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from image.conftest import Built, Place, finished, podman
-from integration.runs import assert_same, check_metrics, outcome
 from runner.runs.lineage import checkpoints
+from support.image import Built, Place, finished, podman
+from support.runs import assert_same, check_metrics, outcome
 
 pytestmark = pytest.mark.image
 

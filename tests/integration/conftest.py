@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.forked import Attempts
 from runner.train.builtin.catalog import builtin_dataset
+from support.forked import Attempts
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.forked import Attempts
-from integration.runs import recipe, submit
 from runner.recipe.recipe import Evaluate
 from runner.storage.open import open_store
+from support.forked import Attempts
+from support.runs import recipe, submit
 
 
 def chat(forked: Attempts, run_id: str, *options: str, said: str) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from integration.forked import Attempts
-from integration.runs import recipe, submit
 from integration.test_stages import one_adapter
 from runner.recipe.recipe import Data, DataSource, ExactMatch, Recipe
 from runner.runs.layout import run_key
@@ -20,6 +18,8 @@ from runner.storage.open import open_store
 from runner.storage.store import Store
 from runner.train.agent.events import Events
 from runner.train.run_eval import evaluate
+from support.forked import Attempts
+from support.runs import recipe, submit
 
 QUICK = {"eval_strategy": "no", "load_best_model_at_end": False, "early_stopping_patience": None}
 

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from integration.forked import Attempts, Moment
-from integration.runs import recipe, submit
 from runner.control.pull import artifact_prefixes
 from runner.recipe.recipe import Export, Recipe
 from runner.runs.layout import run_key
@@ -22,7 +20,9 @@ from runner.runs.records import run_result
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from train.receiving_hub import OWNER, TOKEN, receiving_hub
+from support.fake_hub_upload import OWNER, TOKEN, receiving_hub
+from support.forked import Attempts, Moment
+from support.runs import recipe, submit
 
 EXPORTING = "runner.train.export.gguf:GgufMaker.make"
 _PATIENCE = 900.0

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from integration.families import FAMILIES, is_tied, write_model
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from integration.test_methods import cpt, dpo, grpo
 from runner.recipe.recipe import Recipe
 from runner.storage.open import open_store
+from support.families import FAMILIES, is_tied, write_model
+from support.forked import Attempts, Moment
+from support.runs import assert_same, check_metrics, outcome, recipe, submit
 
 STEP = "runner.train.{module}:Exact{trainer}Trainer.training_step"
 SFT, DPO, GRPO = (STEP.format(module=name, trainer=name.upper()) for name in ("sft", "dpo", "grpo"))

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from integration.forked import Attempts
-from integration.runs import check_metrics
 from runner.control.prepare import prepare
 from runner.recipe.loading.finder import available_recipes
 from runner.recipe.loading.load import load_recipe
@@ -18,6 +16,8 @@ from runner.runs.layout import run_key
 from runner.runs.metrics import read_metrics
 from runner.storage.open import open_store
 from runner.train.builtin.catalog import builtin_dataset, materialize
+from support.forked import Attempts
+from support.runs import check_metrics
 
 STEPS = 4
 TINY = (

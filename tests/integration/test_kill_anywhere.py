@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
+from support.forked import Attempts, Moment
+from support.runs import assert_same, check_metrics, outcome, recipe, submit
 
 LOCAL = "runner.storage.local:LocalStore"
 CHECKPOINT = "runner.train.checkpointing.checkpointer:Checkpointer"

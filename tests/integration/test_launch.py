@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from integration.runs import assert_same, check_metrics, outcome
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
+from support.runs import assert_same, check_metrics, outcome
 
 RUNNER = Path(sys.executable).parent / "runner"
 

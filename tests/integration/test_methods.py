@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.train.builtin.catalog import materialize
+from support.forked import Attempts, Moment
+from support.runs import assert_same, check_metrics, outcome, recipe, submit
 
 TEXT = {"text": "{prompt}{completion}"}
 PREFERENCE = {

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from integration.forked import Attempts, Shortage
-from integration.runs import STEPS, assert_same, outcome, recipe, submit
 from integration.test_methods import grpo
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import attempts
 from runner.runs.layout import run_key
 from runner.storage.open import open_store
+from support.forked import Attempts, Shortage
+from support.runs import STEPS, assert_same, outcome, recipe, submit
 
 # Where a micro-batch meets the model.
 MEETS = {

@@ -10,10 +10,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
-from integration.forked import Attempts, Moment
-from integration.runs import recipe, submit
 from runner.control.pull import pull
 from runner.storage.open import open_store
+from support.forked import Attempts, Moment
+from support.runs import recipe, submit
 
 LOGGED = [1, 2, 4, 6, 8, 10, 12]
 """Every second step, and the first."""

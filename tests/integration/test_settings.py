@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Export, Recipe
 from runner.runs.attempts import attempts
 from runner.runs.layout import run_key
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
+from support.forked import Attempts, Moment
+from support.runs import assert_same, check_metrics, outcome, recipe, submit
 
 STEP = "runner.train.methods.sft:ResumableSFTTrainer.training_step"
 

@@ -9,8 +9,6 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import attempts
 from runner.runs.layout import run_key
@@ -19,6 +17,8 @@ from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from runner.train.checkpointing.state import untied
+from support.forked import Attempts, Moment
+from support.runs import assert_same, check_metrics, outcome, recipe, submit
 
 STRATEGIES = ["ddp", "zero2", "zero3"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from integration import test_methods, test_stages
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, check_metrics, outcome, submit
 from integration.test_stages import whole_outcome
 from runner.recipe.recipe import Recipe
 from runner.storage.open import open_store
+from support.forked import Attempts, Moment
+from support.runs import assert_same, check_metrics, outcome, submit
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from integration.forked import Attempts, Moment
-from integration.runs import assert_same, outcome, recipe, submit
 from integration.test_methods import PREFERENCE, TEXT, on
 from runner.recipe.recipe import Checkpoint, Recipe
 from runner.runs.layout import run_key
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.storage.store import Store
+from support.forked import Attempts, Moment
+from support.runs import assert_same, outcome, recipe, submit
 
 STEPS = 4
 SAVED = Checkpoint(save_steps=2, save_minutes=None, save_total_limit=1)

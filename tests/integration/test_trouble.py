@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from integration.forked import Attempts, Moment, Removal
-from integration.runs import assert_same, check_metrics, outcome, recipe, submit
 from runner.runs.attempts import attempts
 from runner.runs.layout import CheckpointName, checkpoint_prefix, run_key
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from servers.faults import Answer, CutUpload, LoseAnswer, Refuse, faulty
-from servers.s3 import BUCKET, S3Server
+from support.forked import Attempts, Moment, Removal
+from support.runs import assert_same, check_metrics, outcome, recipe, submit
+from support.servers.faults import Answer, CutUpload, LoseAnswer, Refuse, faulty
+from support.servers.s3 import BUCKET, S3Server
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.faults import (
+from support.servers.faults import (
     Answer,
     CutAnswer,
     CutUpload,
@@ -21,7 +21,7 @@ from servers.faults import (
     Slow,
     faulty,
 )
-from servers.processes import serving
+from support.servers.processes import serving
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from servers.processes import serving
-from servers.s3 import SERVERS, S3Server
+from support.paths import TESTS
+from support.servers.processes import serving
+from support.servers.s3 import SERVERS, S3Server
 
 LISTEN, LOOPBACK = "0A", "0100007F"
 """As /proc/net/tcp writes them."""
@@ -42,11 +43,11 @@ def test_a_server_listens_on_loopback_only(name: str, s3_server: Callable[[str],
 def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     """Killing the tests with SIGKILL leaves no server behind."""
     script = (
-        "import sys, time; from pathlib import Path; from servers.processes import serving\n"
+        "import sys, time; from pathlib import Path; from support.servers.processes import serving\n"
         "command = lambda port: [sys.executable, '-m', 'http.server', '--bind', '127.0.0.1', str(port)]\n"
         "with serving(command, Path(sys.argv[1])) as running: print(running.port, flush=True); time.sleep(60)\n"
     )
-    tests = Path(__file__).resolve().parents[1]
+    tests = TESTS
     command = [sys.executable, "-c", script, str(tmp_path)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tests)
     assert parent.stdout is not None

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from servers.s3 import S3Server
-from slurm.bed import Testbed, standing
+from support.servers.s3 import S3Server
+from support.slurm_bed import Testbed, standing
 
 
 @pytest.fixture(scope="session")

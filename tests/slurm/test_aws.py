@@ -7,9 +7,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from servers.processes import free_port, program, serving
-from servers.s3 import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server, make_bucket
-from slurm.bed import ROOT, SKY, alone, without_colours
+from support.servers.processes import free_port, program, serving
+from support.servers.s3 import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server, make_bucket
+from support.slurm_bed import ROOT, SKY, alone, without_colours
 
 pytestmark = pytest.mark.slurm
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.runs import outcome
 from runner.storage.open import open_store
-from servers.s3 import SECRET_KEY
-from slurm.bed import ROOT, RUNNER, SKY, Testbed
+from support.runs import outcome
+from support.servers.s3 import SECRET_KEY
+from support.slurm_bed import ROOT, RUNNER, SKY, Testbed
 
 pytestmark = pytest.mark.slurm
 

@@ -1,10 +1,5 @@
 """Fixtures of the storage tests."""
 
-import pytest
-from memory_store import MemoryStore
+from support.memory_store import memory
 
-
-@pytest.fixture
-def memory() -> MemoryStore:
-    """A fresh, empty store in memory."""
-    return MemoryStore()
+__all__ = ["memory"]

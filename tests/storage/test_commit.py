@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_store import MemoryStore
 
 from runner.runs.attempts import Superseded
 from runner.storage.commit import AlreadyCommitted, commit, digest, fetch, read_manifest, verify
@@ -15,6 +14,7 @@ from runner.storage.local import LocalStore
 from runner.storage.manifest import MANIFEST, Damaged, DamagedManifest
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from support.memory_store import MemoryStore
 
 PREFIX = "runs/r/checkpoints/sft-000010-0001-abcd/"
 CONTENTS = {

@@ -13,7 +13,7 @@ from runner.errors import UserError
 from runner.storage.open import open_store
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, Store
-from servers.s3 import ATOMIC_CREATE, BUCKET, CHECKS_SIGNATURES, SECRET_KEY, SERVERS, S3Server
+from support.servers.s3 import ATOMIC_CREATE, BUCKET, CHECKS_SIGNATURES, SECRET_KEY, SERVERS, S3Server
 
 MIB = 1 << 20
 

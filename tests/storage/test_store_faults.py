@@ -1,7 +1,7 @@
 """Whatever the line to the store does, nothing torn is ever seen, and what failed can be done again.
 
-A proxy between client and server injects the faults (`servers.faults`); the server itself is a real one, and is looked
-at directly to see what became of it. The client's patience is cut to fractions of a second.
+A proxy between client and server injects the faults (`support.servers.faults`). The server itself is a real one, which
+the tests read directly to see what it holds. The client's patience is cut to fractions of a second.
 """
 
 import threading
@@ -25,7 +25,7 @@ from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from servers.faults import (
+from support.servers.faults import (
     Answer,
     CutAnswer,
     CutUpload,
@@ -38,7 +38,7 @@ from servers.faults import (
     Slow,
     faulty,
 )
-from servers.s3 import BUCKET, SECRET_KEY, S3Server
+from support.servers.s3 import BUCKET, SECRET_KEY, S3Server
 
 MIB = 1 << 20
 FOLDER = "runs/r/checkpoints/sft-000010-0001-aaaa/"

@@ -29,7 +29,7 @@ from runner.storage.manifest import MANIFEST, Damaged, DamagedManifest
 from runner.storage.open import open_store
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, Store
-from servers.s3 import ATOMIC_CREATE, IGNORES_CREATE
+from support.servers.s3 import ATOMIC_CREATE, IGNORES_CREATE
 
 RUN = "run-1"
 FOLDER = "runs/run-1/checkpoints/sft-000010-0001-aaaa/"

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from memory_store import MemoryStore
 
 from runner.runs import attempts as attempts_module
 from runner.runs import chunks as chunks_module
@@ -33,6 +32,7 @@ from runner.storage.commit import commit, fetch, verify
 from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from support.memory_store import MemoryStore
 
 STEPS = 5
 BEST = 2

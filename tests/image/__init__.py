@@ -1,1 +1,0 @@
-"""The container image, really built and really run."""

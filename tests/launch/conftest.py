@@ -1,5 +1,0 @@
-"""Fixtures for the engine's tests."""
-
-from launch.bench import bench
-
-__all__ = ["bench"]

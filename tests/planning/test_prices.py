@@ -1,0 +1,103 @@
+"""Prices: SkyPilot's catalogs in their own form where they are, the snapshot where they are not."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.fit.accelerators import ACCELERATORS
+from runner.planning.prices import SNAPSHOT, Offer, cheapest, prices, snapshot
+
+AWS = """\
+InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch
+m7i.large,,,2.0,8.0,,0.1008,0.0443,us-east-1,use1-az1,x86_64
+g6.2xlarge,L4,1.0,8.0,32.0,"{'Gpus': [{'Name': 'L4', 'Count': 1}]}",0.9776,0.5772,us-east-1,use1-az1,x86_64
+g6.xlarge,L4,1.0,4.0,16.0,"{'Gpus': [{'Name': 'L4', 'Count': 1}]}",0.8048,0.4,us-east-1,use1-az1,x86_64
+g6.xlarge,L4,1.0,4.0,16.0,"{'Gpus': [{'Name': 'L4', 'Count': 1}]}",0.98,0.2,eu-north-1,eun1-az1,x86_64
+g5g.xlarge,T4g,1.0,4.0,8.0,"{'Gpus': [{'Name': 'T4g', 'Count': 1}]}",0.42,0.1,us-east-1,use1-az1,arm64
+g6f.large,L4,0.125,2.0,8.0,"{'Gpus': [{'Name': 'L4', 'Count': 1}]}",0.2,,us-east-1,use1-az1,x86_64
+"""
+GCP = """\
+InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Region,AvailabilityZone,Price,SpotPrice
+a2-highgpu-1g,12.0,85.0,,,,us-central1,us-central1-a,0.75,0.25
+a2-highgpu-1g,12.0,85.0,,,,asia-east1,asia-east1-a,0.5,0.25
+,,,A100,1.0,"{'Gpus': []}",us-central1,us-central1-a,2.75,1.25
+,,,tpu-v6e-1,1,tpu-v6e-1,us-central1,us-central1-a,2.7,0.54
+"""
+LAMBDA = """\
+InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,Region,GpuInfo,SpotPrice
+gpu_8x_h100_sxm5,H100-SXM,8.0,208.0,1800.0,31.92,us-east-1,"{}",
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def catalogs(tmp_path: Path) -> Path:
+    """A folder of catalogs, as SkyPilot keeps them."""
+    for cloud, text in {"aws": AWS, "gcp": GCP, "lambda": LAMBDA, "odd": "a,b\n1,2\n", "empty": ""}.items():
+        (tmp_path / "v8" / cloud).mkdir(parents=True)
+        (tmp_path / "v8" / cloud / "vms.csv").write_text(text)
+    return tmp_path / "v8"
+
+
+def test_the_cheapest_machine_of_each_kind_is_found(catalogs: Path) -> None:
+    found = prices(catalogs)
+    assert found.of("L4", 1) == [
+        Offer(
+            infra="aws",
+            region="us-east-1",
+            accelerator="L4",
+            count=1,
+            instance_type="g6.xlarge",
+            price=0.8048,
+            spot=0.2,
+        )
+    ]
+    assert found.source.startswith("SkyPilot's catalogs (aws, gcp, lambda), of 20")
+
+
+def test_googles_machine_and_gpus_are_priced_together_in_one_zone(catalogs: Path) -> None:
+    [offer] = prices(catalogs).of("A100", 1)
+    assert (offer.instance_type, offer.region, offer.price, offer.spot) == ("a2-highgpu-1g", "us-central1", 3.5, 1.5)
+
+
+def test_a_clouds_own_name_for_a_gpu_is_known(catalogs: Path) -> None:
+    [offer] = prices(catalogs).of("H100", 8)
+    assert (offer.infra, offer.price, offer.spot) == ("lambda", 31.92, None)
+
+
+def test_a_changed_catalog_is_read_again(catalogs: Path) -> None:
+    assert prices(catalogs).of("L4", 1)[0].price == 0.8048
+    (catalogs / "aws/vms.csv").write_text(AWS.replace("0.8048", "0.7000"))
+    os.utime(catalogs / "aws/vms.csv", ns=(1, 1))
+    assert prices(catalogs).of("L4", 1)[0].price == 0.7
+
+
+def test_without_catalogs_the_snapshot_says_its_date(tmp_path: Path) -> None:
+    found = prices(tmp_path / "nothing")
+    assert found == snapshot()
+    assert found.source == "a snapshot of 2025-12, since SkyPilot's catalogs are not on this machine"
+
+
+def test_the_snapshot_has_every_gpu_and_plausible_prices() -> None:
+    offers = snapshot().offers
+    assert {offer.accelerator for offer in offers} == set(ACCELERATORS)
+    for offer in offers:
+        assert offer.price is not None
+        assert 0.1 < offer.price / offer.count < 20
+        assert offer.spot is None or 0.05 * offer.price < offer.spot < offer.price
+    raw = json.loads(SNAPSHOT.read_text())
+    assert {row["source"] for row in raw["prices"]} == {"catalog", "list"}
+
+
+def test_spot_counts_only_where_it_is_asked_for() -> None:
+    offers = snapshot().of("L4", 1)
+    demand, spot = cheapest(offers, spot=False), cheapest(offers, spot=True)
+    assert [offer.price for offer in demand] == sorted(offer.price or 0 for offer in offers)
+    assert spot[0].spot == min(offer.spot for offer in offers if offer.spot)

@@ -1,0 +1,108 @@
+"""Reward functions are found, checked without running them, and travel with the run."""
+
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from runner.control.prepare import prepare
+from runner.recipe.loading.load import load_recipe
+from support.recipes import Check, Refuse, settings_of
+
+GRPO = """\
+name: tiny
+method: grpo
+model: {model_name_or_path: builtin:tiny-llama}
+data: {train: [{path: builtin:arithmetic}]}
+training:
+  max_steps: 5
+  reward_funcs: ["rewards.py:correct", "builtin:length"]
+"""
+REWARDS = "def correct(completions, **kwargs):\n    return [0.0 for _ in completions]\n"
+
+
+@pytest.fixture(autouse=True)
+def _rewards(tmp_path: Path) -> None:
+    (tmp_path / "rewards.py").write_text(REWARDS)
+
+
+def test_a_file_of_rewards_is_named_from_the_recipes_folder(check: Check, tmp_path: Path) -> None:
+    loaded = check(text=GRPO)
+    assert loaded.recipe.training["reward_funcs"] == [f"{tmp_path}/rewards.py:correct", "builtin:length"]
+    assert loaded.local_files == (tmp_path / "rewards.py",)
+
+
+def test_the_file_travels_with_the_run(check: Check, tmp_path: Path) -> None:
+    """Named by its digest: another text is another run."""
+    check(text=GRPO)
+    made = prepare(load_recipe("./recipe.yaml", cwd=tmp_path))
+    key = f"inputs/{blake3(REWARDS.encode()).hexdigest()}/rewards.py"
+    assert made.recipe["training"]["reward_funcs"] == [f"{key}:correct", "builtin:length"]
+    assert made.inputs == {key: tmp_path / "rewards.py"}
+    (tmp_path / "rewards.py").write_text(REWARDS.replace("0.0", "1.0"))
+    assert prepare(load_recipe("./recipe.yaml", cwd=tmp_path)).digest != made.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "what", "remedy"),
+    [
+        (REWARDS, "rewards.py:corect", "defines no function `corect`", "did you mean `correct`?"),
+        (REWARDS, "reward.py:correct", "there is no Python file `reward.py`", "looked for"),
+        (REWARDS, "rewards.py", "names no reward function", "`rewards.py:function`"),
+        (REWARDS, "builtin:exact-answr", "no builtin reward", "did you mean `builtin:exact-answer`?"),
+        (REWARDS, "org/reward-model", "names no reward function", "`rewards.py:function`"),
+        ("def correct(completions):\n    pass\n", "rewards.py:correct", "cannot be called by TRL", "**kwargs"),
+        ("def correct(:\n", "rewards.py:correct", "is no Python: line 1", ""),
+        ("raise SystemExit\n", "rewards.py:correct", "defines no function", "it defines none"),
+    ],
+)
+def test_a_reward_that_could_not_be_called_is_refused(
+    refuse: Refuse, tmp_path: Path, text: str, name: str, what: str, remedy: str
+) -> None:
+    """Nothing in the file is run for that."""
+    (tmp_path / "rewards.py").write_text(text)
+    error = refuse(f"training.reward_funcs=['{name}']", text=GRPO)
+    assert settings_of(error) == ["training.reward_funcs.0"]
+    assert what in error.what
+    assert remedy in (error.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("override", "setting", "what"),
+    [
+        ("training={max_steps: 5}", "training.reward_funcs", "missing"),
+        ("training.reward_weights=[1]", "training.reward_weights", "1 weights for 2 reward functions"),
+        ("training.num_generations=1", "training.num_generations", "no group to compare"),
+        ("training.num_generations=3", "training.num_generations", "no whole groups of 3"),
+        ("training.use_vllm=true", "training.use_vllm", "not there yet"),
+        ("training.vllm_mode=server", "training.vllm_mode", "not there yet"),
+        ("training.use_adaptive_entropy=true", "training.use_adaptive_entropy", "does not hold"),
+        ("training.log_completions=true", "training.log_completions", "stay on the machine"),
+        ("training.max_length=64", "training.max_length", "it is a setting of sft"),
+    ],
+)
+def test_settings_that_cannot_be_had_are_refused(refuse: Refuse, override: str, setting: str, what: str) -> None:
+    error = refuse(override, text=GRPO)
+    assert settings_of(error) == [setting]
+    assert what in error.what
+
+
+def test_evaluation_needs_whole_groups_and_a_metric_to_be_best_by(refuse: Refuse) -> None:
+    evaluated = ("data.eval={from_train: 8}", "training.eval_strategy=steps", "training.eval_steps=2")
+    error = refuse(*evaluated, "training.num_generations_eval=3", text=GRPO)
+    assert settings_of(error) == ["training.per_device_eval_batch_size"]
+    error = refuse(*evaluated, "training.load_best_model_at_end=true", text=GRPO)
+    assert settings_of(error) == ["training.load_best_model_at_end"]
+    assert "metric_for_best_model: reward" in (error.remedy or "")
+
+
+def test_the_generation_batch_is_said_once(refuse: Refuse) -> None:
+    error = refuse("training.generation_batch_size=16", "training.steps_per_generation=2", text=GRPO)
+    assert settings_of(error) == ["training.generation_batch_size"]
+    error = refuse("training.generation_batch_size=12", text=GRPO)
+    assert "training.generation_batch_size" in settings_of(error)
+
+
+def test_data_without_prompts_are_refused(refuse: Refuse) -> None:
+    error = refuse("data.train.0.template={question: '{prompt}'}", "data.train.0.format=text", text=GRPO)
+    assert "`text` is no format for grpo" in error.what

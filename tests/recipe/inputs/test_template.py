@@ -1,0 +1,117 @@
+"""A template writes columns from a row's fields, and its mistakes are said when the recipe is checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import UserError
+from runner.recipe.inputs.template import fields, filled
+from support.recipes import Check, Refuse, settings_of
+
+ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags": ["a", "é"], "none": None}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{question}", "Why {x}?"),
+        ("Q: {question}\nA: {chosen}", "Q: Why {x}?\nA: Because."),
+        ("{{literal}} {n} {tags} [{none}]", '{literal} 5 ["a", "é"] []'),
+        ("no field", "no field"),
+    ],
+)
+def test_fields_are_filled_in_once(template: str, text: str) -> None:
+    """What a row says is text, whatever stands in it."""
+    assert filled({"text": template}, ROW) == {"text": text}
+
+
+def test_a_system_message_that_stays_empty_is_left_out() -> None:
+    """Chat templates would write an empty system turn, or put their own in its place."""
+    template = {"prompt": [{"role": "system", "content": "{system}"}, {"role": "user", "content": "{question}"}]}
+    assert filled(template, ROW) == {"prompt": [{"role": "user", "content": "Why {x}?"}]}
+    assert len(filled(template, {**ROW, "system": "Be kind."})["prompt"]) == 2
+
+
+def test_the_fields_are_those_between_braces() -> None:
+    assert fields({"a": "{x} {{y}} {z}", "b": [{"role": "user", "content": "{x}{w}"}]}) == ["x", "z", "w"]
+
+
+@pytest.mark.parametrize("template", ["{", "a } b", "{}", "{{x}"])
+def test_a_lone_brace_is_a_mistake(template: str) -> None:
+    with pytest.raises(UserError, match="stands alone"):
+        fields({"text": template})
+
+
+ORCA: dict[str, Any] = {
+    "prompt": [{"role": "system", "content": "{system}"}, {"role": "user", "content": "{question}"}],
+    "chosen": [{"role": "assistant", "content": "{chosen}"}],
+    "rejected": [{"role": "assistant", "content": "{rejected}"}],
+}
+
+
+def on_rows(folder: Path, row: dict[str, Any], template: dict[str, Any]) -> tuple[str, ...]:
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    return (f"data={json.dumps({'train': [{'path': 'rows.jsonl', 'template': template}]})}",)
+
+
+def test_a_dataset_of_preferences_under_other_names_is_understood(check: Check, tmp_path: Path) -> None:
+    """Intel/orca_dpo_pairs, for one."""
+    row = {"system": "", "question": "Why?", "chosen": "Because.", "rejected": "No."}
+    loaded = check("method=dpo", *on_rows(tmp_path, row, ORCA))
+    assert loaded.recipe.data.train[0].template == ORCA
+
+
+def test_a_field_that_is_not_there_is_named(refuse: Refuse, tmp_path: Path) -> None:
+    """With those that are."""
+    error = refuse("method=dpo", *on_rows(tmp_path, {"query": "Why?", "chosen": "a", "rejected": "b"}, ORCA))
+    assert settings_of(error) == ["data.train.0.template"]
+    assert "no field `system` and `question`" in error.what
+    assert error.remedy == "its fields: query, chosen, rejected"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what"),
+    [
+        (("method=dpo",), "the columns fit no format: prompt, completion"),
+        (("method=cpt",), "the columns fit no format: prompt, completion"),
+        (("method=dpo", "data.train.0.format=alpaca"), "`alpaca` is no format for dpo"),
+        (("data.train.0.format=preference",), "`preference` is no format for sft"),
+        (("data.train.0.template={text: '{x'}",), "stands alone"),
+        (("data.train.0.template={text: 5}",), "a list or text expected"),
+    ],
+)
+def test_data_of_another_method_are_refused(refuse: Refuse, overrides: tuple[str, ...], what: str) -> None:
+    """Before a machine is rented for them."""
+    assert what in str(refuse(*overrides))
+
+
+def test_any_column_can_be_the_text_of_continued_pretraining(check: Check) -> None:
+    """Two of them, even; packing is on by default, and nothing of a long text is cut off."""
+    loaded = check("method=cpt", "data.train.0.template={text: '{prompt}{completion}'}")
+    assert loaded.settings["training.packing"].value is True
+    assert loaded.settings["training.packing_strategy"].value == "bfd_split"
+    check("method=cpt", "training.dataset_text_field=completion")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what", "remedy"),
+    [
+        (("training.beta=0.2",), "it is a setting of dpo", "or write `method: dpo`"),
+        (("method=dpo", "training.packing=true"), "it is a setting of sft and cpt, not of dpo", "leave it out"),
+        (("method=dpo", "training.loss_type=sigmiod"), "`sigmiod` is none", "did you mean `sigmoid`"),
+        (("method=dpo", "training.loss_type=exo_pair"), "`exo_pair` needs a `label_smoothing`", "1e-3"),
+        (("method=dpo", "training.loss_weights=[1, 2]"), "2 weights for 1 kinds", "one for each"),
+        (("method=dpo", "training.sync_ref_model=true"), "a checkpoint does not hold it", "leave it out"),
+        (("method=dpo", "training.padding_free=true"), "takes no notice of it", "leave it out"),
+    ],
+)
+def test_a_setting_that_the_method_has_not_is_refused(
+    refuse: Refuse, overrides: tuple[str, ...], what: str, remedy: str
+) -> None:
+    """Said in one message, whether it is another method's, or this one's and contradictory."""
+    template = "data.train.0.template={prompt: '{prompt}', chosen: '{completion}', rejected: '{prompt}'}"
+    error = refuse(template if "method=dpo" in overrides else "data.train.0.sample=9", *overrides)
+    assert what in error.what
+    assert remedy in (error.remedy or "")

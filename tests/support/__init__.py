@@ -1,0 +1,1 @@
+"""What tests share and is not a test: servers, fakes of our protocols, forked attempts, recipes."""
