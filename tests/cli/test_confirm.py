@@ -12,14 +12,14 @@ CODE = """
 import sys
 from pathlib import Path
 from runner.cli.confirm import confirm_cost
-from runner.backends.skypilot.resources import Wishes, machines
+from runner.backends.skypilot.resources import ResourceOptions, resolve_resources
 from runner.recipe.loading.load import load_recipe
 import click
 
 
 def go():
     recipe = load_recipe("smollm2-135m-lora", cwd=Path.cwd()).recipe
-    confirm_cost(recipe, machines({}, Wishes(gpus=("A100:8",), infra=("aws",))), yes="--yes" in sys.argv)
+    confirm_cost(recipe, resolve_resources({}, ResourceOptions(gpus=("A100:8",), infra=("aws",))), yes="--yes" in sys.argv)
     print("launched")
 
 try:

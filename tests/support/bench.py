@@ -30,10 +30,10 @@ main()
 _SUPERVISE = """
 import json, sys
 from runner.backends.local import supervisor as local
-from runner.control.launch import take_hold
+from runner.control.resume import acquire_run
 from runner.storage.open import open_store
 store, run_id, limits = open_store(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-lock = take_hold(store, run_id)
+lock = acquire_run(store, run_id)
 supervisor = local.Supervisor(
     store, run_id, environment={}, say=lambda text: print(text, flush=True),
     limits=local.Limits(**limits), entrypoint="support.fake_attempt",
