@@ -19,7 +19,8 @@ import click
 
 def go():
     recipe = load_recipe("smollm2-135m-lora", cwd=Path.cwd()).recipe
-    confirm_cost(recipe, resolve_resources({}, ResourceOptions(gpus=("A100:8",), infra=("aws",))), yes="--yes" in sys.argv)
+    resources = resolve_resources({}, ResourceOptions(gpus=("A100:8",), infra=("aws",)))
+    confirm_cost(recipe, resources, yes="--yes" in sys.argv)
     print("launched")
 
 try:

@@ -63,14 +63,14 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     dead = claim_attempt(store, "run", {})
     admit(store, dead, {1: join(store, "run", dead.number, 1, {})}, ASSIGNMENT)
     heads: list[Thread] = []
-    real = node_agent.read_go
+    real = node_agent.read_admission
 
     def comes_while_we_ask(where: LocalStore, participant: Participant) -> Any:
         if not heads:
             heads.append(lead(store, claim_attempt(store, "run", {})))
         return real(where, participant)
 
-    monkeypatch.setattr(node_agent, "read_go", comes_while_we_ask)
+    monkeypatch.setattr(node_agent, "read_admission", comes_while_we_ask)
     monkeypatch.setattr(node_agent, "HEAD_PATIENCE_SECONDS", 20.0)
     topology = Topology(num_nodes=2, node_rank=1, node_ips=("127.0.0.1", "127.0.0.1"))
     agent = NodeAgent(store, "run", tmp_path / "work", topology, spawn=trains, arguments=[], result=lambda: None)

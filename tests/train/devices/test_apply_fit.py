@@ -90,7 +90,7 @@ def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
 def test_on_a_cpu_nothing_changes() -> None:
     assert not torch.cuda.is_available()
     context: Any = type("C", (), {"recipe": RECIPE})()
-    assert fitted.fitted_to_device(context) is context
+    assert fitted.fit_to_device(context) is context
 
 
 def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
@@ -105,7 +105,7 @@ def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
     def attempt() -> Any:
         claim = claim_attempt(store, "run", {})
         context: Any = Attempt(recipe=stage, store=store, claim=claim, cache=tmp_path)
-        return fitted.fitted_to_device(context).recipe
+        return fitted.fit_to_device(context).recipe
 
     first = attempt()
     assert (first.training["per_device_train_batch_size"], first.training["bf16"]) == (16, True)
