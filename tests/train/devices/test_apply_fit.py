@@ -17,6 +17,7 @@ from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, wr
 from runner.storage.local import LocalStore
 from runner.train.devices import apply_fit as fitted
 from runner.train.devices.apply_fit import apply_fit, as_its_kind, keep_off_math_attention
+from runner.train.stages import prepare
 
 RECIPE = Recipe(
     name="r",
@@ -90,7 +91,7 @@ def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
 def test_on_a_cpu_nothing_changes() -> None:
     assert not torch.cuda.is_available()
     context: Any = type("C", (), {"recipe": RECIPE})()
-    assert fitted.fit_to_device(context) is context
+    assert prepare.fit_to_device(context) is context
 
 
 def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
@@ -98,14 +99,14 @@ def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
 ) -> None:
     """With a GPU that this machine has not: all but the driver is real."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(fitted, "detect_accelerator", lambda: ACCELERATORS["A100"])
+    monkeypatch.setattr(prepare, "detect_accelerator", lambda: ACCELERATORS["A100"])
     store = LocalStore(tmp_path / "store")
     stage = replace(RECIPE, model={"model_name_or_path": "builtin:tiny-llama"}, stage="second")
 
     def attempt() -> Any:
         claim = claim_attempt(store, "run", {})
         context: Any = Attempt(recipe=stage, store=store, claim=claim, cache=tmp_path)
-        return fitted.fit_to_device(context).recipe
+        return prepare.fit_to_device(context).recipe
 
     first = attempt()
     assert (first.training["per_device_train_batch_size"], first.training["bf16"]) == (16, True)
