@@ -1,4 +1,6 @@
-"""The one error that a person is shown as a message instead of a traceback."""
+"""The one error that a person is shown as a message instead of a traceback, and the walk to an error's causes."""
+
+from collections.abc import Iterator
 
 
 class UserError(Exception):
@@ -22,3 +24,17 @@ class UserError(Exception):
     def __str__(self) -> str:
         message = f"{self.where}: {self.what}" if self.where else self.what
         return f"{message}\n  {self.remedy}" if self.remedy else message
+
+
+def causes(error: BaseException | None, *, contexts: bool = False) -> Iterator[BaseException]:
+    """Yield an error and then what it was raised from, the newest first; each once, even if they form a ring.
+
+    Args:
+        error: where to begin; None yields nothing.
+        contexts: follow ``__context__`` too (an error raised while another was handled), where ``__cause__`` is unset.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (error.__context__ if contexts else None)

@@ -1,6 +1,7 @@
 """Where things lie on this machine: the default store, a run's local state, caches. XDG folders, nothing else."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from blake3 import blake3
@@ -60,3 +61,9 @@ def config_cache() -> Path:
 def price_cache() -> Path:
     """The folder of prices that were read from SkyPilot's catalogs, which are large."""
     return cache_folder() / "prices"
+
+
+def huggingface_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """The Hugging Face libraries' own folder, found as `huggingface_hub.constants.HF_HOME` is: not ours to move."""
+    cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(environment.get("HF_HOME") or Path(cache, "huggingface")).expanduser()

@@ -9,12 +9,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Literal
 
 from runner.backends.skypilot import client
 from runner.errors import UserError
-from runner.paths import default_store, state_folder
+from runner.paths import default_store, huggingface_home, state_folder
 from runner.storage.open import open_store
 from runner.storage.store import Store, StoreFull, StoreUnavailable
 
@@ -151,7 +150,6 @@ def _variable(name: str, what_for: str, where: str) -> Finding:
     """Whether a secret is there. Its value is not looked at."""
     if os.environ.get(name):
         return Finding(name=name, state="ok", detail="set")
-    hub = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
-    if name == "HF_TOKEN" and (hub / "token").exists():
+    if name == "HF_TOKEN" and (huggingface_home() / "token").exists():
         return Finding(name=name, state="ok", detail="not set, but you are logged in to the hub")
     return Finding(name=name, state="note", detail=f"not set; {what_for}", remedy=where)

@@ -2,12 +2,10 @@
 
 import json
 import re
-import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from string import ascii_lowercase, digits
 from typing import Any
 
 from runner import __version__
@@ -16,7 +14,7 @@ from runner.control.prepare import PreparedRecipe
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.process import boot_id
-from runner.runs.layout import RUN, SUBMISSION, is_run_id, run_key
+from runner.runs.layout import RUN, SUBMISSION, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
 from runner.runs.records import encoded, utc_now
 from runner.storage.commit import digest
@@ -27,8 +25,7 @@ LONGEST_ID = 100
 
 def new_run_id(recipe_name: str, now: datetime) -> str:
     """A fresh id: ``<name>-<yyyymmdd>-<hhmmss>-<4 random>``, in UTC."""
-    nonce = "".join(secrets.choice(ascii_lowercase + digits) for _ in range(4))
-    end = f"-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{nonce}"
+    end = f"-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{new_nonce(4)}"
     return recipe_name[: LONGEST_ID - len(end)] + end
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.hub.client import SECONDS, Named, Remembered, all_at_once, configuration, first_rows, status
-from runner.paths import hub_cache
+from runner.paths import hub_cache, huggingface_home
 from runner.recipe.inputs.datasets import look_at
 from runner.recipe.inputs.references import is_local
 from runner.recipe.problems import Problem, RecipeError, RecipePath, shown
@@ -121,11 +121,14 @@ def run_token(given: Mapping[str, str], *, here: bool, environment: Mapping[str,
         return None
     if environment.get("HF_TOKEN"):
         return environment["HF_TOKEN"]
-    home = environment.get("HF_HOME") or str(
-        Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    )
     try:
-        return Path(environment.get("HF_TOKEN_PATH") or Path(home, "token")).expanduser().read_text().strip() or None
+        return (
+            Path(environment.get("HF_TOKEN_PATH") or huggingface_home(environment) / "token")
+            .expanduser()
+            .read_text()
+            .strip()
+            or None
+        )
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -6,14 +6,12 @@ commits after the claim, the chooser either sees it or leaves it off the lineage
 
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from string import ascii_lowercase, digits
 from typing import Any
 
-from runner.runs.layout import CheckpointName, attempt_key, attempt_token, run_key
+from runner.runs.layout import CheckpointName, attempt_key, attempt_token, new_nonce, run_key
 from runner.storage.manifest import Damaged, canonical_json
 from runner.storage.store import NotFound, Store, create_ours
 
@@ -66,7 +64,7 @@ def claim_attempt(store: Store, run_id: str, record: Mapping[str, Any]) -> Claim
     """
     number = max(_numbers(store, run_id), default=0) + 1
     while True:
-        token = attempt_token(number, "".join(secrets.choice(ascii_lowercase + digits) for _ in range(4)))
+        token = attempt_token(number, new_nonce(4))
         key = attempt_key(run_id, number)
         if create_ours(store, key, _json({**record, "token": token, "number": number})):
             try:

@@ -30,7 +30,9 @@ attempts that are alive at the same time never write the same key, even in a sto
 """
 
 import re
+import secrets
 from dataclasses import dataclass
+from string import ascii_lowercase, digits
 
 RUNS = "runs/"
 RUN = "run.json"
@@ -48,6 +50,11 @@ _CHECKPOINT = re.compile(r"(?P<stage>[a-z0-9_]+)-(?P<step>\d+)-(?P<token>\d{4,}-
 
 EXPORT_TOKEN = re.compile(r"export-[0-9a-z]{4}")
 """Stands for an attempt's token in the keys of artifacts that were made after the run had ended."""
+
+
+def new_nonce(length: int) -> str:
+    """Return random lower-case letters and digits, which tell apart two writers of the same name."""
+    return "".join(secrets.choice(ascii_lowercase + digits) for _ in range(length))
 
 
 def export_token(nonce: str) -> str:

@@ -8,15 +8,13 @@ SkyPilot's own id of the launch stays the same when a managed job is recovered: 
 
 import json
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from string import ascii_lowercase, digits
 from typing import Any
 
 from runner.runs.attempts import Claim
-from runner.runs.layout import attempt_key, node_key, run_key
+from runner.runs.layout import attempt_key, new_nonce, node_key, run_key
 from runner.storage.manifest import canonical_json
 from runner.storage.store import NotFound, Store, create_ours
 
@@ -68,7 +66,7 @@ def join(store: Store, run_id: str, number: int, rank: int, record: Mapping[str,
         rank: the machine's, from 1.
         record: who it is (host, process, time).
     """
-    participant = Participant(run_id, number, rank, "".join(secrets.choice(ascii_lowercase + digits) for _ in range(6)))
+    participant = Participant(run_id, number, rank, new_nonce(6))
     create_ours(
         store, node_key(run_id, number, participant.name), _json({**record, "rank": rank, "nonce": participant.nonce})
     )

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import UserError
+from runner.exit_codes import INTERRUPTED
+from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.runs.layout import RESULT, run_key
 from runner.storage.open import open_store
@@ -27,7 +29,6 @@ from runner.storage.retry import STORE_PATIENCE_SECONDS, after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.node_agent import NodeAgent
-from runner.train.agent.preemption import EXIT_INTERRUPTED
 from runner.train.agent.run_record import load_or_register_run
 from runner.train.agent.topology import detect_topology
 from runner.train.agent.worker_group import Process
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except StoreUnavailable as error:
         print(f"the store does not answer: {error}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
 
 
 class AttemptLife:
@@ -117,10 +118,9 @@ class AttemptLife:
         return result
 
     def _arguments(self) -> list[str]:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
         return [
             *("--store", self._store.url, "--run", self._run_id),
-            *("--work-dir", str(self._work_dir), "--cache-dir", str(cache), "--parent", str(os.getpid())),
+            *("--work-dir", str(self._work_dir), "--cache-dir", str(cache_folder()), "--parent", str(os.getpid())),
         ]
 
     def spawn(self, arguments: Sequence[str], events: int) -> Process:

@@ -19,6 +19,8 @@ from typing import Any
 import blake3
 
 from runner.errors import UserError
+from runner.exit_codes import INTERRUPTED
+from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
 from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, export_token, run_key
@@ -28,8 +30,6 @@ from runner.storage.retry import after, retry_store_call
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 
-EXIT_UNAVAILABLE = 75
-"""EX_TEMPFAIL of sysexits.h: try again later."""
 _PATIENCE_SECONDS = 300.0
 
 
@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except StoreUnavailable as error:
         print(f"error: the store does not answer: {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
+        return INTERRUPTED
     except HubUnavailable as error:
         print(f"error: {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
+        return INTERRUPTED
     except (MergeFailed, GgufFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -120,8 +120,7 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     base = wanted.base or recipe.export.base
     recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
     recipe = _on_its_base(recipe, result, artifact_store)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
-    made = make_exports(artifact_store, recipe, wanted, folder=folder / "between", cache_dir=cache, phase=_say)
+    made = make_exports(artifact_store, recipe, wanted, folder=folder / "between", cache_dir=cache_folder(), phase=_say)
     if wanted.push_to_hub:
         keys = pushed_artifacts({"model": trained, **made})
         upload = partial(push, wanted, map(artifact_store.folder, keys), folder / "upload", run=run, result=result)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.errors import UserError
+from runner.errors import UserError, causes
+from runner.exit_codes import INTERRUPTED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import asks_for_zero
@@ -25,7 +26,6 @@ from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import (
-    EXIT_INTERRUPTED,
     CannotResumeHere,
     Preempted,
     PreemptionNotice,
@@ -59,26 +59,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = _train(options, notice, events)
     except Preempted:
         events.send("outcome", outcome="interrupted", reason="told to stop (SIGTERM)", retry=True)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except Superseded as error:
         events.send("outcome", outcome="superseded", reason=str(error), retry=False)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except StoreUnavailable as error:
         if _is_disk_full(error):
             return _interrupted_by_full_disk(events, error)
         events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except HubUnavailable as error:
         reason = f"{error}; `runner resume` pushes again, and what is made already stays"
         events.send("outcome", outcome="interrupted", reason=reason, retry=False)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except OutOfMemory as error:
         events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
         return 1
     except CannotResumeHere as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except UserError as error:
         if is_eviction(error, options.work_dir):
             return _interrupted_by_departure(events, str(error))
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if notice.given:
             told = f"told to stop (SIGTERM), and then: {reason}"
             events.send("outcome", outcome="interrupted", reason=told, retry=True)
-            return EXIT_INTERRUPTED
+            return INTERRUPTED
         if is_eviction(error, options.work_dir):
             return _interrupted_by_departure(events, reason)
         events.send("outcome", outcome="failed", reason=with_remedy(reason), retry=False)
@@ -191,25 +191,24 @@ def _is_lost_peer(error: BaseException) -> bool:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
-            return True
-        error = error.__cause__
-    return False
+    return any(
+        getattr(cause, "errno", None) == errno.ENOSPC or "No space left on device" in str(cause)
+        for cause in causes(error)
+    )
 
 
 def _interrupted_by_full_disk(events: Events, error: BaseException) -> int:
     reason = f"the disk is full ({error}); free some space, then `runner resume` goes on from the last checkpoint"
     print(f"error: {reason}", file=sys.stderr, flush=True)
     events.send("outcome", outcome="interrupted", reason=reason, retry=False)
-    return EXIT_INTERRUPTED
+    return INTERRUPTED
 
 
 def _interrupted_by_departure(events: Events, reason: str) -> int:
     reason = f"what the attempt needs on this machine has been removed ({reason})"
     print(f"error: {reason}", file=sys.stderr, flush=True)
     events.send("outcome", outcome="interrupted", reason=reason, retry=True)
-    return EXIT_INTERRUPTED
+    return INTERRUPTED
 
 
 if __name__ == "__main__":

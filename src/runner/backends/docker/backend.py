@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
-from runner.paths import work_folder
+from runner.paths import cache_folder, huggingface_home, work_folder
 from runner.process import boot_id
 from runner.recipe.inputs.references import is_local
 from runner.runs.layout import SECRET_NAMES
@@ -214,6 +214,4 @@ def _names(environment: Mapping[str, str]) -> set[str]:
 
 def _caches() -> tuple[Path, Path]:
     """runner's own cache and the hub's, shared by all runs."""
-    value = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(value) if value.startswith("/") else Path.home() / ".cache"
-    return cache / "runner", Path(os.environ.get("HF_HOME") or cache / "huggingface")
+    return cache_folder(), huggingface_home()

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import UserError
+from runner.exit_codes import INTERRUPTED
 from runner.fit.accelerators import parse_accelerators
 from runner.planning.feasibility import Fits
 from runner.runs.launches import HERE
-
-EXIT_RECOVER = 75
-"""What an attempt exits with that was told to stop and has saved: SkyPilot is to start it again."""
 
 ANY = "*"
 """SkyPilot's word for an infra of its own choice."""
@@ -230,7 +228,7 @@ def _recovery(written: str | Mapping[str, Any] | None) -> dict[str, Any]:
     recovery = {"strategy": written} if isinstance(written, str) else dict(written or {})
     codes: Any = recovery.get("recover_on_exit_codes", [])
     codes = codes if isinstance(codes, list) else [codes]
-    return recovery | {"recover_on_exit_codes": sorted({*codes, EXIT_RECOVER})}
+    return recovery | {"recover_on_exit_codes": sorted({*codes, INTERRUPTED})}
 
 
 def _without(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def cancel(store: "Store", run: str, as_json: bool) -> None:
     """
     from runner.cli.output import print_json, run_outcome
     from runner.control.cancel import cancel_run
+    from runner.exit_codes import FAILED, INTERRUPTED
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
@@ -33,9 +34,9 @@ def cancel(store: "Store", run: str, as_json: bool) -> None:
         print_json(run_outcome(status, store.url))
     if not status.terminal:
         click.echo(f"{run_id} was asked to end, and has not yet; `runner wait {run_id}` waits for it", err=True)
-        raise click.exceptions.Exit(75)
+        raise click.exceptions.Exit(INTERRUPTED)
     if status.state == "cancelled":
         click.echo(f"{run_id} is cancelled", err=True)
         return
     click.echo(f"{run_id} {status.state} before it could be cancelled", err=True)
-    raise click.exceptions.Exit(1)
+    raise click.exceptions.Exit(FAILED)

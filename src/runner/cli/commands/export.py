@@ -57,6 +57,7 @@ def export(
     from runner.control.export import ExportFailed, quantization
     from runner.control.export import export as make
     from runner.errors import UserError
+    from runner.exit_codes import FAILED, INTERRUPTED
     from runner.recipe.rules.export import is_repository
     from runner.runs.listing import find_run
 
@@ -85,7 +86,7 @@ def export(
         )
     except ExportFailed as error:
         click.echo(f"Error: {error}", err=True)
-        raise click.exceptions.Exit(error.code if error.code in (1, 75) else 1) from error
+        raise click.exceptions.Exit(error.code if error.code in (FAILED, INTERRUPTED) else FAILED) from error
     if as_json:
         print_json({"run_id": run_id, "artifacts": made})
         return

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from runner.exit_codes import INTERRUPTED
 from runner.runs.attempts import (
     Attempt,
     Claim,
@@ -32,7 +33,7 @@ from runner.storage.retry import STORE_ERRORS, STORE_PATIENCE_SECONDS, after, re
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import attempt_outcome
-from runner.train.agent.preemption import EXIT_INTERRUPTED, is_eviction
+from runner.train.agent.preemption import is_eviction
 from runner.train.agent.restart_policy import attempts_without_progress, last_oom_split, retry_smaller
 from runner.train.agent.restore import restore_newest
 from runner.train.agent.topology import Topology, free_port
@@ -44,7 +45,7 @@ CANCEL_GRACE_SECONDS = 10.0
 JOIN_SECONDS = 1800.0
 """How long the head waits for the other machines, which may still be coming up."""
 
-_EXIT_CODES = {"succeeded": 0, "cancelled": 1, "interrupted": EXIT_INTERRUPTED, "superseded": EXIT_INTERRUPTED}
+_EXIT_CODES = {"succeeded": 0, "cancelled": 1, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
 
 
 def _now() -> str:
@@ -104,7 +105,7 @@ class HeadAgent:
         """Make the attempt, and the next one after it ran out of memory; returns the exit code."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        code = EXIT_INTERRUPTED
+        code = INTERRUPTED
         while self._again and not self._stopping:
             self._again = False
             code = self._attempt()
@@ -313,7 +314,7 @@ class HeadAgent:
                 return
             time.sleep(0.2)
         for rank, end in self._nodes.ended.items():
-            if end["exit_code"] not in (0, EXIT_INTERRUPTED):
+            if end["exit_code"] not in (0, INTERRUPTED):
                 for line in end["last_lines"]:
                     self._write(f"[machine {rank}, {end['host']}] {line}")
 
@@ -344,7 +345,7 @@ class HeadAgent:
             if outcome in ("succeeded", "failed", "cancelled"):
                 standing = retry_store_call(lambda: self._write_result(end), until=after(STORE_PATIENCE_SECONDS))
                 if standing == "superseded":
-                    outcome, exit_code = "superseded", EXIT_INTERRUPTED
+                    outcome, exit_code = "superseded", INTERRUPTED
                 elif standing != outcome:
                     outcome, exit_code = standing, _EXIT_CODES.get(standing, 1)
             self._progress["phase"] = "ending"
@@ -364,7 +365,7 @@ class HeadAgent:
         except StoreUnavailable as error:
             # Not told, so not done: the next attempt finds the last checkpoint and ends the run again.
             print(f"the store does not answer: {error}", file=sys.stderr)
-            return EXIT_INTERRUPTED
+            return INTERRUPTED
         shutil.rmtree(self._work_dir / f"attempt-{self._claim.token}", ignore_errors=True)
         return exit_code
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from runner.exit_codes import INTERRUPTED
 from runner.runs.attempts import read_heartbeat
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.rendezvous import (
@@ -34,7 +35,6 @@ from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, STORE_PATIENCE_SECONDS, after, retry_store_call, retrying
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.node_monitor import StallDetector
-from runner.train.agent.preemption import EXIT_INTERRUPTED
 from runner.train.agent.topology import Topology
 from runner.train.agent.worker_group import PEER_SECONDS, UPLOAD_SECONDS, Process, WorkerGroup
 
@@ -130,13 +130,13 @@ class NodeAgent:
         except NotAdmitted as error:
             print(f"machine {self._topology.node_rank} of {self._topology.num_nodes}: {error}", file=sys.stderr)
             self._passed = error.number  # and not the newest, which may be the one that waits for us
-            return None if not self._stopping else EXIT_INTERRUPTED
+            return None if not self._stopping else INTERRUPTED
         finally:
             gone.set()
             workers.end(terminate_first=False, grace_seconds=PEER_SECONDS)
         if participant is None:
             result = self._result()
-            return EXIT_INTERRUPTED if result is None else int(result["state"] != "succeeded")
+            return INTERRUPTED if result is None else int(result["state"] != "succeeded")
         return self._end(workers, participant)
 
     # -- beginning -----------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class NodeAgent:
     def _end(self, workers: WorkerGroup, participant: Participant) -> int | None:
         """Say how it went here, and hear from the head how it went in all."""
         ends = workers.ends()
-        worst = next((end["code"] for end in ends if end["code"] not in (0, EXIT_INTERRUPTED)), None)
+        worst = next((end["code"] for end in ends if end["code"] not in (0, INTERRUPTED)), None)
         code = worst if worst is not None else max(end["code"] for end in ends)
         record = {"exit_code": code, "ends": ends, "last_lines": list(self._tail), "host": socket.gethostname()}
         try:
@@ -245,7 +245,7 @@ class NodeAgent:
             )
         except StoreUnavailable as error:
             print(f"the store does not answer: {error}", file=sys.stderr)
-            return EXIT_INTERRUPTED
+            return INTERRUPTED
         vigil = StallDetector()
         # The head may still export and upload, or save the last checkpoint.
         patience = after(UPLOAD_SECONDS) if code else (lambda: False)
@@ -259,7 +259,7 @@ class NodeAgent:
             if vigil.look(lambda: read_heartbeat(self._store, self._run_id, participant.number)):
                 break
             time.sleep(LOOK_SECONDS)
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
 
     def _code_after(self, end: dict[str, Any]) -> int | None:
         """The head's exit code; None if it goes on with another attempt."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runner.exit_codes import INTERRUPTED
 from runner.runs.attempts import Claim
 from runner.runs.rendezvous import Participant, admit, participants, read_node_beat, read_node_end
 from runner.storage.retry import STORE_ERRORS
@@ -97,7 +98,7 @@ class NodeMonitor:
     def told_to_stop(self) -> bool:
         """Whether one that has ended was told to, and nothing worse happened on any."""
         codes = {end["exit_code"] for end in self.ended.values()}
-        return not self.missing and codes <= {0, 75}
+        return not self.missing and codes <= {0, INTERRUPTED}
 
     @property
     def all_ended(self) -> bool:

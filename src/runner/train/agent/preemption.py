@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-EXIT_INTERRUPTED = 75
-"""EX_TEMPFAIL of sysexits.h: try again later."""
+from runner.errors import causes
 
 
 class Preempted(BaseException):
@@ -62,9 +61,8 @@ def is_eviction(error: BaseException | None, work_dir: Path) -> bool:
     """
     if not all(path.exists() for path in (work_dir, Path(__file__), Path(sys.executable))):
         return True
-    while error is not None:
-        # Nothing here looks for a file of its own that might not be there.
-        if isinstance(error, FileNotFoundError) and Path(str(error.filename)).is_relative_to(work_dir):
-            return True
-        error = error.__cause__
-    return False
+    # Nothing here opens a file of the run that may be missing, so a missing one was removed.
+    return any(
+        isinstance(cause, FileNotFoundError) and Path(str(cause.filename)).is_relative_to(work_dir)
+        for cause in causes(error)
+    )

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from runner.exit_codes import INTERRUPTED
 from runner.train.agent.events import read_events
-from runner.train.agent.preemption import EXIT_INTERRUPTED
 
 PEER_SECONDS = 10.0
 """How long the others may go on once one has failed: its error reaches them over the network, and they say so."""
@@ -118,9 +118,9 @@ class WorkerGroup:
         if None not in codes:
             return True
         ended = [code for code in codes if code is not None]
-        if any(code not in (0, EXIT_INTERRUPTED) for code in ended):
+        if any(code not in (0, INTERRUPTED) for code in ended):
             self.hurry(PEER_SECONDS)
-        elif EXIT_INTERRUPTED in ended or codes[0] == 0:
+        elif INTERRUPTED in ended or codes[0] == 0:
             self.hurry(UPLOAD_SECONDS)
         return self._deadline is not None and time.monotonic() > self._deadline
 

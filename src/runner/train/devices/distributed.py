@@ -21,6 +21,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from runner.errors import causes
+
 _LOST = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -164,13 +166,11 @@ def is_peer_failure(error: BaseException | None) -> bool:
     """Whether `error` says no more than that another process has gone."""
     if not dist.is_initialized():
         return False
-    while error is not None:
-        if isinstance(error, dist.DistNetworkError | dist.DistBackendError):
-            return True
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(cause, dist.DistNetworkError | dist.DistBackendError)
+        or (isinstance(cause, RuntimeError) and any(words in str(cause) for words in _LOST))
+        for cause in causes(error, contexts=True)
+    )
 
 
 _SIOCGIFADDR = 0x8915

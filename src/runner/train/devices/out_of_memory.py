@@ -5,7 +5,7 @@ twice the accumulation are the same samples in the same order, so the effective 
 is remembered in the record of the attempt's end, for all attempts to come.
 """
 
-from collections.abc import Iterator
+from runner.errors import causes
 
 _WORDS = (
     "out of memory",  # CUDA's, and torch's for it
@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     `torch.cuda.OutOfMemoryError` is one; other allocators, cuBLAS and DeepSpeed say it in the text of a RuntimeError.
     """
-    for cause in _causes(error):
+    for cause in causes(error, contexts=True):
         if type(cause).__name__ == "OutOfMemoryError" or isinstance(cause, MemoryError):
             return True
         if isinstance(cause, RuntimeError) and any(words in str(cause) for words in _WORDS):
@@ -46,13 +46,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def in_short(error: BaseException) -> str:
     """The first sentence of what an allocator says, which goes on about fragmentation for a page."""
-    text = str(next((cause for cause in _causes(error) if is_out_of_memory(cause)), error)).strip()
+    text = str(next((cause for cause in causes(error, contexts=True) if is_out_of_memory(cause)), error)).strip()
     return text.splitlines()[0].split(". ")[0].rstrip(".") if text else type(error).__name__
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
-from runner.errors import UserError
+from runner.errors import UserError, causes
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import attention
@@ -77,35 +77,27 @@ def load_model(
 def _explained(error: Exception, name: str) -> Exception:
     """The mistake in the recipe that `error` comes from, or `error` itself if it comes from none."""
     where = "model.model_name_or_path"
-    causes = _causes(error)
-    if any(isinstance(cause, GatedRepoError) for cause in causes):
+    chain = list(causes(error, contexts=True))
+    if any(isinstance(cause, GatedRepoError) for cause in chain):
         return UserError(
             f"{name} is gated",
             where=where,
             remedy=f"Ask for access at https://huggingface.co/{name} and set HF_TOKEN.",
         )
-    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
+    if any(isinstance(cause, RevisionNotFoundError) for cause in chain):
         return UserError(f"{name} has no such revision", where="model.model_revision")
-    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in chain):
         return UserError(
             f"{name} is not on the hub, or is private",
             where=where,
             remedy="Check the name; for a private one, set HF_TOKEN. A folder is relative to the recipe.",
         )
-    if any(isinstance(cause, ImportError) for cause in causes):
+    if any(isinstance(cause, ImportError) for cause in chain):
         return UserError(str(error), where="model", remedy="Install what it names, or choose another setting.")
-    if isinstance(error, OSError) or any(isinstance(cause, HfHubHTTPError) for cause in causes):
+    if isinstance(error, OSError) or any(isinstance(cause, HfHubHTTPError) for cause in chain):
         return UserError(
             f"{name} cannot be loaded: {error}",
             where=where,
             remedy="Is this machine online, and HF_HUB_OFFLINE unset? Offline, name a folder.",
         )
     return UserError(f"{name} cannot be loaded: {error}", where="model")
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    causes: list[BaseException] = []
-    while error is not None and error not in causes:
-        causes.append(error)
-        error = error.__cause__ or error.__context__
-    return causes
