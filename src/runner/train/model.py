@@ -80,6 +80,7 @@ def load_model(
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
+    keep_packing(loaded)
     return loaded, tokenizer
 
 
@@ -109,6 +110,17 @@ def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
         return BitsAndBytesConfig(**settings)
     except (TypeError, ValueError) as error:
         raise UserError(str(error), where="model") from error
+
+
+def keep_packing(model: Any) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights when a model is evaluated on a CPU with AVX512-BF16.
+
+    It repacks in place, rounds the scales to bfloat16, and never undoes it. A training step after that computes with
+    other weights, through a kernel that has no gradient.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def lora_config(recipe: Recipe) -> LoraConfig | None:
