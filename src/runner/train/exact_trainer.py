@@ -29,6 +29,7 @@ from runner.spec.layout import CheckpointName
 from runner.spec.recipe import Checkpoint
 from runner.train.checkpoint import Checkpointer
 from runner.train.checkpoint_files import RUNNER_STATE, TRAINER_STATE, method_state_file
+from runner.train.evaluate import unchanged
 from runner.train.memory import OutOfMemory, in_short, is_out_of_memory
 from runner.train.metrics import Metrics
 from runner.train.peers import Peers
@@ -225,7 +226,8 @@ class ExactResume(Trainer):
         was_stopping = self.control.should_training_stop
         self.control.should_training_stop = False
         self._evaluating = True
-        metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        with unchanged(self.model):  # how often a run is evaluated must not change what it learns
+            metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
         self._evaluating = False
         if self.control.should_training_stop:
             # Early stopping: this is the last state, even if SIGTERM has come in the same step.

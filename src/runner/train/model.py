@@ -23,6 +23,7 @@ from runner.spec.recipe import Recipe
 from runner.train.builtin import is_builtin, materialize
 from runner.train.kernels import attention
 from runner.train.prequantized import fit_quantization
+from runner.train.rotary import forget_lengths
 
 _REFERENCE = "ref"
 """What TRL calls the adapter that is the reference of DPO and GRPO."""
@@ -81,6 +82,7 @@ def load_model(
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
     keep_packing(loaded)
+    forget_lengths(loaded)
     return loaded, tokenizer
 
 
