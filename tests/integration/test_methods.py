@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from integration.families import write_model
 from integration.forked import Attempts, Moment
 from integration.runs import NEVER_EVALUATED, assert_same, check_metrics, outcome, recipe, submit
-from runner.spec.recipe import Data, DataSource, Evaluate, Recipe
+from runner.spec.recipe import Data, DataSource, Recipe
 from runner.storage.lineage import checkpoints
 from runner.storage.open import open_store
 from runner.train.builtin import materialize
@@ -231,9 +231,7 @@ def test_a_run_that_is_evaluated_learns_what_one_that_is_not_learns(
     store, name = open_store(forked.store_url), request.node.callspec.id
     ended = {}
     for kind, training in (("never", never), ("often", often)):
-        evaluate = (
-            replace(what.evaluate, before_and_after=True) if kind == "often" else Evaluate(before_and_after=False)
-        )
+        evaluate = replace(what.evaluate, before_and_after=kind == "often")
         submit(store, f"{name}-{kind}", replace(what, training=training, evaluate=evaluate))
         assert forked.run(f"{name}-{kind}") == 0, forked.log(f"{name}-{kind}")
         ended[kind] = outcome(store, f"{name}-{kind}")
