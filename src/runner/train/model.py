@@ -81,7 +81,7 @@ def load_model(
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
-    keep_packing(loaded)
+    disable_cpu_repacking(loaded)
     forget_lengths(loaded)
     return loaded, tokenizer
 
@@ -114,7 +114,7 @@ def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
         raise UserError(str(error), where="model") from error
 
 
-def keep_packing(model: Any) -> None:
+def disable_cpu_repacking(model: Any) -> None:
     """Stop bitsandbytes from repacking 4-bit weights when a model is evaluated on a CPU with AVX512-BF16.
 
     It repacks in place, rounds the scales to bfloat16, and never undoes it. A training step after that computes with
