@@ -5,7 +5,7 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-from runner.control.training_process import require_training_side
+from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
 from runner.paths import cache_folder
 from runner.runs.records import run_document

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from runner.control.training_process import require_training_side
+from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
 from runner.hub.check import run_token
 from runner.paths import state_folder

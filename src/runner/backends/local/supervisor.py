@@ -1,7 +1,7 @@
-"""The supervisor of a run's attempts, one after the other until it has ended, and the local engine: processes.
+"""The supervisor of a run on this machine: it starts one attempt after the other until the run has ended.
 
-The attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
-exits 75); it is started again after that or after a kill, as long as the run gets anywhere.
+An attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
+exits 75). After an interruption or a kill another attempt is started, as long as the run makes progress.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TypeVar
 
-from runner.backends.base import Attempt, Backend
-from runner.backends.local.backend import ENTRYPOINT, LocalBackend
+from runner.backends.base import Attempt, AttemptRunner
+from runner.backends.local.attempts import ENTRYPOINT, ProcessRunner
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import state_folder, work_folder
@@ -63,7 +63,7 @@ class Supervisor:
         on_tick: called about ten times a second, for a display.
         limits: how patient it is.
         entrypoint: the module that runs an attempt.
-        engine: where attempts run; None: as processes of this machine.
+        attempts: how attempts are started; None for processes of this machine.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Supervisor:
         on_tick: Callable[[], None] = lambda: None,
         limits: Limits = Limits(),
         entrypoint: str = ENTRYPOINT,
-        engine: Backend | None = None,
+        attempts: AttemptRunner | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -84,7 +84,7 @@ class Supervisor:
         self._say = say
         self._on_tick = on_tick
         self._limits = limits
-        self._engine = LocalBackend(entrypoint) if engine is None else engine
+        self._runner = ProcessRunner(entrypoint) if attempts is None else attempts
         self._folder = state_folder(store.url, run_id)
         self._signals: list[int] = []
         self._log_position = 0
@@ -153,7 +153,7 @@ class Supervisor:
         """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
         self._log_position = 0
         with self._attempt_log() as log:
-            process = self._engine.start(self._store.url, self._run_id, environment=self._environment, log=log)
+            process = self._runner.start(self._store.url, self._run_id, environment=self._environment, log=log)
         try:
             code = self._wait(process)
         finally:

@@ -33,9 +33,9 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
       runner eval last
       runner eval last --data test.jsonl --prompt "What is 12 * 7?"
     """
+    from runner.backends.local.training_side import require_training_side
     from runner.cli.output import print_json
     from runner.control.evaluate import EvaluationFailed, evaluate_run
-    from runner.control.training_process import require_training_side
     from runner.reports import summary
     from runner.runs.listing import find_run
 
