@@ -169,5 +169,5 @@ def launch_record(
         "requested_at": utc_now(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        **{key: place[key] for key in PLACEMENT_FIELDS},
+        **{key: place[key] for key in PLACEMENT_FIELDS if key in place},
     }
