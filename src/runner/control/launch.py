@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from runner.backends.base import Backend, Placement, Request, ResourceOptions
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.control.cost import Confirm, confirm_cost
 from runner.control.preconditions import require_hub_access
 from runner.control.prepare import PreparedRecipe, prepare
 from runner.control.reuse import Match, choose_by_name, find_interrupted_run
@@ -31,6 +30,9 @@ from runner.runs.launches import run_placement
 from runner.runs.records import run_document
 from runner.runs.submission import needed_environment
 from runner.storage.store import Store
+
+if TYPE_CHECKING:
+    from runner.control.cost import Confirm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ def launch(
     store: Store,
     options: LaunchOptions,
     *,
-    confirm: Confirm,
+    confirm: "Confirm",
     say: Callable[[str], None],
     typed: Callable[[str], str] | None = None,
     output: IO[str] | None = None,
@@ -109,6 +111,8 @@ def launch(
         say=say,
     )
     if plan.placement.machines is not None:
+        from runner.control.cost import confirm_cost  # here: a run on this machine does without the estimates
+
         confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
     document, lock = _begin(store, plan, say)
     environment = plan.environment

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from runner.backends.base import Backend, Placement, ResourceOptions
 from runner.backends.environment import chosen_environment
 from runner.backends.registry import backend_for, infra_for
-from runner.control.cost import Confirm, confirm_cost
 from runner.control.preconditions import require_hub_access
 from runner.control.start import Launched, acquire_run, closed_on_error, interrupted_run, make_reporter, relocate, start
 from runner.recipe.recipe import Recipe
@@ -22,6 +21,9 @@ from runner.runs.launches import (
 from runner.runs.records import run_document
 from runner.runs.submission import needed_environment
 from runner.storage.store import Store
+
+if TYPE_CHECKING:
+    from runner.control.cost import Confirm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ def resume(
     store: Store,
     options: ResumeOptions,
     *,
-    confirm: Confirm,
+    confirm: "Confirm",
     say: Callable[[str], None],
     typed: Callable[[str], str] | None = None,
     output: IO[str] | None = None,
@@ -136,7 +138,7 @@ def _checked_placement(
     backend: Backend,
     options: ResumeOptions,
     environment: Mapping[str, str],
-    confirm: Confirm,
+    confirm: "Confirm",
     say: Callable[[str], None],
 ) -> Placement:
     """Find out where the run is to continue, and check all that `launch` checks for that place."""
@@ -149,5 +151,7 @@ def _checked_placement(
     export = before["recipe"].get("export", {})
     require_hub_access(recipe, export, backend, environment, where=run_id, locate=lambda path: run_id, say=say)
     if placement.machines is not None:
+        from runner.control.cost import confirm_cost  # here: a run on this machine does without the estimates
+
         confirm_cost(recipe, placement.machines, confirm=confirm, say=say)
     return placement
