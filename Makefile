@@ -26,11 +26,12 @@ test-browser: .venv/.browser  ## talk to a run's model in a real browser (root, 
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
-check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, deptry, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile
 
 .venv/.train: images/cpu.lock pyproject.toml

@@ -1,6 +1,7 @@
 """Every method but supervised fine-tuning, which has a file of its own: a run that is killed ends as if it had not."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 from runner.recipe.recipe import Recipe
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
+from support.families import write_model
 from support.forked import Attempts, Moment
-from support.method_recipes import METHODS, cpt, dpo, untied_model
+from support.method_recipes import METHODS, cpt, dpo, grpo, untied_model
 from support.references import References
-from support.runs import assert_same, assert_survives, outcome, submit
+from support.runs import NEVER_EVALUATED, assert_same, assert_survives, outcome, recipe, submit
 from support.thorough import cases
 
 MOMENTS = [
@@ -98,3 +100,37 @@ def test_what_dpo_is_about_is_measured(references: References, data: Path) -> No
         prefix = "eval_" if record["kind"] == "eval" else ""
         assert f"{prefix}rewards/margins" in record
         assert f"{prefix}rewards/accuracies" in record
+
+
+def biased_qlora(data: Path, folder: Path) -> Recipe:
+    """Qwen2's layers have biases."""
+    model = write_model("qwen2.5-coder-1.5b", folder, small=True)
+    what = recipe(data, adapter=True)
+    return replace(what, model={"model_name_or_path": str(model), "load_in_4bit": True})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [biased_qlora, lambda data, _: grpo(data, adapter=True, steps_per_generation=6, beta=0.1)],
+    ids=["biased-qlora", "grpo"],
+)
+def test_a_run_that_is_evaluated_learns_what_one_that_is_not_learns(
+    make: Callable[[Path, Path], Recipe], forked: Attempts, data: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Before and during its training, and with prompts to complete."""
+    what = make(data, tmp_path)
+    settings = {**what.training, **NEVER_EVALUATED}
+    never = {key: value for key, value in settings.items() if value is not None}
+    often = {**never, "eval_strategy": "steps", "eval_steps": 4}
+    store, name = open_store(forked.store_url), request.node.callspec.id
+    ended = {}
+    for kind, training in (("never", never), ("often", often)):
+        evaluate = replace(what.evaluate, before_and_after=kind == "often")
+        submit(store, f"{name}-{kind}", replace(what, training=training, evaluate=evaluate))
+        assert forked.run(f"{name}-{kind}") == 0, forked.log(f"{name}-{kind}")
+        ended[kind] = outcome(store, f"{name}-{kind}")
+    assert {record["kind"] for record in ended["never"]["metrics"]} == {"train"}
+    trained = [record for record in ended["often"]["metrics"] if record["kind"] == "train"]
+    assert len(ended["often"]["metrics"]) > len(trained), "it was evaluated"
+    assert_same({"metrics": trained}, {"metrics": ended["never"]["metrics"]})
+    assert ended["often"]["weights"] == ended["never"]["weights"]

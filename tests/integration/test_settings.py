@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Export, Recipe
 from runner.runs.layout import run_key
 from runner.storage.open import open_store
+from runner.train.builtin.catalog import materialize
 from support.forked import Attempts, Moment
 from support.method_recipes import SFT_STEP
-from support.runs import assert_survives, check_metrics, recipe
+from support.runs import NEVER_EVALUATED, assert_survives, check_metrics, recipe
 from support.thorough import cases
 
 # 81 rows make 41 micro-batches (the last of one row) and, by four, 11 updates (the last of one micro-batch) an epoch.
@@ -29,12 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batches of like lengths": {"train_sampling_strategy": "group_by_length"},
     "loading in another process": {"dataloader_num_workers": 1},
     "no best model": {"load_best_model_at_end": False, "early_stopping_patience": None, "metric_for_best_model": None},
-    "no evaluation while training": {
-        "eval_strategy": "no",
-        "load_best_model_at_end": False,
-        "early_stopping_patience": None,
-        "metric_for_best_model": None,
-    },
+    "no evaluation while training": NEVER_EVALUATED,
     "checkpointed activations": {"gradient_checkpointing": True},
 }
 
@@ -99,6 +97,29 @@ def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_b
     merged = AutoModelForCausalLM.from_pretrained(Path(forked.store_url) / run_key("qlora-killed", artifacts["merged"]))
     assert not getattr(merged, "is_loaded_in_4bit", False)
     assert {parameter.dtype for parameter in merged.parameters()} == {torch.float32}
+
+
+def test_a_model_that_stretches_its_positions_ends_the_same(forked: Attempts, data: Path, tmp_path: Path) -> None:
+    """The longest text lies before the kill."""
+    tokenizer = AutoTokenizer.from_pretrained(materialize("builtin:tiny-llama", tmp_path))
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=16,
+        rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0},
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    what = recipe(data, adapter=False, max_length=128, learning_rate=1e-2)
+    what = replace(what, model={"model_name_or_path": str(tmp_path / "model")})
+    assert_survives(forked, "stretched", what, Moment(SFT_STEP, 17))
 
 
 def test_a_run_that_stops_early_stops_at_the_same_step(forked: Attempts, data: Path) -> None:

@@ -18,6 +18,14 @@ from support.forked import Attempts, Moment
 
 STEPS = 12
 
+NEVER_EVALUATED = {
+    "eval_strategy": "no",
+    "load_best_model_at_end": False,
+    "early_stopping_patience": None,
+    "metric_for_best_model": None,
+}
+"""What switches off in `recipe` all that evaluates while training; what is None is left out."""
+
 # What depends on the clock and not on the training.
 _TIMES = ("time", "tokens_per_second", "step_time", "samples_per_second", "eval_samples_per_second")
 
