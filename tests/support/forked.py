@@ -16,9 +16,11 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 PRELOAD = [
@@ -26,7 +28,10 @@ PRELOAD = [
     "runner.train.methods.cpt",
     "runner.train.methods.dpo",
     "runner.train.methods.grpo",
+    "runner.train.chat.pair",
     "runner.train.entrypoint",
+    "runner.train.run_chat",
+    "runner.train.run_export",
     "runner.train.worker",
     "support.forked",
 ]
@@ -296,6 +301,59 @@ def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> 
     if moment is not None and not moment.in_attempt and moment.rank in (None, local_rank):
         moment.arm()
     return worker.main(arguments)
+
+
+def run_program(
+    module: str, *arguments: str, said: str = "", environment: dict[str, str] | None = None, seconds: float = 900
+) -> "subprocess.CompletedProcess[str]":
+    """Run the `main` of a module in a forked process, as ``python -m module`` would.
+
+    Args:
+        said: its standard input.
+        environment: variables besides this process's.
+    """
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "stdin").write_text(said)
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+        process = context.Process(target=_program, args=(module, arguments, name, variables))
+        process.start()
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(module, seconds)
+        stdout, stderr = ((folder / stream).read_text() for stream in ("stdout", "stderr"))
+    return subprocess.CompletedProcess([module, *arguments], process.exitcode, stdout, stderr)
+
+
+def _program(module: str, arguments: Sequence[str], folder: str, environment: dict[str, str]) -> None:
+    """Be that program, with its standard streams in a folder's files."""
+    import torch
+
+    os.environ.update(environment)
+    os.setsid()
+    for number, (name, flags) in enumerate(
+        {"stdin": os.O_RDONLY, "stdout": os.O_WRONLY | os.O_CREAT, "stderr": os.O_WRONLY | os.O_CREAT}.items()
+    ):
+        os.dup2(os.open(Path(folder, name), flags), number)
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    torch.set_num_threads(1)
+    code = 1
+    try:
+        code = importlib.import_module(module).main(list(arguments))
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def survives_fork(store_url: str) -> bool:
