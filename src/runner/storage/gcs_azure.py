@@ -25,4 +25,4 @@ def open_cloud(url: str) -> RemoteStore:
         bulk = from_url(url, client_options=BULK_CLIENT, retry_config=RETRIES)
     except (BaseError, OSError, ValueError) as error:
         raise UserError(str(error).partition("\n")[0], where=url, remedy=remedy) from error
-    return RemoteStore(url, quick=quick, bulk=bulk, remedy=remedy)
+    return RemoteStore(url, quick=quick, bulk=bulk, remedy=remedy, conditional=True)

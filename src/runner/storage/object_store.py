@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
+from runner.errors import UserError
 from runner.storage.atomic import atomic_write
 from runner.storage.obstore_errors import timed_out, translate_error
+from runner.storage.probe import probe
 from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, checked_key, checked_prefix
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ _CREATE_SECONDS = 20.0
 _CREATE_FIRST_PAUSE_SECONDS = 0.1
 _CREATE_LONGEST_PAUSE_SECONDS = 3.0
 _STANDSTILL_SECONDS = 30
+_LOOKS_BEFORE_PROBE = 4
+"""As many as the requests of a probe: a command that creates few objects never pays for one."""
 _BROKEN_LISTING = "list response body"
 """In obstore's words for a listing whose answer broke off."""
 _NO_RANGES = "non-partial response"
@@ -66,16 +70,29 @@ class RemoteStore:
         quick, bulk: the same place, opened with `QUICK_CLIENT` and `BULK_CLIENT`.
         remedy: what somebody whom the store refuses should look at.
         endpoint: the server's URL, if it is not the cloud's own.
+        conditional: True if the service documents that it honours conditional writes; None if that is unknown.
     """
 
     def __init__(
-        self, url: str, *, quick: "ObjectStore", bulk: "ObjectStore", remedy: str, endpoint: str | None = None
+        self,
+        url: str,
+        *,
+        quick: "ObjectStore",
+        bulk: "ObjectStore",
+        remedy: str,
+        endpoint: str | None = None,
+        conditional: bool | None = None,
     ) -> None:
         self.url = url
         self.endpoint = endpoint
-        self.conditional = False
-        """Whether the store is known to honour conditional writes (see `probe`); otherwise `create` looks first."""
-        self._knows_conditions = True
+        self.conditional = conditional
+        """Whether the store honours conditional writes. None until a probe has shown it.
+
+        Unless this is True, `create` looks for the key before it writes.
+        """
+        self._looks = 0
+        self._probing = threading.Lock()
+        self._accepts_conditions = True
         self._quick = quick
         self._bulk = bulk
         self._remedy = remedy
@@ -94,11 +111,11 @@ class RemoteStore:
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`.
 
-        The client repeats no conditional write by itself, for its answer may be what got lost. Here a look tells:
-        what stands there afterwards is ours, another's, or nothing yet. Nothing also after "it exists" (409): S3 says
-        so while another write is under way that may come to nothing.
+        The client never repeats a conditional write by itself, because the write may have succeeded and only its
+        answer got lost. So read the key afterwards: it holds our bytes, another writer's, or nothing yet. It can also
+        hold nothing after "it exists" (409): S3 answers that while another write is under way, which may still fail.
         """
-        if not self.conditional and self._exists(key):
+        if not self._honours_conditions() and self._exists(key):
             return False
         give_up = time.monotonic() + _CREATE_SECONDS
         pause = _CREATE_FIRST_PAUSE_SECONDS
@@ -109,17 +126,17 @@ class RemoteStore:
                     return True
             except StoreUnavailable as error:
                 lost = error
-            found = self._found(key)
-            if found is not None:
-                return lost is not None and found == data
+            content = self._content(key)
+            if content is not None:
+                return lost is not None and content == data
             if time.monotonic() + pause > give_up:
                 raise lost or StoreUnavailable(f"{self.url}: another write to {key} is under way")
             time.sleep(pause)
             pause = min(pause * 2, _CREATE_LONGEST_PAUSE_SECONDS)
 
     def create_blindly(self, key: str, data: bytes) -> bool:
-        """Write with "only if absent" and trust the store to keep to it; some answer yes and overwrite."""
-        if not self._knows_conditions:
+        """Write with "only if absent" and believe the answer; some stores overwrite the object and answer yes."""
+        if not self._accepts_conditions:
             self.put(key, data)
             return True
         try:
@@ -129,7 +146,7 @@ class RemoteStore:
         except (BaseError, OSError) as error:
             if not isinstance(error, NotSupportedError) and "501 Not Implemented" not in str(error):
                 raise self._translated(error, key) from error
-            self._knows_conditions = False
+            self._accepts_conditions = False
             self.put(key, data)
         return True
 
@@ -232,7 +249,27 @@ class RemoteStore:
                     raise
         raise AssertionError("unreachable")
 
-    def _found(self, key: str) -> bytes | None:
+    def _honours_conditions(self) -> bool:
+        """Return whether `create` may write without a look; probe the store once it has looked a few times.
+
+        A probe that fails leaves the question open: the look stays, and the write itself meets the same trouble.
+        """
+        if self.conditional is None and self._probing.acquire(blocking=False):  # other threads look meanwhile
+            try:
+                if self._looks < _LOOKS_BEFORE_PROBE:
+                    self._looks += 1
+                else:
+                    self._looks = 0
+                    probe(self)
+            except StoreUnavailable:
+                pass  # probe again after as many further looks
+            except UserError:
+                self.conditional = False  # the key of the probe is not permitted, say
+            finally:
+                self._probing.release()
+        return self.conditional is True
+
+    def _content(self, key: str) -> bytes | None:
         try:
             return self.get(key)
         except NotFound:

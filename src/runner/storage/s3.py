@@ -47,7 +47,14 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
             credential_provider=provider,
         )
 
-    return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=REMEDY, endpoint=endpoint)
+    return RemoteStore(
+        url,
+        quick=connect(QUICK_CLIENT),
+        bulk=connect(BULK_CLIENT),
+        remedy=REMEDY,
+        endpoint=endpoint,
+        conditional=True if endpoint is None else None,  # Amazon's own S3 does; some compatible servers do not
+    )
 
 
 def _config(region: str, endpoint: str | None, bucket: str) -> "S3Config":
