@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.fit.accelerators import GIB, Accelerator
-from runner.fit.fit import fit_workload, fitted, workloads
+from runner.fit.fit import apply_fit_settings, fit_workload, workloads
 from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
 
@@ -68,7 +68,7 @@ def estimated(case: dict[str, Any], accelerator: Accelerator) -> tuple[float, Re
     recipe = recipe_of(case)
     [work] = workloads(recipe, bundled_config(case["model"]) or {})
     found = fit_workload(work, accelerator, devices=1, nodes=1)
-    return found.memory_gib, fitted(recipe, found.settings)
+    return found.memory_gib, apply_fit_settings(recipe, found.settings)
 
 
 def measured(recipe: Recipe) -> float:
