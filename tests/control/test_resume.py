@@ -117,6 +117,6 @@ def test_what_cannot_be_had_elsewhere_is_refused_before_the_move(bench: Bench) -
         refused = bench.runner("resume", "try", "--infra", "local", env={**at_hub, "HF_TOKEN": "hf_bad"})
         assert refused.returncode == 2, refused
         assert "try: model.model_name_or_path: " in refused.stderr
-        assert "does not take the HF_TOKEN" in refused.stderr
+        assert "does not accept the HF_TOKEN" in refused.stderr
         assert newest_launch(bench.store, "try") is None
         assert bench.runner("resume", "try", "--infra", "local", env=known).returncode == 0

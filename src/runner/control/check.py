@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
-from runner.recipe.problems import RecipeError, dotted
+from runner.recipe.problems import RecipeError, dotted_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,6 @@ def _problems(error: UserError) -> list[dict[str, str | None]]:
     if not isinstance(error, RecipeError):
         return [{"setting": None, "where": error.where, "what": error.what, "remedy": error.remedy}]
     return [
-        {"setting": dotted(problem.path) or None, "where": place, "what": problem.what, "remedy": problem.remedy}
+        {"setting": dotted_path(problem.path) or None, "where": place, "what": problem.what, "remedy": problem.remedy}
         for problem, place in zip(error.problems, error.places, strict=True)
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.fit.accelerators import parse_accelerators
 from runner.hub.model_config import model_config
 from runner.planning.plan import Row, plan
-from runner.planning.prices import prices
+from runner.planning.prices import load_prices
 from runner.recipe.loading.load import load_recipe
 
 
@@ -43,7 +43,7 @@ def plan_recipe(
     loaded = load_recipe(recipe, overrides=overrides, cwd=cwd).recipe
     if spot is None:
         spot = bool(loaded.resources.get("use_spot"))
-    offers = prices()
+    offers = load_prices()
     rows = plan(loaded, model_config(loaded), offers, wanted=wanted, nodes=nodes, spot=spot)
     notes = dict.fromkeys(note for row in rows if row.fit.fits for note in row.as_json()["notes"])
     return RecipePlan(rows=rows, prices=offers.source, notes=list(notes))
