@@ -13,7 +13,7 @@ import pytest
 import runner
 from runner.backends.base import Placement, ResolvedResources
 from runner.backends.local import backend
-from runner.control.cost import Question
+from runner.control.launching.cost import Question
 from runner.errors import UserError
 from runner.runs.status import RunStatus
 from runner.storage.local import LocalStore

@@ -14,8 +14,8 @@ from pathlib import Path
 from runner.backends.base import ResourceOptions
 from runner.backends.skypilot.request import plan, remote_task
 from runner.backends.skypilot.task import task_yaml
-from runner.control.prepare import prepare
-from runner.control.submit import run_json
+from runner.control.launching.prepare import prepare
+from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 from runner.backends.base import ResourceOptions
 from runner.control.cancel import cancel_run
-from runner.control.cost import Confirm, Question
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
+from runner.control.launching.cost import Confirm, Question
 from runner.control.pull import pull as pull_run
 from runner.control.resume import ResumeOptions
 from runner.control.resume import resume as resume_run

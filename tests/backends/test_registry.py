@@ -10,8 +10,8 @@ from runner.backends import registry
 from runner.backends.base import ResourceOptions
 from runner.backends.registry import backend_for
 from runner.control.cancel import cancel_run
-from runner.control.cost import Question
 from runner.control.launch import LaunchOptions, dry_run, launch
+from runner.control.launching.cost import Question
 from runner.control.ps import list_and_refresh
 from runner.control.resume import ResumeOptions, resume
 from runner.control.wait import RunWaiter

@@ -15,7 +15,7 @@ from runner.backends.base import ResourceOptions
 from runner.backends.skypilot.resources import resolve_resources
 from runner.cli.confirm import ask_on_terminal
 from runner.cli.output import say
-from runner.control.cost import confirm_cost
+from runner.control.launching.cost import confirm_cost
 from runner.recipe.loading.load import load_recipe
 import click
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from runner.control.cost import Confirm, Question
+    from runner.control.launching.cost import Confirm, Question
 
 
 def ask_on_terminal(*, yes: bool) -> "Confirm":

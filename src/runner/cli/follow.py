@@ -21,7 +21,7 @@ from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from runner.backends.base import Supervision
-    from runner.control.start import Launched
+    from runner.control.launching.start import Launched
     from runner.runs.layout import CheckpointName
     from runner.storage.store import Store
 

@@ -10,10 +10,10 @@ from runner.backends.base import Backend, Placement, Request, ResourceOptions
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.control.preconditions import require_hub_access
-from runner.control.prepare import PreparedRecipe, prepare
-from runner.control.reuse import Match, choose_by_name, find_interrupted_run
-from runner.control.start import (
+from runner.control.launching.preconditions import require_hub_access
+from runner.control.launching.prepare import PreparedRecipe, prepare
+from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
+from runner.control.launching.start import (
     Launched,
     acquire_run,
     closed_on_error,
@@ -22,7 +22,7 @@ from runner.control.start import (
     start,
     take_lock,
 )
-from runner.control.submit import checked_name, new_run_document, new_run_id, submit
+from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
 from runner.errors import UserError
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
@@ -32,7 +32,7 @@ from runner.runs.submission import needed_environment
 from runner.storage.store import Store
 
 if TYPE_CHECKING:
-    from runner.control.cost import Confirm
+    from runner.control.launching.cost import Confirm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def launch(
         say=say,
     )
     if plan.placement.machines is not None:
-        from runner.control.cost import confirm_cost  # here: a run on this machine does without the estimates
+        from runner.control.launching.cost import confirm_cost  # here: a run on this machine does without the estimates
 
         confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
     document, lock = _begin(store, plan, say)

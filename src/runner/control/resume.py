@@ -8,8 +8,16 @@ from typing import IO, TYPE_CHECKING, Any
 from runner.backends.base import Backend, Placement, ResourceOptions
 from runner.backends.environment import chosen_environment
 from runner.backends.registry import backend_for, infra_for
-from runner.control.preconditions import require_hub_access
-from runner.control.start import Launched, acquire_run, closed_on_error, interrupted_run, make_reporter, relocate, start
+from runner.control.launching.preconditions import require_hub_access
+from runner.control.launching.start import (
+    Launched,
+    acquire_run,
+    closed_on_error,
+    interrupted_run,
+    make_reporter,
+    relocate,
+    start,
+)
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import (
     launch_record,
@@ -23,7 +31,7 @@ from runner.runs.submission import needed_environment
 from runner.storage.store import Store
 
 if TYPE_CHECKING:
-    from runner.control.cost import Confirm
+    from runner.control.launching.cost import Confirm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +159,7 @@ def _checked_placement(
     export = before["recipe"].get("export", {})
     require_hub_access(recipe, export, backend, environment, where=run_id, locate=lambda path: run_id, say=say)
     if placement.machines is not None:
-        from runner.control.cost import confirm_cost  # here: a run on this machine does without the estimates
+        from runner.control.launching.cost import confirm_cost  # here: a run on this machine does without the estimates
 
         confirm_cost(recipe, placement.machines, confirm=confirm, say=say)
     return placement

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.control.submit import checked_name, new_run_id, run_json, submit
+from runner.control.launching.submit import checked_name, new_run_id, run_json, submit
 from runner.errors import UserError
 from runner.git import revision_of
 from runner.runs.layout import is_run_id

@@ -7,7 +7,7 @@ import pytest
 from blake3 import blake3
 
 from runner.backends.local.training_side import require_training_side
-from runner.control.prepare import PreparedRecipe, prepare
+from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
 

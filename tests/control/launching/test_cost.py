@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.control.cost import ask_above, has_to_ask
+from runner.control.launching.cost import ask_above, has_to_ask
 from runner.errors import UserError
 
 

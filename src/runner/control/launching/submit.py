@@ -8,7 +8,7 @@ from typing import Any
 
 from runner import __version__
 from runner.backends.base import Placement, ResolvedResources
-from runner.control.prepare import PreparedRecipe
+from runner.control.launching.prepare import PreparedRecipe
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.control.submit import LONGEST_ID
+from runner.control.launching.submit import LONGEST_ID
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUNS
