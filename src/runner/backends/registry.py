@@ -1,4 +1,4 @@
-"""Find backends by name. A backend is imported when it is asked for, so that nobody pays for the others."""
+"""Find backends by name. A backend is imported when it is asked for, so that no command pays for the others."""
 
 import importlib
 from typing import cast

@@ -65,7 +65,7 @@ def _report_end(store: "Store", run_id: str, supervision: "Supervision", *, as_j
 
 @contextlib.contextmanager
 def screen(store: "Store", run_id: str) -> "Iterator[Screen]":
-    """The display of a run while somebody follows it."""
+    """Open the display of a run while it is followed."""
     with Watch(store, run_id) as watch, Screen(watch) as display:
         yield display
 

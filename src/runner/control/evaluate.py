@@ -44,7 +44,7 @@ def evaluate_run(
     cwd: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure what a run began with and what it ended with, on this machine, and record it in the store.
+    """Measure a run's model before and after training, on this machine, and record the result in the store.
 
     Args:
         store: where the run lives.

@@ -1,4 +1,4 @@
-"""Wait for a run's end, from anywhere that sees its store."""
+"""Wait for a run's end, on any machine that can read its store."""
 
 import threading
 import time
@@ -82,7 +82,7 @@ def wait_for_end(store: Store, run_id: str, *, timeout_seconds: float | None = N
 
 
 class Watch:
-    """The last look at a run. A context manager: looking ends with it."""
+    """Reads a run's status again and again in a thread, while the context is open."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
@@ -91,7 +91,7 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_forever, name=f"watch {run_id}", daemon=True)
         self.status: RunStatus | None = None
-        """What was seen last; None before the first look."""
+        """The newest status; None before the first look."""
         self.store_answers = True
         """Whether the last look succeeded."""
 
@@ -103,7 +103,7 @@ class Watch:
         self._stop.set()
 
     def look(self) -> RunStatus:
-        """Look now, in the caller's thread."""
+        """Read the status now, in the caller's thread."""
         self.status = run_status(self._store, self._run_id, document=self._document)
         return self.status
 

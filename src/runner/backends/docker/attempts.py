@@ -51,7 +51,7 @@ class ContainerRunner:
     Args:
         containers: docker or podman.
         image: by id or digest.
-        recipe: the run's; local folders that it names are mounted.
+        recipe: of the run; local folders that it names are mounted.
     """
 
     def __init__(self, containers: Containers, image: str, recipe: Mapping[str, Any]) -> None:
@@ -70,7 +70,7 @@ class ContainerRunner:
             folder.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
             self._command(store_url, run_id, name=name, environment=environment),
-            # Held open by this process and by nobody else: the attempt ends when it closes.
+            # Only this process holds it open: the attempt ends when it closes.
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""A supervisor of its own: it goes on when the terminal that launched the run is gone.
+"""A supervisor in a process of its own: it goes on when the terminal that launched the run is closed.
 
 `start_detached` starts ``python -m runner.backends.local.detached --store URL --run RUN_ID --lock FD``, which inherits
 the run's lock. What happens goes into ``supervisor.log`` in the run's state folder until the run has ended.
@@ -77,14 +77,12 @@ def start_detached(
         time.sleep(0.05)
     if run_result(store, run_id) is None:
         message = (folder / _LOG).read_text(errors="replace").strip() or f"exit code {supervisor.returncode}"
-        raise UserError(
-            f"no attempt began: {message}", where=run_id, remedy=f"mend that, then `runner resume {run_id}`"
-        )
+        raise UserError(f"no attempt began: {message}", where=run_id, remedy=f"fix that, then `runner resume {run_id}`")
     return supervisor.pid
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Supervise a run whose lock was handed down; returns the exit code."""
+    """Supervise a run whose lock was inherited; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m runner.backends.local.detached")
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)

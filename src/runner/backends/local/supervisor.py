@@ -40,7 +40,7 @@ _TAIL_BYTES = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How patient a supervisor is."""
+    """How often and how long a supervisor tries."""
 
     fruitless_attempts: int = 10
     """Give up after this many attempts in a row without a newer durable checkpoint."""
@@ -61,7 +61,7 @@ class Supervisor:
         environment: variables for the attempts, on top of this process's own.
         say: called with a sentence when something happens.
         on_tick: called about ten times a second, for a display.
-        limits: how patient it is.
+        limits: how often and how long it tries.
         entrypoint: the module that runs an attempt.
         attempts: how attempts are started; None for processes of this machine.
     """
@@ -102,7 +102,7 @@ class Supervisor:
 
         Raises:
             UserError: this machine's state folder cannot be written.
-            StoreUnavailable: the store stayed away.
+            StoreUnavailable: the store did not answer.
         """
         with self._signals_noted():
             try:
@@ -157,7 +157,7 @@ class Supervisor:
         try:
             code = self._wait(process)
         finally:
-            # Whatever happened here or there: nothing of the attempt outlives this call.
+            # Nothing of the attempt outlives this call, however it ended.
             process.clear()
         if code != CTRL_C and code - 128 in signal.valid_signals():
             code = 128 - code  # a shell's way of saying that a signal killed it
@@ -222,7 +222,7 @@ class Supervisor:
         return False
 
     def _pause(self, fruitless: int) -> None:
-        """Wait before the next attempt, unless the last one got further, or somebody wants us to stop."""
+        """Wait before the next attempt, unless the last one made progress, or a signal asks us to stop."""
         if not fruitless:
             return
         seconds = min(self._limits.longest_backoff_seconds, self._limits.first_backoff_seconds * 2.0 ** (fruitless - 1))
@@ -237,7 +237,7 @@ class Supervisor:
                 look_at = time.monotonic() + 1.0
 
     def _cancelled(self) -> bool:
-        """Whether somebody asked for the run to be cancelled."""
+        """Whether the run's cancellation was requested."""
         try:
             self._ask(lambda: self._store.get(run_key(self._run_id, CANCEL)))
         except NotFound:
@@ -245,7 +245,7 @@ class Supervisor:
         return True
 
     def _ended_by_cancel(self) -> bool:
-        """Whether somebody asked for the run to be cancelled; no attempt lives now, so the run ends with that."""
+        """End the run as cancelled if that was requested, now that no attempt is running; return whether it was."""
         if not self._cancelled():
             return False
         self._ask(lambda: write_cancelled(self._store, self._run_id))
@@ -253,10 +253,10 @@ class Supervisor:
         return True
 
     def _ask(self, call: Callable[[], R]) -> R:
-        """Ask the store, again and again while it is away, until somebody wants us to stop."""
-        return retrying(call, until=lambda: bool(self._signals), on_retry=self._say_that_the_store_is_away)
+        """Ask the store, again and again while it does not answer, until a signal asks us to stop."""
+        return retrying(call, until=lambda: bool(self._signals), on_retry=self._report_store_away)
 
-    def _say_that_the_store_is_away(self, error: StoreUnavailable, pause_seconds: float) -> None:
+    def _report_store_away(self, error: StoreUnavailable, pause_seconds: float) -> None:
         self._say(f"the store does not answer ({error}); asking again in {pause_seconds:.0f} s")
 
     def _attempt_log(self) -> IO[bytes]:
@@ -273,7 +273,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals_noted(self) -> Iterator[None]:
-        """Note the signals that ask us to stop, in the order they come; act on them in the loop."""
+        """Record the signals that ask us to stop, in their order; the loop acts on them."""
 
         def note(number: int, frame: FrameType | None) -> None:
             self._signals.append(number)
@@ -287,7 +287,7 @@ class Supervisor:
 
 
 def _last_lines(path: Path) -> list[str]:
-    """The end of a text file; nothing if there is none."""
+    """Return the last lines of a text file; none if it does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))

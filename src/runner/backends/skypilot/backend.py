@@ -188,7 +188,7 @@ class SkyPilotBackend:
         )
         if job.status == "CANCELLING":
             remedy = "try again in a minute"
-        raise UserError(f"SkyPilot is at it already: {job.status}", where=launch.run_id, remedy=remedy)
+        raise UserError(f"SkyPilot still works on it: {job.status}", where=launch.run_id, remedy=remedy)
 
     def note_vanished(self, store: Store, run_id: str) -> None:
         """Do nothing: SkyPilot starts the next attempt, which sees how the last one ended."""

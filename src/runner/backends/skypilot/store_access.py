@@ -94,7 +94,9 @@ def _aws_keys(environ: Mapping[str, str]) -> dict[str, str | None]:
         found = boto3.Session().get_credentials()
         keys = found.get_frozen_credentials() if found else None
     except BotoCoreError as error:
-        raise UserError(str(error), where="--store", remedy="mend it: `aws sts get-caller-identity` tells") from error
+        raise UserError(
+            str(error), where="--store", remedy="fix it: `aws sts get-caller-identity` shows the account"
+        ) from error
     if keys is None:
         return dict.fromkeys(_AWS_KEYS)
     values: dict[str, str | None] = dict(zip(_AWS_KEYS, (keys.access_key, keys.secret_key), strict=True))

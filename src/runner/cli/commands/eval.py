@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str, ...], as_json: bool) -> None:
     """Measure a finished run again: what it began with beside what it ended with.
 
-    It works on this machine, from the artifacts in the store, and keeps what it found there.
+    It works on this machine, from the artifacts in the store, and keeps the result there.
 
     \b
     Example:

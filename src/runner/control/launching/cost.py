@@ -1,4 +1,4 @@
-"""What a launch may cost, from the plan's row for the machines that it asks for, and asking before it does."""
+"""What a launch may cost, from the plan's row for its machines, and asking before it costs more than a limit."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ def estimate_cost(recipe: Recipe, machines: ResolvedResources) -> Row | None:
         try:
             accelerator = find_accelerator(name)
         except UserError:
-            continue  # SkyPilot has more of them than there are facts here
+            continue  # SkyPilot offers GPUs that `fit` knows nothing about
         if count >= 1 and count == int(count):
             wanted.append((accelerator, int(count)))
     if not wanted:
@@ -59,7 +59,9 @@ def ask_above(environment: Mapping[str, str]) -> float:
         dollars = -1.0
     if not dollars >= 0:
         raise UserError(
-            f"{text!r} is no amount of dollars", where=VARIABLE, remedy="write a number such as 20, or inf to never ask"
+            f"{text!r} is not an amount of dollars",
+            where=VARIABLE,
+            remedy="write a number such as 20, or inf to never ask",
         )
     return dollars
 
