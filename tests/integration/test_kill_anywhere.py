@@ -49,8 +49,8 @@ MOMENTS = [
     # after training: the best model, the last evaluation, the export, the result
     Moment("runner.train.methods.sft:ResumableSFTTrainer.load_weights"),
     Moment("runner.train.stages.steps:generate", 2),
-    Moment("runner.train.stages.steps:save_model"),
-    Moment("runner.train.stages.steps:save_model", after=True),
+    Moment("runner.train.stages.artifacts:save_model"),
+    Moment("runner.train.stages.artifacts:save_model", after=True),
     Moment("runner.runs.artifacts:commit", after=True),
     Moment("runner.train.agent.head_agent:HeadAgent._write_result", in_attempt=True),
     Moment("runner.train.agent.head_agent:HeadAgent._write_result", after=True, in_attempt=True),
@@ -68,7 +68,7 @@ TERMS = [
     Moment("runner.train.methods.sft:ResumableSFTTrainer.prediction_step", 6, signal=signal.SIGTERM),
     Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 24, after=True, signal=signal.SIGTERM),
     Moment("runner.train.stages.steps:generate", 2, signal=signal.SIGTERM),
-    Moment("runner.train.stages.steps:save_model", signal=signal.SIGTERM),
+    Moment("runner.train.stages.artifacts:save_model", signal=signal.SIGTERM),
 ]
 
 

@@ -120,7 +120,7 @@ def undisturbed(request: pytest.FixtureRequest, forked: Attempts, data: Path) ->
         Moment("torch.optim:AdamW.step", 8),
         Moment("runner.storage.local:LocalStore.upload", 9),
         Moment("THE:TRAINER.prediction_step", 6, after=True),
-        Moment("runner.train.stages.steps:save_model", after=True),
+        Moment("runner.train.stages.artifacts:save_model", after=True),
     ],
     ids=str,
 )

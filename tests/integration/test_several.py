@@ -61,7 +61,7 @@ def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
     assert pair.run(run_id, Moment(STEP, 6, rank=1)) == 75, pair.log(run_id)
     assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
     assert pair.run(run_id, Moment("torch.optim:AdamW.step", 7, rank=None)) == 75, pair.log(run_id)
-    assert pair.run(run_id, Moment("runner.train.stages.steps:save_model", after=True)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment("runner.train.stages.artifacts:save_model", after=True)) == 75, pair.log(run_id)
     pair.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
 

@@ -64,8 +64,8 @@ class SaveSchedule(TrainerCallback):
     before the checkpoint, or a run resumed from it would lack that evaluation.
     """
 
-    def __init__(self, lineage: RunBinding) -> None:
-        self._lineage = lineage
+    def __init__(self, binding: RunBinding) -> None:
+        self._binding = binding
         self._last_save = time.monotonic()
         self._deferred = False
         self.preempted_at: int | None = None
@@ -73,10 +73,10 @@ class SaveSchedule(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Decide after each optimizer step."""
-        self._lineage.checkpointer.check()
+        self._binding.checkpointer.check()
         last = control.should_training_stop
         # Clocks and signals are each process's own; what follows from them is not.
-        due, told_to_stop = self._lineage.process_info.any_rank(self._is_due(state), self._lineage.notice.given)
+        due, told_to_stop = self._binding.process_info.any_rank(self._is_due(state), self._binding.notice.given)
         if due or last:
             if last or float(state.epoch).is_integer():
                 self._deferred = True
@@ -99,7 +99,7 @@ class SaveSchedule(TrainerCallback):
             control.should_evaluate = False
             control.should_log = False
             return
-        if self._deferred or self._lineage.save_each_epoch:
+        if self._deferred or self._binding.save_each_epoch:
             self._deferred = False
             control.should_save = True
 
@@ -108,7 +108,7 @@ class SaveSchedule(TrainerCallback):
         self._last_save = time.monotonic()
 
     def _is_due(self, state: TrainerState) -> bool:
-        checkpoint = self._lineage.checkpoint
+        checkpoint = self._binding.checkpoint
         if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
             return True
         minutes = checkpoint.save_minutes

@@ -30,18 +30,18 @@ class ResumableTrainerMixin(Trainer):
     """Put before a TRL trainer class; see the module.
 
     Args:
-        lineage: what ties it to its run; all else is the trainer's own.
+        binding: what ties it to its run; all else is the trainer's own.
     """
 
-    def __init__(self, *args: Any, lineage: RunBinding, **kwargs: Any) -> None:
-        self.lineage = lineage
-        self.schedule = SaveSchedule(lineage)
+    def __init__(self, *args: Any, binding: RunBinding, **kwargs: Any) -> None:
+        self.binding = binding
+        self.schedule = SaveSchedule(binding)
         self._hooked_optimizer: object | None = None
         self._step_ended = time.perf_counter()
         self._tokens_before = 0
         self._saving_seconds = 0.0
         self._evaluating = False
-        self.made_from: Mapping[str, str] = {}
+        self.fingerprint: Mapping[str, str] = {}
         """What is trained on, from `runner.train.checkpointing.fingerprint`; each checkpoint holds it."""
         super().__init__(*args, **kwargs)
         self.add_callback(self.schedule)
@@ -56,7 +56,7 @@ class ResumableTrainerMixin(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write the record into the run's metrics, then let everyone else see it."""
         super().log(logs, start_time)
-        if not self.lineage.process_info.is_main_process:
+        if not self.binding.process_info.is_main_process:
             return
         if "loss" in logs:
             now = time.perf_counter()
@@ -64,12 +64,12 @@ class ResumableTrainerMixin(Trainer):
             if tokens is not None:
                 logs["tokens_per_second"] = (tokens - self._tokens_before) / (now - self._step_ended)
                 self._tokens_before = int(tokens)
-            self.lineage.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
-            if self.lineage.is_logging_step(self.state):
+            self.binding.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
+            if self.binding.is_logging_step(self.state):
                 print(f"step {self.state.global_step}/{self.state.max_steps}: {_in_words(logs)}", flush=True)
         elif any(key.startswith("eval_") for key in logs):
-            self.lineage.metrics.evaluation(self.state.global_step, logs)
-            phase = self.lineage.metrics.phase
+            self.binding.metrics.evaluation(self.state.global_step, logs)
+            phase = self.binding.metrics.phase
             when = f"at step {self.state.global_step}" if phase == "during" else f"{phase} training"
             print(f"evaluation {when}: {_in_words(logs)}", flush=True)
 
@@ -79,14 +79,14 @@ class ResumableTrainerMixin(Trainer):
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
-        if self.lineage.process_info.world_size > 1 and self.model_wrapped is self.model:
+        if self.binding.process_info.world_size > 1 and self.model_wrapped is self.model:
             raise RuntimeError("the model is not shared by the training processes: each would train by itself")
         return prepared
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def memory_watched(self) -> Iterator[None]:
+    def recognize_out_of_memory(self) -> Iterator[None]:
         """Within, memory that a training step lacks is told from every other error.
 
         Raises:
@@ -125,7 +125,7 @@ class ResumableTrainerMixin(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         is_new_best: bool = super()._determine_best_metric(metrics, trial)
-        if is_new_best and self.lineage.tracks_best:
+        if is_new_best and self.binding.tracks_best:
             self.state.best_global_step = self.state.global_step
             self.control.should_save = True
         return is_new_best
@@ -134,25 +134,25 @@ class ResumableTrainerMixin(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
-        name = CheckpointName(self.lineage.stage, step, self.lineage.token)
-        if name == self.lineage.checkpointer.last_saved:
+        name = CheckpointName(self.binding.stage, step, self.binding.token)
+        if name == self.binding.checkpointer.last_saved:
             return
         began = time.perf_counter()
         self.store_flos()
         extra = {
             "version": 1,
-            "stage": self.lineage.stage,
+            "stage": self.binding.stage,
             "step": step,
             "max_steps": self.state.max_steps,
             "complete": self.is_complete,
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
-            **self.lineage.layout,
-            "made_from": dict(self.made_from),
-            "finished": list(self.lineage.finished),
+            **self.binding.layout,
+            "made_from": dict(self.fingerprint),
+            "finished": list(self.binding.finished),
         }
-        checkpointer, process_info = self.lineage.checkpointer, self.lineage.process_info
-        best_step = self.state.best_global_step if self.lineage.tracks_best else None
+        checkpointer, process_info = self.binding.checkpointer, self.binding.process_info
+        best_step = self.state.best_global_step if self.binding.tracks_best else None
         own_states = process_info.gather_object(own_state(self, self.method_state()))
         state = None
         if self.is_deepspeed_enabled:
@@ -166,7 +166,7 @@ class ResumableTrainerMixin(Trainer):
             checkpointer.last_saved = name
         else:
             self._hook_optimizer()
-            told = {key: extra[key] for key in ("complete", "best", "max_steps", *self.lineage.layout)}
+            told = {key: extra[key] for key in ("complete", "best", "max_steps", *self.binding.layout)}
             checkpointer.save(state, name, best_step=best_step, metadata=told)
         self._saving_seconds += time.perf_counter() - began
 
@@ -193,11 +193,11 @@ class ResumableTrainerMixin(Trainer):
     @property
     def checkpoint_stall_seconds(self) -> float:
         """How long training has stood still for checkpoints in this attempt, in all."""
-        return self._saving_seconds + self.lineage.checkpointer.snapshot.waited_seconds
+        return self._saving_seconds + self.binding.checkpointer.snapshot.waited_seconds
 
     def best(self) -> dict[str, Any] | None:
         """The best evaluation so far (``step``, ``metric``, ``value``); None where none is tracked."""
-        if not self.lineage.tracks_best or self.state.best_global_step is None:
+        if not self.binding.tracks_best or self.state.best_global_step is None:
             return None
         return {
             "step": self.state.best_global_step,
@@ -211,7 +211,7 @@ class ResumableTrainerMixin(Trainer):
         while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrap torch's
             optimizer = optimizer.optimizer
         if optimizer is not self._hooked_optimizer:
-            snapshot = self.lineage.checkpointer.snapshot
+            snapshot = self.binding.checkpointer.snapshot
             optimizer.register_step_pre_hook(lambda *_: snapshot.wait_before_update())
             self._hooked_optimizer = optimizer
 
@@ -240,7 +240,7 @@ class ResumableTrainerMixin(Trainer):
     def restore_method_state(self, state: dict[str, Any]) -> None:
         """Take back what `method_state` gave."""
 
-    def take_over(self, folder: Path) -> dict[str, Any] | None:
+    def restore_finished(self, folder: Path) -> dict[str, Any] | None:
         """Stand where the trainer stood that saved `folder` after its last step; returns the best so far."""
         self.load_weights(folder)
         self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
@@ -251,10 +251,10 @@ class ResumableTrainerMixin(Trainer):
 
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a checkpoint, and nothing else, into the model."""
-        self.lineage.checkpointer.snapshot.wait_before_update()
+        self.binding.checkpointer.snapshot.wait_before_update()
         assert self.model is not None
         if is_zero3(self.model):
-            load_whole_weights(self.model, folder, is_first=self.lineage.process_info.is_main_process)
+            load_whole_weights(self.model, folder, is_first=self.binding.process_info.is_main_process)
             return
         with torch.no_grad():
             self._load_from_checkpoint(str(folder))

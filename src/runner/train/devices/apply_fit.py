@@ -80,7 +80,7 @@ def keep_off_math_attention() -> None:
     sdpa_attention.use_gqa_in_sdpa = lambda attention_mask, key, value: False
 
 
-def _config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
+def model_config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
     name = str(recipe.model["model_name_or_path"])
     source = str(materialize(name, cache_dir)) if is_builtin(name) else name
     try:

@@ -33,7 +33,7 @@ _ours: dict[str, str] = {}
 """Variables of the environment that were set here: the next stage may set them again."""
 
 
-def reporters(
+def make_trackers(
     report_to: str | Sequence[str],
     *,
     run_id: str,
@@ -100,7 +100,9 @@ def _thinned(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState
     return type(cls.__name__, (cls,), {"on_log": on_log})
 
 
-def replay(trainer: Trainer, read_records: Callable[[], Iterable[Mapping[str, Any]]], *, max_steps: int) -> None:
+def replay_metrics(
+    trainer: Trainer, read_records: Callable[[], Iterable[Mapping[str, Any]]], *, max_steps: int
+) -> None:
     """Tell the trackers that write to this machine's disk what earlier attempts have measured.
 
     Args:

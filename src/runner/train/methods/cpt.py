@@ -12,14 +12,14 @@ from trl import SFTConfig
 from runner.recipe.recipe import Recipe
 from runner.train.methods.sft import ResumableSFTTrainer
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 DEFAULTS = {"packing": True, "packing_strategy": "bfd_split"}
 """Where TRL's own are made for conversations; the recipe's schema says the same."""
 
 
-def train(context: Context) -> dict[str, Any]:
+def train(context: StageContext) -> dict[str, Any]:
     """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
 
     Raises:
@@ -34,16 +34,16 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
+def build(context: StageContext) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = cpt_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = cpt_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
         model=model,
         args=args,
@@ -51,8 +51,8 @@ def build(context: Context) -> StageRun:
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
     return StageRun(context, trainer, tokenizer, data=data)
 

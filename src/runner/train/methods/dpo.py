@@ -14,15 +14,15 @@ from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.data.truncation import check_lengths
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.models.loading import load_model
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 
 class ResumableDPOTrainer(ResumableTrainerMixin, DPOTrainer):
     """TRL's `DPOTrainer`, resumable exactly."""
 
 
-def train(context: Context) -> dict[str, Any]:
+def train(context: StageContext) -> dict[str, Any]:
     """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
 
     Raises:
@@ -37,19 +37,19 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
+def build(context: StageContext) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = dpo_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = dpo_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     # Not left to TRL, which would load it without the recipe's revision, type of weights and the rest.
     needs_reference = recipe.adapter is None and not recipe.training.get("precompute_ref_log_probs")
-    reference = load_model(recipe, cache_dir=context.cache)[0] if needs_reference else None
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    reference = load_model(recipe, cache_dir=context.attempt.cache)[0] if needs_reference else None
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableDPOTrainer(
         model=model,
         ref_model=reference,
@@ -58,8 +58,8 @@ def build(context: Context) -> StageRun:
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
     check_lengths(data, trainer)
     return StageRun(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)

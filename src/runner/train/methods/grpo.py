@@ -13,8 +13,8 @@ from runner.recipe.recipe import Recipe
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.methods.rewards import load_rewards
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 
 class EpochSampler(RepeatSampler):
@@ -59,7 +59,7 @@ class ResumableGRPOTrainer(ResumableTrainerMixin, GRPOTrainer):
         )
 
 
-def train(context: Context) -> dict[str, Any]:
+def train(context: StageContext) -> dict[str, Any]:
     """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
 
     Raises:
@@ -74,7 +74,7 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
+def build(context: StageContext) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
@@ -82,15 +82,15 @@ def build(context: Context) -> StageRun:
     """
     recipe = context.recipe
     data, model, tokenizer = load(context)
-    args = grpo_config(recipe, context.folder)
+    args = grpo_config(recipe, context.attempt.folder)
     assert args.max_completion_length is not None
     _check_prompts(args, data.train)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableGRPOTrainer(
         model=model,
         reward_funcs=load_rewards(
             recipe.training["reward_funcs"],
-            inputs=context.input_path,
+            inputs=context.attempt.input_path,
             columns=data.train.column_names,
             max_completion_length=args.max_completion_length,
         ),
@@ -99,8 +99,8 @@ def build(context: Context) -> StageRun:
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
     return StageRun(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 

@@ -15,15 +15,15 @@ from runner.train.data.mixture import TrainingData
 from runner.train.data.reasoning import template_keeps_reasoning, tokenize_with_reasoning
 from runner.train.data.truncation import check_lengths
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 
 class ResumableSFTTrainer(ResumableTrainerMixin, SFTTrainer):
     """TRL's `SFTTrainer`, resumable exactly."""
 
 
-def train(context: Context) -> dict[str, Any]:
+def train(context: StageContext) -> dict[str, Any]:
     """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
 
     Raises:
@@ -38,17 +38,17 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
+def build(context: StageContext) -> StageRun:
     """The model that the stage starts from, its data and its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = sft_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = sft_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
     data, model, tokenizer = load(context)
     given = keep_reasoning(data, tokenizer, recipe.training)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
         model=model,
         args=args,
@@ -56,8 +56,8 @@ def build(context: Context) -> StageRun:
         eval_dataset=given.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
     check_lengths(given, trainer)
     return StageRun(context, trainer, tokenizer, data=data)
