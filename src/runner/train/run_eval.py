@@ -24,6 +24,7 @@ from runner.runs.layout import RESULT, RUN, run_key
 from runner.storage.open import open_store
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.log import set_up_logging
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.devices.triton import leave_triton_aside
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     told = os.dup(1)
     os.dup2(2, 1)
+    set_up_logging()
     events = Events(told)
     try:
         measured = evaluate(

@@ -25,6 +25,7 @@ from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.log import set_up_logging
 from runner.train.agent.preemption import (
     CannotResumeHere,
     Preempted,
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
+    set_up_logging()
     notice = PreemptionNotice()
     notice.install()
     events = Events(options.events)
