@@ -1,6 +1,7 @@
 """The fit, applied on the machine: on a CPU nothing, on a GPU what its kind always gets."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,18 +45,30 @@ class Attempt:
         return call()
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines that a person reads of the fit since the last call."""
+    lines = [record.getMessage() for record in caplog.records if record.name == fitted.logger.name]
+    caplog.clear()
+    return lines
+
+
+@pytest.fixture(autouse=True)
+def _from_info_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, fitted.logger.name)
+
+
 def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dict[str, Any]]:
     """The recipe on one GPU."""
     return apply_fit(recipe, CONFIG, ACCELERATORS[gpu], **{"devices": 1, "nodes": 1, **more})
 
 
-def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
     on_t4, record = applied("T4")
     assert on_t4.training["fp16"] is True
     assert on_t4.model["dtype"] == "float16"
     assert on_t4.training["per_device_train_batch_size"] * on_t4.training["gradient_accumulation_steps"] == 16
     assert on_t4.training["effective_batch_size"] == 16
-    first, second = capsys.readouterr().out.splitlines()
+    first, second = logged(caplog)
     assert first.startswith("fit: T4:1: fp16, micro-batch 2 x accumulation 8, no checkpointing; about ")
     assert second == "fit: T4 has no bfloat16: float16 with loss scaling"
     assert json.loads(json.dumps(record)) == record
@@ -64,21 +77,22 @@ def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(capsys: pytest.Capt
     assert {key: on_a100.training[key] for key in RECIPE.training} == dict(RECIPE.training)
 
 
-def test_what_does_not_fit_is_tried_in_the_smallest_way_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_tried_in_the_smallest_way_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     large = replace(RECIPE, model={"model_name_or_path": "Qwen/Qwen3-8B"}, adapter=None)
     on_t4, record = apply_fit(large, bundled_config("Qwen/Qwen3-8B") or {}, ACCELERATORS["T4"], devices=1, nodes=1)
     assert not record["fits"]
     assert on_t4.training["per_device_train_batch_size"] == 1
     assert on_t4.training["gradient_checkpointing"] is True
-    assert capsys.readouterr().out.startswith("warning: T4:1: needs ")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.messages[0].startswith("T4:1: needs ")
 
 
-def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(caplog: pytest.LogCaptureFixture) -> None:
     before = {"accelerators": "A100:1", "nodes": 1, "settings": {"training.per_device_train_batch_size": 1}}
     again, record = applied("A100", earlier=[before])
     assert again.training["per_device_train_batch_size"] == 1
     assert record["settings"] == before["settings"]
-    assert capsys.readouterr().out == "fit: A100:1: as the attempts before: per_device_train_batch_size 1\n"
+    assert logged(caplog) == ["fit: A100:1: as the attempts before: per_device_train_batch_size 1"]
     elsewhere, _ = applied("L4", earlier=[before])
     assert elsewhere.training["per_device_train_batch_size"] == 2
 
@@ -98,7 +112,7 @@ def test_on_a_cpu_nothing_changes() -> None:
 
 
 def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a GPU that this machine has not: all but the driver is real."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -114,8 +128,7 @@ def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
     first = attempt()
     assert (first.training["per_device_train_batch_size"], first.training["bf16"]) == (16, True)
     beginning = "fit: A100:1: bf16, micro-batch 16 x accumulation 1, no checkpointing; about "
-    # Libraries may print before it: DeepSpeed warns when it is imported.
-    assert any(line.startswith(beginning) for line in capsys.readouterr().out.splitlines())
+    assert [line.startswith(beginning) for line in logged(caplog)] == [True]
     [record] = fits_so_far(store, Claim("run", 2, "0002-aaaa"), "second")
     assert (record["accelerators"], record["fits"]) == ("A100:1", True)
     assert attempt() == first

@@ -1,5 +1,6 @@
 """What a training is computed with: chosen where it is left open, and never otherwise than it is said."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,14 @@ def test_the_attention_that_the_recipe_names_is_used() -> None:
 
 @WITHOUT_GPU
 def test_without_a_gpu_the_choice_is_left_to_transformers_and_liger_is_not_used(
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "runner.train")
     assert attention(recipe(), torch.bfloat16) is None
     assert layer_kernels(recipe()) is False
-    assert capsys.readouterr().out == ""
+    assert caplog.text == ""
     assert layer_kernels(recipe(use_liger_kernel=True)) is False
-    assert "use_liger_kernel needs a GPU" in capsys.readouterr().out
+    assert "use_liger_kernel needs a GPU" in caplog.text
 
 
 @pytest.mark.gpu

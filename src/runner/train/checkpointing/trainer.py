@@ -5,6 +5,7 @@ SFTTrainer)``. It decides when to save (the trainer's own `save_strategy` is off
 writes one metric record for each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule
 from runner.train.checkpointing.state import capture, capture_shard, own_state, untied
 from runner.train.checkpointing.zero import is_zero3, load_whole_weights
 from runner.train.devices.out_of_memory import OutOfMemory, in_short, is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 
 class ResumableTrainerMixin(Trainer):
@@ -66,12 +69,12 @@ class ResumableTrainerMixin(Trainer):
                 self._tokens_before = int(tokens)
             self.binding.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
             if self.binding.is_logging_step(self.state):
-                print(f"step {self.state.global_step}/{self.state.max_steps}: {_in_words(logs)}", flush=True)
+                logger.info(f"step {self.state.global_step}/{self.state.max_steps}: {_in_words(logs)}")
         elif any(key.startswith("eval_") for key in logs):
             self.binding.metrics.evaluation(self.state.global_step, logs)
             phase = self.binding.metrics.phase
             when = f"at step {self.state.global_step}" if phase == "during" else f"{phase} training"
-            print(f"evaluation {when}: {_in_words(logs)}", flush=True)
+            logger.info(f"evaluation {when}: {_in_words(logs)}")
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)

@@ -1,5 +1,6 @@
 """What `max_length` left of the data, said before the first step."""
 
+import logging
 from typing import Any
 
 import pyarrow.compute
@@ -7,6 +8,8 @@ from datasets import Dataset
 
 from runner.errors import UserError
 from runner.train.data.mixture import TrainingData
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 10_000
 
@@ -44,9 +47,9 @@ def _check(where: str, before: Dataset, after: Dataset, length: int) -> None:
     lost, cut = len(before) - len(after), _reaching(after, length)
     if lost:
         what = f"the first {length} tokens (training.max_length) hold nothing that is trained on"
-        print(f"{where}: dropped {lost} of {len(before)} examples: {what}", flush=True)
+        logger.info(f"{where}: dropped {lost} of {len(before)} examples: {what}")
     if cut:
-        print(f"{where}: {cut} of {len(after)} examples are cut at {length} tokens (training.max_length)", flush=True)
+        logger.info(f"{where}: {cut} of {len(after)} examples are cut at {length} tokens (training.max_length)")
 
 
 def _reaching(dataset: Dataset, length: int) -> int:

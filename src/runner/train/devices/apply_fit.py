@@ -1,5 +1,6 @@
 """The fit, applied: a recipe's training as the GPU at hand needs it (`runner.fit.fit`). On a CPU nothing changes."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from runner.fit.accelerators import ACCELERATORS, GIB, Accelerator, recognize
 from runner.fit.fit import Fit, fit, fitted
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
+
+logger = logging.getLogger(__name__)
 
 _OF_A_KIND = 0.9
 """A GPU that has this much of its kind's usual memory is taken to have the usual: drivers differ by some megabytes, and
@@ -96,10 +99,10 @@ def _say(chosen: Fit, *, again: bool, settings: Mapping[str, Any]) -> None:
     size = f"about {chosen.memory_gib:.1f} of {chosen.capacity_gib:.1f} GiB"
     if again:
         words = ", ".join(f"{path.partition('.')[2]} {value}" for path, value in settings.items())
-        print(f"fit: {chosen.accelerators}: as the attempts before: {words}", flush=True)
+        logger.info(f"fit: {chosen.accelerators}: as the attempts before: {words}")
     elif chosen.fits:
-        print(f"fit: {chosen.accelerators}: {chosen.reason}; {size}", flush=True)
+        logger.info(f"fit: {chosen.accelerators}: {chosen.reason}; {size}")
     else:
-        print(f"warning: {chosen.accelerators}: {chosen.reason}. Trying all the same", flush=True)
+        logger.warning(f"{chosen.accelerators}: {chosen.reason}. Trying all the same")
     for note in chosen.notes:
-        print(f"fit: {note}", flush=True)
+        logger.info(f"fit: {note}")

@@ -7,6 +7,7 @@ only where the recipe names them (``attn_implementation: kernels-community/flash
 """
 
 import importlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.train.devices.triton import has_compiler
+
+logger = logging.getLogger(__name__)
 
 _AMPERE = 8
 _SIXTEEN_BITS = (torch.float16, torch.bfloat16)
@@ -51,7 +54,7 @@ def layer_kernels(recipe: Recipe) -> bool:
         return False
     if not _has_ampere(recipe.training):
         if asked:
-            print("kernels: use_liger_kernel needs a GPU (Ampere or later); not used here", flush=True)
+            logger.info("kernels: use_liger_kernel needs a GPU (Ampere or later); not used here")
         return False
     if asked and not is_liger_kernel_available():
         raise UserError(

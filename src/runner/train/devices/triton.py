@@ -13,6 +13,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 
 def has_compiler() -> bool:
     """Whether there are a C compiler (``CC``, gcc or clang, as Triton looks for them) and Python's headers."""
@@ -36,5 +38,5 @@ def leave_triton_aside() -> bool:
         return False
     # What `import` and `find_spec` take for a module that is not there.
     sys.modules["triton"] = None  # type: ignore[assignment] # documented: None stops an import
-    print("kernels: no C compiler or no Python headers here, so Triton's kernels are not used", flush=True)
+    logger.info("kernels: no C compiler or no Python headers here, so Triton's kernels are not used")
     return True

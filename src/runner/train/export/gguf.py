@@ -1,6 +1,7 @@
 """GGUF files for llama.cpp, made by its own converter and quantizer, each tried before it is declared good."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.errors import UserError
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, UNQUANTIZED, Quantization, gguf_missing
 from runner.train.export.errors import GgufFailed
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_QUESTION = 256
 """Tokens of a prompt that a file is tried on; what comes after them is cut off."""
@@ -96,7 +99,7 @@ class GgufMaker:
             for line in said.splitlines():
                 if "fallback quantization" in line:
                     note = "their rows are no multiple of 256, so llama.cpp took the next larger type for them"
-                    print(f"{quantization}: {line.rpartition('WARNING: ')[2]}: {note}", flush=True)
+                    logger.info(f"{quantization}: {line.rpartition('WARNING: ')[2]}: {note}")
         self._try(file, quantization)
 
     def _whole(self) -> Path:
@@ -128,7 +131,7 @@ class GgufMaker:
                 )
                 if _pre_tokenizer(self._model) is not None:
                     raise GgufFailed(problem)
-                print(f"warning: {problem}", file=sys.stderr, flush=True)
+                logger.warning(problem)
             if not answer["new_tokens"]:
                 raise GgufFailed(f"{quantization}: it generates nothing after {question['text'][:40]!r}")
             worst = max(worst, _distance(model, question["tokens"], answer["new_tokens"]))
@@ -138,7 +141,7 @@ class GgufMaker:
                 "model's own)"
             )
         megabytes = file.stat().st_size / 1e6
-        print(f"{quantization}: {megabytes:,.1f} MB; it loads, and says {answers[0]['text']!r}", flush=True)
+        logger.info(f"{quantization}: {megabytes:,.1f} MB; it loads, and says {answers[0]['text']!r}")
 
     def _judge(self) -> tuple[Any, Any]:
         if self._reference is None:
@@ -200,7 +203,7 @@ def _llama_cpp(*arguments: str, questions: Any = None) -> "subprocess.CompletedP
     )
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        print("\n".join(lines[-20:]), file=sys.stderr, flush=True)
+        logger.info("\n".join(lines[-20:]))
         reason = lines[-1] if lines else f"it ended with {done.returncode} and said nothing"
         raise GgufFailed(reason.removeprefix("ERROR:hf-to-gguf:").removeprefix("NotImplementedError: "))
     return done

@@ -1,9 +1,9 @@
 """Upload to the Hugging Face hub: one repository that holds the model, its GGUF files and a card, in one commit."""
 
 import json
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from runner.errors import UserError
 from runner.recipe.recipe import Export
 from runner.train.export.errors import HubUnavailable
 from runner.train.export.model_card import model_card
+
+logger = logging.getLogger(__name__)
 
 HUB_FILE = "hub.json"
 """The one file of the artifact `hub`: which commit of which repository the run was pushed as."""
@@ -37,9 +39,9 @@ def check_hub(export: Export, *, name: str) -> None:
     try:
         repository = _repository(export, name)
     except HubUnavailable as error:
-        print(f"warning: {error}; it is tried again at the end", file=sys.stderr, flush=True)
+        logger.warning(f"{error}; it is tried again at the end")
     else:
-        print(f"the model will be pushed to {repository}", flush=True)
+        logger.info(f"the model will be pushed to {repository}")
 
 
 def push(
@@ -80,7 +82,7 @@ def push(
         raise _explained(error, repository) from error
     shutil.rmtree(folder)
     url = f"{HfApi().endpoint}/{repository}"
-    print(f"pushed to {url}", flush=True)
+    logger.info(f"pushed to {url}")
     return {"repo_id": repository, "url": url, "commit": commit.oid, "private": private}
 
 

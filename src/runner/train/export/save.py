@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.recipe.recipe import Recipe
 from runner.train.export.errors import MergeFailed
 from runner.train.models.loading import load_model
+
+logger = logging.getLogger(__name__)
 
 _QUANTIZATION = ("load_in_4bit", "load_in_8bit")
 PROMPT = "Once upon a time, there was"
@@ -54,7 +57,7 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
         _merge(recipe, adapter, folder, cache_dir=cache_dir, on_gpu=True)
         return
     except torch.OutOfMemoryError:
-        print("the GPU has no room for the base beside what was trained: merging on the CPU", flush=True)
+        logger.info("the GPU has no room for the base beside what was trained: merging on the CPU")
     # Not in the handler: there the error still holds what was on the GPU.
     gc.collect()
     torch.cuda.empty_cache()

@@ -1,5 +1,6 @@
 """Supervised fine-tuning, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from runner.train.data.truncation import check_lengths
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import StageContext
 from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
+
+logger = logging.getLogger(__name__)
 
 
 class ResumableSFTTrainer(ResumableTrainerMixin, SFTTrainer):
@@ -85,7 +88,7 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
             where="training.assistant_only_loss",
             remedy="Leave it out: the loss is on the completion alone.",
         )
-    print("data: the model's chat template drops reasoning; answers are written out around it", flush=True)
+    logger.info("data: the model's chat template drops reasoning; answers are written out around it")
     on_prompt = training.get("completion_only_loss") is False
     return replace(
         data,

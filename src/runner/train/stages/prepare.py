@@ -94,7 +94,7 @@ def fit_to_device(attempt: AttemptContext, recipe: Recipe, *, record: bool = Tru
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     config = model_config(recipe, attempt.cache)
     if config is None:
-        print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
+        logger.info("fit: the model's config cannot be read, so nothing is fitted to the GPU")
         return recipe
     store, claim, stage = attempt.store, attempt.claim, recipe.stage_name
     earlier = attempt.retry(lambda: fits_so_far(store, claim, stage))
@@ -134,5 +134,5 @@ def split_over_processes(attempt: AttemptContext, recipe: Recipe, restored: Path
         adapted = drop_deepspeed_if_done(restored, adapted)
     attempt.checkpointer.writers = process_info.world_size if is_sharded(adapted.training) else 1
     if process_info.is_main_process and (is_sharded(adapted.training) or process_info.world_size > 1):
-        print(in_words(adapted, process_info.world_size), flush=True)
+        logger.info(in_words(adapted, process_info.world_size))
     return adapted

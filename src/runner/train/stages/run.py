@@ -6,6 +6,7 @@ of its adapter, and the reference of DPO.
 """
 
 import gc
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from runner.runs.checkpoint_files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
 from runner.train.stages.prepare import RECIPE_START, prepare_stage
+
+logger = logging.getLogger(__name__)
 
 TrainStage = Callable[[StageContext], dict[str, Any]]
 """Trains one stage; returns its part of the result."""
@@ -89,7 +92,7 @@ def _next_start(
 
 
 def _announce(attempt: AttemptContext, stage: Recipe, *, number: int, count: int, afresh: bool) -> None:
-    print(f"stage {number} of {count}: {stage.stage_name} ({stage.method})", flush=True)
+    logger.info(f"stage {number} of {count}: {stage.stage_name} ({stage.method})")
     cleared = dict.fromkeys(("step", "max_steps", "loss", "tokens_per_second", "checkpoint_step")) if afresh else {}
     attempt.events.progress(force=True, stage=stage.stage_name, stage_number=number, stage_count=count, **cleared)
 

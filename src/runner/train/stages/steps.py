@@ -5,6 +5,7 @@ order. Each step skips what an earlier attempt has done already.
 """
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -40,6 +41,8 @@ from runner.train.models.loading import load_model
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.context import FINISH_SECONDS, StageContext
 
+logger = logging.getLogger(__name__)
+
 _ROWS_FOR_A_TRAINER = 512
 """More than a generation batch of GRPO takes."""
 
@@ -55,7 +58,7 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     keep_temporary_files_in(attempt.folder)
     data = load_data(context.recipe, inputs=attempt.input_path)
     for note in data.notes if attempt.process_info.is_main_process else ():
-        print(f"data: {note}", flush=True)
+        logger.info(f"data: {note}")
     if context.measures_only:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
@@ -152,7 +155,7 @@ class StageRun:
                 check_fingerprint(context.restored, trainer.fingerprint)
         self._computed_with = computed_with(trainer)
         if context.attempt.process_info.is_main_process:
-            print(f"computed with: {described(self._computed_with)}", flush=True)
+            logger.info(f"computed with: {described(self._computed_with)}")
             context.record_hardware(self._computed_with)
 
     @property
@@ -276,4 +279,4 @@ class StageRun:
                 batch_size=max(GENERATION_BATCH, trainer.args.per_device_eval_batch_size),
             )
             record.update(score)
-            print(f"exact match: {score['exact_match']:.1%} of {score['exact_match_samples']}", flush=True)
+            logger.info(f"exact match: {score['exact_match']:.1%} of {score['exact_match_samples']}")
