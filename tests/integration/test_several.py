@@ -16,7 +16,7 @@ from runner.runs.lineage import checkpoints
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from runner.train.checkpointing.state import untied
+from runner.train.checkpointing.state import without_ties
 from support.forked import Attempts, Moment
 from support.runs import assert_same, check_metrics, outcome, recipe, submit
 
@@ -99,7 +99,7 @@ def test_the_model_that_is_kept_is_whole(strategy: str, pair: Attempts, data: Pa
         assert all(tensor.abs().sum() > 0 for tensor in weights.values())
     else:
         assert {name: tensor.shape for name, tensor in weights.items()} == {
-            name: tensor.shape for name, tensor in untied(whole.state_dict()).items()
+            name: tensor.shape for name, tensor in without_ties(whole.state_dict()).items()
         }
     assert ended["generations"][0]["before"] is not None
     assert ended["best"]["step"] in (4, 8, 12)

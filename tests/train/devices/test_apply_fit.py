@@ -17,8 +17,8 @@ from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, write_fit
 from runner.storage.local import LocalStore
-from runner.train.devices import apply_fit as fitted
-from runner.train.devices.apply_fit import apply_fit, as_its_kind, keep_off_math_attention
+from runner.train.devices import apply_fit as module
+from runner.train.devices.apply_fit import apply_fit, avoid_math_attention, with_usual_memory
 from runner.train.stages import prepare
 
 RECIPE = Recipe(
@@ -47,14 +47,14 @@ class Attempt:
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The lines that a person reads of the fit since the last call."""
-    lines = [record.getMessage() for record in caplog.records if record.name == fitted.logger.name]
+    lines = [record.getMessage() for record in caplog.records if record.name == module.logger.name]
     caplog.clear()
     return lines
 
 
 @pytest.fixture(autouse=True)
 def _from_info_on(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, fitted.logger.name)
+    caplog.set_level(logging.INFO, module.logger.name)
 
 
 def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dict[str, Any]]:
@@ -98,10 +98,10 @@ def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(caplog: pytest.Lo
 
 
 def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
-    one = as_its_kind(recognize("Tesla T4", 14.74, (7, 5)))
-    other = as_its_kind(recognize("Tesla T4", 14.57, (7, 5)))
+    one = with_usual_memory(recognize("Tesla T4", 14.74, (7, 5)))
+    other = with_usual_memory(recognize("Tesla T4", 14.57, (7, 5)))
     assert one == other == ACCELERATORS["T4"]
-    part = as_its_kind(recognize("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
+    part = with_usual_memory(recognize("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
     assert part.memory_gib == 4.75
 
 
@@ -176,13 +176,13 @@ def test_keys_are_repeated_instead_of_asking_torch_to(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
     expected = model(tokens).logits
     monkeypatch.setattr(sdpa_attention, "use_gqa_in_sdpa", sdpa_attention.use_gqa_in_sdpa)
-    keep_off_math_attention()
+    avoid_math_attention()
     assert torch.allclose(model(tokens).logits, expected, atol=1e-5)
     assert asked == [True, False]
 
 
 @pytest.mark.gpu
 def test_the_gpu_at_hand_is_recognized() -> None:
-    accelerator = fitted.detect_accelerator()
+    accelerator = module.detect_accelerator()
     assert accelerator.memory_gib > 1
     assert accelerator.capability >= (7, 0)

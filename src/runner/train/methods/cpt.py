@@ -1,7 +1,7 @@
 """Continued pretraining on raw text, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom.
 
-It differs from supervised fine-tuning in what it is given: text without turns, prompts or a chat template, packed into
-sequences of `max_length` so that nothing is cut off and nothing is padding.
+It differs from supervised fine-tuning in its data: text without turns, prompts or a chat template, packed into
+sequences of `max_length` so that nothing is cut off and nothing is padded.
 """
 
 from pathlib import Path
@@ -16,15 +16,15 @@ from runner.train.stages.context import StageContext
 from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 DEFAULTS = {"packing": True, "packing_strategy": "bfd_split"}
-"""Where TRL's own are made for conversations; the recipe's schema says the same."""
+"""Defaults where TRL's own are made for conversations; the recipe's schema has the same."""
 
 
 def train(context: StageContext) -> dict[str, Any]:
-    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+    """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
-        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+        Preempted: the machine is going away; a checkpoint has been taken if training had begun.
     """
     stage_run = build(context)
     stage_run.evaluate_before()
@@ -35,13 +35,13 @@ def train(context: StageContext) -> dict[str, Any]:
 
 
 def build(context: StageContext) -> StageRun:
-    """The model that the stage starts from, its data and its trainer.
+    """Load the data and the model that the stage starts from, and make its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = cpt_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = cpt_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 partitions it as it is loaded
     data, model, tokenizer = load(context)
     binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
@@ -58,5 +58,5 @@ def build(context: StageContext) -> StageRun:
 
 
 def cpt_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
-    """TRL's config for a recipe."""
+    """Return TRL's config for a recipe."""
     return SFTConfig(**{**DEFAULTS, **trainer_arguments(recipe, output_dir, config=SFTConfig)})

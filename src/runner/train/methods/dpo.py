@@ -1,7 +1,7 @@
 """Direct preference optimization, full or LoRA, through TRL's `DPOTrainer`. Read it from top to bottom.
 
-The reference is the model as it comes, or as the stage before left it: with a new adapter that is the base with the
-adapter off, with one that goes on a frozen copy of it (TRL makes that), and without one it is loaded a second time.
+The reference is the model that the stage starts from. With a new adapter it is the base with the adapter off; with an
+adapter from the stage before it is a frozen copy of that (TRL makes it); without an adapter it is loaded a second time.
 """
 
 from pathlib import Path
@@ -19,15 +19,15 @@ from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapte
 
 
 class ResumableDPOTrainer(ResumableTrainerMixin, DPOTrainer):
-    """TRL's `DPOTrainer`, resumable exactly."""
+    """TRL's `DPOTrainer` with exact resume."""
 
 
 def train(context: StageContext) -> dict[str, Any]:
-    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+    """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
-        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+        Preempted: the machine is going away; a checkpoint has been taken if training had begun.
     """
     stage_run = build(context)
     stage_run.evaluate_before()
@@ -38,15 +38,15 @@ def train(context: StageContext) -> dict[str, Any]:
 
 
 def build(context: StageContext) -> StageRun:
-    """The model that the stage starts from, its data and its trainer.
+    """Load the data and the model that the stage starts from, and make its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = dpo_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = dpo_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 partitions it as it is loaded
     data, model, tokenizer = load(context)
-    # Not left to TRL, which would load it without the recipe's revision, type of weights and the rest.
+    # Not left to TRL, which would load it without the recipe's revision, type of weights and other settings.
     needs_reference = recipe.adapter is None and not recipe.training.get("precompute_ref_log_probs")
     reference = load_model(recipe, cache_dir=context.attempt.cache)[0] if needs_reference else None
     binding = context.run_binding(tracks_best=tracks_best(recipe))
@@ -66,5 +66,5 @@ def build(context: StageContext) -> StageRun:
 
 
 def dpo_config(recipe: Recipe, output_dir: Path) -> DPOConfig:
-    """TRL's config for a recipe."""
+    """Return TRL's config for a recipe."""
     return DPOConfig(**trainer_arguments(recipe, output_dir, config=DPOConfig))

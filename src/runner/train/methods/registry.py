@@ -1,4 +1,4 @@
-"""Which script trains by which method: one each, and what it needs is imported with it only."""
+"""The script of each training method, imported when asked for."""
 
 from typing import Any, Protocol
 
@@ -11,14 +11,14 @@ class MethodScript(Protocol):
     """A method's script."""
 
     def build(self, context: StageContext) -> StageRun:
-        """The stage's model, data and trainer, ready to train and to be measured."""
+        """Return the stage's model, data and trainer, ready to train and to be measured."""
 
     def train(self, context: StageContext) -> dict[str, Any]:
-        """Train the stage from where it stands to its artifacts; returns what the result says of it."""
+        """Train the stage, from its checkpoint if it has one, and commit its artifacts; return its result."""
 
 
 def method_script(method: Method) -> MethodScript:
-    """The method's script."""
+    """Return the method's script."""
     if method == "cpt":
         from runner.train.methods import cpt
 

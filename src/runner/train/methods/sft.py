@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class ResumableSFTTrainer(ResumableTrainerMixin, SFTTrainer):
-    """TRL's `SFTTrainer`, resumable exactly."""
+    """TRL's `SFTTrainer` with exact resume."""
 
 
 def train(context: StageContext) -> dict[str, Any]:
-    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+    """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
-        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+        Preempted: the machine is going away; a checkpoint has been taken if training had begun.
     """
     stage_run = build(context)
     stage_run.evaluate_before()
@@ -42,35 +42,35 @@ def train(context: StageContext) -> dict[str, Any]:
 
 
 def build(context: StageContext) -> StageRun:
-    """The model that the stage starts from, its data and its trainer.
+    """Load the data and the model that the stage starts from, and make its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = sft_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = sft_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 partitions it as it is loaded
     data, model, tokenizer = load(context)
-    given = keep_reasoning(data, tokenizer, recipe.training)
+    prepared = keep_reasoning(data, tokenizer, recipe.training)
     binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
         model=model,
         args=args,
-        train_dataset=given.train,
-        eval_dataset=given.eval,
+        train_dataset=prepared.train,
+        eval_dataset=prepared.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
         callbacks=make_callbacks(context, binding),
         binding=binding,
     )
-    check_lengths(given, trainer)
+    check_lengths(prepared, trainer)
     return StageRun(context, trainer, tokenizer, data=data)
 
 
 def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:
-    """The data as they are, or with their answers written out where the chat template would drop the reasoning.
+    """Return the data, tokenized here if the chat template would drop the reasoning of their answers.
 
     Raises:
-        UserError: the model has no chat template, or the loss is asked for on turns that only a template can tell.
+        UserError: the model has no chat template, or the recipe wants a loss that only the template can place.
     """
     if not data.conversational or training.get("chat_template_path"):
         return data
@@ -98,5 +98,5 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
 
 
 def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
-    """TRL's config for a recipe."""
+    """Return TRL's config for a recipe."""
     return SFTConfig(**trainer_arguments(recipe, output_dir, config=SFTConfig))

@@ -259,7 +259,7 @@ class StageContext:
         """Record the hardware and kernels that this attempt trains the stage with.
 
         Args:
-            record: what `runner.train.devices.kernels.computed_with` returned.
+            record: what `runner.train.devices.kernels.hardware_record` returned.
         """
         if self.measures_only:
             return

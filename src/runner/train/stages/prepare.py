@@ -13,12 +13,12 @@ from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import is_sharded
 from runner.runs.attempts import fits_so_far, write_fit
-from runner.train.devices.apply_fit import apply_fit, detect_accelerator, keep_off_math_attention, model_config
+from runner.train.devices.apply_fit import apply_fit, avoid_math_attention, detect_accelerator, model_config
 from runner.train.devices.parallelism import (
+    add_random_states,
     check_processes,
+    describe_step,
     drop_deepspeed_if_done,
-    in_words,
-    random_states_for,
     split_step,
 )
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
@@ -89,7 +89,7 @@ def fit_to_device(attempt: AttemptContext, recipe: Recipe, *, record: bool = Tru
         return recipe
     accelerator = detect_accelerator()
     if not accelerator.flash_attention:
-        keep_off_math_attention()
+        avoid_math_attention()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     config = model_config(recipe, attempt.cache)
@@ -130,9 +130,9 @@ def split_over_processes(attempt: AttemptContext, recipe: Recipe, restored: Path
         )
     if restored is not None:
         check_processes(restored, recipe, adapted, process_info.world_size)
-        random_states_for(restored, process_info.rank, process_info.world_size)
+        add_random_states(restored, process_info.rank, process_info.world_size)
         adapted = drop_deepspeed_if_done(restored, adapted)
     attempt.checkpointer.writers = process_info.world_size if is_sharded(adapted.training) else 1
     if process_info.is_main_process and (is_sharded(adapted.training) or process_info.world_size > 1):
-        logger.info(in_words(adapted, process_info.world_size))
+        logger.info(describe_step(adapted, process_info.world_size))
     return adapted

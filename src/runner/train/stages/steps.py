@@ -31,12 +31,12 @@ from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.checkpointing.zero import gather_zero3_weights, is_zero3
 from runner.train.data.mixture import TrainingData, keep_temporary_files_in, load_data
-from runner.train.devices.kernels import computed_with
+from runner.train.devices.kernels import hardware_record
 from runner.train.evaluation.exact_match import exact_match
 from runner.train.evaluation.measure import GENERATION_BATCH, generate, measure
 from runner.train.export.pipeline import check_exports
 from runner.train.loggers.trackers import finish_reporting, make_trackers, replay_metrics
-from runner.train.models.adapters import check_head, hold_reference, lora_config, make_scalable
+from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.context import FINISH_SECONDS, StageContext
@@ -146,17 +146,17 @@ class StageRun:
         self._loss_is_cross_entropy = loss_is_cross_entropy
         self._best: dict[str, Any] | None = None
         check_head(trainer.model)
-        hold_reference(trainer.model)
+        copy_to_reference(trainer.model)
         make_scalable(trainer.model, fp16=bool(trainer.args.fp16))
         trainer.remove_callback(PrinterCallback)
         if not context.measures_only:
             trainer.fingerprint = fingerprint(data.train, tokenizer)
             if context.restored is not None:
                 check_fingerprint(context.restored, trainer.fingerprint)
-        self._computed_with = computed_with(trainer)
+        self._hardware = hardware_record(trainer)
         if context.attempt.process_info.is_main_process:
-            logger.info(f"computed with: {described(self._computed_with)}")
-            context.record_hardware(self._computed_with)
+            logger.info(f"computed with: {described(self._hardware)}")
+            context.record_hardware(self._hardware)
 
     @property
     def trainer(self) -> ResumableTrainerMixin:
@@ -222,7 +222,7 @@ class StageRun:
         finish_reporting()
         weights = None
         if is_zero3(cast(PreTrainedModel, trainer.model)):
-            weights = gather_zero3_weights(trainer.model, is_first=attempt.process_info.is_main_process)
+            weights = gather_zero3_weights(trainer.model, is_main_process=attempt.process_info.is_main_process)
             unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
         if not attempt.process_info.is_main_process:
             attempt.checkpointer.finish(within_seconds=FINISH_SECONDS)
@@ -236,7 +236,7 @@ class StageRun:
             **context.before_and_after(),
             "best": self._best,
             "artifacts": artifacts,
-            "hardware": self._computed_with,
+            "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
         if context.following is None and context.recipe.export.push_to_hub:
