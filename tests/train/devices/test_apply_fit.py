@@ -12,7 +12,7 @@ import torch
 from transformers.integrations import sdpa_attention
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
-from runner.fit.accelerators import ACCELERATORS, recognize
+from runner.fit.accelerators import ACCELERATORS, identify_accelerator
 from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, write_fit
@@ -98,10 +98,10 @@ def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(caplog: pytest.Lo
 
 
 def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
-    one = with_usual_memory(recognize("Tesla T4", 14.74, (7, 5)))
-    other = with_usual_memory(recognize("Tesla T4", 14.57, (7, 5)))
+    one = with_usual_memory(identify_accelerator("Tesla T4", 14.74, (7, 5)))
+    other = with_usual_memory(identify_accelerator("Tesla T4", 14.57, (7, 5)))
     assert one == other == ACCELERATORS["T4"]
-    part = with_usual_memory(recognize("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
+    part = with_usual_memory(identify_accelerator("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
     assert part.memory_gib == 4.75
 
 

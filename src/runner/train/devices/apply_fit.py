@@ -10,8 +10,8 @@ import torch
 from transformers import PretrainedConfig
 from transformers.integrations import sdpa_attention
 
-from runner.fit.accelerators import ACCELERATORS, GIB, Accelerator, recognize
-from runner.fit.fit import Fit, fit, fitted
+from runner.fit.accelerators import ACCELERATORS, GIB, Accelerator, identify_accelerator
+from runner.fit.fit import Fit, apply_fit_settings, fit
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 
@@ -60,14 +60,14 @@ def apply_fit(
         "capacity_gib": chosen.capacity_gib,
         "settings": settings,
     }
-    return fitted(recipe, settings), record
+    return apply_fit_settings(recipe, settings), record
 
 
 def detect_accelerator() -> Accelerator:
     """Return the GPU of this process."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     capability = (properties.major, properties.minor)
-    return with_usual_memory(recognize(properties.name, properties.total_memory / GIB, capability))
+    return with_usual_memory(identify_accelerator(properties.name, properties.total_memory / GIB, capability))
 
 
 def with_usual_memory(accelerator: Accelerator) -> Accelerator:
