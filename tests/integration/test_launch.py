@@ -102,6 +102,10 @@ def worker_of(run_id: str) -> int:
     return worker
 
 
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def has_pending(process: int, number: signal.Signals) -> bool:
     """Whether a stopped process will get that signal when it goes on."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
@@ -160,7 +164,8 @@ def test_a_detached_run_is_told_to_stop_and_goes_on_from_another_shell(machine: 
     _, refused = second.communicate(timeout=180)
     assert second.returncode == 2, "a running run is not resumed a second time"
     assert "running" in refused
-    leader = min(processes_of("told-run"))
+    leader = parent_of(parent_of(worker))
+    assert leader in processes_of("told-run")
     os.kill(leader, signal.SIGTERM)
     wait_for(lambda: has_pending(worker, signal.SIGTERM))
     os.kill(worker, signal.SIGCONT)
