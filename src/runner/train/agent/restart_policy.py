@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from runner.recipe.batch import halved
+from runner.recipe.batch import halve_micro_batch
 from runner.runs.attempts import Attempt
 from runner.runs.layout import CheckpointName
 
@@ -40,7 +40,7 @@ def retry_smaller(end: dict[str, Any]) -> dict[str, Any]:
         end: a training process's outcome ``out_of_memory``, with its ``reason`` and its ``split``.
     """
     micro_batch, accumulation = end["split"]
-    split = halved(micro_batch, accumulation)
+    split = halve_micro_batch(micro_batch, accumulation)
     if split is None:
         reason = (
             f"{end['reason']}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "
