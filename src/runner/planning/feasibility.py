@@ -3,18 +3,19 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
 from runner.fit.accelerators import find_accelerator
-from runner.recipe.inputs.references import is_local
-from runner.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from runner.recipe.recipe import Recipe  # types only: `runner ps` imports this module for `Fits`
 
 Fits = Callable[[str, float], str | None]
 """Takes an accelerator and a number of it; returns why a recipe does not fit, or None if it does or is unknown."""
 
 
-def fits_on(recipe: Recipe, nodes: int) -> Fits:
+def fits_on(recipe: "Recipe", nodes: int) -> Fits:
     """Return a function that says why a recipe does not fit on a number of an accelerator.
 
     Args:
@@ -39,9 +40,10 @@ def fits_on(recipe: Recipe, nodes: int) -> Fits:
     return why_not
 
 
-def _config(recipe: Recipe) -> Mapping[str, Any] | None:
+def _config(recipe: "Recipe") -> Mapping[str, Any] | None:
     """Return the model's ``config.json`` from its folder or from the package; None if it has to be fetched."""
     from runner.fit.model_shape import bundled_config
+    from runner.recipe.inputs.references import is_local
 
     name = str(recipe.model["model_name_or_path"])
     if is_local(name):

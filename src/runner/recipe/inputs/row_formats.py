@@ -1,6 +1,5 @@
 """Read the first row of a local data file, and no more, and detect its format."""
 
-import csv
 import itertools
 import json
 import pathlib
@@ -184,6 +183,8 @@ def _is_broken_line(path: pathlib.Path, text: str) -> bool:
 
 
 def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
+    import csv  # not above: most recipes have no CSV file
+
     csv.field_size_limit(_MAX_ROW)  # 128 KiB otherwise, which a long document exceeds
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
