@@ -59,7 +59,7 @@ class References:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, Reference] = {}
+        self._known: dict[tuple[str, Callable[..., dict[str, Any]]], Reference] = {}
 
     def __call__(
         self,
@@ -75,7 +75,7 @@ class References:
         """
         description = json.dumps([recipe.to_mapping(), dict(environment or {})], sort_keys=True)
         key = blake3(description.encode()).hexdigest()[:16]
-        if key not in self._known:
+        if (key, read) not in self._known:
             folder = self._folder / key
             attempts = Attempts(str(folder / "store"), folder, dict(environment or {}))
             store = open_store(attempts.store_url)
@@ -88,5 +88,5 @@ class References:
             ended = read(store, RUN_ID)
             if not recipe.stages:
                 check_metrics(ended["metrics"], steps=ended["step"])
-            self._known[key] = Reference(attempts, RUN_ID, ended)
-        return self._known[key]
+            self._known[key, read] = Reference(attempts, RUN_ID, ended)
+        return self._known[key, read]

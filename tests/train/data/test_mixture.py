@@ -73,7 +73,7 @@ def test_a_files_ending_says_how_it_is_read(tmp_path, ending):
         pyarrow.parquet.write_table(table, path)
     data = load(DataSource(path=str(path)))
     assert sorted(data.train, key=str) == rows
-    assert data.shape is RowLayout.PAIR
+    assert data.layout is RowLayout.PAIR
 
 
 def test_a_line_of_a_txt_file_is_a_text_and_blank_lines_are_dropped_and_counted(tmp_path):
@@ -120,7 +120,7 @@ def test_a_slice_of_a_split_is_understood(pairs):
 def test_the_builtin_data_are_pairs():
     data = load(DataSource(path="builtin:python-docstrings", sample=20), from_train=0.25)
     assert (len(data.train), len(data.eval)) == (15, 5)
-    assert data.shape is RowLayout.PAIR
+    assert data.layout is RowLayout.PAIR
     assert not data.conversational
 
 

@@ -58,7 +58,7 @@ def test_fields_become_a_question_and_an_answer_that_thinks(tmp_path: Path) -> N
         {"problem": "Why?", "solution": "Because.", "number": None},
     ]
     data = load(tmp_path, (rows, {"think": THINK}))
-    assert data.shape is RowLayout.MESSAGE_PAIR
+    assert data.layout is RowLayout.MESSAGE_PAIR
     assert pairs(data) == [("What is 3 + 4?", "<think>\nI count on.\n</think>\n\nFinal Answer: 7.5")]
     assert data.notes == ("data.train.0: dropped 2 of 3 rows (1 without reasoning, 1 without a final answer).",)
 

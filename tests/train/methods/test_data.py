@@ -33,7 +33,7 @@ def load(tmp_path: Path) -> Any:
 
 def test_preferences_in_strings(load: Any) -> None:
     data = load("dpo", {"prompt": "Why?", "chosen": " Because.", "rejected": " No.", "score": 5})
-    assert data.shape is RowLayout.PREFERENCE
+    assert data.layout is RowLayout.PREFERENCE
     assert data.train[:] == {"prompt": ["Why?"], "chosen": [" Because."], "rejected": [" No."]}
 
 
@@ -48,7 +48,7 @@ def test_preferences_in_strings(load: Any) -> None:
 )
 def test_preferences_in_messages_however_the_prompt_is_given(load: Any, row: dict[str, Any]) -> None:
     data = load("dpo", row)
-    assert data.shape is RowLayout.PREFERENCE_MESSAGES
+    assert data.layout is RowLayout.PREFERENCE_MESSAGES
     assert data.conversational
     assert data.train[0] == {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]}
 
@@ -82,7 +82,7 @@ def test_preferences_without_a_prompt_say_what_to_write(load: Any) -> None:
 def test_prompts_keep_the_columns_that_rewards_are_given(load: Any) -> None:
     rows = [{"prompt": "1 + 1?", "answer": 2, "tags": ["sum"]}, {"prompt": "", "answer": 3, "tags": []}]
     data = load("grpo", *rows)
-    assert data.shape is RowLayout.PROMPT
+    assert data.layout is RowLayout.PROMPT
     assert data.train[:] == {"prompt": ["1 + 1?"], "answer": [2], "tags": [["sum"]]}
     data = load("grpo", *rows, source=replace(ONE, template={"prompt": [{"role": "user", "content": "{prompt} Hm."}]}))
     assert data.conversational

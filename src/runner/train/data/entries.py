@@ -27,10 +27,10 @@ class Entry:
     """Its rows, as read, with the template filled in."""
     format: Format
     """Its format."""
-    shape: RowLayout
+    layout: RowLayout
     """The layout that its rows have on their own."""
     convert: Callable[[Mapping[str, Any]], Row] | None = None
-    """Makes a row of `shape`; None for the conversion of the format."""
+    """Makes a row of `layout`; None for the conversion of the format."""
 
 
 def recognize_entry(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> Entry:
@@ -50,7 +50,7 @@ def recognize_entry(dataset: Dataset, source: DataSource, where: str, text_field
         _require_fields(dataset, source.think, f"{where}.think")
         convert = from_fields(source.think)
         return Entry(
-            where=where, dataset=dataset, format="prompt_completion", shape=RowLayout.MESSAGE_PAIR, convert=convert
+            where=where, dataset=dataset, format="prompt_completion", layout=RowLayout.MESSAGE_PAIR, convert=convert
         )
     template = source.template or {}
     if template:
@@ -79,23 +79,23 @@ def recognize_entry(dataset: Dataset, source: DataSource, where: str, text_field
             where=f"{where}.format",
             remedy=f"Its columns: {', '.join(columns)}.",
         )
-    shape = natural_layout(name, dataset)
-    if shape is RowLayout.PREFERENCE and "prompt" not in columns:
+    layout = natural_layout(name, dataset)
+    if layout is RowLayout.PREFERENCE and "prompt" not in columns:
         raise UserError(
             f"{source.path} has no column prompt, which the format {name} needs",
             where=where,
             remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
         )
     if source.think:
-        if shape is not RowLayout.CONVERSATION:
+        if layout is not RowLayout.CONVERSATION:
             raise UserError(
-                f"{source.path} holds {shape.value}, which are not conversations",
+                f"{source.path} holds {layout.value}, which are not conversations",
                 where=f"{where}.think",
                 remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
             )
-        convert = from_conversation(row_converter(name, shape))
-        return Entry(where=where, dataset=dataset, format=name, shape=RowLayout.MESSAGE_PAIR, convert=convert)
-    return Entry(where=where, dataset=dataset, format=name, shape=shape)
+        convert = from_conversation(row_converter(name, layout))
+        return Entry(where=where, dataset=dataset, format=name, layout=RowLayout.MESSAGE_PAIR, convert=convert)
+    return Entry(where=where, dataset=dataset, format=name, layout=layout)
 
 
 def _fill_template(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:

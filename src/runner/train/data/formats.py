@@ -114,26 +114,26 @@ def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout
     return of_strings if isinstance(first, str) else of_messages
 
 
-def row_converter(name: Format, shape: RowLayout) -> Callable[[Mapping[str, Any]], Row]:
-    """Return the function that turns a row of a format into one of layout `shape`, or raises `UnusableRow`."""
+def row_converter(name: Format, layout: RowLayout) -> Callable[[Mapping[str, Any]], Row]:
+    """Return the function that turns a row of a format into one of `layout`, or raises `UnusableRow`."""
     if name == "text":
         return _text
-    by_shape: dict[RowLayout, Callable[[Mapping[str, Any]], Row]] = {
+    by_layout: dict[RowLayout, Callable[[Mapping[str, Any]], Row]] = {
         RowLayout.PREFERENCE: _string_preference,
         RowLayout.PREFERENCE_MESSAGES: _message_preference,
         RowLayout.PROMPT: lambda row: {**row, "prompt": _string(row, "prompt")},
         RowLayout.PROMPT_MESSAGES: lambda row: {**row, "prompt": _messages(row["prompt"])},
     }
-    if shape in by_shape:
-        return by_shape[shape]
-    if name == "prompt_completion" and shape is RowLayout.PAIR:
+    if layout in by_layout:
+        return by_layout[layout]
+    if name == "prompt_completion" and layout is RowLayout.PAIR:
         return _string_pair
-    if name == "alpaca" and shape is RowLayout.PAIR:
+    if name == "alpaca" and layout is RowLayout.PAIR:
         return _alpaca_pair
     if name == "alpaca":
-        return _as_conversation(_alpaca_messages) if shape is RowLayout.CONVERSATION else _alpaca_messages
+        return _as_conversation(_alpaca_messages) if layout is RowLayout.CONVERSATION else _alpaca_messages
     if name == "prompt_completion":
-        return _as_conversation(_message_pair) if shape is RowLayout.CONVERSATION else _message_pair
+        return _as_conversation(_message_pair) if layout is RowLayout.CONVERSATION else _message_pair
     return _conversation
 
 

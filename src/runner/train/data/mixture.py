@@ -45,10 +45,10 @@ class TrainingData:
     """A trainer's data, and sentences about it for the log."""
 
     train: Dataset
-    """The mixture, shuffled, in the columns of `shape`."""
+    """The mixture, shuffled, in the columns of `layout`."""
     eval: Dataset | None
     """The evaluation data, in the same columns; None if the recipe has none."""
-    shape: RowLayout
+    layout: RowLayout
     """The layout of each row."""
     questions: tuple[Question, ...] = ()
     """The evaluation rows whose answers are checked, if the recipe has `evaluate.exact_match`."""
@@ -60,7 +60,7 @@ class TrainingData:
     @property
     def conversational(self) -> bool:
         """Whether rows go through the tokenizer's chat template."""
-        return self.shape.is_conversational
+        return self.layout.is_conversational
 
 
 def keep_temporary_files_in(folder: Path) -> None:
@@ -115,16 +115,16 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         ]
 
     train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
-    shape = _common_layout([*train_entries, *eval_entries], notes)
-    _check_loss_settings(recipe.training, shape)
-    answer = _answer_column(recipe.evaluate.exact_match, shape)
-    train = _mixture(train_entries, shape, notes, answer=None if eval_entries else answer)
+    layout = _common_layout([*train_entries, *eval_entries], notes)
+    _check_loss_settings(recipe.training, layout)
+    answer = _answer_column(recipe.evaluate.exact_match, layout)
+    train = _mixture(train_entries, layout, notes, answer=None if eval_entries else answer)
     order = list(range(len(train)))
     random.Random(f"{seed}:data.train").shuffle(order)
     held_out = _held_out_count(recipe.data.eval_from_train, len(order))
     evaluation = None
     if eval_entries:
-        evaluation = _mixture(eval_entries, shape, notes, answer=answer)
+        evaluation = _mixture(eval_entries, layout, notes, answer=answer)
     elif held_out:
         evaluation = train.select(order[-held_out:])
     train = train.select(order[: len(order) - held_out])
@@ -135,11 +135,11 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         train, evaluation = (
             rows.remove_columns(ANSWER) if ANSWER in rows.column_names else rows for rows in (train, evaluation)
         )
-    rename = {"text": text_field} if shape is RowLayout.TEXT and text_field != "text" else {}
+    rename = {"text": text_field} if layout is RowLayout.TEXT and text_field != "text" else {}
     return TrainingData(
         train=train.rename_columns(rename),
         eval=None if evaluation is None else evaluation.rename_columns(rename),
-        shape=shape,
+        layout=layout,
         questions=checked,
         thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
         notes=tuple(notes),
@@ -148,55 +148,55 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
 
 def _common_layout(entries: Sequence[Entry], notes: list[str]) -> RowLayout:
     """Return the one layout that all entries can take; add to `notes` which entries change theirs."""
-    shapes = {entry.shape for entry in entries}
-    if len(shapes) == 1:
-        return shapes.pop()
-    first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.shape is not b.shape)
+    layouts = {entry.layout for entry in entries}
+    if len(layouts) == 1:
+        return layouts.pop()
+    first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.layout is not b.layout)
     of_turns = (RowLayout.CONVERSATION, RowLayout.MESSAGE_PAIR)
-    if not all(entry.shape in of_turns or entry.format == "alpaca" for entry in entries):
+    if not all(entry.layout in of_turns or entry.format == "alpaca" for entry in entries):
         raise UserError(
-            f"{first.where} holds {first.shape.value} and {second.where} {second.shape.value}: they cannot be mixed",
+            f"{first.where} holds {first.layout.value} and {second.where} {second.layout.value}: they cannot be mixed",
             where="data",
             remedy="Bring both to one format; messages is the one that most can be written in.",
         )
-    shape = RowLayout.CONVERSATION if RowLayout.CONVERSATION in shapes else RowLayout.MESSAGE_PAIR
-    changed = ", ".join(entry.where for entry in entries if entry.shape is not shape)
-    if any(entry.convert for entry in entries) and shape is RowLayout.CONVERSATION:
-        conversation = next(entry.where for entry in entries if entry.shape is shape)
+    layout = RowLayout.CONVERSATION if RowLayout.CONVERSATION in layouts else RowLayout.MESSAGE_PAIR
+    changed = ", ".join(entry.where for entry in entries if entry.layout is not layout)
+    if any(entry.convert for entry in entries) and layout is RowLayout.CONVERSATION:
+        conversation = next(entry.where for entry in entries if entry.layout is layout)
         raise UserError(
             f"{conversation} holds conversations, and other entries answers that think: they cannot be mixed",
             where="data",
             remedy="Write think: true there too, or leave think out everywhere.",
         )
-    notes.append(f"{changed}: taken as {shape.value}, like the rest of the data.")
-    return shape
+    notes.append(f"{changed}: taken as {layout.value}, like the rest of the data.")
+    return layout
 
 
-def _check_loss_settings(training: Mapping[str, Any], shape: RowLayout) -> None:
+def _check_loss_settings(training: Mapping[str, Any], layout: RowLayout) -> None:
     """Refuse loss settings that do not fit the data: TRL silently ignores the first and crashes on the second."""
-    if training.get("completion_only_loss") and shape in (RowLayout.CONVERSATION, RowLayout.TEXT):
+    if training.get("completion_only_loss") and layout in (RowLayout.CONVERSATION, RowLayout.TEXT):
         raise UserError(
-            f"the data are {shape.value}, which have no completion",
+            f"the data are {layout.value}, which have no completion",
             where="training.completion_only_loss",
             remedy="For conversations, assistant_only_loss: true is what trains on the answers alone.",
         )
-    if training.get("assistant_only_loss") and not shape.is_conversational:
+    if training.get("assistant_only_loss") and not layout.is_conversational:
         raise UserError(
-            f"the data are {shape.value}, which have no assistant's turns",
+            f"the data are {layout.value}, which have no assistant's turns",
             where="training.assistant_only_loss",
             remedy="Leave it out: the loss on pairs is on the completion alone.",
         )
 
 
-def _answer_column(settings: ExactMatch | None, shape: RowLayout) -> str | None:
+def _answer_column(settings: ExactMatch | None, layout: RowLayout) -> str | None:
     """Return the column that holds the right answers; None if the rows' own completions do."""
     if settings is None:
         return None
-    if shape is RowLayout.TEXT:
+    if layout is RowLayout.TEXT:
         raise UserError(
             "plain text asks nothing that could be answered", where="evaluate.exact_match", remedy="Leave it out."
         )
-    return settings.answer or ("answer" if shape in _PROMPT_LAYOUTS else None)
+    return settings.answer or ("answer" if layout in _PROMPT_LAYOUTS else None)
 
 
 def _find_questions(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Question, ...]:
@@ -211,17 +211,17 @@ def _find_questions(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tu
     return questions
 
 
-def _mixture(entries: Sequence[Entry], shape: RowLayout, notes: list[str], *, answer: str | None) -> Dataset:
+def _mixture(entries: Sequence[Entry], layout: RowLayout, notes: list[str], *, answer: str | None) -> Dataset:
     """Return the usable rows of all entries, one entry after the other, in one layout.
 
     Args:
         entries: the entries to mix.
-        shape: the layout of the result.
+        layout: the layout of the result.
         notes: gets a sentence on dropped rows.
         answer: the column to keep as `ANSWER` beside those of the layout; None if there is none.
     """
-    features = dict(_FEATURES[shape])
-    if shape in _PROMPT_LAYOUTS:
+    features = dict(_FEATURES[layout])
+    if layout in _PROMPT_LAYOUTS:
         features = {**_columns_for_rewards(entries), **features}
     if not any("tools" in entry.dataset.column_names for entry in entries):
         features.pop("tools", None)
@@ -234,7 +234,7 @@ def _mixture(entries: Sequence[Entry], shape: RowLayout, notes: list[str], *, an
             )
     if answer is not None:
         features[ANSWER] = Value("string")
-    return concatenate_datasets([_convert_entry(entry, shape, Features(features), answer, notes) for entry in entries])
+    return concatenate_datasets([_convert_entry(entry, layout, Features(features), answer, notes) for entry in entries])
 
 
 def _columns_for_rewards(entries: Sequence[Entry]) -> Features:
@@ -249,8 +249,10 @@ def _columns_for_rewards(entries: Sequence[Entry]) -> Features:
     return entries[0].dataset.features
 
 
-def _convert_entry(entry: Entry, shape: RowLayout, features: Features, answer: str | None, notes: list[str]) -> Dataset:
-    convert = entry.convert or row_converter(entry.format, shape)
+def _convert_entry(
+    entry: Entry, layout: RowLayout, features: Features, answer: str | None, notes: list[str]
+) -> Dataset:
+    convert = entry.convert or row_converter(entry.format, layout)
     dropped: Counter[str] = Counter()
 
     def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
