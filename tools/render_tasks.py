@@ -11,11 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+from runner.backends.base import ResourceOptions
 from runner.backends.skypilot.request import plan, remote_task
-from runner.backends.skypilot.resources import ResourceOptions
 from runner.backends.skypilot.task import task_yaml
-from runner.control.prepare import prepare
-from runner.control.submit import run_json
+from runner.control.launching.prepare import prepare
+from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
@@ -45,9 +45,9 @@ def render(recipe: str, resource_options: ResourceOptions) -> str:
         recipe_digest=prepared.digest,
         git_revision=None,
         created_at="2026-11-21T00:00:00+00:00",
-        infra=planned.resources.infra,
+        infra=planned.infra,
         image=planned.image,
-        machines=planned.resources,
+        machines=planned.machines,
     )
     environ = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     content, _ = remote_task(document, STORE, environ=environ)

@@ -150,15 +150,6 @@ def run_placement(store: Store, run_id: str) -> dict[str, Any]:
     return with_current_placement(run_document(store, run_id), newest_launch(store, run_id))
 
 
-HERE = ("local", "docker")
-"""Infras of this machine, which SkyPilot has no part in."""
-
-
-def is_remote(infra: str) -> bool:
-    """Whether a run with this infra is SkyPilot's to run."""
-    return infra not in HERE
-
-
 def launch_record(
     place: Mapping[str, Any], *, engine: str, cluster: str | None, environment: Sequence[str]
 ) -> dict[str, Any]:
@@ -179,5 +170,5 @@ def launch_record(
         "requested_at": utc_now(),
         "host": gethostname(),
         "pid": os.getpid(),
-        **{key: place[key] for key in PLACEMENT_FIELDS},
+        **{key: place[key] for key in PLACEMENT_FIELDS if key in place},
     }

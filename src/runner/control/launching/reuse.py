@@ -1,0 +1,111 @@
+"""Decide whether a launch starts a new run or resumes an existing one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.control.launching.submit import LONGEST_ID
+from runner.errors import UserError
+from runner.paths import listing_cache
+from runner.runs.layout import RUNS
+from runner.runs.listing import EndedRuns, look_at
+from runner.runs.records import run_document
+from runner.runs.status import RunStatus, run_status
+from runner.storage.store import NotFound, Store
+
+_MOST_CHANGES = 8
+_MOST_LOOKS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """The run that a launch means."""
+
+    run_id: str
+    """The run."""
+    exists: bool
+    """Whether it exists and is to be resumed; otherwise it is to be submitted."""
+    why: str | None
+    """What to tell the user; None if there is nothing unusual."""
+
+
+def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_digest: str) -> Match:
+    """Find the run that ``launch --name`` means.
+
+    The run of that name and its successors (``name-2``, ``name-3``, …) are looked at in turn. The first one that was
+    interrupted and has the same settings is resumed; one that is running is refused; otherwise a new run begins.
+
+    Raises:
+        UserError: a run of that name is running.
+    """
+    newest: RunStatus | None = None
+    number = 1
+    while True:
+        run_id = name if number == 1 else f"{name}-{number}"[-LONGEST_ID:]
+        try:
+            document = run_document(store, run_id)
+        except NotFound:
+            return Match(run_id=run_id, exists=False, why=_why_new(store, newest, recipe, recipe_digest))
+        newest = run_status(store, run_id, document=document)
+        if newest.state == "running":
+            raise UserError(
+                f"the run is running{_how_far(newest)}",
+                where=run_id,
+                remedy=f"`runner logs -f {run_id}` follows it; `runner cancel {run_id}` ends it",
+            )
+        if not newest.terminal and document["digest"] == recipe_digest:
+            return Match(run_id=run_id, exists=True, why=f"{run_id} is {newest.state}: resuming it")
+        number += 1
+
+
+def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> str | None:
+    """Return the newest interrupted run of this recipe with these settings that has no name of its own, if any."""
+    ended = EndedRuns(listing_cache(store.url)).read()
+    names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-") and name not in ended]
+    interrupted = [
+        status for status in look_at(store, sorted(names)[-_MOST_LOOKS:]) if status.state in ("interrupted", "pending")
+    ]
+    for status in sorted(interrupted, key=lambda status: status.created_at, reverse=True):
+        if status.state == "interrupted" and run_document(store, status.run_id)["digest"] == recipe_digest:
+            return status.run_id
+    return None
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """List what differs between two recipes, as ``training.learning_rate: 0.0002 -> 0.001``."""
+    old, new = dict(_leaves(before, "")), dict(_leaves(after, ""))
+    return [
+        f"{path}: {old.get(path, '(unset)')} -> {new.get(path, '(unset)')}"
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path, "(unset)") != new.get(path, "(unset)")
+    ]
+
+
+def _why_new(store: Store, newest: RunStatus | None, recipe: Mapping[str, Any], recipe_digest: str) -> str | None:
+    if newest is None:
+        return None
+    document = run_document(store, newest.run_id)
+    if document["digest"] == recipe_digest:
+        return f"{newest.run_id} has {newest.state} already: this is a new run"
+    different = changes(document["recipe"], recipe)
+    shown = different[:_MOST_CHANGES]
+    if len(different) > len(shown):
+        shown.append(f"and {len(different) - len(shown)} more")
+    return f"the settings differ from {newest.run_id}'s, so this is a new run:" + "".join(
+        f"\n  {change}" for change in shown
+    )
+
+
+def _how_far(status: RunStatus) -> str:
+    return "" if status.step is None else f", at step {status.step} of {status.max_steps or '?'}"
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{index}]")
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value

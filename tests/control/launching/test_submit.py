@@ -1,0 +1,84 @@
+"""A run comes into being whole, once, and without a secret in it."""
+
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from runner.control.launching.submit import checked_name, new_run_id, run_json, submit
+from runner.errors import UserError
+from runner.git import revision_of
+from runner.runs.layout import is_run_id
+from runner.runs.submission import needed_environment, write_submission
+from runner.storage.store import NotFound
+from support.bench import Bench
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def document(run_id: str = "run") -> dict[str, object]:
+    recipe = {"name": "small"}
+    created = NOW.isoformat()
+    return run_json(run_id=run_id, recipe=recipe, settings={}, recipe_digest="d", git_revision=None, created_at=created)
+
+
+@pytest.mark.parametrize("name", ["small", "a" * 100])
+def test_a_fresh_id_tells_what_and_when(name: str) -> None:
+    run_id = new_run_id(name, NOW.astimezone(timezone(timedelta(hours=5))))
+    assert re.fullmatch(r"(small|a+)-20260102-030405-[a-z0-9]{4}", run_id)
+    assert is_run_id(run_id)
+    assert run_id != new_run_id(name, NOW)
+
+
+@pytest.mark.parametrize("name", ["last", "My Run", "-x", "a/b", "", "a" * 101])
+def test_a_name_that_can_be_no_id_is_refused(name: str) -> None:
+    with pytest.raises(UserError) as refused:
+        checked_name(name)
+    if name == "My Run":
+        assert "'my-run'" in str(refused.value)
+
+
+def test_inputs_come_before_the_record_that_names_them(bench: Bench, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text("{}")
+    key = f"inputs/{blake3(b'{}').hexdigest()}/data.jsonl"
+    assert submit(bench.store, document(), {key: data})
+    assert bench.store.get(f"runs/run/{key}") == b"{}"
+
+
+def test_a_file_that_changes_meanwhile_stops_the_submission(bench: Bench, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text("changed")
+    with pytest.raises(UserError, match="has changed"):
+        submit(bench.store, document(), {f"inputs/{'0' * 64}/data.jsonl": data})
+    with pytest.raises(NotFound):
+        bench.store.get("runs/run/run.json")
+
+
+def test_an_id_is_given_once(bench: Bench) -> None:
+    assert submit(bench.store, document(), {})
+    assert not submit(bench.store, document(), {})
+
+
+def test_the_first_submission_says_what_a_run_needs(bench: Bench) -> None:
+    submit(bench.store, document(), {})
+    assert needed_environment(bench.store, "run") == []
+    write_submission(bench.store, "run", pid=1, environment=["B", "A"])
+    write_submission(bench.store, "run", pid=2, environment=[])
+    assert needed_environment(bench.store, "run") == ["A", "B"]
+
+
+def test_the_revision_is_that_of_the_recipes_folder(tmp_path: Path) -> None:
+    assert revision_of(tmp_path) is None
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "recipe.yaml").write_text("name: a")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert revision_of(tmp_path) == commit
+    (tmp_path / "recipe.yaml").write_text("name: b")
+    assert revision_of(tmp_path) == f"{commit}-dirty"
