@@ -192,7 +192,7 @@ def train(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, flo
         trainer = SynchronousTrainer(**settings)
     else:
         binding = bind_to_run(folder, options.save_steps)
-        trainer = BesideTrainer(**settings, lineage=binding)
+        trainer = BesideTrainer(**settings, binding=binding)
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the figures
