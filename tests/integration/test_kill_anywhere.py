@@ -52,11 +52,11 @@ MOMENTS = [
     Moment("runner.train.stages.steps:save_model"),
     Moment("runner.train.stages.steps:save_model", after=True),
     Moment("runner.runs.artifacts:commit", after=True),
-    Moment("runner.train.agent.head_agent:HeadAgent._write_result", in_attempt=True),
-    Moment("runner.train.agent.head_agent:HeadAgent._write_result", after=True, in_attempt=True),
+    Moment("runner.train.agent.attempt:Attempt._write_result", in_attempt=True),
+    Moment("runner.train.agent.attempt:Attempt._write_result", after=True, in_attempt=True),
     # the attempt itself, at its beginning
     Moment("runner.train.agent.head_agent:claim_attempt", after=True, in_attempt=True),
-    Moment("runner.train.agent.head_agent:write_restored", after=True, in_attempt=True),
+    Moment("runner.train.agent.attempt:write_restored", after=True, in_attempt=True),
 ]
 
 TERMS = [

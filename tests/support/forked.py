@@ -210,15 +210,13 @@ class ForkedWorker:
 _WORKER = """
 import os, sys, torch
 from runner.train import worker
-from runner.train.stages import context, steps
 torch.set_num_threads(1)
-context.FINISH_SECONDS = steps.FINISH_SECONDS = float(sys.argv[1])
-code = worker.main(sys.argv[2:])
+code = worker.main(sys.argv[1:])
 sys.stdout.flush()
 sys.stderr.flush()
 os._exit(code)
 """
-"""`runner.train.worker` as a program of its own, with one thread, and a patience of the test's choice."""
+"""`runner.train.worker` as a program of its own, with one thread."""
 
 
 def _live(
@@ -234,7 +232,8 @@ def _live(
     os.environ.update(environment)
     from runner.storage.open import open_store
     from runner.train import entrypoint
-    from runner.train.agent import head_agent, node_agent, worker_group
+    from runner.train.agent.log import set_up_logging
+    from runner.train.agent.timing import Timing
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -245,31 +244,27 @@ def _live(
     if moment is not None and moment.in_attempt:
         moment.arm()
 
-    class TestedAttempt(entrypoint.AttemptLife):
-        def spawn(self, arguments: Sequence[str], events: int) -> Any:
-            if survives_fork(store_url):
-                return ForkedWorker(lambda: _train(arguments, moment, patience))
-            return self._start([sys.executable, "-u", "-c", _WORKER, str(patience), *arguments], events)
+    def spawn(arguments: Sequence[str], events: int) -> Any:
+        if survives_fork(store_url):
+            return ForkedWorker(lambda: _train(arguments, moment))
+        return entrypoint.start_process([sys.executable, "-u", "-c", _WORKER, *arguments], events)
 
-    head_agent.BEAT_SECONDS = node_agent.BEAT_SECONDS = node_agent.LOOK_SECONDS = 0.1
-    worker_group.UPLOAD_SECONDS = node_agent.UPLOAD_SECONDS = head_agent.UPLOAD_SECONDS = 15.0
-    entrypoint.STORE_PATIENCE_SECONDS = head_agent.STORE_PATIENCE_SECONDS = patience
-    code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).run()
+    set_up_logging()
+    timing = Timing(beat=0.1, look=0.1, upload=15.0, store=patience, finish=patience)
+    code = entrypoint.run_attempt(open_store(store_url), run_id, Path(work_dir), spawn=spawn, timing=timing)
     sys.stdout.flush()
     os._exit(code)
 
 
-def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> int:
+def _train(arguments: Sequence[str], moment: Moment | None) -> int:
     """The training process, forked."""
     import torch
 
     from runner.train import worker
-    from runner.train.stages import context, steps
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
     torch.set_num_threads(1)
-    context.FINISH_SECONDS = steps.FINISH_SECONDS = patience
     local_rank = int(arguments[arguments.index("--local-rank") + 1])
     if moment is not None and not moment.in_attempt and moment.rank in (None, local_rank):
         moment.arm()

@@ -21,15 +21,13 @@ from runner.storage.retry import after, retry_store_call
 from runner.storage.store import Store
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
+from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.checkpointing.checkpointer import Checkpointer
 from runner.train.checkpointing.save_schedule import RunBinding
 from runner.train.devices.distributed import ProcessInfo
 from runner.train.loggers.metrics_writer import Metrics
 
 T = TypeVar("T")
-
-FINISH_SECONDS = 900.0
-"""How long the end of a run waits for a store that is away, before it leaves the rest to a later attempt."""
 
 LOGGING_STEPS = 10
 """TRL's default."""
@@ -63,6 +61,8 @@ class Context:
     """Takes checkpoints."""
     process_info: ProcessInfo = field(default_factory=ProcessInfo)
     """The other training processes of the run."""
+    finish_seconds: float = DEFAULT_TIMING.finish
+    """How long the end of the training waits for a store that does not answer, before a later attempt does the rest."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation that the run was left with when it ran out of memory; None: it has not."""
     adapter: Path | None = None
@@ -214,7 +214,7 @@ class Context:
         raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
 
     def _try(self, call: Callable[[], T]) -> T:
-        return retry_store_call(call, until=after(FINISH_SECONDS))
+        return retry_store_call(call, until=after(self.finish_seconds))
 
 
 def compared(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

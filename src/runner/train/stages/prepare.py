@@ -21,7 +21,7 @@ from runner.train.devices.parallelism import (
     random_states_for,
     split_step,
 )
-from runner.train.stages.context import FINISH_SECONDS, Context
+from runner.train.stages.context import Context
 
 
 def fit_to_device(context: Context) -> Context:
@@ -47,7 +47,7 @@ def fit_to_device(context: Context) -> Context:
         print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
         return context
     store, claim, stage = context.store, context.claim, recipe.stage_name
-    until = after(FINISH_SECONDS)
+    until = after(context.finish_seconds)
     earlier = retry_store_call(lambda: fits_so_far(store, claim, stage), until=until)
     chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
     if os.environ.get("RANK", "0") == "0" and not context.measures_only:

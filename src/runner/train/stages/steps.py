@@ -44,7 +44,7 @@ from runner.train.export.save import save_merged, save_model
 from runner.train.loggers.trackers import FOLDERS, finish_reporting, replay, reporters
 from runner.train.models.adapters import check_head, hold_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
-from runner.train.stages.context import FINISH_SECONDS, Context
+from runner.train.stages.context import Context
 
 _ROWS_FOR_A_TRAINER = 512
 """More than a generation batch of GRPO takes."""
@@ -202,7 +202,7 @@ class StageRun:
             if best["step"] == self._trainer.state.global_step:
                 return
             context.events.phase("uploading", "the best checkpoint is fetched when it is in the store")
-            context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            context.checkpointer.finish(within_seconds=context.finish_seconds)
             context.process_info.barrier()
             self._trainer.load_weights(context.fetch_checkpoint(best["step"]))
 
@@ -220,7 +220,7 @@ class StageRun:
             self._weights = gather_zero3_weights(trainer.model, is_first=context.process_info.is_main_process)
             unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
         if not context.process_info.is_main_process:
-            context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            context.checkpointer.finish(within_seconds=context.finish_seconds)
             return {}
         artifacts = {}
         if context.following is None:
@@ -247,7 +247,7 @@ class StageRun:
                 artifacts[name] = context.commit_artifact(name, partial(context.copy_shared, tracker))
 
         context.events.phase("uploading")
-        context.checkpointer.finish(within_seconds=FINISH_SECONDS)
+        context.checkpointer.finish(within_seconds=context.finish_seconds)
         result = {
             "step": trainer.state.global_step,
             "max_steps": trainer.state.max_steps,
