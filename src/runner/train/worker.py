@@ -113,6 +113,7 @@ class _Row(NamedTuple):
     retry: bool
     exit_code: int = INTERRUPTED
     shown: Shown = Shown.NOTHING
+    lost_peer: bool = False
 
 
 _FAILURES = (
@@ -150,8 +151,15 @@ _FAILURES = (
         lambda f: f"the store does not answer: {f.error}",
         retry=True,
     ),
-    # The process that went away says why; the error here is no more than noise.
-    _Row(lambda f: f.lost_peer, "failed", lambda f: f.name_and_message.splitlines()[0], retry=True, exit_code=FAILED),
+    _Row(
+        # Nothing is printed: the process that went away says why.
+        lambda f: f.lost_peer,
+        "failed",
+        lambda f: f.name_and_message.splitlines()[0],
+        retry=True,
+        exit_code=FAILED,
+        lost_peer=True,
+    ),
     _Row(
         lambda f: f.told_to_stop,
         "interrupted",
@@ -181,9 +189,8 @@ _FAILURES = (
 def classify(failure: Failure) -> WorkerOutcome:
     """Return what follows from a failure of the training. Pure: it looks at nothing but its argument."""
     row = next(row for row in _FAILURES if row.applies(failure))
-    lost_peer = row.kind == "failed" and failure.lost_peer and row.retry
     split = list(failure.error.split) if isinstance(failure.error, OutOfMemory) else None
-    outcome = Outcome(kind=row.kind, reason=row.reason(failure), retry=row.retry, split=split, lost_peer=lost_peer)
+    outcome = Outcome(kind=row.kind, reason=row.reason(failure), retry=row.retry, split=split, lost_peer=row.lost_peer)
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
 
 
