@@ -1,4 +1,4 @@
-"""Notices: what an attempt would have whoever launched the run see, handed to its supervisor on the same machine.
+"""Notices: sentences from an attempt to the user who launched it, through its supervisor on the same machine.
 
 A file of JSON lines in the work folder that both share, whether the attempt is a process or a container. The store has
 the same sentences in the attempt's log.
@@ -17,7 +17,7 @@ _LONGEST_LINE = 1 << 16
 
 @dataclass(frozen=True)
 class Notice:
-    """One sentence for whoever launched the run."""
+    """One sentence for the user who launched the run."""
 
     level: str
     """``info`` or ``warning``."""

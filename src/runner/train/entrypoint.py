@@ -111,8 +111,8 @@ def run_attempt(
         work_dir: a folder on this machine that all attempts of the run share.
         spawn: starts a training process.
         timing: pauses and patience.
-        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: whoever starts
-            attempts counts them.
+        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
+            counts them.
 
     Raises:
         UserError: the store does not know the run, or a variable of the environment is not what it should be.

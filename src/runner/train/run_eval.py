@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache-dir", type=Path, required=True, help="a local folder for builtin models")
     parser.add_argument("--data", type=json.loads, help="entries to evaluate on instead of the recipe's, as JSON")
     parser.add_argument("--prompts", type=json.loads, help="prompts to complete instead of the recipe's, as JSON")
-    parser.add_argument("--parent", type=int, help="process id of the one to die with")
+    parser.add_argument("--parent", type=int, help="the process to die with, by its id")
     options = parser.parse_args(arguments)
     if options.parent is not None:
         die_with_parent(options.parent)

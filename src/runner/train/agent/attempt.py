@@ -51,12 +51,12 @@ class Attempt:
 
     Args:
         setup: the run, this machine, and how to start workers.
-        claim: the attempt, which is this agent's.
-        notices: takes what whoever launched the run should see.
+        claim: this agent's right to make the attempt.
+        notices: takes what the launching user should see.
         stopping: whether the agent was told to stop.
         stages: the names of the run's stages; empty for a run without stages.
-        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: whoever starts
-            attempts counts them.
+        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
+            counts them.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Attempt:
         self._outcome: Outcome | None = None
         """How it ends, where the agent itself has decided that."""
         self._progress: dict[str, Any] = {"phase": "starting"}
-        self._standing_message: str | None = None
+        self._default_message: str | None = None
         """The heartbeat's message where the worker has none."""
         self._fence_at = time.monotonic() + self._timing.fence
         self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token)
@@ -169,7 +169,7 @@ class Attempt:
         if split is not None:
             micro_batch, accumulation = split
             message = f"micro-batches of {micro_batch}, {accumulation} in a step, since memory ran out"
-            self._standing_message = message
+            self._default_message = message
             _log.info("attempt %d trains in %s", number, message, extra=NOTICE)
 
     def _gives_up(self, restored: CheckpointName | None, known: Sequence[AttemptRecord]) -> bool:
@@ -245,7 +245,7 @@ class Attempt:
     def _beat(self) -> None:
         """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
         try:
-            message = self._progress.get("message") or self._standing_message
+            message = self._progress.get("message") or self._default_message
             write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, "message": message})
             self._log_chunks.flush()
         except STORE_ERRORS:
@@ -258,7 +258,7 @@ class Attempt:
             sys.stdout.write(text)
             sys.stdout.flush()
         except OSError:
-            return  # whoever read it has gone; the store has it
+            return  # the reader has gone; the store has the log
 
     # -- end -----------------------------------------------------------------------------------------------------
 
@@ -300,9 +300,9 @@ class Attempt:
             exit_code = FAILED  # INTERRUPTED would ask for another attempt
         try:
             if outcome.kind in ("succeeded", "failed", "cancelled"):
-                standing = self._persistently(lambda: self._write_result(outcome))
-                if standing != state:
-                    state, exit_code = standing, _EXIT_CODES.get(standing, FAILED)
+                final_state = self._persistently(lambda: self._write_result(outcome))
+                if final_state != state:
+                    state, exit_code = final_state, _EXIT_CODES.get(final_state, FAILED)
             self._progress["phase"] = "ending"
             self._beat()
             record: dict[str, Any] = {
@@ -325,7 +325,7 @@ class Attempt:
         return AttemptEnd(exit_code, again)
 
     def _write_result(self, outcome: Outcome) -> str:
-        """Write the run's result unless it has one; return the state in the result that stands."""
+        """Write the run's result unless it has one; return the state in the result that it has then."""
         if is_superseded(self._store, self._claim):
             return "superseded"
         progress = {name: self._progress.get(name) for name in ("step", "max_steps")}

@@ -26,8 +26,8 @@ class HeadAgent:
     Args:
         setup: the run, this machine, and how to start workers.
         stages: the names of the run's stages; empty for a run without stages.
-        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: whoever starts
-            attempts counts them.
+        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
+            counts them.
     """
 
     def __init__(self, setup: AgentSetup, *, stages: Sequence[str] = (), give_up_after: int | None = None) -> None:

@@ -206,7 +206,7 @@ class NodeAttempt:
             sys.stdout.write(text)
             sys.stdout.flush()
         except OSError:
-            return  # whoever read it has gone
+            return  # the reader has gone
 
     def _end(self, participant: Participant) -> int | None:
         """Report how it went here; return what follows from how it went in all."""

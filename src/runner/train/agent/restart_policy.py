@@ -1,4 +1,4 @@
-"""When to stop trying: a backend that starts attempts again and again has to be told when another one is no use."""
+"""When to stop trying: a backend that always starts another attempt has to be told that one more is no use."""
 
 from collections.abc import Sequence
 

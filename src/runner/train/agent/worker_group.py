@@ -70,8 +70,7 @@ class WorkerGroup:
         spawn: starts one.
         on_output: called with each line that they print.
         on_progress: called with the progress of the first process of all.
-        on_notice: called with the level and the text of what the first process of all would have whoever launched the
-            run see.
+        on_notice: called with the level and the text of what the first process of all reports for the launching user.
         first_rank: the rank of this machine's first process.
         timing: how long they may go on once one has ended.
     """
