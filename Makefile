@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-image test-browser test-sky check lock lock-cuda clean
+.PHONY: help quickstart test test-all test-image test-browser test-sky check lock lock-cuda clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,9 +15,15 @@ help:  ## this list
 quickstart: .venv/.train  ## set up and run the main job, offline, to a finished run
 	$(BIN)/runner launch quickstart
 
-test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the tests
-	@# One worker runs all tests of a file, since they share their reference runs.
-	$(BIN)/pytest --numprocesses logical --dist loadscope
+# One worker runs all tests of a file, since they share folders and servers. Files go in their order, so that the long
+# ones in tests/integration are not the last, when the other worker has nothing left to do.
+PYTEST := $(BIN)/pytest --numprocesses logical --dist loadscope --no-loadscope-reorder
+
+test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the tests that belong to every change
+	$(PYTEST) -m "not thorough"
+
+test-all: .venv/.train .venv/.dev .venv-servers/.installed  ## the same and the thorough ones: every moment, method, fault
+	$(PYTEST)
 
 test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
 
@@ -26,11 +32,12 @@ test-browser: .venv/.browser  ## talk to a run's model in a real browser (root, 
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
-check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, hadolint
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, deptry, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile
 
 .venv/.train: images/cpu.lock pyproject.toml

@@ -1,10 +1,10 @@
-"""How large the CUDA image is beside PyTorch's runtime image with the same packages by pip on top.
+"""The size of the CUDA image against PyTorch's runtime image with the same packages installed by pip on top.
 
     .venv/bin/python benchmarks/image.py [--compressed]
 
-(root, Debian; twenty minutes and 40 GB). PyTorch's own image is not pulled but made: `benchmarks/pytorch.Dockerfile`
-does what its Dockerfile does, on the same base as ours, so that the ratio is one of what each puts on top.
-`--compressed` also packs the layers with gzip, as a registry holds them.
+Needs root on Debian, twenty minutes and 40 GB of disk. PyTorch's own image is not pulled but built:
+`benchmarks/pytorch.Dockerfile` does what its Dockerfile does, on the same base as ours, so that the ratio compares what
+each puts on top of it. `--compressed` also packs the layers with gzip, as a registry stores them.
 """
 
 import argparse
@@ -23,42 +23,42 @@ OURS, PYTORCHS = (f"localhost/runner-benchmarks/{name}:cuda" for name in ("runne
 
 
 def call(machine: Machine, *command: str) -> str:
-    """A command that has to work; what it prints."""
-    done = subprocess.run(command, env=machine.environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout
+    """Run a command that has to succeed; return its standard output."""
+    process = subprocess.run(command, env=machine.environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return process.stdout
 
 
-def compressed(machine: Machine, image: str) -> int:
-    """Bytes of an image's layers, each packed with gzip."""
+def compressed_bytes(machine: Machine, image: str) -> int:
+    """Return the size of an image's layers, each packed with gzip."""
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         call(machine, "podman", "push", "--quiet", "--compress", image, f"dir:{folder}")
         return sum(file.stat().st_size for file in Path(folder).iterdir())
 
 
-def unpacked(machine: Machine, image: str) -> int:
-    """Bytes of an image's layers, as the engine counts them."""
-    (found,) = json.loads(call(machine, "podman", "image", "inspect", image))
-    return int(found["Size"])
+def unpacked_bytes(machine: Machine, image: str) -> int:
+    """Return the size of an image's layers, as the engine counts them."""
+    (inspection,) = json.loads(call(machine, "podman", "image", "inspect", image))
+    return int(inspection["Size"])
 
 
-def compare(how: str, ours: int, pytorchs: int) -> None:
-    """Print a line."""
-    print(f"{how}: {ours / 1e9:.2f} GB of {pytorchs / 1e9:.2f} GB, {ours / pytorchs:.0%}", flush=True)
+def comparison(how: str, ours: int, pytorchs: int) -> str:
+    """Return the line that sets two sizes in bytes beside each other."""
+    return f"{how}: {ours / 1e9:.2f} GB of {pytorchs / 1e9:.2f} GB, {ours / pytorchs:.0%}"
 
 
 def main() -> None:
-    """Build both, and print a table and the ratio."""
+    """Build both, and print their sizes and the ratio."""
     parser = argparse.ArgumentParser(description="Compare the sizes of two images.")
-    parser.add_argument("--compressed", action="store_true")
+    parser.add_argument("--compressed", action="store_true", help="also as a registry stores them")
     options = parser.parse_args()
     machine = prepare()
     runner = (sys.executable, "-m", "runner", "image", "build", "--engine", "podman", "--tag", OURS)
     print(call(machine, *runner, "--", *machine.build_arguments))
     file = ("--format", "docker", "--file", "benchmarks/pytorch.Dockerfile")
     call(machine, "podman", "build", "--quiet", *file, "--tag", PYTORCHS, *machine.build_arguments, ".")
-    compare("unpacked", *(unpacked(machine, image) for image in (OURS, PYTORCHS)))
+    print(comparison("unpacked", *(unpacked_bytes(machine, image) for image in (OURS, PYTORCHS))), flush=True)
     if options.compressed:
-        compare("packed", *(compressed(machine, image) for image in (OURS, PYTORCHS)))
+        print(comparison("packed", *(compressed_bytes(machine, image) for image in (OURS, PYTORCHS))))
 
 
 if __name__ == "__main__":

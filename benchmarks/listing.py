@@ -1,10 +1,12 @@
-"""How long `runner ps` takes over 10,000 finished runs: the first time, and when this machine knows them.
+"""How long `runner ps` takes over 10,000 finished runs: the first time, and when this machine has cached them.
 
-    python benchmarks/listing.py [--count 10000] [--runs 10]
+    python benchmarks/listing.py [--count 10000] [--rounds 10]
+    python benchmarks/listing.py --count 50 --rounds 3    # seconds: does it still run?
 
 The runs are written into a folder store in a temporary folder, as `runner launch` and an attempt leave them: a
 `run.json` with all settings, one attempt, a `result.json`. Times are those of the whole process, start-up included.
-Beside it, in the same rounds: the bare start of `runner --help`, and reading the same runs' names with `ls`.
+In the same rounds: `runner --help`, which only starts, and what one would use without `runner ps`: a program of three
+lines that reads each run's `result.json`.
 """
 
 import argparse
@@ -33,7 +35,14 @@ data:
   train: [{path: "builtin:python-docstrings"}]
 training: {max_steps: 60}
 """
-RESULT = {
+BY_HAND = """
+import json, pathlib, sys
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*/result.json")):
+    print(path.parent.name, json.loads(path.read_text())["state"])
+"""
+COLD_ROUNDS = 3
+"""A cold round reads every run; so many of them are enough."""
+RESULT: dict[str, object] = {
     "state": "succeeded",
     "reason": None,
     "ended_at": "2026-01-01T01:00:00+00:00",
@@ -52,29 +61,36 @@ def main() -> None:
     """Measure, and print a table and the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill(folder, options.count)
-        seconds: dict[str, list[float]] = {"cold": [], "warm": [], "warm --all": [], "runner --help": [], "ls": []}
         runner = str(Path(sys.executable).with_name("runner"))
-        for round_number in range(options.runs):
-            if round_number < 3:
+        commands = {
+            "ps, warm": [runner, "ps"],
+            "ps --all, warm": [runner, "ps", "--all", "--json"],
+            "runner --help": [runner, "--help"],
+            "by hand": [sys.executable, "-c", BY_HAND, str(folder / "store/runs")],
+        }
+        seconds: dict[str, list[float]] = {"ps, cold": [], **{name: [] for name in commands}}
+        for round_number in range(options.rounds):
+            if round_number < COLD_ROUNDS:
                 shutil.rmtree(folder / "cache", ignore_errors=True)
-                seconds["cold"].append(measured([runner, "ps"], folder))
-            seconds["warm"].append(measured([runner, "ps"], folder))
-            seconds["warm --all"].append(measured([runner, "ps", "--all", "--json"], folder))
-            seconds["runner --help"].append(measured([runner, "--help"], folder))
-            seconds["ls"].append(measured(["ls", str(folder / "store/runs")], folder))
+                seconds["ps, cold"].append(measure([runner, "ps"], folder))
+            for command_name, command in commands.items():
+                seconds[command_name].append(measure(command, folder))
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
-    print(f"{options.count} finished runs, folder store; medians of {options.runs} (cold: 3)")
+    print(f"{options.count} finished runs, folder store; medians of {options.rounds} (cold: {COLD_ROUNDS})")
+    print(f"{'command':<16} {'median s':>9} {'of by hand':>11}")
+    ratios = {name: value / medians["by hand"] for name, value in medians.items()}
     for name, value in medians.items():
-        print(f"{name:<16} {value:8.3f} s")
+        print(f"{name:<16} {value:>9.3f} {ratios[name]:>11.2f}")
     figures = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "count": options.count,
         "median_seconds": {name: round(value, 4) for name, value in medians.items()},
+        "ratio_to_by_hand": {name: round(value, 3) for name, value in ratios.items()},
     }
     print(json.dumps(figures))
 
@@ -102,8 +118,8 @@ def fill(folder: Path, count: int) -> None:
         (run / "attempts" / "0001.json").write_bytes(encoded({"token": "0001-abcd", "number": 1, "pid": 1}))
 
 
-def measured(command: list[str], folder: Path) -> float:
-    """Wall seconds of one start to exit."""
+def measure(command: list[str], folder: Path) -> float:
+    """Return the wall seconds from a command's start to its exit."""
     environment = {**os.environ, "RUNNER_STORE": str(folder / "store"), "XDG_CACHE_HOME": str(folder / "cache")}
     began = time.perf_counter()
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)

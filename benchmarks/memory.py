@@ -1,12 +1,12 @@
-"""The estimated memory of a training against what a GPU really holds at its peak, over a grid of recipes.
+"""The estimated memory of a training against the peak that a GPU really holds, over a grid of recipes.
 
-    python benchmarks/memory.py                       # on a machine with a GPU; a table at the end
+    python benchmarks/memory.py                       # on a machine with a GPU
     python benchmarks/memory.py --models HuggingFaceTB/SmolLM2-135M-Instruct --json
 
 For each case a model of a bundled config's real size is made with random weights on the GPU, and TRL's own `SFTTrainer`
-trains it for three steps on rows of exactly `max_length` tokens (memory does not depend on what they say). Measured is
-what torch's allocator has held at its peak and what CUDA holds besides, as `nvidia-smi` would count it. Each case is a
-process of its own. Without a GPU only the estimates are printed.
+trains it for three steps on rows of exactly `max_length` tokens (memory does not depend on their content). Measured is
+the peak of torch's allocator plus what CUDA holds outside it, as `nvidia-smi` would count it. Each case runs in a
+process of its own. Without a GPU only the estimates are printed, in seconds.
 """
 
 import argparse
@@ -33,21 +33,21 @@ MODELS = [
 ADAPTERS: dict[str, dict[str, Any] | None] = {"full": None, "lora": {"r": 16, "target_modules": "all-linear"}}
 SIZES = [(1, 512), (4, 1024), (2, 4096)]
 LARGEST_FULL = 3e9
-"""Models above it are trained through an adapter only: their optimizer's state would fill the GPU."""
+"""Parameters. Larger models are trained through an adapter only: their optimizer state would fill the GPU."""
 
 
 def cases(models: list[str]) -> list[dict[str, Any]]:
-    """The grid."""
+    """Return the grid: each model with each adapter, size and setting of gradient checkpointing."""
     grid = itertools.product(models, ADAPTERS, SIZES, (False, True))
     return [
-        {"model": model, "adapter": adapter, "micro_batch": size[0], "length": size[1], "checkpointing": again}
-        for model, adapter, size, again in grid
+        {"model": model, "adapter": adapter, "micro_batch": size[0], "length": size[1], "checkpointing": checkpointing}
+        for model, adapter, size, checkpointing in grid
         if adapter != "full" or _parameters(model) < LARGEST_FULL
     ]
 
 
 def recipe_of(case: dict[str, Any]) -> Recipe:
-    """A case as a recipe."""
+    """Return the recipe that trains a case."""
     return Recipe(
         name="memory",
         method="sft",
@@ -63,16 +63,16 @@ def recipe_of(case: dict[str, Any]) -> Recipe:
     )
 
 
-def estimated(case: dict[str, Any], accelerator: Accelerator) -> tuple[float, Recipe]:
-    """(the estimate in GiB, the recipe as it is fitted)."""
+def estimate(case: dict[str, Any], accelerator: Accelerator) -> tuple[float, Recipe]:
+    """Return the estimate in GiB, and the recipe as it is fitted to the GPU."""
     recipe = recipe_of(case)
     [work] = workloads(recipe, bundled_config(case["model"]) or {})
-    found = fit_workload(work, accelerator, devices=1, nodes=1)
-    return found.memory_gib, fitted(recipe, found.settings)
+    fit = fit_workload(work, accelerator, devices=1, nodes=1)
+    return fit.memory_gib, fitted(recipe, fit.settings)
 
 
-def measured(recipe: Recipe) -> float:
-    """The peak of a real training on this GPU, in GiB."""
+def measure(recipe: Recipe) -> float:
+    """Return the peak of a real training on this GPU, in GiB."""
     import torch
     from datasets import Dataset
     from transformers import AutoConfig, PreTrainedTokenizerFast
@@ -84,8 +84,8 @@ def measured(recipe: Recipe) -> float:
     from runner.train.models.precision import model_dtype
 
     torch.manual_seed(0)
-    free, whole = torch.cuda.mem_get_info()
-    others = whole - free
+    free, total = torch.cuda.mem_get_info()
+    others = total - free
     config = dict(bundled_config(str(recipe.model["model_name_or_path"])) or {})
     with torch.device("cuda"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=model_dtype(recipe.model))
@@ -103,8 +103,8 @@ def measured(recipe: Recipe) -> float:
         )
         torch.cuda.reset_peak_memory_stats()
         trainer.train()
-    free, whole = torch.cuda.mem_get_info()
-    outside = whole - free - others - torch.cuda.memory_reserved()
+    free, total = torch.cuda.mem_get_info()
+    outside = total - free - others - torch.cuda.memory_reserved()
     return (torch.cuda.max_memory_allocated() + outside) / GIB
 
 
@@ -122,17 +122,22 @@ def main() -> int:
 
     accelerator = detect_accelerator() if torch.cuda.is_available() else ACCELERATORS["A100-80GB"]
     if options.case:
-        print(json.dumps(measured(estimated(json.loads(options.case), accelerator)[1])))
+        print(json.dumps(measure(estimate(json.loads(options.case), accelerator)[1])))
         return 0
     results = []
+    failures = 0
+    if not options.json:
+        print(f"{'model':32} {'adapter':7} {'rows x tokens':>13} {'':5} {'estimated GiB':>13} {'measured GiB':>12}")
     for case in cases(options.models):
-        gib, _ = estimated(case, accelerator)
+        gib, _ = estimate(case, accelerator)
         result = {**case, "estimated_gib": gib, "measured_gib": None}
         if torch.cuda.is_available() and gib < accelerator.memory_gib:
             command = [sys.executable, __file__, "--case", json.dumps(case)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            if done.returncode == 0:
-                result["measured_gib"] = float(done.stdout.splitlines()[-1])
+            process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            if process.returncode == 0:
+                result["measured_gib"] = float(process.stdout.splitlines()[-1])
+            else:  # it said why on standard error
+                failures += 1
         results.append(result)
         if not options.json:
             print(_line(result), flush=True)
@@ -142,15 +147,20 @@ def main() -> int:
     elif errors:
         low = min(errors)
         print(f"{accelerator.name}: median {statistics.median(errors):+.1%}, lowest {low:+.1%} of {len(errors)} cases")
-    else:
-        print("no GPU here: estimates only, for an A100-80GB")
-    return 0
+    if failures:
+        print(f"{failures} cases ended with an error", file=sys.stderr)
+    elif not errors and not options.json:
+        print(f"no GPU here: estimates only, for an {accelerator.name}")
+    return 1 if failures else 0
 
 
 def _line(row: dict[str, Any]) -> str:
-    found = "-" if row["measured_gib"] is None else f"{row['measured_gib']:.2f}"
-    words = f"{row['model'].rpartition('/')[2]:32} {row['adapter']:5} {row['micro_batch']} x {row['length']:5}"
-    return f"{words} {'ckpt' if row['checkpointing'] else '':5} {row['estimated_gib']:8.2f} {found:>8}"
+    measured = "-" if row["measured_gib"] is None else f"{row['measured_gib']:.2f}"
+    size = f"{row['micro_batch']} x {row['length']}"
+    case = (
+        f"{row['model'].rpartition('/')[2]:32} {row['adapter']:7} {size:>13} {'ckpt' if row['checkpointing'] else '':5}"
+    )
+    return f"{case} {row['estimated_gib']:>13.2f} {measured:>12}"
 
 
 def _parameters(model: str) -> int:

@@ -1,9 +1,9 @@
-"""An S3 server that forgets: it takes uploads of any kind, remembers names and sizes only, and costs little doing so.
+"""An S3 server that keeps no data: it accepts uploads of any kind and remembers names and sizes only.
 
     python benchmarks/null_s3.py PORT_FILE [CERTIFICATE KEY]
 
-It listens on a free port of 127.0.0.1, which it writes into PORT_FILE, until it is killed. For `benchmarks/upload.py`:
-a client's own cost is seen best against a server that has hardly any.
+It listens on a free port of 127.0.0.1, which it writes into PORT_FILE, until it is killed. `benchmarks/upload.py` uses
+it: a client's own cost shows best against a server that costs hardly anything.
 """
 
 import socket
@@ -23,23 +23,20 @@ _HEAD = 'HTTP/1.1 {} .\r\nETag: "0"\r\nContent-Type: application/xml\r\nContent-
 
 
 class Bucket:
-    """Names and sizes."""
+    """The names and sizes of what was uploaded."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
         self.parts: dict[str, dict[str, int]] = {}
 
     def answer(self, method: str, target: str, size: int) -> tuple[int, str]:
-        """The status and the body of the answer to a request whose body had `size` bytes."""
+        """Return the status and the body of the answer to a request whose body had `size` bytes."""
         url = urlsplit(target)
         key = unquote(url.path).lstrip("/").partition("/")[2]
         query = parse_qs(url.query, keep_blank_values=True)
         if method == "POST" and "uploads" in query:
             self.parts[key] = {}
-            return (
-                200,
-                f"<InitiateMultipartUploadResult><UploadId>{escape(key)}</UploadId></InitiateMultipartUploadResult>",
-            )
+            return 200, _BEGUN.format(escape(key))
         if method == "POST" and "uploadId" in query:
             self.sizes[key] = sum(self.parts.pop(key).values())
             return 200, "<CompleteMultipartUploadResult><ETag>&quot;0&quot;</ETag></CompleteMultipartUploadResult>"
@@ -51,14 +48,14 @@ class Bucket:
             return 200, ""
         if method == "GET" and "list-type" in query:
             prefix = query.get("prefix", [""])[0]
-            found = [(name, held) for name, held in sorted(self.sizes.items()) if name.startswith(prefix)]
-            listed = "".join(_LISTED.format(escape(name), held) for name, held in found)
+            sizes = [(name, bytes_) for name, bytes_ in sorted(self.sizes.items()) if name.startswith(prefix)]
+            listed = "".join(_LISTED.format(escape(name), bytes_) for name, bytes_ in sizes)
             return 200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"
         return 404, "" if method == "HEAD" else "<Error><Code>NoSuchKey</Code></Error>"
 
 
 def serve(connection: socket.socket, bucket: Bucket) -> None:
-    """Answer one client until it goes."""
+    """Answer one client until it disconnects."""
     reader = connection.makefile("rb", buffering=_BUFFER_BYTES)
     buffer = bytearray(_BUFFER_BYTES)
     while line := reader.readline():
@@ -72,14 +69,11 @@ def serve(connection: socket.socket, bucket: Bucket) -> None:
         size = skip_chunks(reader) if "transfer-encoding" in headers else skip(reader, headers, buffer)
         size = int(headers.get("x-amz-decoded-content-length", size))
         status, body = bucket.answer(method, target, size)
-        head = (
-            f'HTTP/1.1 {status} .\r\nETag: "0"\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n'
-        )
-        connection.sendall((head + body).encode())
+        connection.sendall((_HEAD.format(status, len(body)) + body).encode())
 
 
 def skip(reader: BufferedReader, headers: dict[str, str], buffer: bytearray) -> int:
-    """Read a body of known length and forget it; returns its length."""
+    """Read a body of known length and drop it; return its length."""
     size = left = int(headers.get("content-length", 0))
     while left:
         left -= reader.readinto(memoryview(buffer)[: min(left, len(buffer))])
@@ -87,13 +81,13 @@ def skip(reader: BufferedReader, headers: dict[str, str], buffer: bytearray) -> 
 
 
 def skip_chunks(reader: BufferedReader) -> int:
-    """Read a body that comes in chunks and forget it; returns its length."""
-    whole = 0
+    """Read a body that comes in chunks and drop it; return its length."""
+    total = 0
     while size := int(reader.readline().split(b";")[0], 16):
         reader.read(size + 2)
-        whole += size
+        total += size
     reader.readline()
-    return whole
+    return total
 
 
 def main() -> None:
@@ -110,7 +104,7 @@ def main() -> None:
     while True:
         try:
             connection, _ = listener.accept()
-        except OSError:  # a client that leaves in the middle of its greeting
+        except OSError:  # a client that disconnects during the TLS handshake
             continue
         threading.Thread(target=serve, args=(connection, bucket), daemon=True).start()
 

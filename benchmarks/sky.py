@@ -1,11 +1,11 @@
-"""What the command line costs beside SkyPilot's, for the same jobs on the tests' Slurm.
+"""The time that our commands take against SkyPilot's, for the same jobs on the Slurm of the tests.
 
     tests/slurm/inside.sh .venv/bin/python benchmarks/sky.py [--rounds 5] [--launches 1]
 
-(after `make test-sky`, which installs what this needs). Each round times, one after the other: `runner ps` against
-`sky jobs queue`, `runner logs` against `sky jobs logs` of the same finished job, and `runner render`. Before that, runs
-are started in two ways, alternately: by `runner launch`, and by `sky jobs launch` of what `runner render` prints; the
-time is from the start of the command to the first training step in the store.
+Run `make test-sky` first: it installs what this needs. Runs are started in two ways, alternately: by `runner launch`,
+and by `sky jobs launch` of what `runner render` prints; the time is from the start of the command to the first training
+step in the store. Then each round times, one after the other: `runner ps` against `sky jobs queue`, `runner logs`
+against `sky jobs logs` of the same finished job, and `runner render`.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,33 +32,54 @@ data: {train: [{path: "builtin:python-docstrings", sample: 200}]}
 training: {max_steps: 30, effective_batch_size: 4, max_length: 48, gradient_checkpointing: false}
 resources: {accelerators: T4:1, cpus: 1+, memory: 2+}
 """
+AGAINST = {
+    "runner launch: to the first step": "sky jobs launch: to the first step",
+    "runner ps": "sky jobs queue",
+    "runner logs": "sky jobs logs",
+}
+"""Our commands, each with SkyPilot's that answers the same question."""
 SECRETS = ("--secret", "AWS_ACCESS_KEY_ID", "--secret", "AWS_SECRET_ACCESS_KEY")
 
 
 def seconds(command: Callable[[], "subprocess.CompletedProcess[str]"]) -> float:
-    """How long a command takes, which has to succeed."""
+    """Return how long a command takes, which has to succeed."""
     began = time.monotonic()
-    done = command()
-    assert done.returncode == 0, done.stderr
+    process = command()
+    assert process.returncode == 0, process.stderr
     return time.monotonic() - began
 
 
-def to_first_step(bed: Testbed, run_id: str, start: Callable[[], None]) -> float:
-    """From the start of a launch to the first step of training, and wait for the end."""
+def seconds_to_first_step(bed: Testbed, run_id: str, start: Callable[[], None]) -> float:
+    """Return the seconds from the start of a launch to the first training step; wait for the run's end."""
     began = time.monotonic()
     start()
-    while not ((bed.find(run_id) or {}).get("step") or 0) > 0:  # a task by hand brings its run along when it begins
+    while not ((bed.find(run_id) or {}).get("step") or 0) > 0:  # by hand, the run appears when its job begins
         time.sleep(0.2)
     elapsed = time.monotonic() - began
     assert bed.runner("wait", run_id).returncode == 0
     return elapsed
 
 
+def report(raw: Mapping[str, Sequence[float]]) -> str:
+    """Return the table: each command's median, and how many times as long SkyPilot's takes."""
+    medians = {name: statistics.median(values) for name, values in raw.items()}
+    lines = ["| ours | | SkyPilot's | | SkyPilot's over ours |", "|---|---|---|---|---|"]
+    for name, value in medians.items():
+        other = AGAINST.get(name)
+        if other is not None:
+            lines.append(
+                f"| `{name}` | {value:.2f} s | `{other}` | {medians[other]:.2f} s | {medians[other] / value:.2f} |"
+            )
+        elif name not in AGAINST.values():
+            lines.append(f"| `{name}` | {value:.2f} s | | | |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print a table for each question, and the raw figures as JSON."""
-    parser = argparse.ArgumentParser(description="Time runner beside SkyPilot's own commands.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--launches", type=int, default=1)
+    """Measure, and print the table, then all figures as JSON."""
+    parser = argparse.ArgumentParser(description="Time runner's commands against SkyPilot's.")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each command is timed")
+    parser.add_argument("--launches", type=int, default=1, help="how many runs are started in each way")
     options = parser.parse_args()
     raw: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, ministack(Path(folder)) as server:
@@ -68,22 +90,24 @@ def main() -> None:
             where = [str(recipe), "--infra", "slurm/testbed", "--name"]
 
             def ours(run_id: str) -> None:
-                done = bed.runner("launch", *where, run_id, "--detach")
-                assert done.returncode == 0, done.stderr
+                process = bed.runner("launch", *where, run_id, "--detach")
+                assert process.returncode == 0, process.stderr
 
             task = bed.folder / "task.yaml"
 
             def by_hand(run_id: str) -> None:
-                done = bed.sky("jobs", "launch", "--yes", "--detach-run", str(task), *SECRETS)
-                assert done.returncode == 0, done.stderr
+                process = bed.sky("jobs", "launch", "--yes", "--detach-run", str(task), *SECRETS)
+                assert process.returncode == 0, process.stderr
 
             task.write_text(bed.runner("render", *where, "warm-up").stdout)
-            to_first_step(bed, "warm-up", lambda: by_hand("warm-up"))  # SkyPilot's server and controller start with it
+            seconds_to_first_step(
+                bed, "warm-up", lambda: by_hand("warm-up")
+            )  # SkyPilot's server and controller start with it
             for number in range(options.launches):
                 for name, start in (("runner launch", ours), ("sky jobs launch", by_hand)):
                     run_id = f"{name.split()[0]}-{number}"
                     task.write_text(bed.runner("render", *where, run_id).stdout)
-                    took = to_first_step(bed, run_id, lambda start=start, run_id=run_id: start(run_id))  # type: ignore[misc]
+                    took = seconds_to_first_step(bed, run_id, partial(start, run_id))
                     raw.setdefault(f"{name}: to the first step", []).append(took)
                     print(f"{name}: {took:.1f} s", file=sys.stderr)
             [job] = json.loads(bed.store.get("runs/runner-0/launches/0001.job.json")).values()
@@ -97,8 +121,7 @@ def main() -> None:
             for _ in range(options.rounds):
                 for name, command in commands.items():
                     raw.setdefault(name, []).append(seconds(command))
-    for name, values in raw.items():
-        print(f"| `{name}` | {statistics.median(values):.2f} s |")
+    print(report(raw))
     print(json.dumps(raw))
 
 

@@ -1,19 +1,23 @@
-"""How long training stands still for a checkpoint: ours against the same trainer saving synchronously.
+"""How long training pauses for a checkpoint: ours against the same trainer saving synchronously.
 
-    python benchmarks/stall.py                 # a model of about 60M parameters, on whatever device there is
-    python benchmarks/stall.py --model llama-3.2-1b   # the real architecture, random weights (wants a GPU)
+    python benchmarks/stall.py                 # a model of about 60M parameters, on the device that this machine has
+    python benchmarks/stall.py --model llama-3.2-1b   # the real architecture, random weights (needs a GPU)
+    python benchmarks/stall.py --model tiny --steps 4 --save-steps 2 --repeats 1    # seconds: does it still run?
 
-Both train the same random-weight model on the same random tokens through TRL's `SFTTrainer`, in one process, one after
-the other, saving every `--save-steps` steps: once with transformers' own `_save_checkpoint` to the local disk, once
-through our `Checkpointer` into a folder store. *Blocked* is the time that the training thread spends in the save call
-and in waiting for a snapshot; *whole run* is the wall time of all steps, so it also shows what the work beside training
-takes from it on the same cores.
+Both train the same model (random weights) on the same random tokens through TRL's `SFTTrainer`, in one process, one
+after the other, saving every `--save-steps` steps: once with transformers' own `_save_checkpoint` to the local disk,
+once through our `Checkpointer` into a folder store. *Blocked* is the time that the training thread spends in the save
+call and in waiting for a snapshot. *Whole run* is the wall time of all steps: it includes what the work beside training
+takes from the same cores. *To the last commit* adds the time until the last checkpoint is in the store.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +30,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl import SFTConfig, SFTTrainer
 
 from runner.recipe.recipe import Checkpoint
+from runner.recipe.strategy import layout
 from runner.runs.attempts import claim_attempt, write_restored
 from runner.runs.chunks import ChunkWriter
 from runner.storage.open import open_store
@@ -33,10 +38,27 @@ from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
 from runner.train.checkpointing.save_schedule import RunBinding
+from runner.train.devices.distributed import ProcessInfo
 from runner.train.loggers.metrics_writer import Metrics
 from runner.train.methods.sft import ResumableSFTTrainer
 
+KINDS = ("synchronous", "beside")
+STAGE = "sft"
+TARGET_RATIO = 0.1
+FINISH_SECONDS = 600.0
+"""How long the last upload may take."""
+NEVER_LOGGED = 1e6
+"""`logging_steps` beyond any number of steps."""
+
 MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "vocab_size": 1000,
+    },
     "60m": {
         "hidden_size": 512,
         "intermediate_size": 1536,
@@ -68,41 +90,44 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-class Blocked:
+class TimedSaves:
     """Adds up the time spent in `_save_checkpoint`; goes in front of a trainer class."""
 
-    blocked_seconds = 0.0
+    save_seconds = 0.0
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        wait_for_gpu()
         began = time.perf_counter()
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
-        self.blocked_seconds += time.perf_counter() - began
+        self.save_seconds += time.perf_counter() - began
 
 
-class SynchronousTrainer(Blocked, SFTTrainer):
+class SynchronousTrainer(TimedSaves, SFTTrainer):
     """TRL's trainer as it is."""
 
 
-class BesideTrainer(Blocked, ResumableSFTTrainer):
-    """Ours."""
+class BesideTrainer(TimedSaves, ResumableSFTTrainer):
+    """Ours, which saves beside training."""
 
 
-def tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
-    """One that is never asked to tokenize: the data is tokens already."""
+def wait_for_gpu() -> None:
+    """Wait until the GPU has done all work that it was given, so that a clock read next includes it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def make_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of the right size. It never tokenizes: the data consist of tokens already."""
     words = {f"t{index}": index for index in range(vocabulary)}
     inner = Tokenizer(models.WordLevel(words, unk_token="t0"))
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="t0", eos_token="t1")
 
 
-def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Train once; returns seconds blocked per checkpoint, and of the whole run."""
+def trainer_settings(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return what both trainers are made from: model, arguments, data, tokenizer."""
     torch.manual_seed(0)
     config = LlamaConfig(**MODELS[options.model], max_position_embeddings=options.length)
-    model = LlamaForCausalLM(config)
     rows = torch.randint(2, config.vocab_size, (64, options.length)).tolist()
-    data = Dataset.from_dict({"input_ids": rows})
     arguments = SFTConfig(
         output_dir=str(folder / kind),
         per_device_train_batch_size=options.batch,
@@ -118,89 +143,109 @@ def run(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
     )
-    common: dict[str, Any] = {
-        "model": model,
+    return {
+        "model": LlamaForCausalLM(config),
         "args": arguments,
-        "train_dataset": data,
-        "processing_class": tokenizer(config.vocab_size),
+        "train_dataset": Dataset.from_dict({"input_ids": rows}),
+        "processing_class": make_tokenizer(config.vocab_size),
     }
+
+
+def bind_to_run(folder: Path, save_steps: int) -> RunBinding:
+    """Begin an attempt at a run in a folder store, and return what ties a trainer to it."""
+    store = open_store(str(folder / "store"))
+    claim = claim_attempt(store, "stall", {})
+    write_restored(store, claim, None)
+    metrics = Metrics(ChunkWriter(store, "stall", "metrics", claim.token), Events(-1))
+    metrics.stage = STAGE
+    checkpointer = Checkpointer(
+        store,
+        claim,
+        staging=folder / "staging",
+        before_manifest=metrics.flush,
+        on_committed=lambda step: None,
+        on_warning=lambda text: print(text, file=sys.stderr),
+    )
+    checkpointer.save_total_limit = 1
+    process_info = ProcessInfo()
+    return RunBinding(
+        stage=STAGE,
+        token=claim.token,
+        checkpoint=Checkpoint(save_steps=save_steps, save_minutes=None),
+        checkpointer=checkpointer,
+        metrics=metrics,
+        notice=PreemptionNotice(),
+        process_info=process_info,
+        layout=layout({}, process_info.world_size),
+        tracks_best=False,
+        save_each_epoch=False,
+        logging_steps=NEVER_LOGGED,
+    )
+
+
+def train(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Train once; returns seconds: blocked per checkpoint, all steps, and until the last checkpoint was stored."""
+    settings = trainer_settings(kind, options, folder)
     trainer: Any
+    binding: RunBinding | None = None
     if kind == "synchronous":
-        trainer = SynchronousTrainer(**common)
+        trainer = SynchronousTrainer(**settings)
     else:
-        store = open_store(str(folder / "store"))
-        claim = claim_attempt(store, "stall", {})
-        write_restored(store, claim, None)
-        events = Events(-1)
-        metrics = Metrics(ChunkWriter(store, "stall", "metrics", claim.token), events, "sft")
-        checkpointer = Checkpointer(
-            store,
-            claim,
-            staging=folder / "staging",
-            save_total_limit=1,
-            before_manifest=metrics.flush,
-            on_committed=lambda step: None,
-            on_warning=print,
-        )
-        lineage = RunBinding(
-            stage="sft",
-            token=claim.token,
-            checkpoint=Checkpoint(save_steps=options.save_steps if kind == "beside" else None, save_minutes=None),
-            checkpointer=checkpointer,
-            metrics=metrics,
-            notice=PreemptionNotice(),
-            tracks_best=False,
-            save_each_epoch=False,
-            logging_steps=10**6,
-        )
-        trainer = BesideTrainer(**common, lineage=lineage)
+        binding = bind_to_run(folder, options.save_steps)
+        trainer = BesideTrainer(**settings, lineage=binding)
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
-    trainer.train()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for the figures
+        trainer.train()
+    wait_for_gpu()
     whole = time.perf_counter() - began
-    blocked = trainer.blocked_seconds
-    if kind != "synchronous":
-        blocked += checkpointer.snapshot.waited_seconds
-        checkpointer.finish(within_seconds=600)
-    saves = max(1, options.steps // options.save_steps)
-    del trainer, model, common
+    blocked = trainer.save_seconds
+    if binding is not None:
+        blocked += binding.checkpointer.snapshot.waited_seconds
+        binding.checkpointer.finish(within_seconds=FINISH_SECONDS)
+    committed = time.perf_counter() - began
+    saves = options.steps // options.save_steps
+    del trainer, settings
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return {"blocked": blocked / saves, "whole": whole}
+    return {"blocked": blocked / saves, "whole": whole, "committed": committed}
 
 
 def main() -> None:
-    """Measure, print a table, and the raw figures with `--json`."""
+    """Measure, print a table, or all figures as JSON with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="60m")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20, help="a multiple of --save-steps")
     parser.add_argument("--save-steps", type=int, default=5)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    figures: dict[str, list[dict[str, float]]] = {"synchronous": [], "beside": []}
+    if options.steps < 1 or options.steps % options.save_steps:
+        parser.error("--steps must be a multiple of --save-steps: ours also saves after the last step")
+    figures: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     for _ in range(options.repeats):
         for kind, results in figures.items():
             with tempfile.TemporaryDirectory() as folder:
-                results.append(run(kind, options, Path(folder)))
+                results.append(train(kind, options, Path(folder)))
     medians = {
         kind: {name: statistics.median(result[name] for result in results) for name in results[0]}
         for kind, results in figures.items()
     }
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
-    ratio = medians["beside"]["blocked"] / medians["synchronous"]["blocked"]
-    report = {"device": device, "torch": torch.__version__, "options": vars(options), **medians, "blocked_ratio": ratio}
+    cpu = f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
+    ratios = {name: value / medians["synchronous"][name] for name, value in medians["beside"].items()}
     if options.json:
-        print(json.dumps({**report, "all": figures}))
+        report = {"device": device, "torch": torch.__version__, "options": vars(options), **medians}
+        print(json.dumps({**report, "ratios": ratios, "all": figures}))
         return
     print(f"{options.model} on {device}, a checkpoint every {options.save_steps} of {options.steps} steps")
+    print(f"{'saving':<12}{'blocked s/checkpoint':>22}{'whole run s':>13}{'to the last commit s':>22}")
     for kind, values in medians.items():
-        print(f"  {kind:12} blocked {values['blocked']:.3f} s per checkpoint, whole run {values['whole']:.2f} s")
-    print(f"  blocked, beside over synchronous: {ratio:.3f} (target: at most 0.1)")
+        print(f"{kind:<12}{values['blocked']:>22.4f}{values['whole']:>13.2f}{values['committed']:>22.2f}")
+    print(f"{'ratio':<12}{ratios['blocked']:>22.4f}{ratios['whole']:>13.2f}{ratios['committed']:>22.2f}")
+    print(f"(target for blocked: at most {TARGET_RATIO})")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
     python benchmarks/training.py                    # a few minutes on two cores
     python benchmarks/training.py --steps 200 --repeats 5 --json
     python benchmarks/training.py --model llama-3.2-1b --length 1024    # of its real size: on a machine with a GPU
+    python benchmarks/training.py --steps 8 --batch 2 --length 32 --repeats 1    # half a minute: does it still run?
 
-Measured, from outside: the time from the command to the end of the first training step, and the tokens trained per
-second after it. The model (a small Llama) and the data (documentation strings, joined to rows of exactly
-`--length` tokens, so that each step is the same work in both) are made first, into a folder that both read. Runs
+Measured from outside: the time from the command to the end of the first training step, and the tokens trained per
+second after the first few steps. The model (a small Llama) and the data (documentation strings, joined to rows of
+exactly `--length` tokens, so that each step is the same work in both) are made first, in a folder that both read. Runs
 alternate; medians are compared. Both begin with empty caches of Hugging Face's libraries, as on a fresh machine,
 unless `--keep-caches` is given, which lets `trl sft` find the data that an earlier run tokenized.
 
-Beware of `OMP_NUM_THREADS`: left out, the models' small operations are spread over all cores, which on busy ones costs
-more than it gains. It applies to both.
+Set `OMP_NUM_THREADS` to compare speeds, for both: `trl sft` starts through accelerate's launcher, which gives it one
+thread unless the variable says otherwise.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.train.builtin.catalog import builtin_dataset, materialize
@@ -33,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.families import FAMILIES, write_model
 
 BIN = Path(sys.executable).parent
+Contender = Callable[[Path, Path, argparse.Namespace, dict[str, str]], list[float]]
 WARM_UP_STEPS = 5
 """Steps after which throughput is taken: the first ones allocate memory and choose algorithms."""
 
@@ -40,10 +43,10 @@ WARM_UP_STEPS = 5
 def make_inputs(folder: Path, options: argparse.Namespace) -> None:
     """Write ``model/`` and ``data/train.jsonl``: rows that are longer than `--length`, so that all are cut to it."""
     if options.model:
-        made = write_model(options.model, folder, small=False)
+        model = write_model(options.model, folder, small=False)
     else:
-        made = materialize("builtin:tiny-llama", folder)
-    made.rename(folder / "model")
+        model = materialize("builtin:tiny-llama", folder)
+    model.rename(folder / "model")
     examples = builtin_dataset("builtin:python-docstrings", where="benchmark")
     text = " ".join(example["prompt"] + example["completion"] for example in examples)
     characters = 8 * options.length  # a token is about three characters of such text
@@ -53,7 +56,7 @@ def make_inputs(folder: Path, options: argparse.Namespace) -> None:
 
 
 def settings(options: argparse.Namespace) -> dict[str, object]:
-    """What both are told, in TRL's words."""
+    """Return the settings of both, by TRL's names."""
     return {
         "max_steps": options.steps,
         "max_length": options.length,
@@ -69,7 +72,7 @@ def settings(options: argparse.Namespace) -> dict[str, object]:
 
 
 def through_runner(inputs: Path, folder: Path, options: argparse.Namespace, environment: dict[str, str]) -> list[float]:
-    """Launch a run; returns the times at which its steps ended."""
+    """Launch a run; return the times at which its steps ended."""
     recipe = {
         "name": "benchmark",
         "method": "sft",
@@ -92,7 +95,7 @@ def through_runner(inputs: Path, folder: Path, options: argparse.Namespace, envi
 
 
 def through_trl(inputs: Path, folder: Path, options: argparse.Namespace, environment: dict[str, str]) -> list[float]:
-    """Run `trl sft`; returns the times at which its steps ended: when it printed their losses."""
+    """Run `trl sft`; return the times at which its steps ended, that is, at which it printed their losses."""
     arguments = {
         **settings(options),
         "model_name_or_path": inputs / "model",
@@ -114,9 +117,8 @@ def through_trl(inputs: Path, folder: Path, options: argparse.Namespace, environ
     return times
 
 
-def measured(run: object, inputs: Path, options: argparse.Namespace, caches: Path | None) -> dict[str, float]:
-    """One run: seconds to the first step's end, tokens per second after the first few, seconds in all."""
-    assert callable(run)
+def measure(run: Contender, inputs: Path, options: argparse.Namespace, caches: Path | None) -> dict[str, float]:
+    """Make one run; return the seconds to the first step's end, tokens per second after the first few, all seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {
@@ -144,9 +146,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help=f"more than {WARM_UP_STEPS}")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--model", choices=FAMILIES, help="of random weights; left out: a small Llama")
+    parser.add_argument("--model", choices=FAMILIES, help="with random weights; default: a small Llama")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--keep-caches", action="store_true")
+    parser.add_argument("--keep-caches", action="store_true", help="of Hugging Face's libraries, from run to run")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.steps <= WARM_UP_STEPS + 1:
@@ -157,11 +159,11 @@ def main() -> None:
         make_inputs(inputs, options)
         caches = inputs / "huggingface" if options.keep_caches else None
         for _ in range(options.repeats):
-            figures["runner launch"].append(measured(through_runner, inputs, options, caches))
-            figures["trl sft"].append(measured(through_trl, inputs, options, caches))
+            figures["runner launch"].append(measure(through_runner, inputs, options, caches))
+            figures["trl sft"].append(measure(through_trl, inputs, options, caches))
     medians = {
-        who: {name: statistics.median(result[name] for result in results) for name in results[0]}
-        for who, results in figures.items()
+        contender: {name: statistics.median(result[name] for result in results) for name in results[0]}
+        for contender, results in figures.items()
     }
     ratios = {name: value / medians["trl sft"][name] for name, value in medians["runner launch"].items()}
     if options.json:

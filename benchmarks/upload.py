@@ -3,11 +3,12 @@
     python benchmarks/upload.py                  # 1 GiB, five rounds, over HTTP
     python benchmarks/upload.py --tls            # over TLS, as against a cloud
     python benchmarks/upload.py --gib 4 --json
+    python benchmarks/upload.py --gib 0.03 --rounds 1    # seconds: does it still run?
 
-The server (`null_s3.py`) forgets what it is sent, so that what is seen is the client. Each contender uploads the same
-files, the sizes of a model with its optimizer state, in a process of its own; CPU seconds are its own (for awscli, the
-whole program's, with its start), wall time is the upload's. Contenders take turns. Ours also computes a BLAKE3 of each
-file, looks whether all have arrived, and writes the manifest.
+The server (`null_s3.py`) keeps no data, so that only the client's cost shows. Each contender uploads the same files,
+with the sizes of a model and its optimizer state, in a process of its own; CPU seconds are that process's (for awscli,
+the whole program's, start included), wall time is the upload's. Contenders take turns. Ours also computes a BLAKE3 of
+each file, checks that all have arrived, and writes the manifest.
 """
 
 import argparse
@@ -29,18 +30,19 @@ SHARES = {"model.safetensors": 1 / 3, "optimizer.pt": 2 / 3}
 
 
 def make_files(folder: Path, gib: float) -> None:
-    """Write random bytes, and the small files that a checkpoint has besides."""
+    """Write large files of random bytes, and the small files that a checkpoint also has."""
     folder.mkdir()
     for name, share in SHARES.items():
         with (folder / name).open("wb") as file:
-            for _ in range(int(gib * share * 1024 / 8)):
-                file.write(os.urandom(8 << 20))
+            left = int(gib * share * (1 << 30))
+            while left:
+                left -= file.write(os.urandom(min(left, 8 << 20)))
     for name in ("scheduler.pt", "rng_state.pth", "trainer_state.json", "runner.json", "config.json"):
         (folder / name).write_bytes(os.urandom(2000))
 
 
 def upload(contender: str, folder: Path) -> dict[str, float]:
-    """Upload the folder's files, in this process; returns CPU and wall seconds."""
+    """Upload the folder's files in this process; return CPU and wall seconds."""
     files = {path.name: path for path in folder.iterdir()}
     who = resource.RUSAGE_SELF
     if contender == "runner":
@@ -82,19 +84,23 @@ def upload(contender: str, folder: Path) -> dict[str, float]:
 
 
 def certificate() -> bytes | None:
-    """The authority to trust besides the usual ones."""
+    """Return the certificate authority to trust besides the usual ones, in PEM; None: no other."""
     bundle = os.environ.get("AWS_CA_BUNDLE")
     return Path(bundle).read_bytes() if bundle else None
 
 
 def cpu_seconds(who: int) -> float:
-    """User and system time so far."""
+    """Return the user and system time so far.
+
+    Args:
+        who: `resource.RUSAGE_SELF` or `resource.RUSAGE_CHILDREN`.
+    """
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
 
 
 def start_server(folder: Path, *, tls: bool) -> tuple["subprocess.Popen[bytes]", dict[str, str]]:
-    """The server, and the environment in which S3 clients find it."""
+    """Start the server; return its process and the environment in which S3 clients find it."""
     arguments = [sys.executable, str(Path(__file__).with_name("null_s3.py")), str(folder / "port")]
     environment = {
         **os.environ,
@@ -108,9 +114,9 @@ def start_server(folder: Path, *, tls: bool) -> tuple["subprocess.Popen[bytes]",
     }
     if tls:
         key, bundle = str(folder / "key.pem"), str(folder / "certificate.pem")
-        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        make += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"]
-        subprocess.run([*make, "-keyout", key, "-out", bundle], check=True, capture_output=True)
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        command += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"]
+        subprocess.run([*command, "-keyout", key, "-out", bundle], check=True, capture_output=True)
         arguments += [bundle, key]
         environment["AWS_CA_BUNDLE"] = bundle
     server = subprocess.Popen(arguments)
@@ -143,9 +149,9 @@ def main() -> None:
             for round_number in range(options.rounds + 1):
                 for contender, results in figures.items():
                     command = [sys.executable, __file__, "--only", contender, "--folder", str(folder / "files")]
-                    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-                    if round_number:  # the first one warms the page cache up
-                        results.append(json.loads(done.stdout))
+                    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+                    if round_number:  # the first one only warms the page cache
+                        results.append(json.loads(process.stdout))
         finally:
             server.kill()
     medians = {

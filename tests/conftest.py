@@ -33,3 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         for mark, reason in reasons.items():
             if reason is not None and item.get_closest_marker(mark) and mark not in asked:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out."""
+    if "not thorough" in config.option.markexpr:
+        terminalreporter.write_line("The thorough tests were left out; `make test-all` runs all.")

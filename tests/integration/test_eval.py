@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from integration.test_stages import one_adapter
 from runner.recipe.recipe import Data, DataSource, ExactMatch, Recipe
 from runner.runs.layout import run_key
 from runner.storage.open import open_store
@@ -19,7 +18,9 @@ from runner.storage.store import Store
 from runner.train.agent.events import Events
 from runner.train.run_eval import evaluate
 from support.forked import Attempts
+from support.references import References
 from support.runs import recipe, submit
+from support.stage_recipes import one_adapter
 
 QUICK = {"eval_strategy": "no", "load_best_model_at_end": False, "early_stopping_patience": None}
 
@@ -46,14 +47,21 @@ def sevens(folder: Path, *, adapter: bool) -> Recipe:
 
 @pytest.fixture(scope="module", params=["full", "lora", "stages"])
 def finished(
-    request: pytest.FixtureRequest, forked: Attempts, data: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    forked: Attempts,
+    references: References,
+    data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Store, str, dict[str, Any]]:
     """A run that has succeeded, with its result."""
-    store = open_store(forked.store_url)
     kind: str = request.param
+    if kind == "stages":
+        run = references(one_adapter(data))
+        store = open_store(run.attempts.store_url)
+        return store, run.run_id, json.loads(store.get(run_key(run.run_id, "result.json")))
+    store = open_store(forked.store_url)
     folder = tmp_path_factory.mktemp(kind)
-    what = one_adapter(data) if kind == "stages" else sevens(folder, adapter=kind == "lora")
-    submit(store, kind, what)
+    submit(store, kind, sevens(folder, adapter=kind == "lora"))
     assert forked.run(kind) == 0, forked.log(kind)
     return store, kind, json.loads(store.get(run_key(kind, "result.json")))
 

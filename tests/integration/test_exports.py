@@ -21,7 +21,7 @@ from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.fake_hub_upload import OWNER, TOKEN, receiving_hub
-from support.forked import Attempts, Moment
+from support.forked import Attempts, Moment, run_program
 from support.runs import recipe, submit
 
 EXPORTING = "runner.train.export.gguf:GgufMaker.make"
@@ -99,7 +99,7 @@ def test_an_adapter_becomes_gguf_files_that_generate(lora: dict[str, str], forke
     "moment",
     [
         Moment(EXPORTING, 2),
-        Moment("runner.runs.artifacts:commit", 3, signal=signal.SIGTERM),
+        pytest.param(Moment("runner.runs.artifacts:commit", 3, signal=signal.SIGTERM), marks=pytest.mark.thorough),
     ],
     ids=str,
 )
@@ -120,6 +120,7 @@ def test_killed_while_exporting_nothing_is_made_twice(
     assert len(committed) == 4, "and none stands there twice"
 
 
+@pytest.mark.thorough
 def test_a_full_fine_tuning_is_exported_afterwards(forked: Attempts, data: Path, tmp_path: Path) -> None:
     """`runner export` makes what is missing, pull finds it, the result stays as it is, and nothing is made twice."""
     store = open_store(forked.store_url)
@@ -131,14 +132,24 @@ def test_a_full_fine_tuning_is_exported_afterwards(forked: Attempts, data: Path,
     made = json.loads(first.stdout)["artifacts"]
     assert list(made) == ["gguf-q4_k_m"]
     check_gguf(store, "full", "q4_k_m", tmp_path)
-    again = runner_export(forked, "full", "--gguf", "q4_k_m")
-    assert json.loads(again.stdout)["artifacts"] == {"gguf-q4_k_m": made["gguf-q4_k_m"]}
+    again = run_export(forked.store_url, "full", tmp_path / "again", gguf=["q4_k_m"])
+    assert json.loads(again.stdout) == {"gguf-q4_k_m": made["gguf-q4_k_m"]}
     assert "exporting: GGUF" in first.stderr
     assert store.get(run_key("full", "result.json")) == before
     merge = runner_export(forked, "full", "--merge")
     assert merge.returncode == 2
     assert "there is no adapter to merge" in merge.stderr
     assert "Traceback" not in merge.stderr
+
+
+def run_export(
+    store_url: str, run_id: str, work_dir: Path, environment: dict[str, str] | None = None, **wanted: Any
+) -> "subprocess.CompletedProcess[str]":
+    """What `runner export` starts, without the start."""
+    nothing = {"merge": False, "base": None, "gguf": [], "push_to_hub": False, "hub_model_id": None}
+    export = json.dumps({**nothing, "hub_private_repo": None, **wanted})
+    command = ("--store", store_url, "--run", run_id, "--work-dir", str(work_dir), "--export", export)
+    return run_program("runner.train.run_export", *command, environment=environment)
 
 
 def runner_export(forked: Attempts, run_id: str, *options: str) -> "subprocess.CompletedProcess[str]":

@@ -11,24 +11,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from integration.test_methods import cpt, dpo, grpo
 from runner.recipe.recipe import Recipe
-from runner.storage.open import open_store
 from support.families import FAMILIES, is_tied, write_model
 from support.forked import Attempts, Moment
-from support.runs import assert_same, check_metrics, outcome, recipe, submit
+from support.method_recipes import DPO_STEP, GRPO_STEP, SFT_STEP, cpt, dpo, grpo
+from support.runs import assert_survives, recipe
+from support.thorough import cases
 
-STEP = "runner.train.{module}:Exact{trainer}Trainer.training_step"
-SFT, DPO, GRPO = (STEP.format(module=name, trainer=name.upper()) for name in ("sft", "dpo", "grpo"))
 QLORA = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 
 METHODS: dict[str, tuple[Callable[[Path], Recipe], str]] = {
-    "full": (lambda data: recipe(data, adapter=False), SFT),
-    "lora": (lambda data: recipe(data, adapter=True), SFT),
-    "qlora": (lambda data: replace(recipe(data, adapter=True), model=QLORA), SFT),
-    "cpt": (cpt, SFT),
-    "dpo": (lambda data: dpo(data, adapter=True), DPO),
-    "grpo": (lambda data: grpo(data, adapter=True, steps_per_generation=6), GRPO),
+    "full": (lambda data: recipe(data, adapter=False), SFT_STEP),
+    "lora": (lambda data: recipe(data, adapter=True), SFT_STEP),
+    "qlora": (lambda data: replace(recipe(data, adapter=True), model=QLORA), SFT_STEP),
+    "cpt": (cpt, SFT_STEP),
+    "dpo": (lambda data: dpo(data, adapter=True), DPO_STEP),
+    "grpo": (lambda data: grpo(data, adapter=True, steps_per_generation=6), GRPO_STEP),
 }
 SMALL = [("qwen3-8b", method) for method in METHODS if method != "full"] + [("qwen2.5-coder-1.5b", "lora")]
 TOO_LARGE_IN_FULL = ("qwen3-8b",)
@@ -54,22 +52,16 @@ def assert_ends_the_same(model: tuple[str, Path], method: str, forked: Attempts,
     what = replace(what, model={**what.model, "model_name_or_path": str(folder)})
     if method == "cpt" and what.adapter is not None:
         what = replace(what, adapter={**what.adapter, "ensure_weight_tying": is_tied(family)})
-    store = open_store(forked.store_url)
-    calm, killed = f"{family}-{method}", f"{family}-{method}-killed"
-    submit(store, calm, what)
-    assert forked.run(calm) == 0, forked.log(calm)
-    expected = outcome(store, calm)
-    check_metrics(expected["metrics"], steps=expected["step"])
-    submit(store, killed, what)
-    assert forked.run(killed, Moment(step, 7)) == 75, forked.log(killed)
-    forked.run_to_the_end(killed)
-    assert_same(outcome(store, killed), expected)
+    assert_survives(forked, f"{family}-{method}", what, Moment(step, 7))
 
 
 @pytest.mark.parametrize(
     ("model", "method"),
-    [((family, True), method) for family, method in SMALL],
-    ids=["-".join(pair) for pair in SMALL],
+    cases(
+        [((family, True), method) for family, method in SMALL],
+        quick=lambda _, method: method in ("lora", "qlora"),
+        name=lambda model, method: f"{model[0]}-{method}",
+    ),
     indirect=["model"],
 )
 def test_an_architecture_in_small_goes_through_every_method(

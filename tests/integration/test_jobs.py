@@ -18,6 +18,7 @@ from runner.storage.open import open_store
 from runner.train.builtin.catalog import builtin_dataset, materialize
 from support.forked import Attempts
 from support.runs import check_metrics
+from support.thorough import cases
 
 STEPS = 4
 TINY = (
@@ -123,7 +124,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# One of each method, and of what else sets recipes apart: 4-bit models, a chat template that drops reasoning, stages.
+QUICK = (
+    "deepseek-r1-qwen3-8b-finetome",
+    "deepseek-r1-distill-qwen-1.5b-math-science",
+    "qwen2.5-coder-1.5b-diverse",
+    "smollm2-135m-cpt-sft-dpo",
+    "smollm2-135m-grpo",
+)
+
+
+@pytest.mark.parametrize("name", cases(RECIPES, quick=lambda name: name in QUICK))
 def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, forked: Attempts, tmp_path: Path) -> None:
     docstrings = builtin_dataset("builtin:python-docstrings", where="data")[:900:9]
     rows = [row(number, one["prompt"], one["completion"]) for number, one in enumerate(docstrings)]
@@ -171,4 +182,5 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
 
 def test_every_shipped_recipe_has_such_a_run(tmp_path: Path) -> None:
     """The quickstart is built in as it is, and has tests of its own."""
+    assert RECIPES.keys() >= set(QUICK)
     assert set(RECIPES) == set(available_recipes(tmp_path)) - {"quickstart"}

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from integration.test_methods import grpo
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import attempts
 from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from support.forked import Attempts, Shortage
+from support.method_recipes import grpo
 from support.runs import STEPS, assert_same, outcome, recipe, submit
 
 # Where a micro-batch meets the model.
@@ -28,7 +28,7 @@ def in_fours(method: str, data: Path) -> Recipe:
     return grpo(data, adapter=False, **batch)
 
 
-@pytest.mark.parametrize("method", MEETS)
+@pytest.mark.parametrize("method", ["sft", pytest.param("grpo", marks=pytest.mark.thorough)])
 def test_out_of_memory_it_goes_on_in_smaller_pieces_with_the_same_samples(
     method: str, forked: Attempts, data: Path, tmp_path: Path
 ) -> None:

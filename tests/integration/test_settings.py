@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Export, Recipe
-from runner.runs.attempts import attempts
 from runner.runs.layout import run_key
-from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
+from runner.train.builtin.catalog import materialize
 from support.forked import Attempts, Moment
-from support.runs import assert_same, check_metrics, outcome, recipe, submit
-
-STEP = "runner.train.methods.sft:ResumableSFTTrainer.training_step"
+from support.method_recipes import SFT_STEP
+from support.runs import NEVER_EVALUATED, assert_survives, check_metrics, recipe
+from support.thorough import cases
 
 # 81 rows make 41 micro-batches (the last of one row) and, by four, 11 updates (the last of one micro-batch) an epoch.
 EPOCHS = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 4}
@@ -31,12 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batches of like lengths": {"train_sampling_strategy": "group_by_length"},
     "loading in another process": {"dataloader_num_workers": 1},
     "no best model": {"load_best_model_at_end": False, "early_stopping_patience": None, "metric_for_best_model": None},
-    "no evaluation while training": {
-        "eval_strategy": "no",
-        "load_best_model_at_end": False,
-        "early_stopping_patience": None,
-        "metric_for_best_model": None,
-    },
+    "no evaluation while training": NEVER_EVALUATED,
     "checkpointed activations": {"gradient_checkpointing": True},
 }
 
@@ -50,23 +46,17 @@ def with_data(what: Recipe, data: Path) -> Recipe:
     return replace(what, data=Data(train=sources, eval_from_train=9))
 
 
-def ends_the_same(forked: Attempts, name: str, what: Recipe, kills: tuple[int, ...]) -> dict[str, Any]:
-    """Run `what` once undisturbed, and once killed at these micro-batches; both end alike. Returns how."""
-    store = open_store(forked.store_url)
-    submit(store, f"{name}-calm", what)
-    assert forked.run(f"{name}-calm") == 0, forked.log(f"{name}-calm")
-    expected = outcome(store, f"{name}-calm")
-    submit(store, f"{name}-killed", what)
-    for nth in kills:
-        assert forked.run(f"{name}-killed", Moment(STEP, nth)) == 75, forked.log(f"{name}-killed")
-        assert checkpoints(store, f"{name}-killed"), "it goes on from somewhere"
-    assert forked.run(f"{name}-killed") == 0, forked.log(f"{name}-killed")
-    assert len(attempts(store, f"{name}-killed")) == len(kills) + 1
-    assert_same(outcome(store, f"{name}-killed"), expected)
-    return expected
+# What decides which rows come next, what is evaluated and saved when, and what the optimizer remembers.
+QUICK = (
+    "evaluated and saved by the epoch",
+    "packed",
+    "a scheduler with a memory",
+    "batches of like lengths",
+    "loading in another process",
+)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(CASES, quick=lambda case: case in QUICK))
 def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attempts, data: Path) -> None:
     what = recipe(data, adapter=False, **CASES[case])
     what = replace(what, training={key: value for key, value in what.training.items() if value is not None})
@@ -75,16 +65,24 @@ def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attem
         what = replace(what, checkpoint=Checkpoint(save_steps=None, save_minutes=None, save_total_limit=2))
     else:
         what = with_data(what, data)
-    ended = ends_the_same(forked, case.replace(" ", "-"), what, (40,) if by_epoch else (17, 5))
-    check_metrics(ended["metrics"], steps=ended["step"])
+    moments = [Moment(SFT_STEP, nth) for nth in ((40,) if by_epoch else (17, 5))]
+    assert_survives(forked, case.replace(" ", "-"), what, *moments)
 
 
-@pytest.mark.parametrize("adapter", [{"use_dora": True}, {"use_rslora": True, "modules_to_save": ["lm_head"]}])
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param({"use_dora": True}, id="dora"),
+        pytest.param(
+            {"use_rslora": True, "modules_to_save": ["lm_head"]}, id="rslora-and-head", marks=pytest.mark.thorough
+        ),
+    ],
+)
 def test_with_such_an_adapter_a_killed_run_ends_the_same(adapter: dict[str, Any], forked: Attempts, data: Path) -> None:
     what = recipe(data, adapter=True)
     assert what.adapter is not None
     what = replace(what, adapter={**what.adapter, **adapter})
-    ends_the_same(forked, "-".join(adapter).replace("_", "-"), what, (17,))
+    assert_survives(forked, "-".join(adapter).replace("_", "-"), what, Moment(SFT_STEP, 17))
 
 
 def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_base(
@@ -93,7 +91,7 @@ def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_b
     """QLoRA."""
     what = recipe(data, adapter=True)
     quantized = {**what.model, "load_in_4bit": True, "bnb_4bit_use_double_quant": True}
-    ends_the_same(forked, "qlora", replace(what, model=quantized, export=Export(merge=True)), (17,))
+    assert_survives(forked, "qlora", replace(what, model=quantized, export=Export(merge=True)), Moment(SFT_STEP, 17))
     store = open_store(forked.store_url)
     artifacts = json.loads(store.get(run_key("qlora-killed", "result.json")))["artifacts"]
     merged = AutoModelForCausalLM.from_pretrained(Path(forked.store_url) / run_key("qlora-killed", artifacts["merged"]))
@@ -101,10 +99,33 @@ def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_b
     assert {parameter.dtype for parameter in merged.parameters()} == {torch.float32}
 
 
+def test_a_model_that_stretches_its_positions_ends_the_same(forked: Attempts, data: Path, tmp_path: Path) -> None:
+    """The longest text lies before the kill."""
+    tokenizer = AutoTokenizer.from_pretrained(materialize("builtin:tiny-llama", tmp_path))
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=16,
+        rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0},
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    what = recipe(data, adapter=False, max_length=128, learning_rate=1e-2)
+    what = replace(what, model={"model_name_or_path": str(tmp_path / "model")})
+    assert_survives(forked, "stretched", what, Moment(SFT_STEP, 17))
+
+
 def test_a_run_that_stops_early_stops_at_the_same_step(forked: Attempts, data: Path) -> None:
     """The evaluations that it was patient through lie before the kill."""
     what = recipe(data, adapter=False, eval_steps=2, early_stopping_patience=3)  # "greater is better", and it falls
-    ended = ends_the_same(forked, "early", what, (15,))
+    ended = assert_survives(forked, "early", what, Moment(SFT_STEP, 15))
     assert ended["step"] == 8, "the best is that of step 2, and three evaluations are no better"
     assert ended["max_steps"] == 12
     assert ended["best"]["step"] == 2

@@ -16,18 +16,15 @@ from runner.runs.lineage import checkpoints
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
+from runner.train.builtin.catalog import materialize
 from runner.train.checkpointing.state import untied
 from support.forked import Attempts, Moment
-from support.runs import assert_same, check_metrics, outcome, recipe, submit
+from support.method_recipes import SFT_STEP
+from support.references import Reference, References
+from support.runs import assert_same, outcome, recipe, submit
+from support.thorough import cases
 
 STRATEGIES = ["ddp", "zero2", "zero3"]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Attempts:
-    """Attempts of two training processes each."""
-    folder = tmp_path_factory.mktemp("pairs")
-    return Attempts(str(folder / "store"), folder, {"RUNNER_PROCESSES": "2", "DS_ACCELERATOR": "cpu"})
 
 
 def shared(data: Path, strategy: str, **training: Any) -> Recipe:
@@ -35,47 +32,41 @@ def shared(data: Path, strategy: str, **training: Any) -> Recipe:
     return recipe(data, adapter=strategy == "zero2", strategy=strategy, **training)
 
 
-def undisturbed(pair: Attempts, data: Path, strategy: str) -> dict[str, Any]:
-    """How the run ends that nobody kills; made once."""
-    store = open_store(pair.store_url)
-    if not any(store.objects(run_key(strategy, ""))):
-        submit(store, strategy, shared(data, strategy))
-        assert pair.run(strategy) == 0, pair.log(strategy)
-        check_metrics(outcome(store, strategy)["metrics"])
-    return outcome(store, strategy)
+def undisturbed(references: References, data: Path, strategy: str) -> Reference:
+    """The run that nobody kills."""
+    return references(shared(data, strategy), {"RUNNER_PROCESSES": "2", "DS_ACCELERATOR": "cpu"})
 
 
-STEP = "runner.train.methods.sft:ResumableSFTTrainer.training_step"
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", cases(STRATEGIES, quick=lambda strategy: strategy == "ddp"))
 def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
-    strategy: str, pair: Attempts, data: Path
+    strategy: str, pair: Attempts, references: References, data: Path
 ) -> None:
     """One is told to stop, one dies, both die in an update, and the first dies when training has ended."""
     store = open_store(pair.store_url)
     run_id = f"{strategy}-disturbed"
     submit(store, run_id, shared(data, strategy))
-    assert pair.run(run_id, Moment(STEP, 3, signal=signal.SIGTERM, rank=1)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment(SFT_STEP, 3, signal=signal.SIGTERM, rank=1)) == 75, pair.log(run_id)
     assert checkpoints(store, run_id)[0].step == 2, "saved by both at the boundary of the very step"
-    assert pair.run(run_id, Moment(STEP, 6, rank=1)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment(SFT_STEP, 6, rank=1)) == 75, pair.log(run_id)
     assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
     assert pair.run(run_id, Moment("torch.optim:AdamW.step", 7, rank=None)) == 75, pair.log(run_id)
     assert pair.run(run_id, Moment("runner.train.stages.steps:save_model", after=True)) == 75, pair.log(run_id)
     pair.run_to_the_end(run_id)
-    assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
+    assert_same(outcome(store, run_id), undisturbed(references, data, strategy).outcome)
 
 
-@pytest.mark.parametrize("strategy", ["zero2_offload", "zero3_offload"])
-def test_with_state_in_main_memory_a_killed_run_ends_the_same(strategy: str, pair: Attempts, data: Path) -> None:
+@pytest.mark.parametrize("strategy", [pytest.param("zero2_offload", marks=pytest.mark.thorough), "zero3_offload"])
+def test_with_state_in_main_memory_a_killed_run_ends_the_same(
+    strategy: str, pair: Attempts, references: References, data: Path
+) -> None:
     """Where there is no GPU it is main memory already, but the way of the state through DeepSpeed is the offloaded."""
     store = open_store(pair.store_url)
     run_id = f"{strategy.replace('_', '-')}-disturbed"
     submit(store, run_id, shared(data, strategy))
-    assert pair.run(run_id, Moment(STEP, 13, rank=1)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment(SFT_STEP, 13, rank=1)) == 75, pair.log(run_id)
     assert checkpoints(store, run_id)[0].step == 4
     pair.run_to_the_end(run_id)
-    assert_same(outcome(store, run_id), undisturbed(pair, data, strategy))
+    assert_same(outcome(store, run_id), undisturbed(references, data, strategy).outcome)
 
 
 def reason(store: Store, run_id: str) -> str:
@@ -85,15 +76,17 @@ def reason(store: Store, run_id: str) -> str:
     return str(ended["reason"])
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_model_that_is_kept_is_whole(strategy: str, pair: Attempts, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "strategy", cases([*STRATEGIES, "zero3_offload"], quick=lambda strategy: strategy in ("ddp", "zero3_offload"))
+)
+def test_the_model_that_is_kept_is_whole(strategy: str, references: References, data: Path, tmp_path: Path) -> None:
     """Also when its weights were spread: `from_pretrained` reads every one of them, in its full shape."""
-    ended = undisturbed(pair, data, strategy)
-    store = open_store(pair.store_url)
-    result = json.loads(store.get(run_key(strategy, "result.json")))
-    fetch(store, run_key(strategy, result["artifacts"]["model"]), tmp_path / "model")
+    run = undisturbed(references, data, strategy)
+    store = open_store(run.attempts.store_url)
+    result = json.loads(store.get(run_key(run.run_id, "result.json")))
+    fetch(store, run_key(run.run_id, result["artifacts"]["model"]), tmp_path / "model")
     weights = load_file(next((tmp_path / "model").glob("*.safetensors")))
-    whole = AutoModelForCausalLM.from_pretrained(next((pair.folder / "cache" / "runner").glob("builtin-tiny-llama-*")))
+    whole = AutoModelForCausalLM.from_pretrained(materialize("builtin:tiny-llama", tmp_path))
     if strategy == "zero2":
         assert all(".lora_" in name for name in weights)
         assert all(tensor.abs().sum() > 0 for tensor in weights.values())
@@ -101,8 +94,8 @@ def test_the_model_that_is_kept_is_whole(strategy: str, pair: Attempts, data: Pa
         assert {name: tensor.shape for name, tensor in weights.items()} == {
             name: tensor.shape for name, tensor in untied(whole.state_dict()).items()
         }
-    assert ended["generations"][0]["before"] is not None
-    assert ended["best"]["step"] in (4, 8, 12)
+    assert run.outcome["generations"][0]["before"] is not None
+    assert run.outcome["best"]["step"] in (4, 8, 12)
 
 
 class Machines:
@@ -139,20 +132,31 @@ class Machines:
         return "\n".join(node.log(run_id) for node in self.nodes)
 
 
-def test_two_machines_train_as_one_whatever_happens_to_either(pair: Attempts, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "disturbances",
+    [
+        pytest.param(("told", "dead head"), id="told-and-dead-head"),
+        pytest.param(("told", "dead process", "dead head"), id="all", marks=pytest.mark.thorough),
+    ],
+)
+def test_two_machines_train_as_one_whatever_happens_to_either(
+    disturbances: tuple[str, ...], pair: Attempts, references: References, data: Path, tmp_path: Path
+) -> None:
     """Told to stop on the second, a dead process on the second, a dead head: as two processes of one machine."""
     store = open_store(pair.store_url)
-    submit(store, "machines", shared(data, "ddp"))
+    run_id = f"machines-{len(disturbances)}"
+    submit(store, run_id, shared(data, "ddp"))
     machines = Machines(pair.store_url, tmp_path)
-    told = Moment(STEP, 7, signal=signal.SIGTERM, hits_attempt=True)
-    assert machines.run("machines", None, told) == [75, 75], machines.log("machines")
-    assert checkpoints(store, "machines")[0].step == 4
-    assert machines.run("machines", None, Moment(STEP, 6)) == [75, 75], machines.log("machines")
-    assert "training process 1 of 2 was killed by SIGKILL" in reason(store, "machines")
-    dead = Moment(STEP, 2, hits_attempt=True)
-    assert machines.run("machines", dead, None) == [-signal.SIGKILL, 75], machines.log("machines")
-    assert machines.run("machines", None, None) == [0, 0], machines.log("machines")
-    assert_same(outcome(store, "machines"), undisturbed(pair, data, "ddp"))
+    told = Moment(SFT_STEP, 7, signal=signal.SIGTERM, hits_attempt=True)
+    assert machines.run(run_id, None, told) == [75, 75], machines.log(run_id)
+    assert checkpoints(store, run_id)[0].step == 4
+    if "dead process" in disturbances:
+        assert machines.run(run_id, None, Moment(SFT_STEP, 6)) == [75, 75], machines.log(run_id)
+        assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
+    dead = Moment(SFT_STEP, 2, hits_attempt=True)
+    assert machines.run(run_id, dead, None) == [-signal.SIGKILL, 75], machines.log(run_id)
+    assert machines.run(run_id, None, None) == [0, 0], machines.log(run_id)
+    assert_same(outcome(store, run_id), undisturbed(references, data, "ddp").outcome)
 
 
 def test_with_the_whole_state_in_each_another_number_of_processes_goes_on(
@@ -162,7 +166,7 @@ def test_with_the_whole_state_in_each_another_number_of_processes_goes_on(
     store = open_store(pair.store_url)
     batch = {"effective_batch_size": 8, "per_device_train_batch_size": None, "gradient_accumulation_steps": None}
     submit(store, "fewer", recipe(data, adapter=False, **batch))
-    moment = Moment(STEP, 5, signal=signal.SIGTERM)
+    moment = Moment(SFT_STEP, 5, signal=signal.SIGTERM)
     assert pair.run("fewer", moment) == 75, pair.log("fewer")
     alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1"})
     assert alone.run("fewer") == 0, alone.log("fewer")
@@ -179,7 +183,7 @@ def test_zeros_parts_belong_to_as_many_processes(pair: Attempts, data: Path, tmp
     """Refused with what was expected, and not for good: the right machines can go on."""
     store = open_store(pair.store_url)
     submit(store, "parts", shared(data, "zero2", effective_batch_size=8, gradient_accumulation_steps=None))
-    moment = Moment(STEP, 5, signal=signal.SIGTERM)
+    moment = Moment(SFT_STEP, 5, signal=signal.SIGTERM)
     assert pair.run("parts", moment) == 75, pair.log("parts")
     alone = Attempts(pair.store_url, tmp_path, {"RUNNER_PROCESSES": "1", "DS_ACCELERATOR": "cpu"})
     assert alone.run("parts") == 75

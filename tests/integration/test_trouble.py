@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -15,31 +16,45 @@ import pytest
 from runner.runs.attempts import attempts
 from runner.runs.layout import CheckpointName, checkpoint_prefix, run_key
 from runner.runs.lineage import checkpoints
+from runner.storage.manifest import Manifest
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.forked import Attempts, Moment, Removal
+from support.method_recipes import SFT_STEP
+from support.references import References
 from support.runs import assert_same, check_metrics, outcome, recipe, submit
 from support.servers.faults import Answer, CutUpload, LoseAnswer, Refuse, faulty
 from support.servers.s3 import BUCKET, S3Server
+from support.thorough import cases
+
+
+@pytest.fixture
+def undisturbed(references: References, data: Path) -> dict[str, Any]:
+    """How the run ends that meets no trouble."""
+    return references(recipe(data, adapter=False)).outcome
+
+
+STEP_9 = Moment(SFT_STEP, 19)
+"""In the first micro-batch of the tenth step, after three saves."""
 
 
 @pytest.fixture(scope="module")
-def undisturbed(forked: Attempts, data: Path) -> dict[str, Any]:
-    """How the run ends that meets no trouble."""
-    store = open_store(forked.store_url)
-    submit(store, "undisturbed", recipe(data, adapter=False))
-    assert forked.run("undisturbed") == 0, forked.log("undisturbed")
-    return outcome(store, "undisturbed")
+def interrupted(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """A folder with the store of one run that was killed after its ninth step; for copies of it, see `copy_of`."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    forked = Attempts(str(folder / "store"), folder)
+    submit(open_store(forked.store_url), "interrupted", recipe(data, adapter=False))
+    assert forked.run("interrupted", STEP_9) == 75, forked.log("interrupted")
+    assert len(checkpoints(open_store(forked.store_url), "interrupted")) >= 2
+    return folder
 
 
-def interrupted_run(forked: Attempts, run_id: str, data: Path) -> tuple[Store, list[CheckpointName]]:
-    """A run that was killed in its ninth step, with its checkpoints, the newest first."""
+def copy_of(interrupted: Path, folder: Path) -> tuple[Attempts, Store, list[CheckpointName]]:
+    """A copy of the interrupted run's store, attempts in it, and the run's checkpoints, the newest first."""
+    shutil.copytree(interrupted / "store", folder / "store")
+    forked = Attempts(str(folder / "store"), folder)
     store = open_store(forked.store_url)
-    submit(store, run_id, recipe(data, adapter=False))
-    assert forked.run(run_id, Moment("runner.train.methods.sft:ResumableSFTTrainer.training_step", 19)) == 75
-    known = checkpoints(store, run_id)
-    assert len(known) >= 2
-    return store, known
+    return forked, store, checkpoints(store, "interrupted")
 
 
 def wait_until(process: Any, condition: Callable[[], bool]) -> None:
@@ -63,41 +78,51 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove])
-@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors", "manifest.json", "rng_state.pth"])
+DAMAGES = [
+    (file, damage)
+    for file in ("optimizer.pt", "model.safetensors", "manifest.json", "rng_state.pth")
+    for damage in (truncate, flip_a_bit, remove)
+    if file != "rng_state.pth" or damage is flip_a_bit  # else the same as for optimizer.pt
+]
+QUICK = {("optimizer.pt", truncate), ("model.safetensors", flip_a_bit), ("manifest.json", remove)}
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    cases(
+        DAMAGES,
+        quick=lambda file, damage: (file, damage) in QUICK,
+        name=lambda file, damage: f"{damage.__name__}-{file}",
+    ),
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    damage: Callable[[Path], None], file: str, forked: Attempts, data: Path, undisturbed: dict[str, Any]
+    file: str, damage: Callable[[Path], None], interrupted: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    if damage is not flip_a_bit and file == "rng_state.pth":
-        pytest.skip("the same as for optimizer.pt")
-    run_id = f"{damage.__name__}-{file}".lower().replace("_", "-")
-    store, known = interrupted_run(forked, run_id, data)
-    damage(Path(forked.store_url) / checkpoint_prefix(run_id, known[0]) / file)
-    assert forked.run(run_id) == 0, forked.log(run_id)
-    assert attempts(store, run_id)[1].restored == known[1], "the one before is used"
+    forked, store, known = copy_of(interrupted, tmp_path)
+    damage(Path(forked.store_url) / checkpoint_prefix("interrupted", known[0]) / file)
+    assert forked.run("interrupted") == 0, forked.log("interrupted")
+    assert attempts(store, "interrupted")[1].restored == known[1], "the one before is used"
     if not (file == "manifest.json" and damage is remove):  # without a manifest there is no checkpoint to speak of
-        assert str(known[0]) in forked.log(run_id), "it says which one it passes over"
-    assert_same(outcome(store, run_id), undisturbed)
+        assert str(known[0]) in forked.log("interrupted"), "it says which one it passes over"
+    assert_same(outcome(store, "interrupted"), undisturbed)
 
 
 def test_a_checkpoint_that_was_committed_without_optimizer_state_is_not_resumed(
-    forked: Attempts, data: Path, undisturbed: dict[str, Any]
+    interrupted: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     """Every peer resumes from such a checkpoint, with other weights in the end and exit code 0."""
-    store, known = interrupted_run(forked, "no-optimizer", data)
-    folder = Path(forked.store_url) / checkpoint_prefix("no-optimizer", known[0])
+    forked, store, known = copy_of(interrupted, tmp_path)
+    folder = Path(forked.store_url) / checkpoint_prefix("interrupted", known[0])
     (folder / "optimizer.pt").unlink()
     manifest = folder / "manifest.json"
-    from runner.storage.manifest import Manifest
-
     whole = Manifest.parse(manifest.read_bytes())
-    kept = tuple(file for file in whole.files if file.name != "optimizer.pt")
+    others = tuple(file for file in whole.files if file.name != "optimizer.pt")
     manifest.unlink()
-    manifest.write_bytes(Manifest(kept, whole.metadata).to_json())
-    assert forked.run("no-optimizer") == 0, forked.log("no-optimizer")
-    assert attempts(store, "no-optimizer")[1].restored == known[1]
-    assert "optimizer.pt: is missing" in forked.log("no-optimizer") or "optimizer.pt" in forked.log("no-optimizer")
-    assert_same(outcome(store, "no-optimizer"), undisturbed)
+    manifest.write_bytes(Manifest(others, whole.metadata).to_json())
+    assert forked.run("interrupted") == 0, forked.log("interrupted")
+    assert attempts(store, "interrupted")[1].restored == known[1]
+    assert "optimizer.pt" in forked.log("interrupted")
+    assert_same(outcome(store, "interrupted"), undisturbed)
 
 
 def test_data_that_have_changed_are_not_trained_on_until_they_are_back(
@@ -106,7 +131,11 @@ def test_data_that_have_changed_are_not_trained_on_until_they_are_back(
     """As a dataset of the hub may, while a run waits for a machine. It ends as if nothing had been, or not at all."""
     rows = tmp_path / "rows.jsonl"
     rows.write_bytes(data.read_bytes())
-    store, known = interrupted_run(forked, "changed", rows)
+    store = open_store(forked.store_url)
+    submit(store, "changed", recipe(rows, adapter=False))
+    assert forked.run("changed", STEP_9) == 75, forked.log("changed")
+    known = checkpoints(store, "changed")
+    assert len(known) >= 2
     first, rest = rows.read_text().split("\n", 1)
     rows.write_text(first.replace("e", "E") + "\n" + rest)
     assert forked.run("changed") == 75, forked.log("changed")
@@ -173,23 +202,23 @@ def test_a_full_disk_is_a_clear_failure_and_the_run_can_be_resumed(
     assert_same(outcome(store, "full"), undisturbed)
 
 
-@pytest.mark.parametrize("server_name", ["ministack"])
 @pytest.mark.parametrize(
     ("fault", "times"),
-    [(Answer(503), 40), (Refuse(), 40), (CutUpload(1000), 20), (LoseAnswer(), 20), (Answer(500), 40)],
-    ids=["503", "refused", "cut uploads", "lost answers", "500"],
+    cases(
+        [(Answer(503), 40), (Refuse(), 40), (CutUpload(1000), 20), (LoseAnswer(), 20), (Answer(500), 40)],
+        quick=lambda fault, times: isinstance(fault, Refuse | LoseAnswer),
+    ),
 )
 def test_a_store_that_is_away_for_a_while_is_tried_again_while_training_goes_on(
     fault: Any,
     times: int,
-    server_name: str,
     use_server: Callable[[str], S3Server],
     tmp_path: Path,
     data: Path,
     undisturbed: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server = use_server(server_name)
+    server = use_server("ministack")
     with faulty(server.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -229,7 +258,9 @@ def test_a_run_whose_store_stays_away_is_interrupted_and_can_be_resumed(
         check_metrics(outcome(store, "gone")["metrics"])
 
 
-@pytest.mark.parametrize("heard", [True, False], ids=["told", "not told"])
+@pytest.mark.parametrize(
+    "heard", [pytest.param(True, id="told", marks=pytest.mark.thorough), pytest.param(False, id="not told")]
+)
 def test_a_folder_that_is_removed_under_a_run_interrupts_it(
     heard: bool, forked: Attempts, data: Path, undisturbed: dict[str, Any]
 ) -> None:

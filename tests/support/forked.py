@@ -2,7 +2,8 @@
 
 Everything but the interpreter's start is the real thing: the attempt's own code in a process of its own, the training
 process as its child, real signals. A start costs a fraction of a second this way instead of ten. Clients of object
-stores have threads, which do not survive a fork: with such a store each process is started from nothing.
+stores have threads, which do not survive a fork: an attempt at such a store forks its training processes before it
+opens the store, and they wait until they are asked for.
 """
 
 import importlib
@@ -11,12 +12,15 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 PRELOAD = [
@@ -24,7 +28,10 @@ PRELOAD = [
     "runner.train.methods.cpt",
     "runner.train.methods.dpo",
     "runner.train.methods.grpo",
+    "runner.train.chat.pair",
     "runner.train.entrypoint",
+    "runner.train.run_chat",
+    "runner.train.run_export",
     "runner.train.worker",
     "support.forked",
 ]
@@ -207,16 +214,34 @@ class ForkedWorker:
         self.send_signal(signal.SIGKILL)
 
 
-_WORKER = """
-import os, sys, torch
-from runner.train import worker
-torch.set_num_threads(1)
-code = worker.main(sys.argv[1:])
-sys.stdout.flush()
-sys.stderr.flush()
-os._exit(code)
-"""
-"""`runner.train.worker` as a program of its own, with one thread."""
+class Spare:
+    """A training process that was forked early, and waits until it is asked to train.
+
+    Args:
+        train: takes the arguments of `runner.train.worker` and returns the exit code.
+    """
+
+    def __init__(self, train: Callable[[Sequence[str]], int]) -> None:
+        self._train = train
+        self._ours, self._its = socket.socketpair()
+        self.process = ForkedWorker(self._wait)
+        self._its.close()
+
+    def _wait(self) -> int:
+        """Run in the forked process: wait for arguments and train; end if the attempt has ended without asking."""
+        self._ours.close()
+        message, descriptors, _, _ = socket.recv_fds(self._its, 1 << 16, maxfds=1)
+        if not message:
+            return 0
+        arguments: list[str] = json.loads(message)
+        arguments[arguments.index("--events") + 1] = str(descriptors[0])
+        return self._train(arguments)
+
+    def start(self, arguments: Sequence[str], events: int) -> ForkedWorker:
+        """Have it train with these arguments, and report through this file descriptor."""
+        socket.send_fds(self._ours, [json.dumps(list(arguments)).encode()], [events])
+        self._ours.close()
+        return self.process
 
 
 def _live(
@@ -241,13 +266,17 @@ def _live(
     os.dup2(output, 2)
     sys.stdout = open(1, "w", buffering=1, closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False)
+    spares = []
+    if not survives_fork(store_url):
+        count = int(environment.get("RUNNER_PROCESSES", "1"))
+        spares = [Spare(lambda arguments: _train(arguments, moment)) for _ in range(count)]
     if moment is not None and moment.in_attempt:
         moment.arm()
 
     def spawn(arguments: Sequence[str], events: int) -> Any:
         if survives_fork(store_url):
             return ForkedWorker(lambda: _train(arguments, moment))
-        return entrypoint.start_process([sys.executable, "-u", "-c", _WORKER, *arguments], events)
+        return spares.pop(0).start(arguments, events)
 
     set_up_logging()
     timing = Timing(beat=0.1, look=0.1, upload=15.0, store=patience, finish=patience)
@@ -271,6 +300,59 @@ def _train(arguments: Sequence[str], moment: Moment | None) -> int:
     return worker.main(arguments)
 
 
+def run_program(
+    module: str, *arguments: str, said: str = "", environment: dict[str, str] | None = None, seconds: float = 900
+) -> "subprocess.CompletedProcess[str]":
+    """Run the `main` of a module in a forked process, as ``python -m module`` would.
+
+    Args:
+        said: its standard input.
+        environment: variables besides this process's.
+    """
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "stdin").write_text(said)
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+        process = context.Process(target=_program, args=(module, arguments, name, variables))
+        process.start()
+        process.join(seconds)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(module, seconds)
+        stdout, stderr = ((folder / stream).read_text() for stream in ("stdout", "stderr"))
+    return subprocess.CompletedProcess([module, *arguments], process.exitcode, stdout, stderr)
+
+
+def _program(module: str, arguments: Sequence[str], folder: str, environment: dict[str, str]) -> None:
+    """Be that program, with its standard streams in a folder's files."""
+    import torch
+
+    os.environ.update(environment)
+    os.setsid()
+    for number, (name, flags) in enumerate(
+        {"stdin": os.O_RDONLY, "stdout": os.O_WRONLY | os.O_CREAT, "stderr": os.O_WRONLY | os.O_CREAT}.items()
+    ):
+        os.dup2(os.open(Path(folder, name), flags), number)
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    torch.set_num_threads(1)
+    code = 1
+    try:
+        code = importlib.import_module(module).main(list(arguments))
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def survives_fork(store_url: str) -> bool:
     """Whether a client of that store may be forked: a folder's has no threads."""
     return "://" not in store_url
@@ -280,7 +362,7 @@ class Attempts:
     """Starts attempts at runs in one store."""
 
     def __init__(self, store_url: str, folder: Path, environment: dict[str, str] | None = None) -> None:
-        self._context: Any = multiprocessing.get_context("forkserver" if survives_fork(store_url) else "spawn")
+        self._context: Any = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         self.store_url = store_url
         # Else accelerate gives each process a share of the cores, and another number of threads sums in another order.

@@ -8,11 +8,23 @@ import torch
 from blake3 import blake3
 
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, Recipe
+from runner.runs.attempts import attempts
 from runner.runs.layout import run_key
+from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
+from runner.storage.open import open_store
 from runner.storage.store import Store
+from support.forked import Attempts, Moment
 
 STEPS = 12
+
+NEVER_EVALUATED = {
+    "eval_strategy": "no",
+    "load_best_model_at_end": False,
+    "early_stopping_patience": None,
+    "metric_for_best_model": None,
+}
+"""What switches off in `recipe` all that evaluates while training; what is None is left out."""
 
 # What depends on the clock and not on the training.
 _TIMES = ("time", "tokens_per_second", "step_time", "samples_per_second", "eval_samples_per_second")
@@ -74,6 +86,31 @@ def outcome(store: Store, run_id: str) -> dict[str, Any]:
         (result[phase] or {}).pop("samples_per_second", None)
     kept = ("state", "step", "max_steps", "before", "after", "generations", "best")
     return {"weights": weights, "metrics": records, **{name: result[name] for name in kept}}
+
+
+def assert_survives(forked: Attempts, name: str, what: Recipe, *moments: Moment) -> dict[str, Any]:
+    """Run `what` once left alone and once killed at these moments, one attempt each; both must end the same.
+
+    Args:
+        name: what the ids of the two runs begin with.
+
+    Returns:
+        What both ended with.
+    """
+    store = open_store(forked.store_url)
+    calm, killed = f"{name}-calm", f"{name}-killed"
+    submit(store, calm, what)
+    assert forked.run(calm) == 0, forked.log(calm)
+    expected = outcome(store, calm)
+    check_metrics(expected["metrics"], steps=expected["step"])
+    submit(store, killed, what)
+    for moment in moments:
+        assert forked.run(killed, moment) == 75, forked.log(killed)
+        assert checkpoints(store, killed), "it goes on from somewhere"
+    assert forked.run(killed) == 0, forked.log(killed)
+    assert len(attempts(store, killed)) == len(moments) + 1
+    assert_same(outcome(store, killed), expected)
+    return expected
 
 
 def check_metrics(records: list[dict[str, Any]], steps: int = STEPS) -> None:

@@ -23,9 +23,6 @@ class Caller(Protocol):
 STORE_ERRORS = (StoreUnavailable, UserError, OSError)
 """What a store may raise on a write: away, not permitted (credentials that ran out, say), full."""
 
-STORE_PATIENCE_SECONDS = 300.0
-"""How long the beginning and the end of an attempt wait for a store that is away."""
-
 
 def directly(call: Callable[[], R], /) -> R:
     """Call once."""

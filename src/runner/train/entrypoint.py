@@ -74,10 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def start_process(command: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
-    """Start a training process with its standard input and output piped, and `events` left open in it."""
+def start_worker(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
+    """Start `runner.train.worker` with its standard input and output piped, and `events` left open in it."""
     return subprocess.Popen(
-        command,
+        # -P: a `datasets.py` in the working directory must not be taken for the library.
+        [sys.executable, "-P", "-u", "-m", "runner.train.worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -86,12 +87,6 @@ def start_process(command: Sequence[str], events: int) -> "subprocess.Popen[byte
         # The agent passes signals on; a Ctrl-C of the terminal, which goes to a whole group, must not come twice.
         process_group=0,
     )
-
-
-def start_worker(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
-    """Start `runner.train.worker`, as `Spawn` asks for it."""
-    # -P: a `datasets.py` in the working directory must not be taken for the library.
-    return start_process([sys.executable, "-P", "-u", "-m", "runner.train.worker", *arguments], events)
 
 
 def run_attempt(

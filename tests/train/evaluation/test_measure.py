@@ -203,6 +203,17 @@ def test_generating_leaves_mode_padding_and_random_streams_alone(model_and_token
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_generating_leaves_each_module_in_its_own_mode(model_and_tokenizer):
+    """A loaded model is in evaluation mode, and the adapter that peft adds is in training mode."""
+    model, _ = model_and_tokenizer
+    model.train()
+    model.lm_head.eval()
+    before = [module.training for module in model.modules()]
+    generated(model_and_tokenizer, ["x"])
+    assert [module.training for module in model.modules()] == before
+    model.train()
+
+
 def test_a_tokenizer_without_padding_gets_by_and_stays_without(model_and_tokenizer):
     _, tokenizer = model_and_tokenizer
     expected = generated(model_and_tokenizer, ["Class a.B:", "x"])

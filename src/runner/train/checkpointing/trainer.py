@@ -24,6 +24,7 @@ from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule
 from runner.train.checkpointing.state import capture, capture_shard, own_state, untied
 from runner.train.checkpointing.zero import is_zero3, load_whole_weights
 from runner.train.devices.out_of_memory import OutOfMemory, in_short, is_out_of_memory
+from runner.train.evaluation.measure import unchanged
 
 
 class ResumableTrainerMixin(Trainer):
@@ -114,7 +115,8 @@ class ResumableTrainerMixin(Trainer):
         was_stopping = self.control.should_training_stop
         self.control.should_training_stop = False
         self._evaluating = True
-        metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        with unchanged(self.model):  # how often a run is evaluated must not change what it learns
+            metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
         self._evaluating = False
         if self.control.should_training_stop:
             # Early stopping: this is the last state, even if SIGTERM has come in the same step.

@@ -47,7 +47,7 @@ def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
             where="evaluate.before_and_after",
             remedy="Write data.eval, for example eval: {from_train: 0.05}.",
         )
-    with _unchanged_books(trainer), _unchanged(trainer.model):
+    with _unchanged_books(trainer), unchanged(trainer.model):
         # GRPO draws completions. An attempt that only measures has not trained, and must draw the same ones.
         set_seed(trainer.args.seed)
         metrics = trainer.evaluate()
@@ -79,7 +79,7 @@ def generate(
             continued as it stands.
         batch_size: how many to complete at a time.
     """
-    with _unchanged(model), _left_padding(tokenizer), torch.no_grad():
+    with unchanged(model), _left_padding(tokenizer), torch.no_grad():
         model.eval()
         continuations: list[str] = []
         for start in range(0, len(prompts), batch_size):
@@ -118,11 +118,11 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], conv
 
 
 @contextmanager
-def _unchanged(model: Any) -> Iterator[None]:
-    """Put back the random streams of Python, NumPy and torch, and whether the model is training."""
+def unchanged(model: Any) -> Iterator[None]:
+    """Put back the random streams of Python, NumPy and torch, and which modules of the model are training."""
     python, numpys, cpu = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         yield
     finally:
@@ -131,7 +131,8 @@ def _unchanged(model: Any) -> Iterator[None]:
         torch.set_rng_state(cpu)
         if devices:
             torch.cuda.set_rng_state_all(devices)
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import attention
 from runner.train.models.precision import _sixteen_bits, model_dtype
-from runner.train.models.quantization import fit_quantization, quantization_config
+from runner.train.models.quantization import disable_cpu_repacking, fit_quantization, quantization_config
+from runner.train.models.rotary import forget_lengths
 
 
 def load_model(
@@ -71,6 +72,8 @@ def load_model(
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _explained(error, name) from error
+    disable_cpu_repacking(loaded)
+    forget_lengths(loaded)
     return loaded, tokenizer
 
 

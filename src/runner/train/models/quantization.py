@@ -91,3 +91,14 @@ def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
         return BitsAndBytesConfig(**settings)
     except (TypeError, ValueError) as error:
         raise UserError(str(error), where="model") from error
+
+
+def disable_cpu_repacking(model: Any) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights when a model is evaluated on a CPU with AVX512-BF16.
+
+    It repacks in place, rounds the scales to bfloat16, and never undoes it. A training step after that computes with
+    other weights, through a kernel that has no gradient.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
