@@ -70,6 +70,7 @@ class Life:
         if newest:
             self.notify("info", f"attempt {self.claim.number} continues from step {step}")
         self.notify("warning", f"attempt {self.claim.number} is a stand-in")
+        self.say("warning: a library's own")
         self.say(f"HOME is {os.environ.get('HOME')}, TOKEN has {len(os.environ.get('TOKEN', ''))} letters")
         while True:
             self.beat(step)
