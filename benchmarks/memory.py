@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.fit.accelerators import GIB, Accelerator
-from runner.fit.fit import fit_workload, fitted, workloads
+from runner.fit.fit import apply_fit_settings, fit_workload, workloads
 from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
 
@@ -68,7 +68,7 @@ def estimate(case: dict[str, Any], accelerator: Accelerator) -> tuple[float, Rec
     recipe = recipe_of(case)
     [work] = workloads(recipe, bundled_config(case["model"]) or {})
     fit = fit_workload(work, accelerator, devices=1, nodes=1)
-    return fit.memory_gib, fitted(recipe, fit.settings)
+    return fit.memory_gib, apply_fit_settings(recipe, fit.settings)
 
 
 def measure(recipe: Recipe) -> float:

@@ -1,4 +1,4 @@
-"""Write `src/runner/spec/recipe.schema.json` from the classes of the installed libraries.
+"""Write `src/runner/recipe/recipe.schema.json` from the classes of the installed libraries.
 
 Needs the train extra, since the names, types, choices, defaults and explanations are read from TRL's config classes and
 `ModelConfig`, transformers' `BitsAndBytesConfig` and peft's `LoraConfig` themselves; those of our own sections come
@@ -41,7 +41,7 @@ from runner.recipe import recipe
 from runner.recipe.loading.stages import STAGE_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET = ROOT / "src/runner/spec/recipe.schema.json"
+TARGET = ROOT / "src/runner/recipe/recipe.schema.json"
 
 # What the annotations leave open: bounds, and types that the classes take besides those they declare.
 ADAPTER_BOUNDS: dict[str, Schema] = {
@@ -281,7 +281,7 @@ def generate() -> str:
 
 def main() -> int:
     """Write the schema, or compare it."""
-    parser = argparse.ArgumentParser(description="Write src/runner/spec/recipe.schema.json from the libraries.")
+    parser = argparse.ArgumentParser(description="Write src/runner/recipe/recipe.schema.json from the libraries.")
     parser.add_argument("--check", action="store_true", help="exit 1 if the file is not current")
     arguments = parser.parse_args()
     text = generate()

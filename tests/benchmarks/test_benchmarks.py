@@ -1,8 +1,8 @@
 """Every script under `benchmarks/` runs in its small form and prints its figures. How large they are is not looked at:
 that depends on how busy the machine is.
 
-`image.py` builds images for twenty minutes and `sky.py` needs a Slurm and SkyPilot, so of these two only the options and
-the report are run here.
+`image.py` builds images for twenty minutes and `sky.py` needs a Slurm and SkyPilot, so of these two only the options
+and the report are run here.
 """
 
 import importlib.util
@@ -114,9 +114,9 @@ def test_memory_estimates_what_must_hold() -> None:
         (row["adapter"], row["micro_batch"], row["length"], row["checkpointing"]): row["estimated_gib"] for row in rows
     }
     sizes = [(1, 512), (4, 1024), (2, 4096)]
-    assert gib.keys() == set(
+    assert gib.keys() == {
         (adapter, *size, again) for adapter, size, again in itertools.product(("full", "lora"), sizes, (False, True))
-    )
+    }
     check_figures(list(gib.values()))
     for adapter, size in itertools.product(("full", "lora"), sizes):
         assert gib[adapter, *size, True] < gib[adapter, *size, False]

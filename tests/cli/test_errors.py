@@ -24,7 +24,7 @@ from support.bench import Bench
         (["launch", "small.yaml", "--set", "training.learning_rat=1"], "learning_rate"),
         (["launch", "small.yaml", "--secret", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),
         (["launch", "small.yaml", "--env-file", "missing.env"], "missing.env"),
-        (["ps", "--store", "ftp://host/x"], "no store has the scheme"),
+        (["ps", "--store", "ftp://host/x"], "unknown store scheme"),
     ],
 )
 def test_a_mistake_is_explained_and_exits_2_with_nothing_created(

@@ -33,13 +33,13 @@ def test_what_is_not_asked_for_anew_stays_as_it_was() -> None:
     )
     before = {"recipe": recipe.to_mapping(), **place(first)}
     again = plan_again(before, ResourceOptions(use_spot=False), None)
-    assert again.machines.accelerators == {"A100": 1, "L4": 1}
-    assert (again.machines.infra, again.machines.num_nodes, again.image) == ("aws", 2, "registry/runner:1")
-    assert again.machines.resources["use_spot"] is False
+    assert again.resources.accelerators == {"A100": 1, "L4": 1}
+    assert (again.resources.infra, again.resources.num_nodes, again.image) == ("aws", 2, "registry/runner:1")
+    assert again.resources.resources["use_spot"] is False
     elsewhere = plan_again({**before, **place(again)}, ResourceOptions(gpus=("h100",), infra=("gcp",)), "none")
-    assert (elsewhere.machines.infra, elsewhere.machines.accelerators, elsewhere.image) == ("gcp", {"H100": 1}, None)
-    assert "image_id" not in elsewhere.machines.resources
-    assert elsewhere.machines.resources["cpus"] == "4+"
+    assert (elsewhere.resources.infra, elsewhere.resources.accelerators, elsewhere.image) == ("gcp", {"H100": 1}, None)
+    assert "image_id" not in elsewhere.resources.resources
+    assert elsewhere.resources.resources["cpus"] == "4+"
 
 
 def taken_to_a_cloud(bench: Bench, *, ended: bool) -> None:
@@ -117,6 +117,6 @@ def test_what_cannot_be_had_elsewhere_is_refused_before_the_move(bench: Bench) -
         refused = bench.runner("resume", "try", "--infra", "local", env={**at_hub, "HF_TOKEN": "hf_bad"})
         assert refused.returncode == 2, refused
         assert "try: model.model_name_or_path: " in refused.stderr
-        assert "does not take the HF_TOKEN" in refused.stderr
+        assert "does not accept the HF_TOKEN" in refused.stderr
         assert newest_launch(bench.store, "try") is None
         assert bench.runner("resume", "try", "--infra", "local", env=known).returncode == 0

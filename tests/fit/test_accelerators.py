@@ -3,7 +3,7 @@
 import pytest
 
 from runner.errors import UserError
-from runner.fit.accelerators import ACCELERATORS, find_accelerator, parse_accelerators, recognize
+from runner.fit.accelerators import ACCELERATORS, find_accelerator, identify_accelerator, parse_accelerators
 
 
 def test_the_table_has_the_gpus_that_people_rent() -> None:
@@ -34,12 +34,12 @@ def test_a_name_is_taken_in_any_case_and_with_a_count(text: str, name: str, coun
 def test_a_wrong_name_is_answered_with_what_was_meant(wrong: str, meant: str) -> None:
     with pytest.raises(UserError, match=f"did you mean `{meant}`") as caught:
         parse_accelerators(wrong, where="--gpu")
-    assert str(caught.value).startswith(f"--gpu: '{wrong}' is no GPU that is known here")
+    assert str(caught.value).startswith(f"--gpu: '{wrong}' is not a GPU that runner knows")
 
 
 @pytest.mark.parametrize("text", ["a100:0", "a100:", "a100:x", "a100:1.5", "a100:-1", "a100:8:8"])
 def test_a_wrong_number_is_an_error(text: str) -> None:
-    with pytest.raises(UserError, match="is no number of GPUs"):
+    with pytest.raises(UserError, match="is not a number of GPUs"):
         parse_accelerators(text)
 
 
@@ -68,18 +68,18 @@ def test_a_word_that_is_like_none_gets_the_list() -> None:
     ],
 )
 def test_a_device_is_recognized_by_its_name_and_memory(device_name: str, memory_gib: float, name: str) -> None:
-    accelerator = recognize(device_name, memory_gib)
+    accelerator = identify_accelerator(device_name, memory_gib)
     assert (accelerator.name, accelerator.memory_gib) == (name, memory_gib)
     assert accelerator.bf16 == ACCELERATORS[name].bf16
 
 
 def test_an_unknown_device_is_taken_as_it_is() -> None:
-    accelerator = recognize("NVIDIA RTX A6000", 47.4, (8, 6))
+    accelerator = identify_accelerator("NVIDIA RTX A6000", 47.4, (8, 6))
     assert (accelerator.name, accelerator.memory_gib, accelerator.bf16) == ("RTX A6000", 47.4, True)
 
 
 def test_a_slice_of_a_gpu_has_the_memory_of_the_slice() -> None:
-    assert recognize("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75).memory_gib == 4.75
+    assert identify_accelerator("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75).memory_gib == 4.75
 
 
 def test_only_t4_and_v100_lack_bfloat16() -> None:

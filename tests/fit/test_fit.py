@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.fit.accelerators import ACCELERATORS
-from runner.fit.fit import MARGIN, Fit, fit, fitted
+from runner.fit.fit import MARGIN, Fit, apply_fit_settings, fit
 from runner.fit.model_shape import bundled_config
 from runner.recipe.loading.finder import available_recipes, bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
@@ -165,7 +165,7 @@ def test_a_deepspeed_configuration_of_the_users_own_counts() -> None:
 def test_gpus_that_do_not_divide_the_batch_are_refused_with_what_to_write() -> None:
     found = fit_of(recipe(), "A100", 3)
     assert not found.fits
-    assert found.reason == "effective_batch_size: 16 is not divided by devices = 3; write a multiple of 3"
+    assert found.reason == "effective_batch_size: 16 is not divisible by devices = 3; write a multiple of 3"
 
 
 def test_sizes_for_each_gpu_make_a_larger_step_on_more_of_them_and_that_is_said() -> None:
@@ -204,7 +204,7 @@ def test_the_worst_stage_decides() -> None:
 def test_a_fitted_recipe_fits_as_it_was_fitted() -> None:
     for gpu in ("T4", "A100"):
         first = fit_of(recipe(), gpu)
-        again = fit_of(fitted(recipe(), first.settings), gpu)
+        again = fit_of(apply_fit_settings(recipe(), first.settings), gpu)
         assert (again.fits, again.micro_batch, again.accumulation) == (True, first.micro_batch, first.accumulation)
         assert again.memory_gib == first.memory_gib
         assert again.settings == {}

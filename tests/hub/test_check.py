@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.hub.check import look_for, run_token
-from runner.recipe.problems import dotted
+from runner.hub.check import ask_hub, run_token
+from runner.recipe.problems import dotted_path
 from runner.recipe.recipe import Data, DataSource, Export, Recipe
 from support.fake_hub import GOOD_TOKEN, Hub, hub
 
@@ -29,8 +29,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def look(server: Hub, what: Recipe, *, token: str | None = None, **environment: str) -> dict[str, str]:
     """The problems, by the settings that they are of."""
     addresses = {"HF_ENDPOINT": server.endpoint, "HF_DATASETS_SERVER": server.endpoint, **environment}
-    verdict = look_for(what, token=token, environment=addresses)
-    return {dotted(problem.path): f"{problem.what}; {problem.remedy}" for problem in verdict.problems}
+    verdict = ask_hub(what, token=token, environment=addresses)
+    return {dotted_path(problem.path): f"{problem.what}; {problem.remedy}" for problem in verdict.problems}
 
 
 def test_what_is_there_is_found_and_not_asked_for_again_for_a_while(server: Hub) -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_be_had_is_said_with_what_to_do(server: Hub) -> None:
 def test_a_token_opens_what_is_gated_or_is_said_to_be_no_good(server: Hub) -> None:
     assert look(server, recipe(model="someone/gated"), token=GOOD_TOKEN) == {}
     [refused] = look(server, recipe(model="someone/gated"), token="hf_bad").values()
-    assert "does not take the HF_TOKEN" in refused
+    assert "does not accept the HF_TOKEN" in refused
     assert "hf_bad" not in refused
     [closed] = look(server, recipe(model="someone/gated")).values()
     assert "there is no HF_TOKEN" in closed, "what was found with a token is not taken for found without"
@@ -137,10 +137,10 @@ def test_a_hub_in_trouble_or_out_of_reach_is_no_mistake_of_the_recipes(server: H
     assert look(server, recipe(model="someone/broken")) == {}
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection, and never answers
         address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        verdict = look_for(recipe(THERE), token=None, environment={"HF_ENDPOINT": address})
+        verdict = ask_hub(recipe(THERE), token=None, environment={"HF_ENDPOINT": address})
     assert verdict.problems == ()
     assert verdict.silence is not None
-    assert "nobody has looked there for someone/there" in verdict.silence
+    assert "so these were not checked: someone/there" in verdict.silence
 
 
 def test_offline_and_for_what_is_here_nothing_is_asked(server: Hub, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ CONFIG = {"model_type": "llama", "hidden_size": 64}
 
 
 class Hub(BaseHTTPRequestHandler):
-    """A hub on loopback with one model, one gated one, and one whose config is no JSON."""
+    """A hub on loopback with one model, one gated one, and one whose config is not JSON."""
 
     asked: list[tuple[str, str | None]]
 
@@ -87,7 +87,7 @@ def test_another_is_fetched_once_and_kept(asked: list[tuple[str, str | None]], m
     [
         ("someone/gated", "someone/gated is gated or private, or is not on the hub"),
         ("someone/missing", "someone/missing has no config.json on the hub at main"),
-        ("someone/broken", "the config of someone/broken is no JSON"),
+        ("someone/broken", "the config of someone/broken is not JSON"),
         ("someone/failing", "the config of someone/failing cannot be fetched: HTTP 500"),
         ("/no/such/folder", "there is no folder /no/such/folder"),
         ("a b/c?d", "there is no folder a b/c"),
@@ -113,5 +113,5 @@ def test_an_endpoint_that_is_no_web_address_is_refused(
     asked: list[tuple[str, str | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
-    with pytest.raises(UserError, match="is no web address"):
+    with pytest.raises(UserError, match="is not a web address"):
         model_config(of("someone/else"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.fit.accelerators import ACCELERATORS
-from runner.planning.prices import SNAPSHOT, Offer, cheapest, prices, snapshot
+from runner.planning.prices import SNAPSHOT, Offer, cheapest_offers, load_prices, snapshot
 
 AWS = """\
 InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch
@@ -47,7 +47,7 @@ def catalogs(tmp_path: Path) -> Path:
 
 
 def test_the_cheapest_machine_of_each_kind_is_found(catalogs: Path) -> None:
-    found = prices(catalogs)
+    found = load_prices(catalogs)
     assert found.of("L4", 1) == [
         Offer(
             infra="aws",
@@ -63,24 +63,24 @@ def test_the_cheapest_machine_of_each_kind_is_found(catalogs: Path) -> None:
 
 
 def test_googles_machine_and_gpus_are_priced_together_in_one_zone(catalogs: Path) -> None:
-    [offer] = prices(catalogs).of("A100", 1)
+    [offer] = load_prices(catalogs).of("A100", 1)
     assert (offer.instance_type, offer.region, offer.price, offer.spot) == ("a2-highgpu-1g", "us-central1", 3.5, 1.5)
 
 
 def test_a_clouds_own_name_for_a_gpu_is_known(catalogs: Path) -> None:
-    [offer] = prices(catalogs).of("H100", 8)
+    [offer] = load_prices(catalogs).of("H100", 8)
     assert (offer.infra, offer.price, offer.spot) == ("lambda", 31.92, None)
 
 
 def test_a_changed_catalog_is_read_again(catalogs: Path) -> None:
-    assert prices(catalogs).of("L4", 1)[0].price == 0.8048
+    assert load_prices(catalogs).of("L4", 1)[0].price == 0.8048
     (catalogs / "aws/vms.csv").write_text(AWS.replace("0.8048", "0.7000"))
     os.utime(catalogs / "aws/vms.csv", ns=(1, 1))
-    assert prices(catalogs).of("L4", 1)[0].price == 0.7
+    assert load_prices(catalogs).of("L4", 1)[0].price == 0.7
 
 
 def test_without_catalogs_the_snapshot_says_its_date(tmp_path: Path) -> None:
-    found = prices(tmp_path / "nothing")
+    found = load_prices(tmp_path / "nothing")
     assert found == snapshot()
     assert found.source == "a snapshot of 2025-12, since SkyPilot's catalogs are not on this machine"
 
@@ -98,6 +98,6 @@ def test_the_snapshot_has_every_gpu_and_plausible_prices() -> None:
 
 def test_spot_counts_only_where_it_is_asked_for() -> None:
     offers = snapshot().of("L4", 1)
-    demand, spot = cheapest(offers, spot=False), cheapest(offers, spot=True)
+    demand, spot = cheapest_offers(offers, spot=False), cheapest_offers(offers, spot=True)
     assert [offer.price for offer in demand] == sorted(offer.price or 0 for offer in offers)
     assert spot[0].spot == min(offer.spot for offer in offers if offer.spot)

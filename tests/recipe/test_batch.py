@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import UserError
-from runner.recipe.batch import DEFAULT_MICRO_BATCH, halved, split_batch
+from runner.recipe.batch import DEFAULT_MICRO_BATCH, halve_micro_batch, split_batch
 
 
 def test_without_a_word_on_it_the_batch_is_transformers_own() -> None:
@@ -49,14 +49,14 @@ def test_an_effective_batch_is_never_changed(effective: int, devices: int) -> No
         (
             {"effective_batch_size": 10, "per_device_train_batch_size": 4},
             1,
-            "not divided by per_device_train_batch_size = 4",
+            "not divisible by per_device_train_batch_size = 4",
         ),
         (
             {"effective_batch_size": 10, "gradient_accumulation_steps": 4},
             1,
-            "not divided by gradient_accumulation_steps = 4",
+            "not divisible by gradient_accumulation_steps = 4",
         ),
-        ({"effective_batch_size": 10}, 4, "not divided by devices = 4"),
+        ({"effective_batch_size": 10}, 4, "not divisible by devices = 4"),
         ({"effective_batch_size": 8, "per_device_train_batch_size": 3}, 2, "4 each, which"),
         (
             {"effective_batch_size": 8, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
@@ -75,7 +75,7 @@ def test_numbers_that_do_not_fit_are_refused(training: dict[str, int], devices: 
 
 @given(st.integers(1, 64), st.integers(1, 64))
 def test_halving_keeps_the_samples_of_a_step(micro_batch: int, accumulation: int) -> None:
-    found = halved(micro_batch, accumulation)
+    found = halve_micro_batch(micro_batch, accumulation)
     if micro_batch == 1:
         assert found is None
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.recipe.strategy import chosen_strategy, deepspeed_config, offloads, zero_stage
+from runner.recipe.strategy import choose_strategy, deepspeed_config, offloads, zero_stage
 from support.recipes import Check, Refuse, settings_of
 
 FOUR_BITS = ["model.load_in_4bit=true", "adapter={r: 8}"]
@@ -16,21 +16,21 @@ GRPO = ["method=grpo", "training.reward_funcs=[builtin:length]", "data.train.0.p
     ("overrides", "setting", "what"),
     [
         (["training.strategy=zero4"], "training.strategy", "did you mean"),
-        ([*FOUR_BITS, "training.strategy=zero3"], "training.strategy", "cannot be cut up"),
-        ([*FOUR_BITS, "training.strategy=zero2_offload"], "training.strategy", "cannot be cut up"),
+        ([*FOUR_BITS, "training.strategy=zero3"], "training.strategy", "cannot be sharded"),
+        ([*FOUR_BITS, "training.strategy=zero2_offload"], "training.strategy", "cannot be sharded"),
         ([*GRPO, "training.strategy=zero2"], "training.strategy", "generated between the steps"),
         (["training.strategy=zero2_offload", "training.optim=paged_adamw_8bit"], "training.optim", "on a GPU only"),
-        (["training.fsdp=full_shard"], "training.fsdp", "by DeepSpeed here"),
+        (["training.fsdp=full_shard"], "training.fsdp", "with DeepSpeed"),
         (["training.deepspeed={zero_optimization: {}}"], "training.deepspeed", "no `stage`"),
         (
             ["training.deepspeed={zero_optimization: {stage: 2}}", "training.strategy=zero2"],
             "training.strategy",
-            "is there as well",
+            "is set as well",
         ),
         (
             ["training.deepspeed={zero_optimization: {stage: 2}, train_batch_size: auto}"],
             "training.deepspeed",
-            "`train_batch_size` is not taken",
+            "`train_batch_size` is not accepted",
         ),
         (
             ["training.deepspeed={zero_optimization: {stage: 3, offload_param: {device: nvme}}}"],
@@ -82,12 +82,12 @@ def test_ones_own_file_stands_in_the_recipe_and_travels_with_it(check: Check, tm
     assert recipe.training["deepspeed"] == own
     assert zero_stage(recipe.training, None) == 3
     assert offloads(recipe.training)
-    assert chosen_strategy(recipe.training, 2) is None
+    assert choose_strategy(recipe.training, 2) is None
 
 
 def test_more_than_one_process_is_ddp_unless_the_recipe_says_otherwise() -> None:
-    assert chosen_strategy({}, 1) is None
-    assert chosen_strategy({}, 2) == "ddp"
-    assert chosen_strategy({"strategy": "ddp"}, 1) is None
-    assert chosen_strategy({"strategy": "zero2_offload"}, 1) == "zero2_offload"
+    assert choose_strategy({}, 1) is None
+    assert choose_strategy({}, 2) == "ddp"
+    assert choose_strategy({"strategy": "ddp"}, 1) is None
+    assert choose_strategy({"strategy": "zero2_offload"}, 1) == "zero2_offload"
     assert deepspeed_config("ddp", pin_memory=True) is None

@@ -24,7 +24,7 @@ AFTER = {"exact_match": 0.5, "exact_match_samples": 40}
 
 
 def test_success_compares_before_and_after_and_names_every_place() -> None:
-    text = summary.succeeded(RESULT, run_id="tiny-ab12", store_url="s3://bucket/x")
+    text = summary.summarize_success(RESULT, run_id="tiny-ab12", store_url="s3://bucket/x")
     assert "tiny-ab12 succeeded: 60 of 60 steps in 3 attempts." in text
     lines = [line.split() for line in text.splitlines()]
     assert ["evaluation", "loss", "4.0000", "2.0000", "-50.0%"] in lines
@@ -46,7 +46,7 @@ def test_each_stage_has_its_table_and_shares_are_percentages() -> None:
             "after": None,
         },
     ]
-    text = summary.succeeded({**RESULT, "stages": stages}, run_id="r", store_url="/store")
+    text = summary.summarize_success({**RESULT, "stages": stages}, run_id="r", store_url="/store")
     assert "r succeeded: 2 stages in 3 attempts." in text
     assert "Stage 1 of 2: sft, 4 of 4 steps" in text
     assert ["exact", "match", "of", "40", "12.5%", "50.0%", "+37.5", "points"] in [
@@ -66,7 +66,7 @@ def test_completions_stand_side_by_side_and_cannot_drive_the_terminal() -> None:
 
 def test_what_was_not_measured_is_not_shown() -> None:
     bare = {"step": 5, "max_steps": 5, "attempts": 1, "before": None, "after": None, "artifacts": {}}
-    text = summary.succeeded(bare, run_id="r", store_url="/store")
+    text = summary.summarize_success(bare, run_id="r", store_url="/store")
     assert "perplexity" not in text
     assert "Prompt" not in text
     assert "r succeeded: 5 of 5 steps.\n" in text
@@ -74,19 +74,19 @@ def test_what_was_not_measured_is_not_shown() -> None:
 
 def test_a_measure_that_is_missing_on_one_side_has_no_change() -> None:
     result = {"before": {"eval_loss": 2.0}, "after": {"eval_loss": None, "perplexity": 7.0}}
-    assert summary.before_and_after(result).splitlines()[1].split() == ["evaluation", "loss", "2.0000", "-", "-"]
+    assert summary.comparison_table(result).splitlines()[1].split() == ["evaluation", "loss", "2.0000", "-", "-"]
 
 
 def test_failure_says_why_shows_the_log_and_what_to_do() -> None:
-    text = summary.failed(run_id="r", state="failed", reason="CUDA out of memory", log_tail=["a", "b"])
+    text = summary.summarize_failure(run_id="r", state="failed", reason="CUDA out of memory", log_tail=["a", "b"])
     assert "r failed: CUDA out of memory" in text
     assert "  | a\n  | b" in text
     assert "runner logs r" in text
 
 
 def test_an_interrupted_run_says_how_it_goes_on() -> None:
-    text = summary.interrupted(run_id="r", reason="preempted", checkpoint_step=40, log_tail=[])
+    text = summary.summarize_interruption(run_id="r", reason="preempted", checkpoint_step=40, log_tail=[])
     assert "r interrupted: preempted" in text
     assert "runner resume r  continue from step 40" in text
-    text = summary.interrupted(run_id="r", reason=None, checkpoint_step=None, log_tail=[])
+    text = summary.summarize_interruption(run_id="r", reason=None, checkpoint_step=None, log_tail=[])
     assert "continue from the beginning" in text

@@ -128,7 +128,7 @@ def test_a_file_that_arrived_short_is_not_committed(files: dict[str, Path]) -> N
             self.data[key] = self.data[key][:3]
 
     store = Lossy()
-    with pytest.raises(StoreUnavailable, match=r"model\.safetensors did not arrive whole"):
+    with pytest.raises(StoreUnavailable, match=r"model\.safetensors did not arrive complete"):
         commit(store, PREFIX, files, {})
     assert PREFIX + MANIFEST not in store.data
 
@@ -169,8 +169,8 @@ def _set(name: str, change: Callable[[bytes], bytes]) -> Damage:
         (_set("optimizer.pt", lambda data: data + b"!"), "optimizer.pt", "8 bytes instead of 7"),
         (_set("optimizer.pt", lambda data: b"M" + data[1:]), "optimizer.pt", "contents have changed"),
         (_set("tokenizer/vocab.json", lambda data: b"{}"), "tokenizer/vocab.json", "2 bytes instead of 0"),
-        (_set(MANIFEST, lambda data: data[:100]), MANIFEST, "no JSON"),
-        (_set(MANIFEST, lambda data: data.replace(b'"size": 7', b'"size": 8')), MANIFEST, "digest does not fit"),
+        (_set(MANIFEST, lambda data: data[:100]), MANIFEST, "not JSON"),
+        (_set(MANIFEST, lambda data: data.replace(b'"size": 7', b'"size": 8')), MANIFEST, "digest does not match"),
     ],
 )
 def test_damage_is_named_and_nothing_is_restored(

@@ -157,6 +157,6 @@ def test_names_that_leave_their_folder(name: str) -> None:
 
 def test_a_damaged_manifest_is_damage_like_any_other() -> None:
     """One handler suffices to fall back to the checkpoint before."""
-    error = DamagedManifest("no JSON")
+    error = DamagedManifest("not JSON")
     assert isinstance(error, Damaged)
-    assert str(error) == "manifest.json: no JSON"
+    assert str(error) == "manifest.json: not JSON"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.storage.store import NotFound, ObjectInfo, checked_key, checked_prefix
+from runner.storage.store import NotFound, ObjectInfo, check_key, check_prefix
 
 Step = Callable[[str], Exception | None]
 """Told of each request (``create runs/r/run.json``) before it is carried out. May block, raise instead of it, or return
@@ -41,18 +41,18 @@ class MemoryStore:
     def get(self, key: str) -> bytes:
         with self._request(f"get {key}"):
             try:
-                return self.data[checked_key(key)]
+                return self.data[check_key(key)]
             except KeyError:
                 raise NotFound(key) from None
 
     def put(self, key: str, data: bytes) -> None:
         with self._request(f"put {key}"):
-            self.data[checked_key(key)] = data
+            self.data[check_key(key)] = data
 
     def create(self, key: str, data: bytes) -> bool:
         if self.conditional:
             with self._request(f"create {key}"), self._lock:
-                return self.data.setdefault(checked_key(key), data) is data
+                return self.data.setdefault(check_key(key), data) is data
         with self._request(f"look {key}"):
             if key in self.data:
                 return False
@@ -61,7 +61,7 @@ class MemoryStore:
 
     def upload(self, key: str, path: Path, *, move: bool = False) -> None:
         with self._request(f"upload {key}"):
-            self.data[checked_key(key)] = path.read_bytes()
+            self.data[check_key(key)] = path.read_bytes()
 
     def download(self, key: str, path: Path) -> None:
         data = self.get(key)
@@ -69,7 +69,7 @@ class MemoryStore:
         path.write_bytes(data)
 
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        with self._request(f"list {checked_prefix(prefix)}"):
+        with self._request(f"list {check_prefix(prefix)}"):
             now = datetime.now(UTC)
             found = sorted((key, len(data)) for key, data in list(self.data.items()) if key.startswith(prefix))
             return iter([ObjectInfo(key, size, now) for key, size in found])
@@ -81,7 +81,7 @@ class MemoryStore:
     def delete(self, keys: Iterable[str]) -> None:
         for key in list(keys):
             with self._request(f"delete {key}"):
-                self.data.pop(checked_key(key), None)
+                self.data.pop(check_key(key), None)
 
     @contextmanager
     def _request(self, text: str) -> Iterator[None]:

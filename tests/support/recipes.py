@@ -52,7 +52,7 @@ def refuse(check: Check) -> Refuse:
 
 def settings_of(error: UserError) -> Sequence[str]:
     """The settings that an error complains of."""
-    from runner.recipe.problems import RecipeError, dotted
+    from runner.recipe.problems import RecipeError, dotted_path
 
     assert isinstance(error, RecipeError), error
-    return [dotted(problem.path) for problem in error.problems]
+    return [dotted_path(problem.path) for problem in error.problems]

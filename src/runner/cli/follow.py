@@ -149,15 +149,15 @@ def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -
     if status.state == "succeeded":
         result = run_result(store, status.run_id)
         assert result is not None
-        return "\n" + summary.succeeded(result, run_id=status.run_id, store_url=store.url, typed=as_typed)
+        return "\n" + summary.summarize_success(result, run_id=status.run_id, store_url=store.url, typed=as_typed)
     if status.terminal:
-        return "\n" + summary.failed(
+        return "\n" + summary.summarize_failure(
             run_id=status.run_id, state=status.state, reason=status.reason, log_tail=log_tail, typed=as_typed
         )
     if status.state == "running":
         return f"\n{status.run_id} goes on elsewhere; `{as_typed(f'logs -f {status.run_id}')}` follows it"
     newest = _newest_checkpoint(store, status.run_id)
-    return "\n" + summary.interrupted(
+    return "\n" + summary.summarize_interruption(
         run_id=status.run_id,
         reason=status.reason,
         checkpoint_step=None if newest is None else newest.step,

@@ -7,7 +7,7 @@ from runner.errors import UserError
 from runner.fit.accelerators import Accelerator, find_accelerator
 from runner.hub.model_config import model_config
 from runner.planning.plan import Row, plan
-from runner.planning.prices import prices
+from runner.planning.prices import load_prices
 from runner.recipe.recipe import Recipe
 
 
@@ -31,7 +31,7 @@ def estimate_cost(recipe: Recipe, machines: ResolvedResources) -> Row | None:
     try:
         config = model_config(recipe)
         spot = bool(machines.resources.get("use_spot"))
-        rows = plan(recipe, config, prices(), wanted=wanted, nodes=machines.num_nodes, spot=spot)
+        rows = plan(recipe, config, load_prices(), wanted=wanted, nodes=machines.num_nodes, spot=spot)
     except UserError:
         return None  # the launch itself says what is wrong with the model
     clouds = {one.strip().partition("/")[0] for one in machines.infra.split(",")}

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from runner.backends.skypilot import client
 from runner.errors import UserError
 from runner.paths import default_store, huggingface_home, state_folder
 from runner.storage.open import open_store
-from runner.storage.store import Store, StoreFull, StoreUnavailable
+from runner.storage.probe import probe
+from runner.storage.store import StoreUnavailable
 
 _LEAST_FREE_BYTES = 2 << 30
 
@@ -81,29 +81,18 @@ def _version(package: str) -> str | None:
 def _store(url: str) -> Finding:
     try:
         store = open_store(url)
-        detail = _try_out(store)
+        honours = probe(store).honours_conditional_writes
     except UserError as error:
         return Finding(name="store", state="missing", detail=f"{url}: {error.what}", remedy=error.remedy)
-    except (StoreUnavailable, StoreFull) as error:
+    except StoreUnavailable as error:
         remedy = "check the network and the credentials, or name another store with --store or RUNNER_STORE"
         return Finding(name="store", state="missing", detail=f"{url}: {error}", remedy=remedy)
+    detail = (
+        "reachable, conditional writes work"
+        if honours
+        else "reachable; conditional writes are ignored (runs are safe all the same)"
+    )
     return Finding(name="store", state="ok", detail=f"{store.url}: {detail}")
-
-
-def _try_out(store: Store) -> str:
-    """Write, write again, read, delete; what that shows."""
-    key = f"doctor/{secrets.token_hex(8)}"
-    try:
-        first = store.create(key, b"first")
-        second = store.create(key, b"second")
-        kept = store.get(key)
-    finally:
-        store.delete([key])
-    if not first or kept not in (b"first", b"second"):
-        raise StoreUnavailable("it does not return what was written to it")
-    if second or kept != b"first":
-        return "reachable; conditional writes are ignored (runs are safe all the same)"
-    return "reachable, conditional writes work"
 
 
 def _disk() -> Finding:

@@ -183,7 +183,7 @@ def find_accelerator(name: str, *, where: str | None = None) -> Accelerator:
     meant = closest(re.sub(r"[\s_]", "", name).lower(), by_name)
     known = f"known here: {', '.join(ACCELERATORS)}"
     raise UserError(
-        f"{name!r} is no GPU that is known here",
+        f"{name!r} is not a GPU that runner knows",
         where=where,
         remedy=f"did you mean `{by_name[meant]}`? {known[0].upper()}{known[1:]}" if meant else known,
     )
@@ -205,12 +205,12 @@ def parse_accelerators(text: str, *, where: str | None = None) -> tuple[Accelera
         return accelerator, 1
     if not re.fullmatch(r"[1-9]\d{0,2}", number.strip()):
         raise UserError(
-            f"{number.strip()!r} is no number of GPUs", where=where, remedy=f"write `{accelerator.name}:1`, or more"
+            f"{number.strip()!r} is not a number of GPUs", where=where, remedy=f"write `{accelerator.name}:1`, or more"
         )
     return accelerator, int(number)
 
 
-def recognize(device_name: str, memory_gib: float, capability: tuple[int, int] | None = None) -> Accelerator:
+def identify_accelerator(device_name: str, memory_gib: float, capability: tuple[int, int] | None = None) -> Accelerator:
     """The GPU that torch or nvidia-smi reports, with the memory that it really has.
 
     A kind that is not in the table (a workstation's card, a MIG slice's parent) is taken as it is: its name, memory and

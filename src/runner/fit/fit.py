@@ -13,7 +13,7 @@ from runner.errors import UserError
 from runner.fit.accelerators import Accelerator
 from runner.fit.memory import Attention, Memory, estimate
 from runner.fit.model_shape import shape_of
-from runner.fit.workload import Workload, checkpoints_activations, chosen_dtype, precision, setting, setup, workload
+from runner.fit.workload import Workload, checkpoints_activations, choose_dtype, precision, setting, setup, workload
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Json, Recipe
 from runner.recipe.strategy import Strategy, offloads, zero_stage
@@ -102,7 +102,7 @@ def fit(
         UserError: the config is no language model's, or the adapter's targets are not in it.
     """
     works = workloads(recipe, config)
-    return worst([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
+    return worst_fit([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
 
 
 def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
@@ -111,7 +111,7 @@ def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
     return [workload(stage, shape) for stage in recipe.in_order]
 
 
-def worst(fits: Sequence[Fit]) -> Fit:
+def worst_fit(fits: Sequence[Fit]) -> Fit:
     """Of the fits of a run's stages the one that decides: the first that does not fit, else the largest."""
     return next((one for one in fits if not one.fits), max(fits, key=lambda one: one.memory_gib))
 
@@ -308,7 +308,7 @@ def _settings(recipe: Recipe, work: Workload, chosen: _Candidate, computing: str
         found["training.per_device_eval_batch_size"] = chosen.evaluation_batch
     if world > 1 and training.get("strategy") is None and not training.get("deepspeed"):
         found["training.strategy"] = chosen.strategy
-    if (dtype := chosen_dtype(work, computing)) is not None:
+    if (dtype := choose_dtype(work, computing)) is not None:
         found["model.dtype"] = dtype
     return found
 
@@ -345,7 +345,7 @@ def _too_large(work: Workload, chosen: _Candidate, memory: Memory, accelerator: 
     return f"{text}; a shorter max_length would need less" if work.recipe.method != "grpo" else text
 
 
-def fitted(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+def apply_fit_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with a fit's settings written into it, where it says nothing itself."""
     model, training = dict(recipe.model), dict(recipe.training)
     for path, value in settings.items():

@@ -109,7 +109,7 @@ def tokens_of_a_row(work: Workload) -> tuple[float, float]:
     return work.length * SHORTEST_SHARE, float(work.length)
 
 
-def time_of(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
+def estimate_time(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
     """How long a fitted training takes.
 
     Args:
@@ -135,7 +135,7 @@ def time_of(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
     return Time(steps=steps, hours=hours, assumptions=tuple(assumptions))
 
 
-def in_all(times: Sequence[Time]) -> Time:
+def total_time(times: Sequence[Time]) -> Time:
     """The time of stages that are trained one after the other on the same machine."""
     again = len(times) - 1
     return Time(

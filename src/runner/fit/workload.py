@@ -113,7 +113,7 @@ def precision(recipe: Recipe, accelerator: Accelerator) -> Literal["bf16", "fp16
     return "bf16" if bf16 else "fp16" if fp16 else "fp32"
 
 
-def chosen_dtype(work: Workload, computing: str) -> str | None:
+def choose_dtype(work: Workload, computing: str) -> str | None:
     """The type that a fit gives the weights of a frozen base, None where the recipe decides or all weights are trained.
 
     TRL's default is float32. Of a base that is not trained, matrix arithmetic in 16 bits sees 16 bits of it either way.
@@ -153,7 +153,7 @@ def setup(
     computing = precision(recipe, accelerator)
     compute_bytes = 4 if computing == "fp32" else 2
     bits = work.quantized_bits
-    dtype = recipe.model.get("dtype") or chosen_dtype(work, computing)
+    dtype = recipe.model.get("dtype") or choose_dtype(work, computing)
     if dtype is None:
         dtype = "bfloat16" if bits and computing != "fp32" else "float32"
     reference = adapter is None and (

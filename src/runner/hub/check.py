@@ -15,11 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.hub.client import SECONDS, Named, Remembered, all_at_once, configuration, first_rows, status
+from runner.hub.client import (
+    SECONDS,
+    HubCache,
+    HubReference,
+    call_in_parallel,
+    configuration,
+    fetch_first_row,
+    request_status,
+)
 from runner.paths import hub_cache, huggingface_home
-from runner.recipe.inputs.datasets import look_at
+from runner.recipe.inputs.datasets import inspect_source
 from runner.recipe.inputs.references import is_local
-from runner.recipe.problems import Problem, RecipeError, RecipePath, shown
+from runner.recipe.problems import Problem, RecipeError, RecipePath, show
 from runner.recipe.recipe import DataSource, Recipe
 
 
@@ -48,14 +56,14 @@ def check_hub_access(
     Raises:
         UserError: what it names is not there, may not be read, or does not fit.
     """
-    verdict = look_for(recipe, token=token)
+    verdict = ask_hub(recipe, token=token)
     if verdict.problems:
         raise RecipeError(verdict.problems, locate, where=where)
     if verdict.silence:
         say(verdict.silence)
 
 
-def look_for(recipe: Recipe, *, token: str | None, environment: Mapping[str, str] = os.environ) -> Verdict:
+def ask_hub(recipe: Recipe, *, token: str | None, environment: Mapping[str, str] = os.environ) -> Verdict:
     """Ask the hub for what a recipe names there. Nothing is downloaded but a row of each dataset.
 
     Args:
@@ -68,13 +76,13 @@ def look_for(recipe: Recipe, *, token: str | None, environment: Mapping[str, str
         return Verdict((), None)
     endpoint = environment.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     viewer = environment.get("HF_DATASETS_SERVER") or endpoint.replace("://", "://datasets-server.", 1)
-    named = named_on_hub(recipe)
-    known = Remembered(hub_cache(), endpoint, token)
+    named = hub_references(recipe)
+    known = HubCache(hub_cache(), endpoint, token)
     asked = [one for one in named if not known.has(one)]
-    calls: list[Callable[[], Any]] = [lambda one=one: status(endpoint, one, token) for one in asked]  # type: ignore[misc]
+    calls: list[Callable[[], Any]] = [lambda one=one: request_status(endpoint, one, token) for one in asked]  # type: ignore[misc]
     public = [(at, source, part) for at, source, part in _datasets(recipe) if source.revision is None]
-    calls += [lambda source=source: first_rows(viewer, source, token) for _, source, _ in public]  # type: ignore[misc]
-    answers = all_at_once(calls, seconds=SECONDS)
+    calls += [lambda source=source: fetch_first_row(viewer, source, token) for _, source, _ in public]  # type: ignore[misc]
+    answers = call_in_parallel(calls, seconds=SECONDS)
     problems: list[Problem] = []
     silent: list[str] = []
     for one, answer in zip(asked, answers, strict=False):
@@ -92,17 +100,17 @@ def look_for(recipe: Recipe, *, token: str | None, environment: Mapping[str, str
     return Verdict(tuple(problems), _silence(silent))
 
 
-def named_on_hub(recipe: Recipe) -> list[Named]:
+def hub_references(recipe: Recipe) -> list[HubReference]:
     """The models and datasets of a recipe that are neither files nor built in."""
     model = recipe.model["model_name_or_path"]
     found = []
     if _is_on_hub(model):
         revision = str(recipe.model.get("model_revision") or "main")
-        found.append(Named(("model", "model_name_or_path"), "model", model, revision))
+        found.append(HubReference(("model", "model_name_or_path"), "model", model, revision))
     if recipe.export.base is not None and _is_on_hub(recipe.export.base):
-        found.append(Named(("export", "base"), "model", recipe.export.base, "main"))
+        found.append(HubReference(("export", "base"), "model", recipe.export.base, "main"))
     for at, source, _ in _datasets(recipe):
-        found.append(Named((*at, "path"), "dataset", source.path, source.revision or "main"))
+        found.append(HubReference((*at, "path"), "dataset", source.path, source.revision or "main"))
     return found
 
 
@@ -151,7 +159,7 @@ def _is_on_hub(name: str) -> bool:
     return not (is_local(name) or name.startswith(("builtin:", "inputs/")))
 
 
-def _problem(one: Named, status: int, code: str, *, has_token: bool) -> Problem | None:
+def _problem(one: HubReference, status: int, code: str, *, has_token: bool) -> Problem | None:
     page = f"https://huggingface.co/{'datasets/' if one.kind == 'dataset' else ''}{one.repo}"
     give = "set HF_TOKEN, and pass `--secret HF_TOKEN` to where it is not set"
     if code == "GatedRepo":
@@ -159,12 +167,12 @@ def _problem(one: Named, status: int, code: str, *, has_token: bool) -> Problem 
         return Problem(one.at, what, f"accept its terms at {page}" + ("" if has_token else f"; then {give}"))
     if code == "RevisionNotFound":
         key = "model_revision" if one.kind == "model" else "revision"
-        return Problem((*one.at[:-1], key), f"{one.repo} has no revision {shown(one.revision)}", f"see {page}")
+        return Problem((*one.at[:-1], key), f"{one.repo} has no revision {show(one.revision)}", f"see {page}")
     if code == "RepoNotFound" or (status == 404 and not code):
         what = f"there is no {one.kind} {one.repo} on the hub, or it is private"
         return Problem(one.at, what, f"check the name; for a private one, {give}")
     if status == 401:
-        return Problem(one.at, f"the hub does not take the HF_TOKEN for {one.repo}", "make a new one, or unset it")
+        return Problem(one.at, f"the hub does not accept the HF_TOKEN for {one.repo}", "make a new one, or unset it")
     return None  # there, or the hub is in trouble
 
 
@@ -172,13 +180,13 @@ def _misfits(recipe: Recipe, at: RecipePath, source: DataSource, looked: Mapping
     splits: Mapping[str, Sequence[str]] = looked["splits"]
     config = configuration(source, splits)
     if config is None:
-        missing = f"no configuration {shown(source.name)}" if source.name else "several configurations"
+        missing = f"no configuration {show(source.name)}" if source.name else "several configurations"
         what = f"{source.path} has {missing}"
         return [Problem((*at, "name"), what, f"write one of: {', '.join(splits)}")]
     wanted = [part.partition("[")[0].strip() for part in source.split.split("+")]
     unknown = [split for split in wanted if split not in splits[config] and split != "all"]
     if unknown:
-        what = f"{source.path} has no split {' and '.join(map(shown, unknown))}"
+        what = f"{source.path} has no split {' and '.join(map(show, unknown))}"
         return [Problem((*at, "split"), what, f"there is: {', '.join(splits[config])}")]
     if "rows" not in looked:
         return []
@@ -187,11 +195,11 @@ def _misfits(recipe: Recipe, at: RecipePath, source: DataSource, looked: Mapping
     problems: list[Problem] = []
     text_field = str(recipe.training.get("dataset_text_field", "text"))
     row = looked["rows"][0]
-    look_at(at, dataclasses.asdict(source), recipe.method, text_field, problems, first_row=lambda path: row)
+    inspect_source(at, dataclasses.asdict(source), recipe.method, text_field, problems, first_row=lambda path: row)
     return problems
 
 
 def _silence(repos: Sequence[str]) -> str | None:
     if not repos:
         return None
-    return f"the hub did not answer within {SECONDS:g} s: nobody has looked there for {', '.join(dict.fromkeys(repos))}"
+    return f"the hub did not answer within {SECONDS:g} s, so these were not checked: {', '.join(dict.fromkeys(repos))}"

@@ -28,7 +28,7 @@ Kind: TypeAlias = Literal["model", "dataset"]
 
 
 @dataclass(frozen=True)
-class Named:
+class HubReference:
     """A model or dataset of the hub that a recipe names."""
 
     at: RecipePath
@@ -48,7 +48,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def status(endpoint: str, one: Named, token: str | None) -> tuple[int, str]:
+def request_status(endpoint: str, one: HubReference, token: str | None) -> tuple[int, str]:
     """The HTTP status and the hub's error code for a file of the repository; any file would do."""
     prefix, file = ("datasets/", "README.md") if one.kind == "dataset" else ("", "config.json")
     revision = urllib.parse.quote(one.revision, safe="")
@@ -63,7 +63,7 @@ def status(endpoint: str, one: Named, token: str | None) -> tuple[int, str]:
         return error.code, headers.get("X-Error-Code", "")
 
 
-def first_rows(viewer: str, source: DataSource, token: str | None) -> dict[str, Any] | None:
+def fetch_first_row(viewer: str, source: DataSource, token: str | None) -> dict[str, Any] | None:
     """The viewer's splits of a dataset, and its first row where configuration and split are clear."""
 
     def get(path: str, **query: str | int) -> Any:
@@ -96,7 +96,7 @@ def configuration(source: DataSource, splits: Mapping[str, Sequence[str]]) -> st
     return "default" if "default" in splits else None
 
 
-def all_at_once(calls: Sequence[Callable[[], Any]], *, seconds: float) -> list[Any]:
+def call_in_parallel(calls: Sequence[Callable[[], Any]], *, seconds: float) -> list[Any]:
     """The answers of calls to the network, None for those that failed or took too long. Waits no longer than that."""
     answers: list[Any] = [None] * len(calls)
 
@@ -116,7 +116,7 @@ def all_at_once(calls: Sequence[Callable[[], Any]], *, seconds: float) -> list[A
     return list(answers)
 
 
-class Remembered:
+class HubCache:
     """What the hub has had within the hour: a sweep's trials and a second look ask no second time.
 
     Args:
@@ -136,13 +136,13 @@ class Remembered:
         except (OSError, ValueError, AttributeError, TypeError):
             self._times = {}
 
-    def _key(self, one: Named) -> str:
+    def _key(self, one: HubReference) -> str:
         return f"{self._scope}: {one.kind} {one.repo}@{one.revision}"
 
-    def has(self, one: Named) -> bool:
+    def has(self, one: HubReference) -> bool:
         return self._key(one) in self._times
 
-    def add(self, one: Named) -> None:
+    def add(self, one: HubReference) -> None:
         self._times[self._key(one)] = time.time()
 
     def save(self) -> None:

@@ -69,7 +69,7 @@ def _fetch(name: str, revision: str) -> str:
     url = f"{os.environ.get('HF_ENDPOINT') or _HUB}/{name}/resolve/{revision}/config.json"
     request = urllib.request.Request(url, headers={"User-Agent": "runner"})
     if not url.startswith(("https://", "http://")):
-        raise UserError(f"{url!r} is no web address", where="HF_ENDPOINT", remedy="write https://…")
+        raise UserError(f"{url!r} is not a web address", where="HF_ENDPOINT", remedy="write https://…")
     if token := os.environ.get("HF_TOKEN"):
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
@@ -91,7 +91,7 @@ def _unreachable(name: str, why: str) -> UserError:
     return UserError(
         f"the config of {name} cannot be fetched: {why}",
         where=_WHERE,
-        remedy="go online once, or name a folder with the model; the shipped recipes' configs are at hand",
+        remedy="go online once, or name a folder with the model; the configs of the shipped recipes are included",
     )
 
 
@@ -106,7 +106,7 @@ def _parsed(text: str, name: str) -> Mapping[str, Any]:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise UserError(f"the config of {name} is no JSON", where=_WHERE) from error
+        raise UserError(f"the config of {name} is not JSON", where=_WHERE) from error
     if not isinstance(config, dict):
-        raise UserError(f"the config of {name} is no JSON object", where=_WHERE)
+        raise UserError(f"the config of {name} is not a JSON object", where=_WHERE)
     return config

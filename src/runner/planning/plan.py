@@ -6,10 +6,10 @@ from functools import cache
 from typing import Any
 
 from runner.fit.accelerators import ACCELERATORS, Accelerator
-from runner.fit.fit import Fit, fit_workload, workloads, worst
-from runner.fit.throughput import Time, in_all, spot_overhead, time_of
+from runner.fit.fit import Fit, fit_workload, workloads, worst_fit
+from runner.fit.throughput import Time, estimate_time, spot_overhead, total_time
 from runner.fit.workload import Workload
-from runner.planning.prices import Offer, Prices, cheapest
+from runner.planning.prices import Offer, Prices, cheapest_offers
 from runner.recipe.recipe import Recipe
 
 COUNTS = (1, 2, 4, 8)
@@ -114,7 +114,7 @@ def _smallest(fits: Callable[[str, int], Sequence[Fit]], prices: Prices) -> Iter
     for accelerator in ACCELERATORS.values():
         offered = [count for count in COUNTS if prices.of(accelerator.name, count)] or [1]
         for count in offered:
-            found = worst(fits(accelerator.name, count))
+            found = worst_fit(fits(accelerator.name, count))
             if found.fits or not found.is_too_large:
                 break
         yield accelerator, count
@@ -123,12 +123,12 @@ def _smallest(fits: Callable[[str, int], Sequence[Fit]], prices: Prices) -> Iter
 def _rows(
     works: Sequence[Workload], fits: Sequence[Fit], accelerator: Accelerator, prices: Prices, *, spot: bool
 ) -> Iterator[Row]:
-    fitted = worst(fits)
+    fitted = worst_fit(fits)
     if not fitted.fits:
         yield _row(fitted, None, None, spot=False)
         return
-    offers = cheapest(prices.of(accelerator.name, fitted.devices), spot=spot)
-    time = in_all([time_of(work, one, accelerator) for work, one in zip(works, fits, strict=True)])
+    offers = cheapest_offers(prices.of(accelerator.name, fitted.devices), spot=spot)
+    time = total_time([estimate_time(work, one, accelerator) for work, one in zip(works, fits, strict=True)])
     for offer in offers:
         on_spot = spot and offer.spot is not None
         overhead = spot_overhead(works[0].recipe.checkpoint.save_minutes) if on_spot else 1.0

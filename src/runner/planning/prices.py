@@ -53,7 +53,7 @@ class Prices:
         return [offer for offer in self.offers if offer.accelerator == accelerator and offer.count == count]
 
 
-def prices(catalogs: Path | None = None) -> Prices:
+def load_prices(catalogs: Path | None = None) -> Prices:
     """The offers of SkyPilot's catalogs on this machine, or the snapshot's if there are none that can be read.
 
     Args:
@@ -206,7 +206,7 @@ def _number(text: str) -> float | None:
     return value if 0 < value < 10_000 else None
 
 
-def cheapest(offers: Sequence[Offer], *, spot: bool) -> list[Offer]:
+def cheapest_offers(offers: Sequence[Offer], *, spot: bool) -> list[Offer]:
     """The offers that have a price, the lowest first; with `spot`, spot prices count where there are any."""
 
     def price(offer: Offer) -> float | None:

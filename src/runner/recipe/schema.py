@@ -1,7 +1,7 @@
-"""The recipe's JSON Schema, and what is wrong with a recipe by it, in words.
+"""The recipe's JSON Schema, and the check of a recipe against it, with errors in plain words.
 
-The schema is generated from the pinned libraries' own classes by ``tools/generate_schema.py`` and ships beside this
-module. `jsonschema_rs` does the checking; it is imported when the first recipe is checked.
+``tools/generate_schema.py`` generates the schema from the pinned libraries' own classes; it ships beside this module.
+`jsonschema_rs` does the check and is imported with the first one.
 """
 
 import functools
@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.suggestions import closest, remedy_for_unknown
 
@@ -42,17 +42,17 @@ _METHODS_TO_COME = ("kto", "orpo", "ppo", "reward", "rloo", "distillation")
 
 @functools.cache
 def published_schema() -> dict[str, Any]:
-    """The schema of every recipe, as editors take it; read once, and nobody changes it."""
+    """Return the schema of all recipes, as editors use it. Shared: do not modify it."""
     schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_bytes())
     return schema
 
 
 @functools.cache
 def methods() -> Mapping[str, Schema]:
-    """Each method with what `training` may hold under it, in full."""
+    """Return each method's schema of `training`, with all references resolved."""
     published = published_schema()
     return {
-        condition["if"]["properties"]["method"]["const"]: _in_full(
+        condition["if"]["properties"]["method"]["const"]: _resolve_references(
             condition["then"]["properties"]["training"], published["$defs"]
         )
         for condition in published["$defs"]["methods"]["allOf"]
@@ -61,17 +61,17 @@ def methods() -> Mapping[str, Schema]:
 
 @functools.cache
 def recipe_schema(method: str | None = None) -> dict[str, Any]:
-    """The schema of recipes of one method without stages, and without conditions; nobody changes it.
+    """Return the schema of recipes of one method, without stages and conditions. Shared: do not modify it.
 
     Args:
-        method: which; None, or one that there is not: every method's settings are taken, the first's meaning counts.
+        method: None or an unknown one accepts every method's settings; the first method's definition of a setting wins.
     """
     published = published_schema()
     whole = {key: value for key, value in published.items() if key not in ("allOf", "$defs", "if", "then", "else")}
     training = methods().get(method or "")
     if training is None:
         properties = {
-            name: part for one in reversed(list(methods().values())) for name, part in one["properties"].items()
+            name: part for section in reversed(list(methods().values())) for name, part in section["properties"].items()
         }
         training = {**next(iter(methods().values())), "properties": properties}
     description = whole["properties"]["training"]["description"]
@@ -85,12 +85,12 @@ def recipe_schema(method: str | None = None) -> dict[str, Any]:
     return {**whole, "required": [*published["else"]["required"], *whole["required"]], "properties": properties}
 
 
-def _in_full(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, Any]:
-    """A section with what it refers to: of a setting that both describe, its own words count."""
+def _resolve_references(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, Any]:
+    """Return a section with its reference resolved; where both describe a setting, the section's own words win."""
     reference = section.get("$ref")
     if reference is None:
         return dict(section)
-    base = _in_full(definitions[reference.removeprefix("#/$defs/")], definitions)
+    base = _resolve_references(definitions[reference.removeprefix("#/$defs/")], definitions)
     known = base["properties"]
     own = {
         name: {**known.get(name, {}), **({} if part is True else part)}
@@ -108,11 +108,11 @@ def _validator(method: str | None) -> "Draft202012Validator":
 
 
 def check(data: Mapping[str, Json]) -> list[Problem]:
-    """What the schema says against `data`, in the order of its keys."""
+    """Return what is wrong with `data` by the schema, in the order of its keys."""
     written = data.get("method")
     method = written if isinstance(written, str) else None
     schema = recipe_schema(method)
-    unwritable = [Problem(path, "there is half of a character", "write UTF-8") for path in _unwritable(data)]
+    unwritable = [Problem(path, "half of a character is missing", "write UTF-8") for path in _unwritable(data)]
     if unwritable:
         return unwritable
     problems: dict[tuple[RecipePath, str], Problem] = {}
@@ -122,17 +122,17 @@ def check(data: Mapping[str, Json]) -> list[Problem]:
     return list(problems.values())
 
 
-def normalized(value: Json, schema: Schema) -> Json:
-    """`value` with whole numbers as such where no other are taken: ``60.0`` passes for an integer in JSON Schema."""
+def normalize(value: Json, schema: Schema) -> Json:
+    """Return `value` with floats converted where only integers are allowed: JSON Schema accepts ``60.0`` for one."""
     if isinstance(value, float) and "integer" in _types(schema) and "number" not in _types(schema):
         return int(value)
     if isinstance(value, dict):
         others = schema.get("additionalProperties")
         others = others if isinstance(others, Mapping) else {}
         properties = schema.get("properties", {})
-        return {key: normalized(item, properties.get(key, others)) for key, item in value.items()}
+        return {key: normalize(item, properties.get(key, others)) for key, item in value.items()}
     if isinstance(value, list):
-        return [normalized(item, schema.get("items", {})) for item in value]
+        return [normalize(item, schema.get("items", {})) for item in value]
     return value
 
 
@@ -155,31 +155,31 @@ def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | 
                     )
                 else:
                     remedy = remedy_for_unknown((*path, key), known, whole)
-                    yield Problem((*path, key), f"there is no such setting (it is {shown(value[key])})", remedy)
+                    yield Problem((*path, key), f"there is no such setting (it is {show(value[key])})", remedy)
         case "required":
             for key in limit:
                 if key not in value:
                     yield Problem(path, f"`{key}` is missing", _remedy_for_missing(path, key))
         case "type":
-            yield Problem(path, f"{_kinds(schema)} expected, not {_described(value)}", _remedy_for_type(value, schema))
+            yield Problem(path, f"{_kinds(schema)} expected, not {_describe(value)}", _remedy_for_type(value, schema))
         case "enum" | "anyOf":
             yield _choice(path, value, schema)
         case "pattern" if path == ("name",):
-            what = f"{shown(value)} cannot name a run"
+            what = f"{show(value)} cannot name a run"
             yield Problem(
                 path, what, "write lower-case letters, digits, `.`, `_` and `-`, at most 100, a letter or digit first"
             )
         case "minItems" | "minProperties" | "minLength":
             entries = None if rule == "minLength" else "write at least one entry"
-            yield Problem(path, f"{shown(value)} is too little", entries)
+            yield Problem(path, f"{show(value)} is not enough", entries)
         case _ if rule in _BOUNDS:
-            yield Problem(path, f"{shown(value)} is out of bounds", f"write a number {_bounds(schema)}")
+            yield Problem(path, f"{show(value)} is out of bounds", f"write a number {_bounds(schema)}")
         case _:
             yield Problem(path, str(error.message))
 
 
 def _unwritable(value: Json, path: RecipePath = ()) -> Iterator[RecipePath]:
-    """Where text stands that UTF-8 has no bytes for: an argument of the shell's can be anything."""
+    """Yield the paths of text that UTF-8 cannot encode: a shell argument can contain any bytes."""
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         yield path
     elif isinstance(value, dict):
@@ -192,14 +192,14 @@ def _unwritable(value: Json, path: RecipePath = ()) -> Iterator[RecipePath]:
 
 
 def _at(value: Any, path: Iterable[str | int]) -> Any:
-    """What stands there: in a recipe, where an error gives infinity as null, or in a schema."""
+    """Return the value at `path` in a recipe or a schema."""
     for key in path:
         value = value[key]
     return value
 
 
 def _methods_with(key: str) -> list[str]:
-    """The methods under which `training` has a setting."""
+    """Return the methods whose `training` has this setting."""
     return [method for method, training in methods().items() if key in training["properties"]]
 
 
@@ -207,7 +207,7 @@ def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
     choices = _choices(schema)
     texts = [choice for choice in choices if isinstance(choice, str)]
     if path == ("method",) and value in _METHODS_TO_COME:
-        return Problem(path, f"`{value}` is not there yet", f"methods so far: {', '.join(texts)}")
+        return Problem(path, f"`{value}` is not supported yet", f"methods so far: {', '.join(texts)}")
     if isinstance(value, list) and value:
         value = next((item for item in value if item not in choices), value)
     meant = closest(value.lower(), texts) if isinstance(value, str) else None
@@ -220,15 +220,15 @@ def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
         remedy = f"write true or false; choices: {listed}"
     else:
         remedy = f"choices: {listed}"
-    return Problem(path, f"{shown(value)} is none of the choices", remedy)
+    return Problem(path, f"{show(value)} is not one of the choices", remedy)
 
 
 def _choices(schema: Schema) -> list[Json]:
-    """Every single value that an enumeration, or a choice between enumerations, names."""
-    found: list[Json] = list(schema.get("enum", ()))
+    """Return every value of an enumeration, or of a choice between enumerations."""
+    choices: list[Json] = list(schema.get("enum", ()))
     for part in schema.get("anyOf", ()):
-        found += [choice for choice in _choices(part) if choice not in found]
-    return found
+        choices += [choice for choice in _choices(part) if choice not in choices]
+    return choices
 
 
 def _remedy_for_type(value: Json, schema: Schema) -> str | None:
@@ -300,14 +300,14 @@ def _bounds(schema: Schema) -> str:
     return " and ".join(words.format(schema[rule]) for rule, words in _BOUNDS.items() if rule in schema)
 
 
-def _described(value: Json) -> str:
+def _describe(value: Json) -> str:
     if isinstance(value, str) and value:
-        return f"the text {shown(value)}"
+        return f"the text {show(value)}"
     if isinstance(value, bool):
-        return shown(value)
+        return show(value)
     if isinstance(value, int | float):
         return f"the number {value}"
-    return shown(value) if value is not None else "nothing (null)"
+    return show(value) if value is not None else "nothing (null)"
 
 
 def _plain(value: Json) -> str:

@@ -1,10 +1,10 @@
-"""Each setting of a recipe with its value and where that came from."""
+"""Each setting of a recipe, with its value and its source."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from runner.recipe.problems import RecipePath, dotted
+from runner.recipe.problems import RecipePath, dotted_path
 from runner.recipe.recipe import Json
 
 Source: TypeAlias = Literal["default", "recipe", "--set", "flag"]
@@ -12,7 +12,7 @@ Source: TypeAlias = Literal["default", "recipe", "--set", "flag"]
 
 @dataclass(frozen=True)
 class Setting:
-    """One value, and who set it."""
+    """One value and its source."""
 
     value: Json
     """The value as it is used."""
@@ -20,24 +20,23 @@ class Setting:
     """``default`` (the library's or ours), ``recipe``, ``--set`` or ``flag``."""
 
 
-def resolved(
+def resolve_settings(
     data: Mapping[str, Json], sources: Mapping[RecipePath, Source], schema: Mapping[str, Any]
 ) -> dict[str, Setting]:
-    """Every setting by its dotted path (``training.learning_rate``), the defaults that the schema knows included.
+    """Return every setting by its dotted path (``training.learning_rate``), with the schema's defaults.
 
     Args:
-        data: a recipe's mapping that the schema accepts.
-        sources: who wrote a path; it holds for what lies below it too.
-        schema: the recipe's.
+        data: a mapping that the schema accepts.
+        sources: the source of a path and of everything below it.
     """
     return {
-        dotted(path): Setting(value, "default" if default else source_of(path, sources))
+        dotted_path(path): Setting(value, "default" if default else source_of(path, sources))
         for path, value, default in _walk(data, schema, ())
     }
 
 
 def source_of(path: RecipePath, sources: Mapping[RecipePath, Source]) -> Source:
-    """Who set `path`: the entry for the longest part of it that there is."""
+    """Return who set `path`: the entry for its longest prefix in `sources`."""
     for length in range(len(path), 0, -1):
         if path[:length] in sources:
             return sources[path[:length]]
@@ -45,7 +44,7 @@ def source_of(path: RecipePath, sources: Mapping[RecipePath, Source]) -> Source:
 
 
 def _walk(value: Json, schema: Mapping[str, Any], path: RecipePath) -> Iterator[tuple[RecipePath, Json, bool]]:
-    """The leaves: sections and lists of entries are walked into, any other value stands as it is."""
+    """Yield (path, value, is a default) for every setting; descends into sections and lists of data entries only."""
     if isinstance(value, dict) and "properties" in schema and (len(path) < 2 or path[0] == "data"):
         for key, part in schema["properties"].items():
             if key in value:

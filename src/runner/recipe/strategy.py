@@ -1,7 +1,7 @@
-"""How several training processes share one run: `training.strategy`, and DeepSpeed's configuration for it.
+"""How several processes train together: `training.strategy`, and DeepSpeed's configuration for it.
 
-`ddp` gives each process the whole model; ZeRO (Rajbhandari et al., SC 2020) spreads the optimizer's state and the
-gradients (stage 2), and the weights too (stage 3), over the processes; `_offload` moves what is spread to main memory.
+With `ddp` each process has the whole model. ZeRO (Rajbhandari et al., SC 2020) shards the optimizer's state and the
+gradients (stage 2), and also the weights (stage 3), over the processes. `_offload` moves these shards to main memory.
 """
 
 import json
@@ -16,12 +16,14 @@ Strategy: TypeAlias = Literal["ddp", "zero2", "zero2_offload", "zero3", "zero3_o
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
-def chosen_strategy(training: Mapping[str, Json], processes: int) -> Strategy | None:
-    """What the recipe says, else `ddp` for more than one process; None: one process by itself, or DeepSpeed's own file.
+def choose_strategy(training: Mapping[str, Json], processes: int) -> Strategy | None:
+    """Return the recipe's strategy, else `ddp` for several processes.
+
+    None for a single process without a strategy, and if the recipe has its own DeepSpeed configuration.
 
     Args:
         training: the recipe's `training`.
-        processes: how many take part, over all machines.
+        processes: number of processes on all machines.
     """
     if training.get("deepspeed"):
         return None
@@ -32,14 +34,14 @@ def chosen_strategy(training: Mapping[str, Json], processes: int) -> Strategy | 
 
 
 def deepspeed_config(strategy: Strategy | None, *, pin_memory: bool) -> dict[str, Any] | None:
-    """DeepSpeed's configuration, as transformers' `TrainingArguments.deepspeed` takes it; None where it plays no part.
+    """Return DeepSpeed's configuration for `TrainingArguments.deepspeed`; None without ZeRO.
 
-    What is "auto" follows the trainer's arguments. ``train_batch_size`` is left out: DeepSpeed multiplies it itself,
-    and ZeRO-3 refuses it as "auto".
+    "auto" values follow the trainer's arguments. There is no `train_batch_size`: DeepSpeed computes it, and ZeRO-3
+    refuses it as "auto".
 
     Args:
-        strategy: which.
-        pin_memory: whether what is offloaded lies in pinned memory, which there is beside a GPU only.
+        strategy: as `choose_strategy` returns it.
+        pin_memory: offload to pinned memory, which exists only with a GPU.
     """
     if strategy is None or strategy == "ddp":
         return None
@@ -63,13 +65,13 @@ def deepspeed_config(strategy: Strategy | None, *, pin_memory: bool) -> dict[str
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": pin_memory}
         if stage == 3:
             zero["offload_param"] = {"device": "cpu", "pin_memory": pin_memory}
-        # torch's own fused AdamW does on a CPU what DeepSpeed's would have to be compiled for, on each machine.
+        # torch's fused AdamW runs on a CPU; DeepSpeed's own would have to be compiled on each machine.
         config["zero_force_ds_cpu_optimizer"] = False
     return config
 
 
 def zero_stage(training: Mapping[str, Json], strategy: Strategy | None) -> int:
-    """The stage of ZeRO, 0 without."""
+    """Return the ZeRO stage, 0 without ZeRO."""
     if training.get("deepspeed"):
         stage = _own_zero(training).get("stage")
         return stage if isinstance(stage, int) else 0
@@ -79,46 +81,46 @@ def zero_stage(training: Mapping[str, Json], strategy: Strategy | None) -> int:
 
 
 def asks_for_zero(recipe: Recipe) -> bool:
-    """Whether a recipe, or a stage of one, names DeepSpeed."""
+    """Whether a recipe, or a stage of one, uses ZeRO."""
     return zero_stage(recipe.training, recipe.training.get("strategy")) > 0
 
 
 def is_sharded(training: Mapping[str, Json]) -> bool:
-    """Whether each process keeps a part of the state, and writes it into checkpoints itself."""
+    """Whether each process holds a shard of the state and writes it to checkpoints itself."""
     return bool(training.get("deepspeed"))
 
 
 def layout(training: Mapping[str, Json], world_size: int) -> dict[str, Any]:
-    """What a checkpoint says about the processes that wrote it."""
+    """Return what a checkpoint records about the processes that wrote it."""
     return {"world_size": world_size, "zero_stage": zero_stage(training, None)}
 
 
 def offloads(training: Mapping[str, Json]) -> bool:
-    """Whether anything is moved to main memory."""
+    """Whether optimizer state or weights are offloaded to main memory."""
     parts = [_own_zero(training).get(key) for key in ("offload_optimizer", "offload_param")]
     own = any(part.get("device", "none") != "none" for part in parts if isinstance(part, dict))
     return own or str(training.get("strategy")).endswith("_offload")
 
 
 def _own_zero(training: Mapping[str, Json]) -> dict[str, Json]:
-    """What the user's own configuration says of ZeRO; empty if it is none that says anything."""
+    """Return `zero_optimization` of the user's own DeepSpeed configuration; empty if there is none."""
     own = training.get("deepspeed")
     zero = own.get("zero_optimization") if isinstance(own, dict) else None
     return zero if isinstance(zero, dict) else {}
 
 
 def read_deepspeed_file(path: pathlib.Path) -> dict[str, Any]:
-    """DeepSpeed's configuration from its JSON file, to stand in the recipe in its place.
+    """Read a DeepSpeed configuration, which replaces the file's name in the recipe.
 
     Raises:
-        UserError: there is no such file, or no JSON object in it.
+        UserError: the file cannot be read, or is not a JSON object.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except ValueError as error:
-        raise UserError(f"no JSON: {error}", where=str(path)) from error
+        raise UserError(f"not JSON: {error}", where=str(path)) from error
     if not isinstance(config, dict):
         raise UserError("holds no JSON object", where=str(path))
     return config

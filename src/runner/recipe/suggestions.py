@@ -1,4 +1,4 @@
-"""What somebody meant who wrote a name that does not exist."""
+"""Suggest what to write instead of a name that does not exist."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from runner.recipe.problems import RecipePath
 
 _TRAINING = {
-    # Names that transformers had before version 5, and what they became.
+    # Former names in transformers, and their replacements.
     "evaluation_strategy": "write `eval_strategy`, its name since transformers 4.41",
     "warmup_ratio": "write `warmup_steps: 0.1`: since transformers 5 a fraction below 1 is a share of all steps",
     "no_cuda": "write `use_cpu: true`",
@@ -28,17 +28,17 @@ _TRAINING = {
     "tpu_num_cores": "leave it out: transformers 5 no longer has it",
     "tpu_metrics_debug": "write `debug: tpu_metrics_debug`",
     "past_index": "leave it out: transformers 5 no longer has it",
-    "ray_scope": "leave it out: sweeps have files of their own",
+    "ray_scope": "leave it out: sweeps have their own files",
     "mp_parameters": "leave it out: it belonged to SageMaker's model parallelism",
     "save_safetensors": "leave it out: weights are always saved as safetensors",
-    "overwrite_output_dir": "leave it out: each run has a place of its own in the store",
-    "logging_dir": "leave it out: each run's records lie in the store",
-    "push_to_hub_token": "leave it out: a secret never stands in a recipe",
+    "overwrite_output_dir": "leave it out: each run has its own folder in the store",
+    "logging_dir": "leave it out: each run's records are in the store",
+    "push_to_hub_token": "leave it out: a recipe must not contain a secret",
     "push_to_hub_model_id": "write `export: {push_to_hub: true, hub_model_id: …}`",
     "push_to_hub_organization": "write `export: {push_to_hub: true, hub_model_id: owner/name}`",
     "dispatch_batches": "write `accelerator_config: {dispatch_batches: …}`",
     "split_batches": "write `accelerator_config: {split_batches: …}`",
-    # Names that TRL's SFTConfig and SFTTrainer had.
+    # Former names in TRL's SFTConfig and SFTTrainer.
     "max_seq_length": "write `max_length`, its name in TRL now",
     "tokenizer": "leave it out: the model's own tokenizer is used",
     "processing_class": "leave it out: the model's own tokenizer is used",
@@ -51,11 +51,11 @@ _TRAINING = {
     "dataset_test_split": "write it under `data:`, as `eval: [{path: …, split: …}]`",
     "formatting_func": "write `template:` at the entry under `data.train`",
     "max_prompt_length": "leave it out: TRL no longer has it; `max_length` cuts whole sequences",
-    "ref_model": "leave it out: the model as it comes is the reference",
+    "ref_model": "leave it out: the model before training is the reference",
     "reward_model": "write `reward_funcs`, with functions of a Python file",
     "response_template": "write `completion_only_loss: true` with prompt/completion data",
     "instruction_template": "write `assistant_only_loss: true` with conversations",
-    # Words of other trainers.
+    # Names in other trainers.
     "lr": "write `learning_rate`",
     "epochs": "write `num_train_epochs`",
     "num_epochs": "write `num_train_epochs`",
@@ -108,7 +108,7 @@ _TOP = {
     "datasets": "write `data: {train: [{path: …}]}`",
     "lora": "write `adapter:`",
     "peft": "write `adapter:`",
-    "sweep": "a sweep has a file of its own",
+    "sweep": "a sweep has its own file",
     "stage": "write `stages: [{method: …}, {method: …}]`",
     "args": "write `training:`",
     "trainer": "write `training:`",
@@ -131,10 +131,10 @@ _SOURCE = {
     "rename": 'write `template: {text: "{column}"}`',
 }
 _STAGE = {
-    "model": "`model:` stands at the top, once: a stage starts from the one before it",
-    "export": "`export:` stands at the top, and is of what the last stage ends with",
-    "resources": "`resources:` stand at the top: all stages are one run",
-    "stages": "stages stand one after the other, not in each other",
+    "model": "`model:` belongs at the top, once: each stage starts from the one before it",
+    "export": "`export:` belongs at the top: it exports the result of the last stage",
+    "resources": "`resources:` belongs at the top: all stages are one run",
+    "stages": "stages follow each other and cannot be nested",
 }
 _EXPORT = {
     "quantization": "write `gguf: [q4_k_m]`",
@@ -142,8 +142,8 @@ _EXPORT = {
     "save_merged": "write `merge: true`",
     "repo_id": "write `hub_model_id`",
     "private": "write `hub_private_repo`",
-    "hub_token": "leave it out: a secret never stands in a recipe; set HF_TOKEN in the environment",
-    "token": "leave it out: a secret never stands in a recipe; set HF_TOKEN in the environment",
+    "hub_token": "leave it out: a recipe must not contain a secret; set HF_TOKEN in the environment",
+    "token": "leave it out: a recipe must not contain a secret; set HF_TOKEN in the environment",
 }
 FORMER: Mapping[str, Mapping[str, str]] = {
     "": _TOP,
@@ -156,16 +156,16 @@ FORMER: Mapping[str, Mapping[str, str]] = {
     "export": _EXPORT,
     "stages": _STAGE,
 }
-"""For each section, names from elsewhere or from before, and what to write instead."""
+"""For each section, former names and names of other tools, and what to write instead."""
 
 
 def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[str, Any]) -> str:
-    """What to write instead of the unknown key at the end of `path`.
+    """Return what to write instead of the unknown key at the end of `path`.
 
     Args:
-        path: where the key stands.
-        known: the keys that may stand there.
-        schema: the whole recipe's, for names that belong to another section.
+        path: leads to the unknown key.
+        known: the keys that are allowed there.
+        schema: the whole recipe's, for keys that belong to another section.
     """
     known = list(known)
     key = str(path[-1])
@@ -190,12 +190,12 @@ def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[s
         return f"did you mean `{loose[0]}`?"
     if len(known) <= 15:
         return f"known here: {', '.join(known)}"
-    return "`runner schema` prints every setting there is"
+    return "`runner schema` prints every setting"
 
 
 def closest(word: str, words: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The one of `words` that begins with `word` or is like it; `likeness` is 1 for the same word."""
+    """Return the first of `words` that begins with `word`, else the most similar one; `likeness` 1 means equal."""
     words = list(words)
-    begun = [other for other in words if len(word) >= 3 and other.startswith(word)]
-    found = begun or difflib.get_close_matches(word, words, n=1, cutoff=likeness)
-    return found[0] if found else None
+    completions = [other for other in words if len(word) >= 3 and other.startswith(word)]
+    matches = completions or difflib.get_close_matches(word, words, n=1, cutoff=likeness)
+    return matches[0] if matches else None

@@ -1,4 +1,4 @@
-"""What is said at the end of a run: what it gained, where everything is, and what to do next."""
+"""The text that a command prints when a run ends: what it gained, where everything is, what to do next."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +13,32 @@ _SHARES = ("exact_match",)
 
 
 def command(words: str) -> str:
-    """A command of ours as somebody types it who has `runner` on the PATH and the store in the environment."""
+    """Return a command as a user types it who has `runner` on the PATH and the store in the environment."""
     return f"runner {words}"
 
 
-def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: Callable[[str], str] = command) -> str:
-    """The end of a run that succeeded: before and after, completions, where, what next.
+def summarize_success(
+    result: Mapping[str, Any], *, run_id: str, store_url: str, typed: Callable[[str], str] = command
+) -> str:
+    """Summarize a run that succeeded: measurements before and after, completions, keys in the store, next commands.
 
     Args:
         result: the run's ``result.json``.
-        run_id: the run.
-        store_url: where it lives.
-        typed: makes of ``pull RUN`` what is to be typed.
+        typed: turns ``pull RUN`` into the command line that the user has to type.
     """
     parts = [f"{run_id} succeeded: {_steps(result)}."]
     stages = result.get("stages") or []
-    for place, stage in enumerate(stages, 1):
-        heading = f"Stage {place} of {len(stages)}: {stage['stage']}, {stage['step']} of {stage['max_steps']} steps"
-        parts.append("\n".join(filter(None, [heading, measured(stage)])))
-    if not stages and (comparison := measured(result)):
+    for stage_number, stage in enumerate(stages, 1):
+        heading = (
+            f"Stage {stage_number} of {len(stages)}: {stage['stage']}, {stage['step']} of {stage['max_steps']} steps"
+        )
+        parts.append("\n".join(filter(None, [heading, format_measurements(stage)])))
+    if not stages and (comparison := format_measurements(result)):
         parts.append(comparison)
     if result.get("hardware"):
         parts.append(f"Computed with: {described(result['hardware'])}.")
-    where = [("store", store_url), ("run", f"{_slashed(store_url)}runs/{run_id}/")]
-    where += [(name, f"{_slashed(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
+    where = [("store", store_url), ("run", f"{_with_slash(store_url)}runs/{run_id}/")]
+    where += [(name, f"{_with_slash(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
     parts.append("Where everything is:\n" + _pairs(where))
     parts.append(
         "What to try next:\n"
@@ -52,22 +54,22 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
     return "\n\n".join(parts)
 
 
-def failed(
+def summarize_failure(
     *, run_id: str, state: str, reason: str | None, log_tail: Sequence[str], typed: Callable[[str], str] = command
 ) -> str:
-    """The end of a run that failed or was cancelled: why, the last lines of its log, what to do."""
+    """Summarize a run that failed or was cancelled: why, the last lines of its log, what to do."""
     parts = [f"{run_id} {state}: {reason or 'no reason was recorded'}"]
     parts += _tail(log_tail)
     if state == "failed":
         advice = [(typed(f"logs {run_id}"), "everything it wrote")]
-        advice.append((typed("launch …"), "a new run, once the cause is mended"))
+        advice.append((typed("launch …"), "a new run, once the cause is fixed"))
     else:
         advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
     parts.append("What to do:\n" + _pairs(advice))
     return "\n\n".join(parts)
 
 
-def interrupted(
+def summarize_interruption(
     *,
     run_id: str,
     reason: str | None,
@@ -76,7 +78,7 @@ def interrupted(
     log_tail: Sequence[str],
     typed: Callable[[str], str] = command,
 ) -> str:
-    """The end of a look at a run that was interrupted: why, from where it would continue, and how."""
+    """Summarize a run that was interrupted: why, from which step it would continue, and how."""
     parts = [f"{run_id} interrupted: {reason or 'no reason was recorded'}"]
     parts += _tail(log_tail)
     from_where = "from the beginning" if checkpoint_step is None else f"from step {checkpoint_step}"
@@ -86,13 +88,13 @@ def interrupted(
     return "\n\n".join(parts)
 
 
-def measured(result: Mapping[str, Any]) -> str:
-    """What was measured before training and after: a table, then completions side by side; empty if nothing was."""
-    return "\n\n".join(filter(None, [before_and_after(result), side_by_side(result.get("generations") or [])]))
+def format_measurements(result: Mapping[str, Any]) -> str:
+    """Return what was measured before and after training: a table, then completions. Empty if nothing was."""
+    return "\n\n".join(filter(None, [comparison_table(result), side_by_side(result.get("generations") or [])]))
 
 
-def before_and_after(result: Mapping[str, Any]) -> str:
-    """A table of what was measured before training and after; empty if nothing was."""
+def comparison_table(result: Mapping[str, Any]) -> str:
+    """Return a table of what was measured before and after training. Empty if nothing was."""
     before, after = result.get("before"), result.get("after")
     if not before or not after:
         return ""
@@ -108,7 +110,12 @@ def before_and_after(result: Mapping[str, Any]) -> str:
         "samples_per_second": "samples/s",
     }
     rows = [
-        [label, _shown(name, before), _shown(name, after), _change(before.get(name), after.get(name), name)]
+        [
+            label,
+            _format_value(name, before),
+            _format_value(name, after),
+            _change(before.get(name), after.get(name), name),
+        ]
         for name, label in labels.items()
         if name in before or name in after
     ]
@@ -116,12 +123,12 @@ def before_and_after(result: Mapping[str, Any]) -> str:
 
 
 def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
-    """Completions of the same prompts before and after training, in two columns; empty if there are none."""
+    """Return completions of the same prompts before and after training, in two columns. Empty without any."""
     column = (_WIDTH - 3) // 2
     blocks = []
     for generation in generations:
-        left = _wrapped(generation["before"], column)
-        right = _wrapped(generation["after"], column)
+        left = _wrap(generation["before"], column)
+        right = _wrap(generation["after"], column)
         height = max(len(left), len(right))
         left += [""] * (height - len(left))
         right += [""] * (height - len(right))
@@ -132,12 +139,12 @@ def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
     return "\n\n".join(blocks)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     printable = "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text.expandtabs(4))
     return [piece for line in printable.splitlines() for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
 
 
-def _shown(name: str, values: Mapping[str, Any]) -> str:
+def _format_value(name: str, values: Mapping[str, Any]) -> str:
     value = values.get(name)
     return f"{value:.1%}" if name in _SHARES and isinstance(value, int | float) else number(value)
 
@@ -163,7 +170,7 @@ def _artifacts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return sorted((result.get("artifacts") or {}).items())
 
 
-def _slashed(url: str) -> str:
+def _with_slash(url: str) -> str:
     return url if url.endswith("/") else url + "/"
 
 

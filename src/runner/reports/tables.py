@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """A table with two spaces between columns, without a line break at its end.
+    """Return a table with two spaces between columns and no line break at its end.
 
     Args:
-        headers: the column names.
-        rows: one string for each column.
-        right: the columns (from 0) that are aligned to the right.
+        rows: each with one string for each column.
+        right: the columns (counted from 0) that are aligned to the right.
     """
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
 
@@ -24,7 +23,7 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in its two largest units: ``45s``, ``3m 20s``, ``2h 5m``, ``3d 4h``; ``-`` for None."""
+    """Format a length of time in its two largest units: ``45s``, ``3m 20s``, ``2h 5m``, ``3d 4h``; ``-`` for None."""
     if seconds is None:
         return "-"
     whole = max(0, round(seconds))
@@ -38,7 +37,7 @@ def duration(seconds: float | None) -> str:
 
 
 def number(value: object, digits: int = 4) -> str:
-    """A number with at most `digits` significant digits after a small one's point; ``-`` for None."""
+    """Format a number for people, a float with `digits` + 1 digits at most; ``-`` for None."""
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -54,7 +53,7 @@ def number(value: object, digits: int = 4) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes: ``512 B``, ``3.4 MiB``."""
+    """Format a number of bytes: ``512 B``, ``3.4 MiB``."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:

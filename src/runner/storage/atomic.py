@@ -1,4 +1,4 @@
-"""Write a file whole or not at all: under a name of its own first, then renamed into place."""
+"""Write a file completely or not at all: to a temporary name first, then renamed."""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".runner-part-"
-"""How the name of a file begins that is still being written; what a kill leaves behind is known by it."""
+"""Prefix of a file that is still being written. A file with it that a killed process left behind can be deleted."""
 
 
 @contextmanager
 def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
-    """A free name beside `path` to write to; it replaces `path` when the block ends well, and is gone otherwise.
+    """Yield a temporary path beside `path`; it replaces `path` if the block succeeds, and is deleted otherwise.
 
     Args:
-        path: where the file is to be; folders above it are made.
-        sync: whether it must survive a power cut once this returns.
+        path: the folders above it are created.
+        sync: whether the file must survive a power cut after the block.
     """
     part = temporary_path(path)
     try:
@@ -30,7 +30,7 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """A name beside `path`, in the same file system, that nobody else uses; folders above it are made."""
+    """Return an unused path beside `path`, in the same file system. Creates the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f"{PART}{os.urandom(8).hex()}")
 

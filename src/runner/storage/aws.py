@@ -1,6 +1,6 @@
-"""What AWS's settings say of S3: credentials, region, endpoint, certificates; found where boto3 looks, in its order.
+"""Read AWS's settings for S3 (credentials, region, endpoint, certificates) from the same places as boto3, in its order.
 
-Where nothing but environment variables has a say they are read here: boto3 takes longer to import than runs to list.
+If only environment variables decide, they are read here without boto3, whose import takes longer than listing runs.
 """
 
 import os
@@ -15,7 +15,7 @@ from runner.errors import UserError
 if TYPE_CHECKING:
     import botocore.session  # type: ignore[import-untyped]
 
-# boto3 renews credentials a quarter of an hour before they expire, so that what it gives out lasts longer than this.
+# boto3 renews credentials 15 minutes before they expire, so those that it returns stay valid for longer than this.
 _CREDENTIALS_LAST = timedelta(minutes=5)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FILES = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
@@ -32,32 +32,32 @@ REMEDY = (
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSettings:
-    """How to speak to S3."""
+    """How to reach S3."""
 
     region: str | None
-    """``eu-central-1``; None: nobody says."""
+    """Such as ``eu-central-1``; None if it is not set."""
     endpoint: str | None
     """A server other than AWS's own, without a slash at its end."""
     ca_bundle: str | None
     """A file of certificates to trust."""
     credentials: Callable[[], Any] | None
-    """Gives them in obstore's form whenever they are asked for; None: requests are not signed."""
+    """Returns credentials in obstore's form, as often as it is called. None: requests are not signed."""
 
 
 def aws_settings(url: str) -> AwsSettings:
-    """What is set on this machine.
+    """Return the settings of this machine.
 
     Args:
-        url: the store's, for messages.
+        url: the store's, for messages only.
 
     Raises:
         UserError: there are no credentials, or the configuration is broken.
     """
-    return _of_environment() if _only_environment() else _of_boto3(url)
+    return _from_environment() if _only_environment() else _from_boto3(url)
 
 
 def _only_environment() -> bool:
-    """Whether boto3 would find all that it looks for in environment variables, and would look nowhere else."""
+    """Whether boto3 would take every setting from environment variables."""
     return (
         bool(os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"))
         and not any(name in os.environ for name in _LEFT_TO_BOTO3)
@@ -65,7 +65,7 @@ def _only_environment() -> bool:
     )
 
 
-def _of_environment() -> AwsSettings:
+def _from_environment() -> AwsSettings:
     keys = {
         "access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
         "secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
@@ -80,7 +80,7 @@ def _of_environment() -> AwsSettings:
     )
 
 
-def _of_boto3(url: str) -> AwsSettings:
+def _from_boto3(url: str) -> AwsSettings:
     import boto3  # type: ignore[import-untyped]
     import botocore.session
     from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
@@ -107,16 +107,16 @@ def _of_boto3(url: str) -> AwsSettings:
 
 
 def _profile(core: "botocore.session.Session") -> dict[str, Any]:
-    """Of the profile in use: what it says of S3 before what it says of all services."""
+    """Return the settings of the profile in use; those for S3 win over those for all services."""
     profile = core.get_scoped_config()
     services = core.full_config.get("services", {}).get(profile.get("services"), {})
     return {**profile, **services.get("s3", {})}
 
 
 def _endpoint(profile: dict[str, Any]) -> str | None:
-    """In boto3's own order: the environment, then the profile."""
-    found = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), profile.get("endpoint_url"))
-    return str(found).rstrip("/") if found else None
+    """Return the endpoint in boto3's own order: environment, then profile."""
+    endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), profile.get("endpoint_url"))
+    return str(endpoint).rstrip("/") if endpoint else None
 
 
 def _unsigned() -> bool:

@@ -1,7 +1,7 @@
-"""The checkpoint transaction: files first, side by side; the manifest last, created once.
+"""The checkpoint transaction: upload the files in parallel, then create the manifest once.
 
-A folder in the store without a manifest is nothing yet, or nothing any more. What is read back is compared with the
-manifest, byte for byte, before anybody gets to see it.
+A prefix without a manifest is not a checkpoint: it is still being written, or being deleted. Every file that is read
+back is compared with the manifest's checksum before the caller gets it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from blake3 import blake3
 from runner.storage.atomic import temporary_path
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
 from runner.storage.retry import Caller, directly
-from runner.storage.store import NotFound, Store, StoreUnavailable, checked_prefix, create_ours
+from runner.storage.store import NotFound, Store, StoreUnavailable, check_prefix, create_ours
 
 _FILES_AT_ONCE = 4
 _HASHES_AT_ONCE = 2
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class AlreadyCommitted(Exception):
-    """Another manifest stands under this prefix already; what is committed never changes."""
+    """This prefix already has another manifest. What is committed never changes."""
 
 
 def commit(
@@ -39,30 +39,29 @@ def commit(
     move: bool = False,
     call: Caller = directly,
 ) -> Manifest:
-    """Upload `files` and make them a whole.
+    """Upload `files` and write the manifest that makes them one committed folder.
 
-    May be called again after a failure, with the same files: what was uploaded before is uploaded anew.
+    May be called again after a failure, with the same files; it uploads all of them again.
 
     Args:
-        store: where to.
-        prefix: the folder's key, with a slash at its end. Nobody else writes below it but `others`.
-        files: where each file lies, by its name in the manifest.
-        metadata: goes into the manifest; anything that JSON can say.
-        before_manifest: called when all files are up, right before the manifest; what it raises stops the commit.
-        others: gives files that somebody else has uploaded there, and that belong to the whole; may wait for them.
-        move: the files are given away, see `Store.upload`.
-        call: makes each request; pass `functools.partial(retrying, …)` to go on while the store is away.
+        prefix: key of the folder, ends with "/". Nothing else writes below it but `others`.
+        files: local paths, by name in the manifest.
+        metadata: stored in the manifest; any JSON.
+        before_manifest: called after all uploads, right before the manifest is written; an exception stops the commit.
+        others: returns files that other processes have uploaded to the same folder; may wait for them.
+        move: the caller will not use the files again, see `Store.upload`.
+        call: makes each request; pass `functools.partial(retrying, …)` to continue while the store is unavailable.
 
     Raises:
         AlreadyCommitted: other contents were committed there before.
         StoreUnavailable, StoreFull, UserError: from the store.
-        ValueError: a name or the metadata cannot stand in a manifest.
+        ValueError: a name or the metadata does not fit into a manifest.
     """
     for name in files:
         if not is_relative_name(name) or name == MANIFEST:
             raise ValueError(f"not a file's name: {name!r}")
     canonical_json(dict(metadata))
-    checked_prefix(prefix)
+    check_prefix(prefix)
     entries = upload_files(store, prefix, files, move=move, call=call)
     manifest = Manifest((*entries, *others()), metadata)
     call(partial(_check_sizes, store, prefix, manifest))
@@ -74,31 +73,31 @@ def commit(
 
 
 def read_manifest(store: Store, prefix: str) -> Manifest:
-    """The manifest under `prefix`.
+    """Read the manifest under `prefix`.
 
     Raises:
         NotFound: nothing is committed there.
-        DamagedManifest: it cannot be trusted.
+        DamagedManifest: the manifest cannot be trusted.
     """
     return Manifest.parse(store.get(prefix + MANIFEST))
 
 
 def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -> Manifest:
-    """Bring what is committed under `prefix` into `folder`, all of it and verified, or nothing.
+    """Download and verify what is committed under `prefix` into `folder`: all of it, or nothing.
 
-    The files come into a folder beside `folder` first, which then takes its place; if `folder` holds something
-    already, the files are moved into it one by one.
+    The files are downloaded to a folder beside `folder`, which then replaces it. If `folder` is not empty, they are
+    moved into it one by one instead.
 
     Raises:
         NotFound: nothing is committed there.
-        Damaged: the manifest or a file is missing or not what was committed.
+        Damaged: the manifest or a file is missing or differs from what was committed.
     """
     manifest = call(partial(read_manifest, store, prefix))
     staging = temporary_path(folder)
     with TemporaryDirectory(dir=folder.parent, prefix=staging.name) as name:
         staging = Path(name) / "files"
         staging.mkdir()
-        _side_by_side(partial(_fetch_file, store, prefix, staging, call), manifest.files)
+        _for_each_file(partial(_fetch_file, store, prefix, staging, call), manifest.files)
         if not folder.exists() or not any(folder.iterdir()):
             staging.replace(folder)
         else:
@@ -110,17 +109,16 @@ def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -
 
 
 def verify(store: Store, prefix: str, *, contents: bool = True) -> Manifest:
-    """Whether what is committed under `prefix` is still whole.
+    """Check what is committed under `prefix`, and return its manifest.
 
     Args:
-        store: where from.
-        prefix: the folder's key, with a slash at its end.
-        contents: read each file and compare it; otherwise only the manifest is read, and names and sizes are compared
-            with one listing.
+        prefix: key of the folder, ends with "/".
+        contents: read and compare every file. Otherwise read only the manifest, and compare names and sizes with one
+            listing.
 
     Raises:
         NotFound: nothing is committed there.
-        Damaged: the manifest or a file is missing or not what was committed.
+        Damaged: the manifest or a file is missing or differs from what was committed.
     """
     manifest = read_manifest(store, prefix)
     sizes = _sizes(store, prefix)
@@ -128,20 +126,20 @@ def verify(store: Store, prefix: str, *, contents: bool = True) -> Manifest:
         _compare(file, sizes.get(file.name))
     if contents:
         with TemporaryDirectory() as name:
-            _side_by_side(partial(_verify_file, store, prefix, Path(name)), manifest.files)
+            _for_each_file(partial(_verify_file, store, prefix, Path(name)), manifest.files)
     return manifest
 
 
 def digest(path: Path) -> str:
-    """BLAKE3 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the BLAKE3 hash of a file's bytes as 64 hexadecimal digits."""
     return blake3(max_threads=1).update_mmap(path).hexdigest()
 
 
 def upload_files(
     store: Store, prefix: str, files: Mapping[str, Path], *, move: bool = False, call: Caller = directly
 ) -> list[ManifestFile]:
-    """Upload files below `prefix`, and what a manifest says of them. Arguments and errors as for `commit`."""
-    # A file is hashed while it, or another, is being uploaded. Large ones first, so that none of them is left over.
+    """Upload files below `prefix` and return their manifest entries. Arguments and errors as for `commit`."""
+    # Hashing overlaps with uploading. Large files go first, so that none of them is left for the end.
     largest_first = sorted(files.items(), key=lambda item: -item[1].stat().st_size)
     uploading = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="upload")
     hashing = ThreadPoolExecutor(_HASHES_AT_ONCE, thread_name_prefix="hash")
@@ -172,7 +170,7 @@ def _check_sizes(store: Store, prefix: str, manifest: Manifest) -> None:
     sizes = _sizes(store, prefix)
     for file in manifest.files:
         if sizes.get(file.name) != file.size:
-            raise StoreUnavailable(f"{store.url}: {prefix}{file.name} did not arrive whole")
+            raise StoreUnavailable(f"{store.url}: {prefix}{file.name} did not arrive complete")
 
 
 def _sizes(store: Store, prefix: str) -> dict[str, int]:
@@ -190,7 +188,7 @@ def _fetch_file(store: Store, prefix: str, folder: Path, call: Caller, file: Man
     try:
         _download_and_compare(store, prefix, folder, call, file)
     except Damaged:
-        # Once more: what arrived damaged may have been damaged on the way only (TCP's checksum misses some errors).
+        # Try once more: it may have been damaged on the way only (TCP's checksum misses some errors).
         _download_and_compare(store, prefix, folder, call, file)
 
 
@@ -210,7 +208,7 @@ def _verify_file(store: Store, prefix: str, folder: Path, file: ManifestFile) ->
     (folder / file.name).unlink()
 
 
-def _side_by_side(work: Callable[[ManifestFile], None], files: Iterable[ManifestFile]) -> None:
+def _for_each_file(work: Callable[[ManifestFile], None], files: Iterable[ManifestFile]) -> None:
     largest_first = sorted(files, key=lambda file: -file.size)
     pool = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="download")
     try:

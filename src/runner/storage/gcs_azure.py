@@ -1,4 +1,4 @@
-"""Google Cloud Storage and Azure Blob Storage, with the credentials that their own tools leave behind."""
+"""Open stores on Google Cloud Storage and Azure Blob Storage, with the credentials of their own tools."""
 
 from obstore.exceptions import BaseError
 from obstore.store import from_url
@@ -13,11 +13,10 @@ _REMEDY = {
 
 
 def open_cloud(url: str) -> RemoteStore:
-    """A bucket (``gs://bucket/folder``) or a container (``az://container/folder``, its account from the
-    environment).
+    """Open a bucket (``gs://bucket/folder``) or a container (``az://container/folder``, account from the environment).
 
     Raises:
-        UserError: obstore cannot make a client of what the URL and the environment say.
+        UserError: the URL and the environment do not describe a store that obstore can open.
     """
     remedy = _REMEDY[url.partition(":")[0]]
     try:
@@ -25,4 +24,4 @@ def open_cloud(url: str) -> RemoteStore:
         bulk = from_url(url, client_options=BULK_CLIENT, retry_config=RETRIES)
     except (BaseError, OSError, ValueError) as error:
         raise UserError(str(error).partition("\n")[0], where=url, remedy=remedy) from error
-    return RemoteStore(url, quick=quick, bulk=bulk, remedy=remedy)
+    return RemoteStore(url, quick=quick, bulk=bulk, remedy=remedy, conditional=True)

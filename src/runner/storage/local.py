@@ -1,7 +1,7 @@
 """A folder as a store: a laptop's disk, or a shared file system.
 
-Written against the file system itself rather than through obstore: hard links make a commit cost no copy, `os.scandir`
-lists ten thousand runs in milliseconds, and `errno` tells a full disk from a missing one.
+It uses the file system itself, not obstore: a hard link commits a file without a copy, `os.scandir` lists ten thousand
+runs in milliseconds, and `errno` distinguishes a full disk from a missing one.
 """
 
 import errno
@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar
 
 from runner.errors import UserError
 from runner.storage.atomic import PART, atomic_write, fsync, temporary_path
-from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, checked_key, checked_prefix
+from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, check_key, check_prefix
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class LocalStore:
-    """Objects are files below `root`, which the first write makes."""
+    """Objects are files below `root`. The first write creates the folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -36,7 +36,7 @@ class LocalStore:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise self._reading(error, key) from error
+            raise self._read_error(error, key) from error
 
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`. A power cut may undo it."""
@@ -48,7 +48,7 @@ class LocalStore:
         self._write(key, write)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See `Store.create`. Atomic wherever the file system has hard links."""
+        """See `Store.create`. Atomic if the file system has hard links."""
 
         def write(path: Path) -> bool:
             if path.exists():
@@ -71,7 +71,7 @@ class LocalStore:
 
         def write(target: Path) -> None:
             with atomic_write(target, sync=True) as part:
-                if not (move and _linked(source, part)):
+                if not (move and _try_link(source, part)):
                     shutil.copyfile(source, part)
 
         self._write(key, write)
@@ -81,32 +81,32 @@ class LocalStore:
         try:
             source = self._path(key).open("rb")
         except OSError as error:
-            raise self._reading(error, key) from error
+            raise self._read_error(error, key) from error
         with source as reader, atomic_write(path) as part, part.open("wb") as writer:
             while chunk := self._read(reader, key):
                 writer.write(chunk)
 
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Store.objects`."""
-        found: list[ObjectInfo] = []
+        infos: list[ObjectInfo] = []
         try:
-            _walk(self.root / checked_prefix(prefix), prefix, found)
+            _walk(self.root / check_prefix(prefix), prefix, infos)
         except OSError as error:
-            raise self._reading(error, prefix) from error
-        return iter(sorted(found, key=lambda info: info.key))
+            raise self._read_error(error, prefix) from error
+        return iter(sorted(infos, key=lambda info: info.key))
 
     def folders(self, prefix: str) -> list[str]:
-        """See `Store.folders`. One `scandir`, whatever the folders hold."""
+        """See `Store.folders`. Costs one `scandir`, however many objects there are."""
         try:
-            with os.scandir(self.root / checked_prefix(prefix)) as entries:
+            with os.scandir(self.root / check_prefix(prefix)) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
         except OSError as error:
             if error.errno in _ABSENT:
                 return []
-            raise self._reading(error, prefix) from error
+            raise self._read_error(error, prefix) from error
 
     def delete(self, keys: Iterable[str]) -> None:
-        """See `Store.delete`. Folders that hold no object any more go too."""
+        """See `Store.delete`. Folders that become empty are deleted too."""
         paths = [self._path(key) for key in keys]
         try:
             for path in paths:
@@ -118,16 +118,16 @@ class LocalStore:
             for folder in sorted({path.parent for path in paths}, key=lambda path: -len(path.parts)):
                 self._remove_if_empty(folder)
         except OSError as error:
-            raise self._writing(error) from error
+            raise self._write_error(error) from error
 
     def _read(self, reader: BinaryIO, key: str) -> bytes:
         try:
             return reader.read(1 << 20)
         except OSError as error:
-            raise self._reading(error, key) from error
+            raise self._read_error(error, key) from error
 
     def _path(self, key: str) -> Path:
-        path = self.root / checked_key(key)
+        path = self.root / check_key(key)
         if path.name.startswith(PART):
             raise ValueError(f"not a key: {key!r}")
         return path
@@ -142,7 +142,7 @@ class LocalStore:
                 if last:
                     raise StoreUnavailable(f"{self.root}: {error}") from error
             except OSError as error:
-                raise self._writing(error) from error
+                raise self._write_error(error) from error
         raise AssertionError("unreachable")
 
     def _remove_if_empty(self, folder: Path) -> None:
@@ -152,7 +152,7 @@ class LocalStore:
                     left = [entry.name for entry in entries]
                 if not all(name.startswith(PART) for name in left):
                     return
-                for name in left:  # what a killed writer left behind
+                for name in left:  # temporary files of a writer that was killed
                     (folder / name).unlink(missing_ok=True)
                 folder.rmdir()
             except FileNotFoundError:
@@ -163,12 +163,12 @@ class LocalStore:
                 return
             folder = folder.parent
 
-    def _reading(self, error: OSError, key: str) -> Exception:
+    def _read_error(self, error: OSError, key: str) -> Exception:
         if error.errno in _ABSENT:
             return NotFound(key)
-        return self._writing(error)
+        return self._write_error(error)
 
-    def _writing(self, error: OSError) -> Exception:
+    def _write_error(self, error: OSError) -> Exception:
         where = str(error.filename or self.root)
         reason = error.strerror or str(error)
         if error.errno in _FULL:
@@ -182,26 +182,26 @@ class LocalStore:
         return StoreUnavailable(f"{where}: {reason}")
 
 
-def _walk(folder: Path, prefix: str, found: list[ObjectInfo]) -> None:
+def _walk(folder: Path, prefix: str, infos: list[ObjectInfo]) -> None:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    _walk(folder / entry.name, f"{prefix}{entry.name}/", found)
+                    _walk(folder / entry.name, f"{prefix}{entry.name}/", infos)
                 elif not entry.name.startswith(PART):
                     try:
                         status = entry.stat()
                     except FileNotFoundError:
                         continue
                     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                    found.append(ObjectInfo(f"{prefix}{entry.name}", status.st_size, modified))
+                    infos.append(ObjectInfo(f"{prefix}{entry.name}", status.st_size, modified))
     except OSError as error:
         if error.errno not in _ABSENT:
             raise
 
 
-def _linked(source: Path, target: Path) -> bool:
-    """Whether a hard link could be made; not across file systems, and not on all of them."""
+def _try_link(source: Path, target: Path) -> bool:
+    """Make a hard link if the file system can; False if it cannot."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -215,12 +215,12 @@ def _link_if_absent(part: Path, path: Path) -> bool:
     try:
         os.link(part, path)
     except FileExistsError:
-        # On NFS the reply to a link that was made can get lost, and its repetition fails.
+        # On NFS the reply to a successful link can get lost, and the repeated call then fails.
         return part.samefile(path)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
-        if path.exists():  # no hard links here (exFAT, some network mounts): a look before the write
+        if path.exists():  # no hard links (exFAT, some network mounts): look, then write
             return False
         part.replace(path)
     return True

@@ -1,7 +1,7 @@
-"""The manifest: which files make a checkpoint or an artifact, and what they must contain.
+"""The manifest: which files a checkpoint or an artifact consists of, with sizes and checksums.
 
-It is the last object of a folder to be written. No manifest, no checkpoint; a file that differs from it, no checkpoint
-either. A digest over its own contents shows damage to the manifest itself.
+It is the last object that is written to a folder. A folder without a manifest, or with a file that differs from it, is
+not a checkpoint. The manifest has a digest of its own contents, which shows damage to the manifest itself.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 from blake3 import blake3
 
+MANIFEST = "manifest.json"
 VERSION = 1
 _HEX = frozenset("0123456789abcdef")
 
@@ -30,25 +31,25 @@ class Damaged(Exception):
 
 
 class DamagedManifest(Damaged):
-    """A manifest cannot be trusted: no JSON, a wrong shape, or a digest that does not fit."""
+    """A manifest cannot be trusted: not JSON, wrong fields, or a digest that does not match."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(MANIFEST, reason)
 
 
 def is_relative_name(text: str) -> bool:
-    """Whether `text` names something below a folder and nothing else: no ``..``, no root, no empty part."""
+    """Whether `text` is a relative path that stays below its folder: no ``..``, no root, no empty part."""
     if not text or "\\" in text or not text.isprintable():
         return False
     return all(part not in ("", ".", "..") for part in text.split("/"))
 
 
 def canonical_json(value: object) -> bytes:
-    """The one way to write `value` as JSON, so that equal values have equal digests.
+    """Serialize `value` in one fixed way, so that equal values have equal digests.
 
     Raises:
-        ValueError: `value` holds a number that JSON has not (NaN, infinity).
-        TypeError: `value` holds something that JSON cannot say.
+        ValueError: `value` contains NaN or infinity.
+        TypeError: `value` contains something that is not JSON.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
@@ -70,13 +71,13 @@ class Manifest:
     """What a committed folder holds.
 
     Raises:
-        ValueError: on construction, if the names or digests are none, or two files have the same name.
+        ValueError: on construction, if a name or digest is invalid, or two files have the same name.
     """
 
     files: tuple[ManifestFile, ...]
     """Sorted by name."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What the writer says about it (stage, step, token, …): anything that JSON can say."""
+    """What the writer adds (stage, step, token, …): any JSON."""
 
     def __post_init__(self) -> None:
         names = {file.name for file in self.files}
@@ -93,14 +94,14 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Bytes of all files together."""
+        """Total bytes of all files."""
         return sum(file.size for file in self.files)
 
     def to_json(self) -> bytes:
-        """The manifest as it is stored.
+        """Return the manifest as it is stored.
 
         Raises:
-            ValueError, TypeError: the metadata holds what JSON cannot say.
+            ValueError, TypeError: the metadata is not JSON.
         """
         body = self._body()
         body["digest"] = blake3(canonical_json(body)).hexdigest()
@@ -112,7 +113,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes) -> "Manifest":
-        """Read what `to_json` wrote.
+        """Parse what `to_json` returned.
 
         Raises:
             DamagedManifest: it is anything else.
@@ -124,9 +125,9 @@ class Manifest:
             digest = body.pop("digest")
             computed = blake3(canonical_json(body)).hexdigest()
         except (ValueError, RecursionError) as error:
-            raise DamagedManifest(f"no JSON ({error})") from error
+            raise DamagedManifest(f"not JSON ({error})") from error
         if digest != computed:
-            raise DamagedManifest("its digest does not fit its contents")
+            raise DamagedManifest("its digest does not match its contents")
         if body["version"] != VERSION:
             raise DamagedManifest(f"written by another version of runner (format {body['version']!r}, not {VERSION})")
         if not isinstance(body["files"], list) or not isinstance(body["metadata"], dict):
@@ -152,14 +153,11 @@ def _file(entry: object) -> ManifestFile:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return found
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise ValueError("a key appears twice")
+    return mapping
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-MANIFEST = "manifest.json"
+    raise ValueError(f"{name} is not a number in JSON")

@@ -1,7 +1,7 @@
 """An object store over HTTP: S3 and what speaks it, GCS, Azure. obstore moves the bytes.
 
-Two clients reach the same bucket. The *quick* one carries small requests and gives each ten seconds; the *bulk* one
-carries files, where only a standstill counts as a failure.
+There are two clients for the same bucket. The *quick* one makes small requests and waits ten seconds for each. The
+*bulk* one transfers files and gives up only if no byte arrives for a while.
 """
 
 import threading
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
+from runner.errors import UserError
 from runner.storage.atomic import atomic_write
 from runner.storage.obstore_errors import timed_out, translate_error
-from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, checked_key, checked_prefix
+from runner.storage.probe import probe
+from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, check_key, check_prefix
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig  # types only: not there at run time
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig  # types only: absent at run time
 
 MIB = 1 << 20
 _PART_BYTES = 8 * MIB
@@ -33,10 +35,12 @@ _CREATE_SECONDS = 20.0
 _CREATE_FIRST_PAUSE_SECONDS = 0.1
 _CREATE_LONGEST_PAUSE_SECONDS = 3.0
 _STANDSTILL_SECONDS = 30
+_LOOKS_BEFORE_PROBE = 4
+"""As many as the requests of a probe: a command that creates few objects never pays for one."""
 _BROKEN_LISTING = "list response body"
-"""In obstore's words for a listing whose answer broke off."""
+"""Part of obstore's message for a listing whose answer broke off."""
 _NO_RANGES = "non-partial response"
-"""obstore's words for a server that answers a range with 200 instead of 206."""
+"""Part of obstore's message for a server that answers a range request with 200 instead of 206."""
 
 R = TypeVar("R")
 Piece = bytes | obstore.Bytes
@@ -59,23 +63,35 @@ BULK_CLIENT: "ClientConfig" = {
 
 
 class RemoteStore:
-    """Objects are objects.
+    """A bucket, or a folder in one.
 
     Args:
-        url: opens this store again.
-        quick, bulk: the same place, opened with `QUICK_CLIENT` and `BULK_CLIENT`.
-        remedy: what somebody whom the store refuses should look at.
-        endpoint: the server's URL, if it is not the cloud's own.
+        quick, bulk: clients of the same folder, opened with `QUICK_CLIENT` and `BULK_CLIENT`.
+        remedy: what a user should check if the store refuses a request.
+        endpoint: the server's URL; None for the cloud's own.
+        conditional: True if the service documents that it honours conditional writes; None if that is unknown.
     """
 
     def __init__(
-        self, url: str, *, quick: "ObjectStore", bulk: "ObjectStore", remedy: str, endpoint: str | None = None
+        self,
+        url: str,
+        *,
+        quick: "ObjectStore",
+        bulk: "ObjectStore",
+        remedy: str,
+        endpoint: str | None = None,
+        conditional: bool | None = None,
     ) -> None:
         self.url = url
         self.endpoint = endpoint
-        self.conditional = False
-        """Whether the store is known to honour conditional writes (see `probe`); otherwise `create` looks first."""
-        self._knows_conditions = True
+        self.conditional = conditional
+        """Whether the store honours conditional writes. None until a probe has shown it.
+
+        Unless this is True, `create` looks for the key before it writes.
+        """
+        self._looks = 0
+        self._probing = threading.Lock()
+        self._accepts_conditions = True
         self._quick = quick
         self._bulk = bulk
         self._remedy = remedy
@@ -85,20 +101,20 @@ class RemoteStore:
 
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
-        return self._call(key, lambda: bytes(obstore.get(self._quick, checked_key(key)).bytes()))
+        return self._call(key, lambda: bytes(obstore.get(self._quick, check_key(key)).bytes()))
 
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`."""
-        self._call(key, lambda: obstore.put(self._quick, checked_key(key), data, use_multipart=False))
+        self._call(key, lambda: obstore.put(self._quick, check_key(key), data, use_multipart=False))
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`.
 
-        The client repeats no conditional write by itself, for its answer may be what got lost. Here a look tells:
-        what stands there afterwards is ours, another's, or nothing yet. Nothing also after "it exists" (409): S3 says
-        so while another write is under way that may come to nothing.
+        The client never repeats a conditional write by itself, because the write may have succeeded and only its
+        answer got lost. So read the key afterwards: it holds our bytes, another writer's, or nothing yet. It can also
+        hold nothing after "it exists" (409): S3 answers that while another write is under way, which may still fail.
         """
-        if not self.conditional and self._exists(key):
+        if not self._honours_conditions() and self._exists(key):
             return False
         give_up = time.monotonic() + _CREATE_SECONDS
         pause = _CREATE_FIRST_PAUSE_SECONDS
@@ -109,27 +125,27 @@ class RemoteStore:
                     return True
             except StoreUnavailable as error:
                 lost = error
-            found = self._found(key)
-            if found is not None:
-                return lost is not None and found == data
+            content = self._content(key)
+            if content is not None:
+                return lost is not None and content == data
             if time.monotonic() + pause > give_up:
                 raise lost or StoreUnavailable(f"{self.url}: another write to {key} is under way")
             time.sleep(pause)
             pause = min(pause * 2, _CREATE_LONGEST_PAUSE_SECONDS)
 
     def create_blindly(self, key: str, data: bytes) -> bool:
-        """Write with "only if absent" and trust the store to keep to it; some answer yes and overwrite."""
-        if not self._knows_conditions:
+        """Write with "only if absent" and believe the answer; some stores overwrite the object and answer yes."""
+        if not self._accepts_conditions:
             self.put(key, data)
             return True
         try:
-            obstore.put(self._quick, checked_key(key), data, mode="create", use_multipart=False)
+            obstore.put(self._quick, check_key(key), data, mode="create", use_multipart=False)
         except (AlreadyExistsError, PreconditionError):
             return False
         except (BaseError, OSError) as error:
             if not isinstance(error, NotSupportedError) and "501 Not Implemented" not in str(error):
-                raise self._translated(error, key) from error
-            self._knows_conditions = False
+                raise self._translate(error, key) from error
+            self._accepts_conditions = False
             self.put(key, data)
         return True
 
@@ -138,12 +154,12 @@ class RemoteStore:
         with path.open("rb", buffering=0) as reader:
             size = path.stat().st_size
             try:
-                self._upload(checked_key(key), reader, size)
+                self._upload(check_key(key), reader, size)
             except (BaseError, OSError) as error:
                 if timed_out(error):
-                    # A line so slow that parts sent side by side starve each other: from now on one after another.
+                    # The line is so slow that parallel parts starve each other: send one after another from now on.
                     self._narrow = True
-                raise self._translated(error, key) from error
+                raise self._translate(error, key) from error
 
     def _upload(self, key: str, reader: BinaryIO, size: int) -> None:
         part_bytes = _SMALLEST_PART_BYTES if self._narrow else _PART_BYTES
@@ -156,29 +172,29 @@ class RemoteStore:
             obstore.put(
                 self._bulk,
                 key,
-                # Parts read here, not by obstore from a path: one copy less, an eighth of the CPU time.
+                # Read here, not by obstore from a path: one copy less, an eighth of the CPU time.
                 iter(lambda: reader.read(part_bytes), b""),
                 chunk_size=part_bytes,
                 max_concurrency=1 if self._narrow else _PARTS_AT_ONCE,
             )
 
     def download(self, key: str, path: Path) -> None:
-        """See `Store.download`. Large objects come in pieces, side by side, where the store gives pieces."""
-        size = self._call(key, lambda: obstore.head(self._quick, checked_key(key))["size"])
+        """See `Store.download`. Fetches ranges of a large object in parallel if the store supports that."""
+        size = self._call(key, lambda: obstore.head(self._quick, check_key(key))["size"])
         with atomic_write(path) as part, part.open("wb") as writer:
-            pieces = self._in_ranges(key, size) if size > _PART_BYTES and self._ranges else self._in_a_row(key)
+            pieces = self._fetch_ranges(key, size) if size > _PART_BYTES and self._ranges else self._stream(key)
             try:
-                arrived = _written(pieces, writer)
+                arrived = _write_pieces(pieces, writer)
             except StoreUnavailable as error:
                 if _NO_RANGES not in str(error):
                     raise
                 self._ranges = False
                 writer.truncate(writer.seek(0))
-                arrived = _written(self._in_a_row(key), writer)
+                arrived = _write_pieces(self._stream(key), writer)
             if arrived != size:
                 raise StoreUnavailable(f"{self.url}: {key} came back short")
 
-    def _in_ranges(self, key: str, size: int) -> Iterator[Piece]:
+    def _fetch_ranges(self, key: str, size: int) -> Iterator[Piece]:
         starts = range(0, size, _PART_BYTES)
         for index in range(0, len(starts), _RANGES_AT_ONCE):
             batch = starts[index : index + _RANGES_AT_ONCE]
@@ -186,7 +202,7 @@ class RemoteStore:
             get = partial(obstore.get_ranges, self._bulk, key, starts=batch, lengths=lengths, coalesce=0)
             yield from self._call(key, get)
 
-    def _in_a_row(self, key: str) -> Iterator[Piece]:
+    def _stream(self, key: str) -> Iterator[Piece]:
         stream = self._call(key, lambda: iter(obstore.get(self._bulk, key).stream(min_chunk_size=MIB)))
         while (piece := self._call(key, lambda: next(stream, None))) is not None:
             yield piece
@@ -195,27 +211,25 @@ class RemoteStore:
         """See `Store.objects`."""
 
         def collect() -> list[ObjectInfo]:
-            batches = obstore.list(self._quick, checked_prefix(prefix) or None, chunk_size=1000)
+            batches = obstore.list(self._quick, check_prefix(prefix) or None, chunk_size=1000)
             return [ObjectInfo(m["path"], m["size"], m["last_modified"]) for batch in batches for m in batch]
 
         return iter(sorted(self._listing(prefix, collect), key=lambda info: info.key))
 
     def folders(self, prefix: str) -> list[str]:
         """See `Store.folders`."""
-        listing = self._listing(
-            prefix, lambda: obstore.list_with_delimiter(self._quick, checked_prefix(prefix) or None)
-        )
+        listing = self._listing(prefix, lambda: obstore.list_with_delimiter(self._quick, check_prefix(prefix) or None))
         return sorted(path.rstrip("/").rpartition("/")[2] for path in listing["common_prefixes"])
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""
-        paths = [checked_key(key) for key in keys]
+        paths = [check_key(key) for key in keys]
         if not paths:
             return
         try:
             self._call(self.url, lambda: obstore.delete(self._quick, paths))
         except (NotFound, StoreUnavailable):
-            # A missing object is an error to GCS and Azure, and the client repeats no bulk request: one by one.
+            # One by one: GCS and Azure report a missing object as an error, and the client repeats no bulk request.
             for path in paths:
                 try:
                     self._call(path, partial(obstore.delete, self._quick, [path]))
@@ -223,7 +237,7 @@ class RemoteStore:
                     continue
 
     def _listing(self, prefix: str, call: Callable[[], R]) -> R:
-        """The client repeats a request that is not answered, but no listing whose answer breaks off midway."""
+        """Make a listing again if its answer broke off midway; the client only repeats unanswered requests."""
         for last in (False, False, True):
             try:
                 return self._call(prefix, call)
@@ -232,7 +246,27 @@ class RemoteStore:
                     raise
         raise AssertionError("unreachable")
 
-    def _found(self, key: str) -> bytes | None:
+    def _honours_conditions(self) -> bool:
+        """Return whether `create` may write without a look; probe the store once it has looked a few times.
+
+        A probe that fails leaves the question open: the look stays, and the write itself meets the same trouble.
+        """
+        if self.conditional is None and self._probing.acquire(blocking=False):  # other threads look meanwhile
+            try:
+                if self._looks < _LOOKS_BEFORE_PROBE:
+                    self._looks += 1
+                else:
+                    self._looks = 0
+                    probe(self)
+            except StoreUnavailable:
+                pass  # probe again after as many further looks
+            except UserError:
+                self.conditional = False  # the key of the probe is not permitted, say
+            finally:
+                self._probing.release()
+        return self.conditional is True
+
+    def _content(self, key: str) -> bytes | None:
         try:
             return self.get(key)
         except NotFound:
@@ -240,7 +274,7 @@ class RemoteStore:
 
     def _exists(self, key: str) -> bool:
         try:
-            self._call(key, lambda: obstore.head(self._quick, checked_key(key)))
+            self._call(key, lambda: obstore.head(self._quick, check_key(key)))
         except NotFound:
             return False
         return True
@@ -249,12 +283,12 @@ class RemoteStore:
         try:
             return call()
         except (BaseError, OSError) as error:
-            raise self._translated(error, key) from error
+            raise self._translate(error, key) from error
 
-    def _translated(self, error: Exception, key: str) -> Exception:
+    def _translate(self, error: Exception, key: str) -> Exception:
         return translate_error(error, url=self.url, key=key, remedy=self._remedy)
 
 
-def _written(pieces: Iterator[Piece], writer: BinaryIO) -> int:
-    """How many bytes there were."""
+def _write_pieces(pieces: Iterator[Piece], writer: BinaryIO) -> int:
+    """Write the pieces and return the number of bytes."""
     return sum(writer.write(piece) for piece in pieces)

@@ -1,4 +1,4 @@
-"""What a store's answer means for us: gone for a while, not there, no room, or the caller's mistake."""
+"""Translate obstore's errors: unavailable for a while, not found, full, or the user's mistake."""
 
 import errno
 import re
@@ -12,7 +12,7 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 _WRONG_REGION = ("incorrectly configured region", "AuthorizationHeaderMalformed", "PermanentRedirect")
-# What obstore keeps for its debug text and leaves out of its message.
+# Reasons that appear only in obstore's debug text, not in its message.
 _REASONS = (
     ("Connection refused", "connection refused"),
     ("Connection reset", "the connection was reset"),
@@ -25,24 +25,22 @@ _REASONS = (
 
 
 def translate_error(error: Exception, *, url: str, key: str, remedy: str) -> Exception:
-    """obstore's `error` in the words of `runner.storage.store`.
+    """Translate an error that obstore raised into one of `runner.storage.store`, or a `UserError`.
 
     Args:
-        error: what obstore raised.
-        url: the store.
-        key: what was asked for.
-        remedy: what somebody whom the store refuses should look at.
+        key: the key of the request; becomes the message of `NotFound`.
+        remedy: what a user should check if the store refuses the request.
     """
     text = str(error)
     message = summary(text)
     status = _status(text)
     if any(sign in text for sign in _NO_BUCKET) or (status == 404 and "list request" in text):
-        return UserError("the bucket does not exist", where=url, remedy="Create it first, or mend the URL.")
+        return UserError("the bucket does not exist", where=url, remedy="Create it first, or correct the URL.")
     if isinstance(error, FileNotFoundError):
         return NotFound(key)
     if any(sign in text for sign in _WRONG_REGION):
         return UserError(
-            "the bucket lies in another region", where=url, remedy="Set AWS_REGION to the bucket's own region."
+            "the bucket is in another region", where=url, remedy="Set AWS_REGION to the bucket's own region."
         )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         return UserError(f"the store refuses us: {message}", where=url, remedy=remedy)
@@ -58,13 +56,13 @@ def translate_error(error: Exception, *, url: str, key: str, remedy: str) -> Exc
 
 
 def timed_out(error: Exception) -> bool:
-    """Whether the store stood still for too long."""
+    """Whether a request ended because no byte arrived for too long."""
     text = str(error)
     return "kind: Timeout" in text or "TimedOut" in text
 
 
 def summary(text: str) -> str:
-    """One line out of obstore's many: the status and the store's own code, or what became of the connection."""
+    """Shorten obstore's message to one line: the status and the store's own code, or why the connection failed."""
     status = _status(text)
     if status is not None:
         code = _CODE.search(text)
@@ -76,5 +74,5 @@ def summary(text: str) -> str:
 
 
 def _status(text: str) -> int | None:
-    found = _STATUS.search(text)
-    return int(found[1]) if found else None
+    match = _STATUS.search(text)
+    return int(match[1]) if match else None

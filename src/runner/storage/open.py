@@ -1,4 +1,4 @@
-"""How a URL becomes a store."""
+"""Open a store by its URL."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ _REMEDY = "A store is a folder, file:///FOLDER, s3://BUCKET/FOLDER, gs://BUCKET/
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`; nothing is read or written yet, and a local folder need not exist.
+    """Return the store at `url`. Reads and writes nothing yet; a local folder need not exist.
 
     Args:
-        url: a path (``~`` is expanded, and what is relative counts from the working directory), or a URL with one of
-            the schemes file, s3, gs and az.
+        url: a path (``~`` is expanded; relative paths start at the working directory), or a URL with one of the
+            schemes file, s3, gs and az.
 
     Raises:
-        UserError: it is none of these, or what it takes to reach it (credentials, a region) is missing.
+        UserError: it is none of these, or credentials or a region are missing.
     """
     match = _SCHEME.match(url)
     if match is None:
@@ -29,7 +29,7 @@ def open_store(url: str) -> Store:
     scheme = match["scheme"].lower()
     parts = urlsplit(url)
     if parts.username or parts.password or "@" in parts.netloc:
-        # Not repeated in the message: it holds a secret.
+        # The message does not repeat the URL: it holds a secret.
         raise UserError(
             f"a store's URL must hold no credentials ({scheme}://…@…)",
             remedy="Set them in the environment, for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
@@ -42,12 +42,12 @@ def open_store(url: str) -> Store:
         return _folder(unquote(parts.path))
     prefix = parts.path.strip("/")
     if scheme not in ("s3", "gs", "az"):
-        raise UserError(f"no store has the scheme {scheme!r}", where=url, remedy=_REMEDY)
+        raise UserError(f"unknown store scheme {scheme!r}", where=url, remedy=_REMEDY)
     if not parts.netloc or (prefix and not is_relative_name(prefix)):
         raise UserError("not a bucket and a folder in it", where=url, remedy=_REMEDY)
     url = f"{scheme}://{parts.netloc}/{prefix}".rstrip("/")
     if scheme == "s3":
-        from runner.storage.s3 import open_s3  # a command on a local store pays for no client
+        from runner.storage.s3 import open_s3  # not above: a command on a local store need not load obstore
 
         return open_s3(url, parts.netloc, prefix)
     from runner.storage.gcs_azure import open_cloud

@@ -1,7 +1,7 @@
-"""A checkpoint that several processes write: each uploads its files and lists them, and one makes them a whole.
+"""A checkpoint that several processes write: each uploads its files and lists them, and one commits them together.
 
-The list is a key of the writer's own below the checkpoint's folder. No list says anything to a reader: the manifest,
-which the first process writes when all lists are there, is still the one thing that makes a checkpoint.
+Each process stores its list under its own key in the checkpoint's folder. Readers ignore the lists: only the manifest,
+which the first process writes when all lists exist, makes the folder a checkpoint.
 """
 
 import time
@@ -17,11 +17,11 @@ _LONGEST_LOOK_SECONDS = 2.0
 
 
 class PartLeftOut(Exception):
-    """One of the processes has given its part of a checkpoint up: there will be none of this name."""
+    """A process has given up its part of a checkpoint, so this checkpoint will never be complete."""
 
 
 def part_key(prefix: str, rank: int) -> str:
-    """Where the process `rank` lists its files of the checkpoint under `prefix`."""
+    """Return the key of the list that process `rank` writes for the checkpoint under `prefix`."""
     return f"{prefix}part-{rank:05d}.json"
 
 
@@ -29,10 +29,9 @@ def commit_part(store: Store, prefix: str, rank: int, files: Mapping[str, Path] 
     """Upload one process's files, then list them. May be called again after a failure.
 
     Args:
-        store: where to.
-        prefix: the checkpoint's key, with a slash at its end.
-        rank: which process this is.
-        files: where each lies, by its name in the manifest; None: it gives its part up.
+        prefix: key of the checkpoint's folder, ends with "/".
+        rank: this process's.
+        files: local paths, by name in the manifest. None if this process gives up its part.
 
     Raises:
         StoreUnavailable, StoreFull, UserError: from the store.
@@ -45,20 +44,19 @@ def commit_part(store: Store, prefix: str, rank: int, files: Mapping[str, Path] 
 def wait_for_parts(
     store: Store, prefix: str, ranks: Iterable[int], *, until: Callable[[], bool]
 ) -> Sequence[ManifestFile]:
-    """The files of all other processes, once they have listed them.
+    """Wait until the processes `ranks` have listed their files, and return these.
 
     Args:
-        store: where from.
-        prefix: the checkpoint's key, with a slash at its end.
+        prefix: key of the checkpoint's folder, ends with "/".
         ranks: the other processes.
-        until: asked between two looks; once it is true, there is no more waiting.
+        until: asked between two looks; once it is true, stop waiting.
 
     Raises:
         PartLeftOut: a process has given up.
-        StoreUnavailable: they were not there when `until` had become true, or the store is away.
+        StoreUnavailable: a list was still missing when `until` became true, or the store is unavailable.
         Damaged: a list cannot be read.
     """
-    found: list[ManifestFile] = []
+    files: list[ManifestFile] = []
     pause = _FIRST_LOOK_SECONDS
     for rank in ranks:
         while True:
@@ -72,6 +70,6 @@ def wait_for_parts(
                 continue
             if part.metadata["left_out"]:
                 raise PartLeftOut(f"process {rank} has left {prefix} out")
-            found += part.files
+            files += part.files
             break
-    return found
+    return files

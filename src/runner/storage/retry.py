@@ -1,4 +1,4 @@
-"""Go on while the store is away: call again, ever more patiently, until somebody says that it is enough."""
+"""Repeat a call while the store is unavailable, with growing pauses, until the caller says to stop."""
 
 import random
 import time
@@ -8,29 +8,28 @@ from typing import Protocol, TypeVar
 from runner.errors import UserError
 from runner.storage.store import StoreUnavailable
 
-_GLANCE_SECONDS = 0.2
+_UNTIL_SECONDS = 0.2  # how often `until` is asked during a pause
+
+STORE_ERRORS = (StoreUnavailable, UserError, OSError)
+"""What a write to a store may raise: unavailable, not permitted (expired credentials, for example), full."""
 
 R = TypeVar("R")
 
 
 class Caller(Protocol):
-    """How to make a call that may meet `StoreUnavailable`: directly, or through `retrying`."""
+    """How to make a call that may raise `StoreUnavailable`: `directly`, or through `retrying`."""
 
     def __call__(self, call: Callable[[], R], /) -> R:
-        """The call's result."""
-
-
-STORE_ERRORS = (StoreUnavailable, UserError, OSError)
-"""What a store may raise on a write: away, not permitted (credentials that ran out, say), full."""
+        """Make the call and return its result."""
 
 
 def directly(call: Callable[[], R], /) -> R:
-    """Call once."""
+    """Call once and return the result."""
     return call()
 
 
 def after(seconds: float) -> Callable[[], bool]:
-    """For `until`: whether this many seconds have passed since now."""
+    """Return a function for `until` that becomes true when this many seconds have passed."""
     deadline = time.monotonic() + seconds
     return lambda: time.monotonic() >= deadline
 
@@ -47,14 +46,12 @@ def retrying(
     """Call again on `StoreUnavailable`, after pauses that double and vary; everything else is raised at once.
 
     Args:
-        call: may be made more than once.
-        until: asked before each pause and five times a second in it; once it is true, the last failure is raised.
-        on_retry: told of each failure, and of the pause in seconds that follows it.
-        first_seconds: the first pause.
-        longest_seconds: no pause is longer.
+        call: must be safe to repeat.
+        until: asked before each pause and five times a second during it. Once it is true, the last failure is raised.
+        on_retry: called with each failure and the pause in seconds that follows it.
 
     Raises:
-        StoreUnavailable: the last one, when `until` has become true.
+        StoreUnavailable: the last failure, once `until` is true.
     """
     pause = first_seconds
     while True:
@@ -66,15 +63,16 @@ def retrying(
             seconds = pause * random.uniform(0.5, 1.0)  # so that many runs do not come back at the same moment
             if on_retry is not None:
                 on_retry(error, seconds)
-            if not _waited(seconds, until):
+            if not _sleep(seconds, until):
                 raise
             pause = min(pause * 2, longest_seconds)
 
 
-def _waited(seconds: float, until: Callable[[], bool]) -> bool:
+def _sleep(seconds: float, until: Callable[[], bool]) -> bool:
+    """Sleep for this long; stop early and return False once `until` is true."""
     wake = time.monotonic() + seconds
     while (left := wake - time.monotonic()) > 0:
-        time.sleep(min(left, _GLANCE_SECONDS))
+        time.sleep(min(left, _UNTIL_SECONDS))
         if until():
             return False
     return True
@@ -86,10 +84,10 @@ def retry_store_call(
     until: Callable[[], bool],
     on_retry: Callable[[StoreUnavailable, float], None] | None = None,
 ) -> R:
-    """`retrying`, also when the store refuses us: it let us in when the run began, so it may again.
+    """Call like `retrying`, and also repeat if the store refuses the request: it was permitted when the run began.
 
     Raises:
-        StoreUnavailable: `until` came true first.
+        StoreUnavailable: the last failure, once `until` is true.
     """
 
     def once() -> R:

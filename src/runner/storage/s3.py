@@ -1,4 +1,4 @@
-"""S3, and everything that speaks it, through obstore."""
+"""Open stores on S3 and compatible services."""
 
 import re
 from pathlib import Path
@@ -11,19 +11,19 @@ from runner.storage.aws import REMEDY, aws_settings
 from runner.storage.object_store import BULK_CLIENT, QUICK_CLIENT, RETRIES, RemoteStore
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, S3Config  # types only: not there at run time
+    from obstore.store import ClientConfig, S3Config  # types only: absent at run time
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
-    """A bucket, or a folder in one. Asks nothing of the network yet, unless the credentials come from there.
+    """Open a bucket, or a folder in one. Makes no request yet, unless the credentials come from the network.
 
     Raises:
-        UserError: no bucket can be called that, there are no credentials, or boto3's configuration is broken.
+        UserError: the name is not a bucket's, there are no credentials, or boto3's configuration is broken.
     """
     if not _BUCKET.fullmatch(bucket):
-        raise UserError(f"no bucket can be called {bucket!r}", where=url, remedy="Write s3://BUCKET/FOLDER.")
+        raise UserError(f"{bucket!r} is not a valid bucket name", where=url, remedy="Write s3://BUCKET/FOLDER.")
     settings = aws_settings(url)
     endpoint, provider = settings.endpoint, settings.credentials
     region = settings.region or ("us-east-1" if endpoint else None)
@@ -47,7 +47,14 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
             credential_provider=provider,
         )
 
-    return RemoteStore(url, quick=connect(QUICK_CLIENT), bulk=connect(BULK_CLIENT), remedy=REMEDY, endpoint=endpoint)
+    return RemoteStore(
+        url,
+        quick=connect(QUICK_CLIENT),
+        bulk=connect(BULK_CLIENT),
+        remedy=REMEDY,
+        endpoint=endpoint,
+        conditional=True if endpoint is None else None,  # Amazon's own S3 does; some compatible servers do not
+    )
 
 
 def _config(region: str, endpoint: str | None, bucket: str) -> "S3Config":
@@ -74,5 +81,5 @@ def _certificates(path: str, url: str) -> bytes:
         raise UserError(
             f"the certificates in {path} cannot be read: {error.strerror}",
             where=url,
-            remedy="Mend AWS_CA_BUNDLE, or the profile's ca_bundle.",
+            remedy="Correct AWS_CA_BUNDLE, or the profile's ca_bundle.",
         ) from error

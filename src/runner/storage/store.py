@@ -14,11 +14,11 @@ class NotFound(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The store refused or did not answer, after the client's own short retries; the same call may go through later."""
+    """The store failed or did not answer, after the client's own short retries. The same call may succeed later."""
 
 
 class StoreFull(OSError):
-    """No room left. Trying again does not help until somebody has made room.
+    """The store is full. Trying again does not help until the user makes room.
 
     An `OSError` with ``errno.ENOSPC``, so that one handler sees a full store and a full work directory alike.
     """
@@ -39,66 +39,66 @@ class ObjectInfo:
 class Store(Protocol):
     """Bytes by key.
 
-    Every call may raise `StoreUnavailable`, and `runner.errors.UserError` if the store will not have us (no
-    permission, no such bucket); a missing key raises `NotFound` where it is read; writes raise `StoreFull`. A key that
-    is no relative name (``..``, empty parts) is a bug of ours and raises `ValueError`.
+    Every call may raise `StoreUnavailable`, and `runner.errors.UserError` if the store refuses the request (no
+    permission, no such bucket). Reading a missing key raises `NotFound`; writes may raise `StoreFull`. A key that is
+    not a relative name (``..``, empty parts) is a bug in runner and raises `ValueError`.
     """
 
     url: str
-    """The URL that opens this store again; no credentials in it."""
+    """The URL that opens this store again, without credentials."""
 
     def get(self, key: str) -> bytes:
-        """The whole object."""
+        """Return the object's bytes."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Write the object, replacing what was there. For hints (the heartbeat) only."""
+        """Write the object and replace an existing one. For hints (the heartbeat) only."""
 
     def create(self, key: str, data: bytes) -> bool:
         """Write the object unless the key exists. False if it exists.
 
-        Atomic where the store honours conditional writes; elsewhere a look before the write, so callers that need
-        certainty read back what they wrote.
+        Atomic if the store honours conditional writes. Elsewhere it looks for the key and then writes, so callers that
+        need certainty read back what they wrote.
         """
 
     def upload(self, key: str, path: Path, *, move: bool = False) -> None:
-        """Write a file's bytes, replacing what was there.
+        """Write a file's bytes and replace an existing object.
 
-        With `move` the caller gives the file away: nobody writes to it again, so that a store on the same file system
-        may link it instead of copying. It may still lie at `path` afterwards.
+        With `move` the caller promises not to write to the file again, so that a store on the same file system may link
+        it instead of copying it. The file may still exist at `path` afterwards.
         """
 
     def download(self, key: str, path: Path) -> None:
-        """Write the object's bytes to `path`, whole or not at all; folders above it are made."""
+        """Write the object's bytes to `path`, completely or not at all. Creates the folders above it."""
 
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Every object whose key begins with `prefix` (which ends with a slash), in the order of keys."""
+        """Return every object whose key begins with `prefix` (which ends with a slash), sorted by key."""
 
     def folders(self, prefix: str) -> list[str]:
-        """The names directly below `prefix` that hold objects, sorted, without slashes.
+        """Return the names of the folders directly below `prefix` that hold objects, sorted, without slashes.
 
-        A local store may also name a folder whose first write was cut short, and that holds nothing.
+        A local store may also return an empty folder: one whose first write did not finish.
         """
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete the objects; a missing one is no error."""
+        """Delete the objects. A missing one is not an error."""
 
 
-def checked_key(key: str) -> str:
-    """`key` itself, if it stays below the store's root.
+def check_key(key: str) -> str:
+    """Return `key` if it stays below the store's root.
 
     Raises:
-        ValueError: it does not.
+        ValueError: if it does not.
     """
     if not is_relative_name(key):
         raise ValueError(f"not a key: {key!r}")
     return key
 
 
-def checked_prefix(prefix: str) -> str:
-    """`prefix` itself, if it is empty (the root) or a folder's key with a slash at its end.
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` if it is empty (the root) or the key of a folder, with a slash at its end.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: if it is neither.
     """
     if prefix and not (prefix.endswith("/") and is_relative_name(prefix[:-1])):
         raise ValueError(f"not a prefix: {prefix!r}")
@@ -106,10 +106,10 @@ def checked_prefix(prefix: str) -> str:
 
 
 def create_ours(store: Store, key: str, data: bytes) -> bool:
-    """Create an object that only we can have written; True if it stands there now, from this call or an earlier one.
+    """Create an object and return True if it now exists with these bytes, from this call or an earlier one.
 
-    An answer can get lost after the write went through, so that trying again finds one's own object. `data` must
-    hold something of the writer's own (its token) wherever another's equal bytes would not do.
+    The answer to a write can get lost after the write succeeded, so a second try may find the caller's own object. If
+    equal bytes from another writer must not count, `data` has to contain something unique (the attempt's token).
     """
     if store.create(key, data):
         return True

@@ -58,8 +58,8 @@ def test_what_fits_nowhere_says_why_for_each(home: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["quickstart", "--gpu", "a1000"], "--gpu: 'a1000' is no GPU that is known here\n  did you mean `A100`?"),
-        (["quickstart", "--gpu", "a100:none"], "'none' is no number of GPUs"),
+        (["quickstart", "--gpu", "a1000"], "--gpu: 'a1000' is not a GPU that runner knows\n  did you mean `A100`?"),
+        (["quickstart", "--gpu", "a100:none"], "'none' is not a number of GPUs"),
         (["quickstrat"], "there is no such recipe"),
         (["quickstart", "--set", "model.model_name_or_path=someone/model"], "cannot be fetched: HF_HUB_OFFLINE is set"),
     ],

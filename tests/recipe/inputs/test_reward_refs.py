@@ -48,11 +48,11 @@ def test_the_file_travels_with_the_run(check: Check, tmp_path: Path) -> None:
     [
         (REWARDS, "rewards.py:corect", "defines no function `corect`", "did you mean `correct`?"),
         (REWARDS, "reward.py:correct", "there is no Python file `reward.py`", "looked for"),
-        (REWARDS, "rewards.py", "names no reward function", "`rewards.py:function`"),
+        (REWARDS, "rewards.py", "is not a reward function", "`rewards.py:function`"),
         (REWARDS, "builtin:exact-answr", "no builtin reward", "did you mean `builtin:exact-answer`?"),
-        (REWARDS, "org/reward-model", "names no reward function", "`rewards.py:function`"),
+        (REWARDS, "org/reward-model", "is not a reward function", "`rewards.py:function`"),
         ("def correct(completions):\n    pass\n", "rewards.py:correct", "cannot be called by TRL", "**kwargs"),
-        ("def correct(:\n", "rewards.py:correct", "is no Python: line 1", ""),
+        ("def correct(:\n", "rewards.py:correct", "is not Python: line 1", ""),
         ("raise SystemExit\n", "rewards.py:correct", "defines no function", "it defines none"),
     ],
 )
@@ -72,12 +72,12 @@ def test_a_reward_that_could_not_be_called_is_refused(
     [
         ("training={max_steps: 5}", "training.reward_funcs", "missing"),
         ("training.reward_weights=[1]", "training.reward_weights", "1 weights for 2 reward functions"),
-        ("training.num_generations=1", "training.num_generations", "no group to compare"),
-        ("training.num_generations=3", "training.num_generations", "no whole groups of 3"),
-        ("training.use_vllm=true", "training.use_vllm", "not there yet"),
-        ("training.vllm_mode=server", "training.vllm_mode", "not there yet"),
+        ("training.num_generations=1", "training.num_generations", "not a group to compare"),
+        ("training.num_generations=3", "training.num_generations", "whole groups of 3"),
+        ("training.use_vllm=true", "training.use_vllm", "not supported yet"),
+        ("training.vllm_mode=server", "training.vllm_mode", "not supported yet"),
         ("training.use_adaptive_entropy=true", "training.use_adaptive_entropy", "does not hold"),
-        ("training.log_completions=true", "training.log_completions", "stay on the machine"),
+        ("training.log_completions=true", "training.log_completions", "lost with the machine"),
         ("training.max_length=64", "training.max_length", "it is a setting of sft"),
     ],
 )
@@ -105,4 +105,4 @@ def test_the_generation_batch_is_said_once(refuse: Refuse) -> None:
 
 def test_data_without_prompts_are_refused(refuse: Refuse) -> None:
     error = refuse("data.train.0.template={question: '{prompt}'}", "data.train.0.format=text", text=GRPO)
-    assert "`text` is no format for grpo" in error.what
+    assert "`text` is not a format for grpo" in error.what

@@ -1,4 +1,4 @@
-"""A template writes columns from a row's fields, and its mistakes are said when the recipe is checked."""
+"""A template writes columns from the fields of a row, and its mistakes are said when the recipe is checked."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.errors import UserError
-from runner.recipe.inputs.template import fields, filled
+from runner.recipe.inputs.template import fill_template, template_fields
 from support.recipes import Check, Refuse, settings_of
 
 ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags": ["a", "é"], "none": None}
@@ -24,24 +24,24 @@ ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags
 )
 def test_fields_are_filled_in_once(template: str, text: str) -> None:
     """What a row says is text, whatever stands in it."""
-    assert filled({"text": template}, ROW) == {"text": text}
+    assert fill_template({"text": template}, ROW) == {"text": text}
 
 
 def test_a_system_message_that_stays_empty_is_left_out() -> None:
     """Chat templates would write an empty system turn, or put their own in its place."""
     template = {"prompt": [{"role": "system", "content": "{system}"}, {"role": "user", "content": "{question}"}]}
-    assert filled(template, ROW) == {"prompt": [{"role": "user", "content": "Why {x}?"}]}
-    assert len(filled(template, {**ROW, "system": "Be kind."})["prompt"]) == 2
+    assert fill_template(template, ROW) == {"prompt": [{"role": "user", "content": "Why {x}?"}]}
+    assert len(fill_template(template, {**ROW, "system": "Be kind."})["prompt"]) == 2
 
 
 def test_the_fields_are_those_between_braces() -> None:
-    assert fields({"a": "{x} {{y}} {z}", "b": [{"role": "user", "content": "{x}{w}"}]}) == ["x", "z", "w"]
+    assert template_fields({"a": "{x} {{y}} {z}", "b": [{"role": "user", "content": "{x}{w}"}]}) == ["x", "z", "w"]
 
 
 @pytest.mark.parametrize("template", ["{", "a } b", "{}", "{{x}"])
 def test_a_lone_brace_is_a_mistake(template: str) -> None:
-    with pytest.raises(UserError, match="stands alone"):
-        fields({"text": template})
+    with pytest.raises(UserError, match="is unmatched"):
+        template_fields({"text": template})
 
 
 ORCA: dict[str, Any] = {
@@ -76,9 +76,9 @@ def test_a_field_that_is_not_there_is_named(refuse: Refuse, tmp_path: Path) -> N
     [
         (("method=dpo",), "the columns fit no format: prompt, completion"),
         (("method=cpt",), "the columns fit no format: prompt, completion"),
-        (("method=dpo", "data.train.0.format=alpaca"), "`alpaca` is no format for dpo"),
-        (("data.train.0.format=preference",), "`preference` is no format for sft"),
-        (("data.train.0.template={text: '{x'}",), "stands alone"),
+        (("method=dpo", "data.train.0.format=alpaca"), "`alpaca` is not a format for dpo"),
+        (("data.train.0.format=preference",), "`preference` is not a format for sft"),
+        (("data.train.0.template={text: '{x'}",), "is unmatched"),
         (("data.train.0.template={text: 5}",), "a list or text expected"),
     ],
 )
@@ -100,11 +100,11 @@ def test_any_column_can_be_the_text_of_continued_pretraining(check: Check) -> No
     [
         (("training.beta=0.2",), "it is a setting of dpo", "or write `method: dpo`"),
         (("method=dpo", "training.packing=true"), "it is a setting of sft and cpt, not of dpo", "leave it out"),
-        (("method=dpo", "training.loss_type=sigmiod"), "`sigmiod` is none", "did you mean `sigmoid`"),
+        (("method=dpo", "training.loss_type=sigmiod"), "`sigmiod` is not one of the choices", "did you mean `sigmoid`"),
         (("method=dpo", "training.loss_type=exo_pair"), "`exo_pair` needs a `label_smoothing`", "1e-3"),
         (("method=dpo", "training.loss_weights=[1, 2]"), "2 weights for 1 kinds", "one for each"),
         (("method=dpo", "training.sync_ref_model=true"), "a checkpoint does not hold it", "leave it out"),
-        (("method=dpo", "training.padding_free=true"), "takes no notice of it", "leave it out"),
+        (("method=dpo", "training.padding_free=true"), "ignores it for now", "leave it out"),
     ],
 )
 def test_a_setting_that_the_method_has_not_is_refused(

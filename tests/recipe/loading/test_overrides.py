@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import UserError
-from runner.recipe.loading.overrides import layered
+from runner.recipe.loading.overrides import apply_overrides
 from runner.recipe.loading.strict_yaml import Document
 from support.recipes import Check, Refuse
 
 
 def over(data: dict[str, Any], *overrides: str, **flags: Any) -> dict[str, Any]:
-    return layered(Document(data), overrides, {key.replace("__", "."): value for key, value in flags.items()}).data
+    return apply_overrides(
+        Document(data), overrides, {key.replace("__", "."): value for key, value in flags.items()}
+    ).data
 
 
 def test_each_setting_knows_who_set_it(check: Check) -> None:
@@ -79,7 +81,7 @@ def test_a_mistake_on_the_command_line_is_shown_as_such(refuse: Refuse) -> None:
 def test_the_recipe_itself_is_not_changed() -> None:
     """One document can be laid under many overrides."""
     document = Document({"a": {"b": [1]}})
-    layered(document, ["a.b.0=2", "a.c=3"], {"a.b": 4})
+    apply_overrides(document, ["a.b.0=2", "a.c=3"], {"a.b": 4})
     assert document.data == {"a": {"b": [1]}}
 
 
@@ -87,7 +89,7 @@ def test_the_recipe_itself_is_not_changed() -> None:
 def test_any_word_is_an_override_or_an_error(key: str, value: str) -> None:
     """Nothing but `UserError` escapes."""
     try:
-        result = layered(Document({"a": {"b": [1, {"c": 2}]}}), [f"{key}={value}"], {})
+        result = apply_overrides(Document({"a": {"b": [1, {"c": 2}]}}), [f"{key}={value}"], {})
     except UserError:
         return
     assert isinstance(result.data, dict)
@@ -97,7 +99,7 @@ def test_any_word_is_an_override_or_an_error(key: str, value: str) -> None:
 def test_what_is_set_can_be_read_back(steps: list[str], value: int) -> None:
     """An override that is taken arrives where its path says."""
     try:
-        result: Any = layered(Document({"a": {"b": [1, {"c": 2}]}}), [f"{'.'.join(steps)}={value}"], {}).data
+        result: Any = apply_overrides(Document({"a": {"b": [1, {"c": 2}]}}), [f"{'.'.join(steps)}={value}"], {}).data
     except UserError:
         return
     for step in steps:

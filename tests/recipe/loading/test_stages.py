@@ -87,15 +87,15 @@ def test_the_command_line_counts_for_all_stages_or_for_one(check: Check) -> None
 @pytest.mark.parametrize(
     ("overrides", "place", "what", "remedy"),
     [
-        (["method=sft"], "--set method=sft", "`stages` is there as well", "in the stages"),
+        (["method=sft"], "--set method=sft", "`stages` is set as well", "in the stages"),
         (["stages=[]"], "--set stages=[]", "a list of stages expected", "[{method: sft}]"),
         (["stages.0=7"], "--set stages.0=7", "a mapping expected", "{method: …}"),
         (["stages.0.name=A-b"], "stages.0.name", "`A-b` cannot name a stage", "lower-case letters"),
         (["stages.2.name=cpt"], "recipe.yaml", "two stages are called `cpt`", "a `name:` of its own"),
-        (["stages.1.method=sfd"], "stages.1.method", "is none of the choices", "did you mean `sft`?"),
+        (["stages.1.method=sfd"], "stages.1.method", "is not one of the choices", "did you mean `sft`?"),
         (["stages.0.seed=1"], "stages.0.seed", "there is no such setting", "belongs under `training:`"),
         (["stages.0.model.dtype=x"], "stages.0.model", "there is no such setting", "starts from the one before it"),
-        (["stages.0.export.merge=true"], "stages.0.export", "there is no such setting", "what the last stage ends"),
+        (["stages.0.export.merge=true"], "stages.0.export", "there is no such setting", "the result of the last stage"),
         (["stages.0.trainig.seed=1"], "stages.0.trainig", "there is no such setting", "did you mean `training`?"),
         (["stages.1.training.beta=0.1"], "stages.1.training.beta", "a setting of dpo and grpo", "leave it out"),
         (["training.beta=0.1"], "training.beta=0.1", "and not of every stage's", "write it in the stages"),
@@ -122,7 +122,7 @@ def test_a_default_that_no_stage_takes_is_refused(refuse: Refuse) -> None:
     text = FULL_AT_LAST.replace("data: {eval", "data: {train: [{path: builtin:arithmetic}], eval")
     error = refuse(text=text)
     assert settings_of(error) == ["data.train"]
-    assert "every stage has its own" in str(error)
+    assert "every stage sets its own" in str(error)
     assert "recipe.yaml:5" in str(error)
 
 

@@ -34,7 +34,7 @@ def test_they_are_kept_as_they_are_written(check: Check, tmp_path: Path) -> None
         ("filter: {split: {not: train}}", "filter.split", "expected"),
         ("think: {prompt: '{question}', reasoning: '{thoughts}'}", "think", "has no field `thoughts`"),
         ("think: {prompt: '{question}'}", "think", "`reasoning` is missing"),
-        ("think: {prompt: '{question', reasoning: '{solution}'}", "think", "stands alone"),
+        ("think: {prompt: '{question', reasoning: '{solution}'}", "think", "is unmatched"),
         (f"think: {FIELDS}, format: alpaca", "format", "`think` says how rows are read"),
         (f"think: {FIELDS}, template: {{text: '{{question}}'}}", "template", "`think` says how rows are read"),
         ("think: true, format: text", "format", "no conversations"),

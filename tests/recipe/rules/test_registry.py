@@ -42,7 +42,7 @@ STEPS = "training.eval_strategy=epoch"
                 "model.bnb_4bit_use_double_quant=false",
             ],
             "model.use_bnb_nested_quant",
-            "says otherwise",
+            "has another value",
         ),
         # Adapters.
         (["export.merge=true"], "export.merge", "no adapter to merge"),
@@ -50,21 +50,21 @@ STEPS = "training.eval_strategy=epoch"
         (["adapter={init_lora_weights: lora_ga}"], "adapter.init_lora_weights", "a pass over the data"),
         (["adapter={target_modules: [q_proj, lm_head]}"], "adapter.target_modules", "never be trained"),
         # Exports.
-        (["export.gguf=[q8_0, q8_0]"], "export.gguf", "stands there twice"),
+        (["export.gguf=[q8_0, q8_0]"], "export.gguf", "is listed twice"),
         (["export.hub_model_id=me/x"], "export.hub_model_id", "no effect without `push_to_hub: true`"),
         (["export.hub_private_repo=true"], "export.hub_private_repo", "no effect without `push_to_hub: true`"),
         (["export.push_to_hub=true", "export.hub_model_id=me/a--b"], "export.hub_model_id", "a repository's name"),
         (["training.push_to_hub=true"], "training.push_to_hub", "once, at the end"),
         # Evaluation.
-        ([STEPS], "training.eval_strategy", "nothing to evaluate on"),
-        (["evaluate.before_and_after=true"], "evaluate.before_and_after", "nothing to evaluate on"),
-        (["training.do_eval=true"], "training.do_eval", "nothing to evaluate on"),
+        ([STEPS], "training.eval_strategy", "no evaluation data"),
+        (["evaluate.before_and_after=true"], "evaluate.before_and_after", "no evaluation data"),
+        (["training.do_eval=true"], "training.do_eval", "no evaluation data"),
         ([EVAL], "data.eval", "nothing evaluates on it"),
         (["training.early_stopping_patience=2"], "training.early_stopping_patience", "needs evaluations"),
         (["training.load_best_model_at_end=true"], "training.load_best_model_at_end", "needs evaluations"),
         (["training.metric_for_best_model=loss"], "training.metric_for_best_model", "needs evaluations"),
         (["training.lr_scheduler_type=reduce_lr_on_plateau"], "training.lr_scheduler_type", "needs evaluations"),
-        ([EVAL, STEPS, "training.save_strategy=best"], "training.save_strategy", "by which metric"),
+        ([EVAL, STEPS, "training.save_strategy=best"], "training.save_strategy", "needs a metric"),
         ([EVAL, STEPS, "training.early_stopping_threshold=0.1"], "training.early_stopping_threshold", "no effect"),
         ([EVAL, STEPS, "training.eval_steps=5"], "training.eval_steps", "no effect without `eval_strategy: steps`"),
         # Packing.
@@ -96,10 +96,10 @@ STEPS = "training.eval_strategy=epoch"
         (["data.train.0.name=en"], "data.train.0.name", "only datasets of the hub"),
         (["data.train.0.split=test"], "data.train.0.split", "one split, `train`"),
         (["data.train.0.split=train[:10%]"], "data.train.0.split", "it has only `train`"),
-        (["data.train.0={path: user/data, split: 'train[:x]'}"], "data.train.0.split", "is no split"),
+        (["data.train.0={path: user/data, split: 'train[:x]'}"], "data.train.0.split", "is not a split"),
         # Texts for mappings.
-        (["training.lr_scheduler_kwargs=num_cycles"], "training.lr_scheduler_kwargs", "is no mapping"),
-        (["training.lr_scheduler_kwargs='[1]'"], "training.lr_scheduler_kwargs", "is no mapping"),
+        (["training.lr_scheduler_kwargs=num_cycles"], "training.lr_scheduler_kwargs", "is not a mapping"),
+        (["training.lr_scheduler_kwargs='[1]'"], "training.lr_scheduler_kwargs", "is not a mapping"),
         # Trackers.
         (["training.report_to=all"], "training.report_to", "depends on what is installed"),
         # SkyPilot.

@@ -10,7 +10,7 @@ import torch
 from transformers.integrations import sdpa_attention
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 
-from runner.fit.accelerators import ACCELERATORS, recognize
+from runner.fit.accelerators import ACCELERATORS, identify_accelerator
 from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, write_fit
@@ -81,10 +81,10 @@ def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(capsys: pytest.Ca
 
 
 def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
-    one = as_its_kind(recognize("Tesla T4", 14.74, (7, 5)))
-    other = as_its_kind(recognize("Tesla T4", 14.57, (7, 5)))
+    one = as_its_kind(identify_accelerator("Tesla T4", 14.74, (7, 5)))
+    other = as_its_kind(identify_accelerator("Tesla T4", 14.57, (7, 5)))
     assert one == other == ACCELERATORS["T4"]
-    part = as_its_kind(recognize("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
+    part = as_its_kind(identify_accelerator("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
     assert part.memory_gib == 4.75
 
 

@@ -84,11 +84,11 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _problems(error: UserError) -> list[dict[str, str | None]]:
-    from runner.recipe.problems import RecipeError, dotted
+    from runner.recipe.problems import RecipeError, dotted_path
 
     if not isinstance(error, RecipeError):
         return [{"setting": None, "where": error.where, "what": error.what, "remedy": error.remedy}]
     return [
-        {"setting": dotted(problem.path) or None, "where": place, "what": problem.what, "remedy": problem.remedy}
+        {"setting": dotted_path(problem.path) or None, "where": place, "what": problem.what, "remedy": problem.remedy}
         for problem, place in zip(error.problems, error.places, strict=True)
     ]

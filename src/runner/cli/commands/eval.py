@@ -51,5 +51,5 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
     if as_json:
         print_json(record)
         return
-    click.echo(summary.measured(record))
+    click.echo(summary.format_measurements(record))
     click.echo(f"\nkept in the store as evaluations/{record['id']}.json of {run_id}", err=True)

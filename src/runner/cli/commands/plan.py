@@ -44,14 +44,14 @@ def plan(
     from runner.fit.accelerators import parse_accelerators
     from runner.hub.model_config import model_config
     from runner.planning.plan import plan as planned
-    from runner.planning.prices import prices
+    from runner.planning.prices import load_prices
     from runner.recipe.loading.load import load_recipe
 
     wanted = [parse_accelerators(gpu, where="--gpu") for gpu in gpus]
     loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd()).recipe
     if spot is None:
         spot = bool(loaded.resources.get("use_spot"))
-    offers = prices()
+    offers = load_prices()
     rows = planned(loaded, model_config(loaded), offers, wanted=wanted, nodes=nodes, spot=spot)
     if as_json:
         click.echo(json.dumps([row.as_json() for row in rows], indent=2))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from runner.errors import UserError
 from runner.recipe.inputs import row_formats
 from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, first_data_file, is_local
-from runner.recipe.inputs.template import fields, filled
-from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.inputs.template import fill_template, template_fields
+from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Format, Json, Method
 
 Row = Mapping[str, Json]
@@ -29,7 +29,7 @@ class SourceFacts:
     """Whether its rows have turns with roles; None where only the rows could say."""
 
 
-def look_at(
+def inspect_source(
     at: RecipePath,
     entry: Mapping[str, Json],
     method: Method,
@@ -53,7 +53,7 @@ def look_at(
     template: Mapping[str, Json] = entry.get("template") or {}
     if declared is not None and declared not in row_formats.FORMATS[method]:
         formats = ", ".join(row_formats.FORMATS[method])
-        problems.append(Problem((*at, "format"), f"{shown(declared)} is no format for {method}", f"write {formats}"))
+        problems.append(Problem((*at, "format"), f"{show(declared)} is not a format for {method}", f"write {formats}"))
         return SourceFacts(at, None, None)
     think = entry.get("think")
     if think and (problem := _unfit_for_thinking(at, entry, method)):
@@ -61,7 +61,7 @@ def look_at(
         return SourceFacts(at, None, None)
     writer, texts = ("think", think) if isinstance(think, Mapping) else ("template", template)
     try:
-        named = fields(texts)
+        named = template_fields(texts)
     except UserError as error:
         problems.append(Problem((*at, writer), error.what, error.remedy))
         return SourceFacts(at, None, None)
@@ -73,12 +73,12 @@ def look_at(
     if row is not None:
         for setting, names in ((writer, named), ("filter", entry.get("filter") or ())):
             if missing := [name for name in names if name not in row]:
-                what = f"{path} has no field {' and '.join(map(shown, missing))}"
+                what = f"{path} has no field {' and '.join(map(show, missing))}"
                 problems.append(Problem((*at, setting), what, f"its fields: {', '.join(map(str, row))}"))
                 return SourceFacts(at, None, None)
     if texts is think:
         return SourceFacts(at, "prompt_completion", True)
-    declared = declared or row_formats.recognized(template, method)
+    declared = declared or row_formats.detect_format(template, method)
     if row is None:
         if len(row_formats.FORMATS[method]) == 1:
             declared = row_formats.FORMATS[method][0]
@@ -86,7 +86,7 @@ def look_at(
         conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
         return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, declared, conversational)
     try:
-        found = row_formats.check_row({**row, **filled(template, row)}, declared, text_field, path, method)
+        found = row_formats.check_row({**row, **fill_template(template, row)}, declared, text_field, path, method)
     except UserError as error:
         problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
         return SourceFacts(at, None, None)
@@ -105,7 +105,7 @@ def _unfit_for_thinking(at: RecipePath, entry: Mapping[str, Json], method: Metho
             if entry.get(key) is not None:
                 return Problem((*at, key), "`think` says how rows are read", "keep one of the two")
     elif entry.get("format") not in (None, *row_formats.OF_TURNS):
-        what = f"{shown(entry['format'])} holds no conversations, which `think: true` is about"
+        what = f"{show(entry['format'])} holds no conversations, which `think: true` needs"
         return Problem((*at, "format"), what, 'write `think: {prompt: "{question}", reasoning: "{solution}"}`')
     return None
 

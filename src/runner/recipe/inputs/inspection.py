@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.errors import UserError
-from runner.recipe.inputs.datasets import SourceFacts, look_at
+from runner.recipe.inputs.datasets import SourceFacts, inspect_source
 from runner.recipe.inputs.references import absolute, is_local, resolve
 from runner.recipe.inputs.reward_refs import resolve_reward, split_reward
 from runner.recipe.problems import Problem, RecipePath
@@ -54,7 +54,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
             path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
             sections[section].append({**entry, "path": path or entry["path"]})
             facts.append(
-                look_at(at, sections[section][-1], data["method"], text_field, problems)
+                inspect_source(at, sections[section][-1], data["method"], text_field, problems)
                 if path
                 else SourceFacts(at, None, None)
             )

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from runner.errors import UserError
 from runner.recipe.inputs.row_formats import SUFFIXES
-from runner.recipe.problems import shown
+from runner.recipe.problems import show
 from runner.recipe.suggestions import closest
 
 BUILTIN_MODELS = ("tiny-llama",)
@@ -55,12 +55,12 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
     if written.startswith("builtin:"):
         return _builtin(written, kind)
     if "\0" in written or "\n" in written:
-        raise UserError("is no path and no hub id")
+        raise UserError("is neither a path nor a hub id")
     if kind == "data" and _INPUT.fullmatch(written):
         return written
     if "://" in written:
         raise UserError(
-            f"`{written}` is a URL, which is not read",
+            f"`{written}` is a URL, and runner does not read URLs",
             remedy="write a hub id such as `user/name`, or a local path",
         )
     path = absolute(written, base)
@@ -72,7 +72,7 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
         raise UserError(f"there is no file or folder `{written}`", remedy=_nearest(path))
     if not _HUB_ID.fullmatch(written):
         raise UserError(
-            f"`{written}` is no hub id, and there is no such file or folder",
+            f"`{written}` is not a hub id, and there is no such file or folder",
             remedy="write a hub id such as `user/name`, or a path such as `./train.jsonl`",
         )
     return written
@@ -91,7 +91,7 @@ def absolute(written: str, base: pathlib.Path) -> pathlib.Path:
         return path.parent.resolve() / path.name
     except (RuntimeError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{shown(written)} cannot be read: {reason}", remedy="write the path out") from error
+        raise UserError(f"{show(written)} cannot be read: {reason}", remedy="write the path out") from error
 
 
 def first_data_file(folder: pathlib.Path) -> pathlib.Path | None:
@@ -107,10 +107,10 @@ def _check(path: pathlib.Path, written: str, kind: Kind) -> None:
         if not (path / "config.json").is_file():
             raise UserError(f"the folder `{written}` holds no config.json", remedy="write a model's folder")
     elif not path.is_dir() and not path.is_file():
-        raise UserError(f"`{written}` is no regular file")
+        raise UserError(f"`{written}` is not a regular file")
     elif path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise UserError(
-            f"`{written}` is no file that data is read from",
+            f"`{written}` is not a file that runner reads data from",
             remedy=f"convert it to one of: {', '.join(suffix[1:] for suffix in SUFFIXES)}",
         )
 

@@ -40,7 +40,7 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
         )
     if not file or not function.isidentifier():
         raise UserError(
-            f"`{written}` names no reward function", remedy="write `rewards.py:function`, or `builtin:exact-answer`"
+            f"`{written}` is not a reward function", remedy="write `rewards.py:function`, or `builtin:exact-answer`"
         )
     if file.startswith("inputs/"):
         return written
@@ -60,7 +60,7 @@ def _check(path: pathlib.Path, function: str) -> None:
         raise UserError(f"{path.name} cannot be read: {error.strerror or error}") from error
     except (SyntaxError, ValueError) as error:
         line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
-        raise UserError(f"{path.name} is no Python: {line}{error}") from error
+        raise UserError(f"{path.name} is not Python: {line}{error}") from error
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     if function not in functions:
         meant = closest(function, functions)

@@ -39,7 +39,7 @@ _CHUNK = 1 << 16
 _MAX_ROW = 1 << 24
 
 
-def recognized(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
+def detect_format(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
     """The format of a method that a row's columns speak of, the richer first; None where they are of none."""
     if "messages" in FORMATS[method]:
         if "messages" in row:
@@ -52,7 +52,7 @@ def recognized(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
     return None
 
 
-def described(method: Method) -> str:
+def describe_formats(method: Method) -> str:
     """The formats of a method with their columns, for errors."""
     return "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in FORMATS[method])
 
@@ -74,13 +74,13 @@ def check_row(
     """
     columns = ", ".join(map(str, row)) or "none"
     row = {("text" if column == text_field else column): value for column, value in row.items()}
-    fitting = recognized(row, method)
+    fitting = detect_format(row, method)
     found = declared or fitting
     if found is None:
         raise UserError(
             f"the columns fit no format: {columns}",
             where=where,
-            remedy=f"rename them to fit one ({described(method)}), or write a `template:`",
+            remedy=f"rename them to fit one ({describe_formats(method)}), or write a `template:`",
         )
     missing = [column for column in COLUMNS[found] if column not in row]
     if missing and not (found in OF_TURNS and fitting in OF_TURNS):
@@ -93,14 +93,14 @@ def check_row(
         column = "messages" if "messages" in row else "conversations"
         if not (_turns_have(row[column], "role") or _turns_have(row[column], "from")):
             raise UserError(
-                f"`{column}` in the first row is no list of turns",
+                f"`{column}` in the first row is not a list of turns",
                 where=where,
                 remedy="a turn has `role` and `content`, or `from` and `value`",
             )
         return found, True
     for column in COLUMNS[found]:
         if not (isinstance(row[column], str) or row[column] is None or _turns_have(row[column], "role")):
-            raise UserError(f"`{column}` in the first row is no text: {json.dumps(row[column])[:80]}", where=where)
+            raise UserError(f"`{column}` in the first row is not text: {json.dumps(row[column])[:80]}", where=where)
     if found == "preference" and isinstance(row["chosen"], str) and "prompt" not in row:
         raise UserError(
             f"format `preference` needs `prompt`; the columns are: {columns}",
@@ -132,7 +132,7 @@ def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:
     except OSError as error:
         raise UserError(f"the file cannot be read: {error.strerror or error}", where=where) from error
     except UnicodeDecodeError as error:
-        raise UserError("the file is no UTF-8 text", where=where, remedy="save it as UTF-8") from error
+        raise UserError("the file is not UTF-8 text", where=where, remedy="save it as UTF-8") from error
 
 
 def _turns_have(value: Any, key: str) -> bool:
@@ -168,11 +168,11 @@ def _json(path: pathlib.Path, where: str) -> dict[str, Any]:
             except (ValueError, RecursionError) as error:
                 chunk = file.read(max(_CHUNK, len(text)))
                 if not chunk or len(text) > _MAX_ROW or _is_broken_line(path, text):
-                    raise UserError(f"the first row is no JSON: {error}", where=where) from error
+                    raise UserError(f"the first row is not JSON: {error}", where=where) from error
                 text = (text + chunk).lstrip()
     if not isinstance(row, dict):
         raise UserError(
-            "the first row is no object", where=where, remedy='a row reads `{"prompt": "…", "completion": "…"}`'
+            "the first row is not an object", where=where, remedy='a row reads `{"prompt": "…", "completion": "…"}`'
         )
     return row
 
@@ -190,7 +190,7 @@ def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
             header = next((row for row in rows if row), None)
             first = next((row for row in rows if row), None)
         except csv.Error as error:
-            raise UserError(f"the first row is no CSV: {error}", where=where) from error
+            raise UserError(f"the first row is not CSV: {error}", where=where) from error
     if header is None or first is None:
         raise UserError("the dataset is empty: it holds no rows", where=where, remedy="write rows below the header")
     if len(first) > len(header):
@@ -213,4 +213,4 @@ def _check_parquet(path: pathlib.Path, where: str) -> None:
         file.seek(-4, 2)
         whole = path.stat().st_size >= 12 and head == b"PAR1" == file.read(4)
     if not whole:
-        raise UserError("the file is no whole Parquet file", where=where)
+        raise UserError("the file is not a complete Parquet file", where=where)

@@ -14,7 +14,7 @@ from runner.errors import UserError
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 
 
-def fields(template: Mapping[str, Any]) -> list[str]:
+def template_fields(template: Mapping[str, Any]) -> list[str]:
     """The fields that a template names, in order.
 
     Raises:
@@ -25,7 +25,7 @@ def fields(template: Mapping[str, Any]) -> list[str]:
         for brace in _BRACES.finditer(text):
             if brace[0] in ("{", "}"):
                 raise UserError(
-                    f"a `{brace[0]}` stands alone in `{text[:60]}`",
+                    f"a `{brace[0]}` is unmatched in `{text[:60]}`",
                     remedy="write `{field}` for a field of the row, `{{` and `}}` for braces",
                 )
             if brace[1] is not None:
@@ -33,8 +33,8 @@ def fields(template: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
-def filled(template: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that a template makes of a row, which has all of its `fields`."""
+def fill_template(template: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that a template makes of a row, which has all of its fields."""
     return {column: _filled(part, row) for column, part in template.items()}
 
 

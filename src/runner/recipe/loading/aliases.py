@@ -1,7 +1,7 @@
 """Settings that have a second name: transformers' saving under `training:` is the recipe's `checkpoint:`."""
 
 from runner.recipe.loading.overrides import Layered
-from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.settings import source_of
 
@@ -33,7 +33,7 @@ def merge_save_aliases(layers: Layered) -> list[Problem]:
             problems.append(
                 Problem(
                     here,
-                    f"{shown(value)} is a share of all steps, which is not known before the data is read",
+                    f"{show(value)} is a share of all steps, which is not known before the data is read",
                     "write a number of steps",
                 )
             )
@@ -41,7 +41,7 @@ def merge_save_aliases(layers: Layered) -> list[Problem]:
         value = int(value) if isinstance(value, float) else value
         ranks = RANK[source_of(here, layers.sources)], RANK[source_of(there, layers.sources)]
         if key in checkpoint and checkpoint[key] != value and ranks[0] == ranks[1]:
-            what = f"{shown(value)} here, and {shown(checkpoint[key])} under `checkpoint:`"
+            what = f"{show(value)} here, and {show(checkpoint[key])} under `checkpoint:`"
             problems.append(Problem(here, what, f"keep `checkpoint: {{{key}: …}}`"))
         elif key not in checkpoint or ranks[0] > ranks[1]:
             checkpoint[key] = value

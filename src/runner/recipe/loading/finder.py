@@ -41,7 +41,7 @@ def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
         UserError: there is none; the remedy names the nearest.
     """
     if not name_or_path or "\0" in name_or_path:
-        raise UserError("that is no recipe's name", remedy="`runner jobs` lists the recipes at hand")
+        raise UserError("that is not the name of a recipe", remedy="`runner jobs` lists the available recipes")
     at_hand = available_recipes(cwd)
     if _is_path(name_or_path):
         try:
@@ -70,17 +70,17 @@ def read_recipe(path: pathlib.Path, *, shown_as: str) -> str:
         raise UserError(f"cannot be read: {error.strerror or error}", where=shown_as) from error
     if len(content) > MAX_BYTES:
         raise UserError(
-            "is larger than 1 MiB, which no recipe is",
+            "is larger than 1 MiB, which is too large for a recipe",
             where=shown_as,
-            remedy="keep data in files of its own and name them under `data:`",
+            remedy="keep data in its own files and name them under `data:`",
         )
     if b"\0" in content:
-        raise UserError("is no text file", where=shown_as, remedy="give a recipe: YAML in UTF-8")
+        raise UserError("is not a text file", where=shown_as, remedy="give a recipe: YAML in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError("is no UTF-8 text", where=f"{shown_as}:{line}", remedy="save it as UTF-8") from error
+        raise UserError("is not UTF-8 text", where=f"{shown_as}:{line}", remedy="save it as UTF-8") from error
 
 
 def description(text: str) -> str:
@@ -103,7 +103,7 @@ def _existing(path: pathlib.Path, written: str, at_hand: dict[str, pathlib.Path]
         if path.is_dir():
             raise UserError("is a folder, not a recipe", where=written, remedy=_suggestion(path.name, _beside(path)))
         if path.exists():
-            raise UserError("is no regular file", where=written, remedy="give a YAML file")
+            raise UserError("is not a regular file", where=written, remedy="give a YAML file")
         remedy = _suggestion(path.stem, _beside(path.parent) or at_hand)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=_cut(written)) from error
@@ -121,8 +121,8 @@ def _suggestion(name: str, candidates: dict[str, pathlib.Path]) -> str:
     if meant := closest(name, names):
         return f"did you mean `{names[meant]}`?"
     if names:
-        return f"at hand: {', '.join(list(names.values())[:8])}"
-    return "`runner jobs` lists the recipes at hand"
+        return f"available: {', '.join(list(names.values())[:8])}"
+    return "`runner jobs` lists the available recipes"
 
 
 def _is_path(text: str) -> bool:

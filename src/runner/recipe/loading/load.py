@@ -10,15 +10,15 @@ from runner.recipe import schema
 from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
-from runner.recipe.loading.overrides import Layered, layered
-from runner.recipe.loading.stages import SHARED, split_stages, unique
+from runner.recipe.loading.overrides import Layered, apply_overrides
+from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.strict_yaml import Document, parse_document
-from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted
+from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
 from runner.recipe.rules.context import RuleContext
-from runner.recipe.rules.registry import contradictions
+from runner.recipe.rules.registry import find_contradictions
 from runner.recipe.rules.strategy import strategy_of_a_stage
-from runner.recipe.settings import Setting, resolved, source_of
+from runner.recipe.settings import Setting, resolve_settings, source_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LoadedRecipe:
     """The recipe's file."""
     local_files: tuple[pathlib.Path, ...]
     """The files and folders of this machine that the recipe names, absolute, as they stand in it."""
-    locate: Callable[[RecipePath], str] = dotted
+    locate: Callable[[RecipePath], str] = dotted_path
     """Where a path of the recipe was written, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
 
 
@@ -72,7 +72,7 @@ def check_recipe(
     cwd: pathlib.Path,
 ) -> LoadedRecipe:
     """What `load_recipe` does after reading; `shown_as` is what errors call the file."""
-    layers = layered(document, overrides, flags)
+    layers = apply_overrides(document, overrides, flags)
 
     def locate(at: RecipePath) -> str:
         parts = [at[:length] for length in range(len(at), 0, -1)]
@@ -107,7 +107,7 @@ def _check_stages(
     stages, problems = split_stages(layers)
     problems += [problem for stage in stages for problem in stage.explained(schema.check(stage.layers.data))]
     if problems:
-        raise error(unique(problems))
+        raise error(unique_problems(problems))
     recipes, settings, local_files = [], {}, dict[pathlib.Path, None]()
     for stage in stages:
         recipe, found, inspection, contradictory = _laid_together(stage.layers, folders)
@@ -118,7 +118,7 @@ def _check_stages(
         local_files |= dict.fromkeys(inspection.local_files)
         problems += stage.explained([*contradictory, *strategy_of_a_stage(recipe)])
     if problems:
-        raise error(unique(problems))
+        raise error(unique_problems(problems))
     whole = dataclasses.replace(recipes[0], stage=None, stages=tuple(recipes), export=recipes[-1].export)
     return LoadedRecipe(whole, settings, path, tuple(local_files))
 
@@ -133,13 +133,13 @@ def _laid_together(
         folders: where relative paths of the recipe begin, and those of the command line.
     """
     known = schema.recipe_schema(layers.data["method"])
-    data: dict[str, Json] = schema.normalized(layers.data, known)
+    data: dict[str, Json] = schema.normalize(layers.data, known)
     inspection = inspect_inputs(data, lambda at: folders[source_of(at, layers.sources) != "recipe"])
     recipe = _recipe(inspection.data)
-    settings = resolved(inspection.data, layers.sources, known)
+    settings = resolve_settings(inspection.data, layers.sources, known)
     for key in _decided_elsewhere(recipe):
         settings.pop(f"training.{key}", None)
-    problems = [*inspection.problems, *contradictions(RuleContext(recipe, settings, inspection.sources))]
+    problems = [*inspection.problems, *find_contradictions(RuleContext(recipe, settings, inspection.sources))]
     return recipe, settings, inspection, problems
 
 

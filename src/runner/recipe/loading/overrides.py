@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.loading.strict_yaml import Document, parse_value
-from runner.recipe.problems import RecipePath, shown
+from runner.recipe.problems import RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.settings import Source
 
@@ -26,7 +26,7 @@ class Layered:
     """For the same paths, what stood on the command line."""
 
 
-def layered(document: Document, overrides: Sequence[str], flags: Mapping[str, Any]) -> Layered:
+def apply_overrides(document: Document, overrides: Sequence[str], flags: Mapping[str, Any]) -> Layered:
     """Lay `overrides` over a recipe, then `flags`; of two that set the same, the later one counts.
 
     Args:
@@ -42,7 +42,7 @@ def layered(document: Document, overrides: Sequence[str], flags: Mapping[str, An
         key, equals, text = override.partition("=")
         where = f"--set {override if len(override) <= 80 else override[:77] + '...'}"
         if not equals or not key.strip():
-            raise UserError("no `KEY=VALUE`", where=where, remedy=_EXAMPLE)
+            raise UserError("not `KEY=VALUE`", where=where, remedy=_EXAMPLE)
         _put(result, _steps(key.strip(), where), parse_value(text, name=where), "--set", where)
     for key, value in flags.items():
         where = f"the flag for {key}"
@@ -53,7 +53,7 @@ def layered(document: Document, overrides: Sequence[str], flags: Mapping[str, An
 def _steps(key: str, where: str) -> tuple[str, ...]:
     steps = tuple(key.split("."))
     if not all(steps):
-        raise UserError(f"`{key}` is no path of a setting", where=where, remedy=_EXAMPLE)
+        raise UserError(f"`{key}` is not the path of a setting", where=where, remedy=_EXAMPLE)
     return steps
 
 
@@ -101,9 +101,9 @@ def _key(at: Any, path: RecipePath, step: str, where: str) -> str | int:
             remedy=f"count from 0: `{so_far}.0`" if at else f"begin with `{so_far}.0`",
         )
     raise UserError(
-        f"`{so_far}` is {shown(at)}, which has no `{step}`",
+        f"`{so_far}` is {show(at)}, which has no `{step}`",
         where=where,
-        remedy=f"set the whole of it: `--set {so_far}=…`",
+        remedy=f"set all of it: `--set {so_far}=…`",
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from runner.recipe.loading.aliases import RANK, merge_save_aliases
 from runner.recipe.loading.overrides import Layered
-from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.settings import Source, source_of
 from runner.recipe.suggestions import remedy_for_unknown
@@ -65,18 +65,18 @@ def split_stages(layers: Layered) -> tuple[list[Stage], list[Problem]]:
     """
     written = layers.data["stages"]
     if not isinstance(written, list) or not written:
-        return [], [Problem(("stages",), f"a list of stages expected, not {shown(written)}", "write `[{method: sft}]`")]
+        return [], [Problem(("stages",), f"a list of stages expected, not {show(written)}", "write `[{method: sft}]`")]
     problems = []
     if "method" in layers.data:
         problems.append(
-            Problem(("method",), "`stages` is there as well, and each stage has its own", "write it in the stages")
+            Problem(("method",), "`stages` is set as well, and each stage has its own", "write it in the stages")
         )
     for index, stage in enumerate(written):
         problems += _malformed(index, stage)
     names = [stage.get("name", stage.get("method")) if isinstance(stage, dict) else None for stage in written]
     for index, name in enumerate(names):
         if name is not None and name in names[:index]:
-            what = f"two stages are called {shown(name)}"
+            what = f"two stages are called {show(name)}"
             problems.append(Problem(("stages", index), what, "give one of them a `name:` of its own"))
     if problems:
         return [], problems
@@ -93,7 +93,7 @@ def split_stages(layers: Layered) -> tuple[list[Stage], list[Problem]]:
     return stages, problems
 
 
-def unique(problems: Iterable[Problem]) -> Sequence[Problem]:
+def unique_problems(problems: Iterable[Problem]) -> Sequence[Problem]:
     """Each problem once: a default of all stages may be wrong in each of them."""
     return list({(problem.path, problem.what): problem for problem in problems}.values())
 
@@ -103,18 +103,20 @@ def _malformed(index: int, stage: Json) -> Iterable[Problem]:
 
     at: RecipePath = ("stages", index)
     if not isinstance(stage, dict):
-        yield Problem(at, f"a mapping expected, not {shown(stage)}", "write `{method: …}`")
+        yield Problem(at, f"a mapping expected, not {show(stage)}", "write `{method: …}`")
         return
     for key in stage:
         if key not in _KEYS:
             remedy = remedy_for_unknown((*at, key), _KEYS, recipe_schema())
-            yield Problem((*at, key), f"there is no such setting (it is {shown(stage[key])})", remedy)
+            yield Problem((*at, key), f"there is no such setting (it is {show(stage[key])})", remedy)
     if "method" not in stage:
         yield Problem(at, "`method` is missing", "write `method: sft`, or another: cpt, dpo, grpo")
     name = stage.get("name")
     if "name" in stage and not (isinstance(name, str) and re.fullmatch(STAGE_NAME[1:-1], name)):
         yield Problem(
-            (*at, "name"), f"{shown(name)} cannot name a stage", "write lower-case letters, digits and `_`, at most 40"
+            (*at, "name"),
+            f"{show(name)} cannot name a stage",
+            "write lower-case letters, digits and `_`, at most 40",
         )
 
 
@@ -200,6 +202,6 @@ def _never_taken(tops: Layered, taken: set[RecipePath]) -> Iterable[Problem]:
             if path not in taken:
                 yield Problem(
                     path,
-                    "every stage has its own, so that this one counts for none",
+                    "every stage sets its own, so this one has no effect",
                     "leave it out, or write it in a stage (`--set stages.<name>.…`)",
                 )

@@ -39,16 +39,16 @@ _WORDS = {
 _MAX_DIGITS = 400
 
 _REMEDIES = (
-    ("mapping values are not allowed", "put quotes around a value that contains `: `, or mend the indentation"),
+    ("mapping values are not allowed", "put quotes around a value that contains `: `, or correct the indentation"),
     ("cannot start any token", "put quotes around a value that begins with this character"),
     ("escape", "use single quotes, in which a backslash is a backslash"),
     ("quoted scalar", "close the quote that was opened there"),
     ("did not find expected ',' or ']'", "close the `[` that was opened there, and put commas between its values"),
     ("did not find expected ',' or '}'", "close the `{` that was opened there, and put commas between its values"),
-    ("expected key", "mend the indentation: keys that belong together begin in the same column"),
+    ("expected key", "correct the indentation: keys that belong together begin in the same column"),
     ("could not find expected ':'", "write `key: value`, with a space after the colon"),
-    ("block sequence", "mend the indentation: the dashes of one list stand in the same column"),
-    ("expected '-' indicator", "mend the indentation: the dashes of one list stand in the same column"),
+    ("block sequence", "correct the indentation: the dashes of a list belong in the same column"),
+    ("expected '-' indicator", "correct the indentation: the dashes of a list belong in the same column"),
 )
 
 
@@ -139,7 +139,7 @@ class _Builder:
             line = self._text.count("\n", 0, position) + 1
             code = getattr(error, "character", "")
             code = code if isinstance(code, int) else ord(code[:1] or "\0")
-            self.fail(f"a control character (U+{code:04X}) stands here", line, remedy="remove it")
+            self.fail(f"there is a control character (U+{code:04X})", line, remedy="remove it")
 
     def expand(self, node: _Node, path: RecipePath, lines: dict[RecipePath, int]) -> Any:
         """The plain values under `node`, aliases replaced by copies; fills `lines`."""
@@ -166,7 +166,7 @@ class _Builder:
             self.fail(
                 f"more than {MAX_NODES} values, aliases (`*name`) written out",
                 line,
-                remedy="keep data in files of its own and name them under `data:`",
+                remedy="keep data in its own files and name them under `data:`",
             )
 
     def _document(self, events: Iterator[Any]) -> _Node | None:
@@ -187,7 +187,9 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), line, column)
         if event.tag is not None:
-            self.fail(f"the tag `{event.tag}` is not taken", line, column, remedy="write the plain value without a tag")
+            self.fail(
+                f"the tag `{event.tag}` is not accepted", line, column, remedy="write the plain value without a tag"
+            )
         self._count(line)
         if depth > MAX_DEPTH:
             self.fail(f"values are nested more than {MAX_DEPTH} deep", line, column, remedy="write them out flat")
@@ -220,7 +222,7 @@ class _Builder:
             if key.plain and key.value == "<<":
                 if merge_line is not None:
                     self.fail(
-                        f"`<<` stands here and in line {merge_line}", line, column, remedy="write one: `<<: [*a, *b]`"
+                        f"`<<` appears here and in line {merge_line}", line, column, remedy="write one: `<<: [*a, *b]`"
                     )
                 merge_line = line
                 merged = self._merge(value, line, column)
@@ -234,7 +236,7 @@ class _Builder:
                 )
             if key.value in own:
                 self.fail(
-                    f"`{_short(key.value)}` stands here and in line {own[key.value][0]}",
+                    f"`{_short(key.value)}` appears here and in line {own[key.value][0]}",
                     line,
                     column,
                     remedy="keep one of the two",
@@ -256,14 +258,14 @@ class _Builder:
     def _alias(self, anchor: str, line: int, column: int) -> _Node:
         if anchor not in self._anchors:
             self.fail(
-                f"`*{_short(anchor)}` stands for nothing: there is no `&{_short(anchor)}` above",
+                f"`*{_short(anchor)}` refers to nothing: there is no `&{_short(anchor)}` above",
                 line,
                 column,
                 remedy="name a value with `&` first, or put quotes around a text that begins with `*`",
             )
         node = self._anchors[anchor]
         if node is None:
-            self.fail(f"`*{_short(anchor)}` stands inside itself", line, column, remedy="write the value out")
+            self.fail(f"`*{_short(anchor)}` contains itself", line, column, remedy="write the value out")
         return node
 
     def _scalar(self, text: str, line: int, column: int) -> Json:
@@ -280,7 +282,7 @@ class _Builder:
         number = float(text) if _FLOAT.fullmatch(text) else math.nan if _INFINITE.fullmatch(text) else None
         if number is not None and not math.isfinite(number):
             remedy = "write a finite one, or put quotes around it if it is text"
-            self.fail(f"{text} is no finite number", line, column, remedy=remedy)
+            self.fail(f"{text} is not a finite number", line, column, remedy=remedy)
         return text if number is None else number
 
     def _explain(self, error: yaml.MarkedYAMLError) -> NoReturn:
@@ -292,9 +294,9 @@ class _Builder:
         if "\t" in written[:column] and not written[: column - 1].strip():
             what, remedy = "the line is indented with a tab", "indent with spaces"
         else:
-            what = f"is no YAML: {problem}" + (f" {error.context}" if error.context else "")
+            what = f"is not valid YAML: {problem}" + (f" {error.context}" if error.context else "")
             remedies = (remedy for sign, remedy in _REMEDIES if sign in what)
-            remedy = next(remedies, "mend this line or the one above it")
+            remedy = next(remedies, "correct this line or the one above it")
         raise UserError(what, where=f"{self._name}:{line}:{column}", remedy=remedy) from error
 
 

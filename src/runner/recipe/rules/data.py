@@ -1,16 +1,18 @@
-"""Contradictions between settings of the data section."""
+"""Rules for `data:`."""
 
 import re
 from collections.abc import Iterator
 
 from runner.recipe.inputs.references import is_local
 from runner.recipe.inputs.row_formats import SUFFIXES
-from runner.recipe.problems import Problem, RecipePath, shown
+from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.rules.context import RuleContext, problem_at
+
+_SPLIT = re.compile(r"\w[\w.-]*(\[(-?\d+%?)?:(-?\d+%?)?\](\((closest|pct1_dropremainder)\))?)?")
 
 
 def shares(context: RuleContext) -> Iterator[Problem]:
-    """1.0 is not all rows but no fraction below 1, and 1 is one row: neither is what anybody means by it."""
+    """Refuse 1.0: it is not a fraction below 1, and as a number of rows it would mean one row, not all."""
     amounts: dict[RecipePath, float | int | None] = {
         ("data", "eval", "from_train"): context.recipe.data.eval_from_train
     }
@@ -26,10 +28,10 @@ def shares(context: RuleContext) -> Iterator[Problem]:
 
 
 def local_names(context: RuleContext) -> Iterator[Problem]:
-    """Revisions, configurations and splits are the hub's; a file has one split, `train`."""
+    """Refuse revisions, configurations and splits for local data: only the hub has them; a file is one split."""
     model = context.recipe.model
-    here = is_local(model["model_name_or_path"]) or model["model_name_or_path"].startswith("builtin:")
-    if here and context.value("model.model_revision") != "main":
+    not_on_hub = is_local(model["model_name_or_path"]) or model["model_name_or_path"].startswith("builtin:")
+    if not_on_hub and context.value("model.model_revision") != "main":
         yield problem_at("model.model_revision", "only models of the hub have revisions", "leave it out")
     for section, entries in (("train", context.recipe.data.train), ("eval", context.recipe.data.eval)):
         for index, entry in enumerate(entries):
@@ -43,16 +45,13 @@ def local_names(context: RuleContext) -> Iterator[Problem]:
             if is_file and entry.name is not None:
                 yield Problem((*at, "name"), "only datasets of the hub have configurations", "leave it out")
             if is_file and entry.split.partition("[")[0].strip() != "train":
-                yield Problem((*at, "split"), f"{shown(entry.split)}: a file has one split, `train`", "leave it out")
+                yield Problem((*at, "split"), f"{show(entry.split)}: a file has one split, `train`", "leave it out")
             elif entry.path.startswith("builtin:") and entry.split != "train":
-                yield Problem((*at, "split"), f"{shown(entry.split)}: it has only `train`", "draw a part with `sample`")
+                yield Problem((*at, "split"), f"{show(entry.split)}: it has only `train`", "draw a part with `sample`")
             else:
                 yield from _split(at, entry.split)
 
 
-_SPLIT = re.compile(r"\w[\w.-]*(\[(-?\d+%?)?:(-?\d+%?)?\](\((closest|pct1_dropremainder)\))?)?")
-
-
 def _split(at: RecipePath, split: str) -> Iterator[Problem]:
     if not all(_SPLIT.fullmatch(part.strip()) for part in split.split("+")):
-        yield Problem((*at, "split"), f"{shown(split)} is no split", "write `train`, `train[:10%]` or `train[:500]`")
+        yield Problem((*at, "split"), f"{show(split)} is not a split", "write `train`, `train[:10%]` or `train[:500]`")

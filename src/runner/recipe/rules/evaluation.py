@@ -1,13 +1,13 @@
-"""Contradictions between settings of the evaluation."""
+"""Rules for evaluation: `evaluate:`, `data.eval`, and what depends on evaluations."""
 
 from collections.abc import Iterator
 
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
 
 
 def evaluation(context: RuleContext) -> Iterator[Problem]:
-    """Evaluating needs data, data for it need evaluating, and what depends on evaluations needs them."""
+    """Require data for evaluations, evaluations for evaluation data, and evaluations for what depends on them."""
     needs = {
         "training.eval_strategy": context.evaluates,
         "evaluate.before_and_after": context.recipe.evaluate.before_and_after,
@@ -15,7 +15,7 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
     }
     for name, needed in needs.items():
         if needed and not context.has_eval_data:
-            what = f"{shown(context.value(name))}, and there is nothing to evaluate on"
+            what = f"{show(context.value(name))}, and there is no evaluation data"
             yield problem_at(name, what, "write `data: {eval: {from_train: 0.1}}`")
     if context.has_eval_data and not context.evaluates and not context.recipe.evaluate.before_and_after:
         yield problem_at(
@@ -28,7 +28,7 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
             what = "nothing measures it: it is checked before and after training"
             yield problem_at("evaluate.exact_match", what, "write `before_and_after: true` too, or leave it out")
         if context.recipe.method == "cpt":
-            what = "plain text asks nothing that could be answered"
+            what = "plain text has no questions to answer"
             yield problem_at("evaluate.exact_match", what, "leave it out")
     dependent = {
         "early_stopping_patience": context.value("training.early_stopping_patience") is not None,
@@ -39,14 +39,14 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
     }
     for key, needed in dependent.items():
         if needed and not context.evaluates:
-            value = shown(context.value(f"training.{key}"))
+            value = show(context.value(f"training.{key}"))
             yield problem_at(
-                f"training.{key}", f"{value} needs evaluations on the way", "write `eval_strategy: epoch` too"
+                f"training.{key}", f"{value} needs evaluations during training", "write `eval_strategy: epoch` too"
             )
     if context.value("training.save_strategy") == "best" and not (
         dependent["metric_for_best_model"] or dependent["load_best_model_at_end"]
     ):
-        yield problem_at("training.save_strategy", "`best` by which metric?", "write `metric_for_best_model: loss` too")
+        yield problem_at("training.save_strategy", "`best` needs a metric", "write `metric_for_best_model: loss` too")
     if context.value("training.early_stopping_threshold") and not dependent["early_stopping_patience"]:
         yield problem_at(
             "training.early_stopping_threshold",
@@ -54,5 +54,5 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
             "write that too, or leave it out",
         )
     if context.value("training.eval_steps") is not None and context.value("training.eval_strategy") != "steps":
-        what = f"{shown(context.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
+        what = f"{show(context.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
         yield problem_at("training.eval_steps", what, "write that too, or leave it out")

@@ -1,20 +1,20 @@
-"""Settings of `export:` that contradict each other or say nothing."""
+"""Rules for `export:`."""
 
 import re
 from collections.abc import Iterator
 
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
 
 _REPOSITORY = re.compile(r"(?=.{1,96}$)(?!.*(--|\.\.))([\w][\w.-]*/)?[\w][\w.-]*(?<![.-])", re.ASCII)
-"""What `huggingface_hub.utils.validate_repo_id` lets through."""
+"""What `huggingface_hub.utils.validate_repo_id` accepts."""
 
 
 def export(context: RuleContext) -> Iterator[Problem]:
-    """A file is made once, and a repository's settings belong to a push."""
+    """Refuse a quantization twice, and settings of a repository without a push."""
     gguf = context.recipe.export.gguf
     for quantization in dict.fromkeys(name for name in gguf if gguf.count(name) > 1):
-        yield problem_at("export.gguf", f"{shown(quantization)} stands there twice", "write each once")
+        yield problem_at("export.gguf", f"{show(quantization)} is listed twice", "write each once")
     for key in ("hub_model_id", "hub_private_repo"):
         if not context.recipe.export.push_to_hub and context.asks(f"export.{key}"):
             yield problem_at(
@@ -22,9 +22,9 @@ def export(context: RuleContext) -> Iterator[Problem]:
             )
     name = context.recipe.export.hub_model_id
     if name is not None and not is_repository(name):
-        yield problem_at("export.hub_model_id", f"{shown(name)} cannot be a repository's name", "write `owner/name`")
+        yield problem_at("export.hub_model_id", f"{show(name)} cannot be a repository's name", "write `owner/name`")
 
 
 def is_repository(name: str) -> bool:
-    """Whether a repository on the hub can be called `name` (``name`` or ``owner/name``)."""
+    """Whether `name` (``name`` or ``owner/name``) is a valid repository id on the hub."""
     return _REPOSITORY.fullmatch(name) is not None and not name.endswith(".git")

@@ -1,15 +1,15 @@
-"""Settings of one method that contradict each other, by what its trainer refuses or passes over."""
+"""Rules for one method: what its TRL trainer refuses or ignores."""
 
 from collections.abc import Iterator
 
 from runner.errors import UserError
 from runner.recipe.batch import split_batch
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
 
 
 def preferences(context: RuleContext) -> Iterator[Problem]:
-    """What TRL's `DPOConfig` and `DPOTrainer` refuse, said before anything is loaded."""
+    """Refuse what TRL's `DPOConfig` and `DPOTrainer` would refuse after the model is loaded."""
     if context.recipe.method != "dpo":
         return
     kinds = context.value("training.loss_type")
@@ -27,13 +27,13 @@ def preferences(context: RuleContext) -> Iterator[Problem]:
 
 
 def rewards(context: RuleContext) -> Iterator[Problem]:
-    """GRPO needs rewards, and generation batches that hold whole groups of completions to one prompt."""
+    """Require rewards for GRPO, and generation batches of whole groups of completions to one prompt."""
     if context.recipe.method != "grpo":
         return
     functions, weights = context.value("training.reward_funcs"), context.value("training.reward_weights")
     if not functions:
         yield problem_at(
-            "training.reward_funcs", "missing: nothing says what is good", "write `[builtin:exact-answer]`"
+            "training.reward_funcs", "missing: nothing rates the completions", "write `[builtin:exact-answer]`"
         )
     elif weights is not None and len(weights) != len(functions):
         what = f"{len(weights)} weights for {len(functions)} reward functions"
@@ -42,11 +42,11 @@ def rewards(context: RuleContext) -> Iterator[Problem]:
     if best_by is None:
         for key in ("load_best_model_at_end", "early_stopping_patience"):
             if context.value(f"training.{key}"):
-                what = f"{shown(context.value(f'training.{key}'))}: which is best? GRPO's loss does not say"
+                what = f"{show(context.value(f'training.{key}'))}: which is best? GRPO's loss does not say"
                 yield problem_at(f"training.{key}", what, "write `metric_for_best_model: reward` too")
     for key in context.recipe.training:
         if key.startswith("vllm_") and context.asks(f"training.{key}"):
-            yield problem_at(f"training.{key}", "generation by vLLM is not there yet", "leave it out")
+            yield problem_at(f"training.{key}", "generation by vLLM is not supported yet", "leave it out")
     yield from _groups(context)
 
 
@@ -54,24 +54,24 @@ def _groups(context: RuleContext) -> Iterator[Problem]:
     generations = context.value("training.num_generations")
     if generations < 2:
         yield problem_at(
-            "training.num_generations", f"{generations} completion is no group to compare", "write 2 or more"
+            "training.num_generations", f"{generations} completion is not a group to compare", "write 2 or more"
         )
         return
     try:
         micro_batch, accumulation = split_batch(context.recipe.training)
     except UserError:
-        return  # `batch` says so
+        return  # the rule `batch` reports it
     size, steps = context.value("training.generation_batch_size"), context.value("training.steps_per_generation")
     if size is not None and steps is not None:
-        what = f"`steps_per_generation` is {steps}: each says the other"
+        what = f"`steps_per_generation` is {steps}, and each determines the other"
         yield problem_at("training.generation_batch_size", what, "keep one of the two")
         return
     if size is not None and size % micro_batch:
-        what = f"{size} is not divided by the micro-batch of {micro_batch}"
+        what = f"{size} is not divisible by the micro-batch of {micro_batch}"
         yield problem_at("training.generation_batch_size", what, f"write a multiple of {micro_batch}")
     generated = size or micro_batch * (steps or accumulation)
     if generated % generations:
-        what = f"a generation batch of {generated} completions holds no whole groups of {generations}"
+        what = f"a generation batch of {generated} completions does not consist of whole groups of {generations}"
         yield problem_at(
             "training.num_generations", what, f"write a divisor of {generated}, or an `effective_batch_size` it divides"
         )
@@ -80,6 +80,6 @@ def _groups(context: RuleContext) -> Iterator[Problem]:
     if (context.evaluates or context.recipe.evaluate.before_and_after) and batch % evaluated:
         yield problem_at(
             "training.per_device_eval_batch_size",
-            f"{batch} completions hold no whole groups of {evaluated}",
+            f"{batch} completions are not whole groups of {evaluated}",
             f"write a multiple of {evaluated}",
         )

@@ -1,4 +1,4 @@
-"""Contradictions between settings of the model and the adapter."""
+"""Rules for `model:` and `adapter:`."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from runner.recipe.rules.context import RuleContext, problem_at
 
 
 def quantization(context: RuleContext) -> Iterator[Problem]:
-    """A quantized model trains through an adapter only, and what tunes quantization needs it switched on."""
+    """Require an adapter for a quantized model, and quantization for the settings that tune it."""
     four, eight = context.value("model.load_in_4bit"), context.value("model.load_in_8bit")
     if four and eight:
         yield problem_at("model.load_in_8bit", "`load_in_4bit` is true as well", "keep one of the two")
@@ -26,12 +26,12 @@ def quantization(context: RuleContext) -> Iterator[Problem]:
     nested = {context.recipe.model.get(key) for key in ("use_bnb_nested_quant", "bnb_4bit_use_double_quant")}
     if nested == {True, False}:
         yield problem_at(
-            "model.use_bnb_nested_quant", "`bnb_4bit_use_double_quant` says otherwise", "keep one of the two"
+            "model.use_bnb_nested_quant", "`bnb_4bit_use_double_quant` has another value", "keep one of the two"
         )
 
 
 def adapter(context: RuleContext) -> Iterator[Problem]:
-    """What needs an adapter, and where TRL takes none."""
+    """Refuse what needs an adapter without one, and adapters that TRL cannot train."""
     if context.recipe.adapter is None:
         if context.recipe.export.merge:
             yield problem_at("export.merge", "there is no adapter to merge", "write an `adapter:`, or leave it out")
@@ -42,7 +42,7 @@ def adapter(context: RuleContext) -> Iterator[Problem]:
     if start.startswith(("eva", "corda", "lora_ga")):
         yield problem_at(
             "adapter.init_lora_weights",
-            f"`{start}` needs a pass over the data before training, which is not there yet",
+            f"`{start}` needs a pass over the data before training, which is not supported yet",
             "leave it out, or write `gaussian`, `pissa` or `olora`",
         )
     targets = context.recipe.adapter.get("target_modules")

@@ -1,7 +1,7 @@
-"""Settings that contradict each other, each rule with its reason.
+"""The list of all rules.
 
-The schema has accepted the recipe before; a rule looks at two or more of its settings together. A rule is a small
-pure function from the facts to problems, and `RULES` is the list of them.
+A rule is a small pure function from a `RuleContext` to problems. It checks settings that contradict each other, in a
+recipe that the schema has already accepted.
 """
 
 from runner.recipe.problems import Problem
@@ -26,12 +26,6 @@ from runner.recipe.rules.training import (
     steps_and_epochs,
 )
 
-
-def contradictions(context: RuleContext) -> list[Problem]:
-    """Everything that the rules say against a recipe."""
-    return [problem for rule in RULES for problem in rule(context)]
-
-
 RULES: tuple[Rule, ...] = (
     reserved_settings,
     batch,
@@ -54,4 +48,9 @@ RULES: tuple[Rule, ...] = (
     export,
     resources,
 )
-"""Every rule, in the order in which a recipe's sections stand."""
+"""Every rule; problems are reported in this order."""
+
+
+def find_contradictions(context: RuleContext) -> list[Problem]:
+    """Return the problems that the rules find in a recipe."""
+    return [problem for rule in RULES for problem in rule(context)]

@@ -1,21 +1,21 @@
-"""Settings of the libraries that the runner answers for: which values change nothing, and why others are refused.
+"""Settings of the libraries that runner controls itself: which values are harmless, and why others are refused.
 
-Each key of the libraries' classes is accepted; a value that would break what a run promises, or that nothing here
-would read, is refused with the reason. Nothing is silently ignored.
+A recipe may contain every key of the libraries' classes. A value that would break a run's guarantees, or that runner
+does not use, is refused with the reason. Nothing is silently ignored.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, show
 from runner.recipe.recipe import Json
 from runner.recipe.rules.context import RuleContext, problem_at
 
 
 @dataclass(frozen=True)
 class ReservedSetting:
-    """One setting that the runner answers for."""
+    """One setting that runner controls."""
 
     harmless: tuple[Json, ...]
     """The values that change nothing."""
@@ -27,19 +27,19 @@ class ReservedSetting:
 
 Table: TypeAlias = Mapping[str, ReservedSetting]
 
-_UNREAD = "nothing here reads it"
-_AT_THE_END = "checkpoints go to the store, and what was made to the hub, once, at the end"
+_UNREAD = "runner does not use it"
+_AT_THE_END = "checkpoints go to the store, and results go to the hub once, at the end"
 _EXPORT = "write it under `export:`"
-_NO_HUB = "pushing it to the hub is not there yet"
-_NO_FSDP = "models are spread over GPUs by DeepSpeed here"
+_NO_HUB = "pushing it to the hub is not supported yet"
+_NO_FSDP = "runner spreads models over GPUs with DeepSpeed"
 _ZERO = "write `strategy: zero3`"
-_IN_ADAPTER = "the adapter has a section of its own"
+_IN_ADAPTER = "the adapter has its own section"
 _BY_PEFT = "peft writes it into the adapter that it saves"
 
 TRAINING: Table = {
-    # Where a run keeps what it makes.
+    # Where results go.
     "output_dir": ReservedSetting(
-        (None,), "a run keeps what it makes in the store", "leave it out; `runner pull RUN DIR` brings it"
+        (None,), "a run keeps its results in the store", "leave it out; `runner pull RUN DIR` downloads them"
     ),
     "push_to_hub": ReservedSetting((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
     "hub_model_id": ReservedSetting((None,), _AT_THE_END, _EXPORT),
@@ -48,11 +48,11 @@ TRAINING: Table = {
     ),
     "hub_private_repo": ReservedSetting((None,), _AT_THE_END, _EXPORT),
     "hub_always_push": ReservedSetting((False,), _AT_THE_END),
-    "hub_revision": ReservedSetting((None,), "the hub's main branch is what is pushed to"),
+    "hub_revision": ReservedSetting((None,), "runner pushes to the hub's main branch"),
     "hub_token": ReservedSetting(
-        (None,), "a secret never stands in a recipe", "leave it out; set HF_TOKEN in the environment"
+        (None,), "a recipe must not contain a secret", "leave it out; set HF_TOKEN in the environment"
     ),
-    # What a resumed run could not continue exactly with.
+    # What would keep a resumed run from continuing exactly.
     "resume_from_checkpoint": ReservedSetting(
         (None, False),
         "the runner finds a run's newest checkpoint itself",
@@ -60,7 +60,7 @@ TRAINING: Table = {
     ),
     "save_strategy": ReservedSetting(
         ("steps", "epoch", "best"),
-        "a run without checkpoints would begin again each time that its machine goes away",
+        "a run without checkpoints would start over each time its machine is preempted",
         "leave it out; `checkpoint:` says when state is saved",
     ),
     "save_only_model": ReservedSetting((False,), "a run cannot be resumed exactly without the optimizer's state"),
@@ -80,19 +80,21 @@ TRAINING: Table = {
     "dataloader_in_order": ReservedSetting(
         (True,), "samples in the order in which workers finish differ from run to run"
     ),
-    # What the runner does in its own way.
+    # What runner does in its own way.
     "logging_strategy": ReservedSetting(
-        ("steps",), "every step has its record", "leave it out; `logging_steps` thins what trackers and the log get"
+        ("steps",),
+        "every step is recorded",
+        "leave it out; `logging_steps` sets how often trackers and the log get a line",
     ),
     "disable_tqdm": ReservedSetting((None, True), "`runner launch` and `runner logs -f` show progress"),
     "model_init_kwargs": ReservedSetting(
-        (None,), "the model is loaded by what stands under `model:`", "write it under `model:`"
+        (None,), "the model is loaded with the settings under `model:`", "write it under `model:`"
     ),
     "include_for_metrics": ReservedSetting(([],), f"it belongs to compute_metrics, and {_UNREAD}"),
     "batch_eval_metrics": ReservedSetting((False,), f"it belongs to compute_metrics, and {_UNREAD}"),
     "do_predict": ReservedSetting((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "local_rank": ReservedSetting((-1,), "the runner places processes itself"),
-    # What is not there yet.
+    # Not supported yet.
     "fsdp": ReservedSetting((None, False, "", []), _NO_FSDP, _ZERO),
     "fsdp_config": ReservedSetting((None, {}), _NO_FSDP, _ZERO),
 }
@@ -100,9 +102,9 @@ TRAINING: Table = {
 
 DPO: Table = {
     "sync_ref_model": ReservedSetting((False,), "the reference would change, and a checkpoint does not hold it"),
-    "padding_free": ReservedSetting((False,), "TRL's DPO trainer takes no notice of it for now"),
+    "padding_free": ReservedSetting((False,), "TRL's DPO trainer ignores it for now"),
 }
-"""Under `training:` when the method is `dpo`, besides."""
+"""Under `training:`, in addition, when the method is `dpo`."""
 
 MODEL: Table = {
     "use_peft": ReservedSetting((False,), _IN_ADAPTER, "leave it out and write `adapter: {r: 16, …}`"),
@@ -119,8 +121,8 @@ MODEL: Table = {
 """Under `model:`."""
 
 ADAPTER: Table = {
-    "peft_type": ReservedSetting((None, "LORA"), "LoRA is the adapter that is trained here"),
-    "task_type": ReservedSetting((None, "CAUSAL_LM"), "a causal language model is trained here"),
+    "peft_type": ReservedSetting((None, "LORA"), "runner trains LoRA adapters only"),
+    "task_type": ReservedSetting((None, "CAUSAL_LM"), "runner trains causal language models only"),
     "inference_mode": ReservedSetting((False,), "an adapter in inference mode does not train"),
     "auto_mapping": ReservedSetting((None,), _BY_PEFT),
     "peft_version": ReservedSetting((None,), _BY_PEFT),
@@ -129,9 +131,9 @@ ADAPTER: Table = {
 }
 """Under `adapter:`."""
 
-_NO_VLLM = "generation by vLLM is not there yet"
+_NO_VLLM = "generation by vLLM is not supported yet"
 _NO_BATCHING = "it is not known to generate the same completions again after a kill"
-_NO_TABLE = "its tables would stay on the machine that trains, and go away with it"
+_NO_TABLE = "its tables would be lost with the machine that trains"
 _CONTROLLER = "a checkpoint does not hold the controller's state"
 
 GRPO: Table = {
@@ -144,27 +146,27 @@ GRPO: Table = {
     ),
     "log_completions": ReservedSetting((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "log_completions_hub_repo": ReservedSetting((None,), _NO_HUB),
-    "max_tool_calling_iterations": ReservedSetting((None,), "tools are not there yet"),
+    "max_tool_calling_iterations": ReservedSetting((None,), "tools are not supported yet"),
     "remove_unused_columns": ReservedSetting(
-        (False, None), "reward functions would no longer be given the other columns, such as the answer"
+        (False, None), "reward functions would no longer get the other columns, such as the answer"
     ),
 }
-"""Under `training:` when the method is `grpo`, besides."""
+"""Under `training:`, in addition, when the method is `grpo`."""
 
 SECTIONS: Mapping[str, Table] = {"training": TRAINING, "model": MODEL, "adapter": ADAPTER}
 BY_METHOD: Mapping[str, Table] = {"dpo": DPO, "grpo": GRPO}
-"""What each method's `training:` owns besides."""
+"""Additional settings under `training:`, by method."""
 
 
 def reserved_settings(context: RuleContext) -> Iterator[Problem]:
-    """What the runner answers for stays as it is."""
+    """Refuse values of reserved settings that are not harmless."""
     tables = [*SECTIONS.items(), ("training", BY_METHOD.get(context.recipe.method, {}))]
     for section, table in tables:
         for key, reserved in table.items():
             name = f"{section}.{key}"
             value = context.value(name)
             if context.is_set(name) and not any(_same(value, harmless) for harmless in reserved.harmless):
-                yield problem_at(name, f"{shown(value)} is not taken: {reserved.reason}", reserved.remedy)
+                yield problem_at(name, f"{show(value)} is not accepted: {reserved.reason}", reserved.remedy)
 
 
 def _same(left: Json, right: Json) -> bool:

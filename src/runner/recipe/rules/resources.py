@@ -1,4 +1,4 @@
-"""Contradictions between settings of the resources section."""
+"""Rules for `resources:`."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from runner.recipe.rules.context import RuleContext, problem_at
 
 
 def resources(context: RuleContext) -> Iterator[Problem]:
-    """SkyPilot takes one of each pair."""
-    for one, other in (("any_of", "ordered"), ("accelerators", "gpus"), ("infra", "cloud")):
-        if one in context.recipe.resources and other in context.recipe.resources:
-            yield problem_at(f"resources.{other}", f"`{one}` is there as well", "keep one of the two")
+    """Refuse both settings of a pair of which SkyPilot accepts only one."""
+    for first, second in (("any_of", "ordered"), ("accelerators", "gpus"), ("infra", "cloud")):
+        if first in context.recipe.resources and second in context.recipe.resources:
+            yield problem_at(f"resources.{second}", f"`{first}` is set as well", "keep one of the two")

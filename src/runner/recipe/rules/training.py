@@ -1,4 +1,4 @@
-"""Contradictions between settings of the training section."""
+"""Rules for `training:` and `checkpoint:`."""
 
 import json
 import re
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 
 from runner.errors import UserError
 from runner.recipe.batch import split_batch
-from runner.recipe.problems import Problem, shown
+from runner.recipe.problems import Problem, show
 from runner.recipe.recipe import Json
 from runner.recipe.rules.context import RuleContext, problem_at
 
 
 def batch(context: RuleContext) -> Iterator[Problem]:
-    """The three batch settings have to multiply to each other, on one device or on as many as are asked for."""
+    """Require batch settings that match, on one device or on as many as `resources` asks for."""
     training = context.recipe.training
     if training.get("effective_batch_size") is None:
         return
@@ -26,7 +26,7 @@ def batch(context: RuleContext) -> Iterator[Problem]:
 
 
 def _device_counts(resources: Mapping[str, Json]) -> set[int]:
-    """How many accelerators a machine may have, over all that would do."""
+    """Return the numbers of accelerators per machine that `resources` allows."""
     counts: set[int] = set()
     for machine in (resources, *resources.get("any_of", ()), *resources.get("ordered", ())):
         accelerators = machine.get("accelerators", machine.get("gpus"))
@@ -34,12 +34,12 @@ def _device_counts(resources: Mapping[str, Json]) -> set[int]:
             counts |= {int(count) for count in accelerators.values() if isinstance(count, int | float) and count >= 1}
         else:
             words = accelerators if isinstance(accelerators, list) else [accelerators]
-            counts |= {int(found[1]) for word in words if (found := re.search(r":([1-9]\d{0,3})$", str(word)))}
+            counts |= {int(match[1]) for word in words if (match := re.search(r":([1-9]\d{0,3})$", str(word)))}
     return counts
 
 
 def steps_and_epochs(context: RuleContext) -> Iterator[Problem]:
-    """`max_steps` overrides `num_train_epochs`, so one of two that stand side by side means nothing."""
+    """Refuse `num_train_epochs` beside `max_steps`, which overrides it, and a run of 0 steps."""
     steps, epochs = context.settings["training.max_steps"], context.settings["training.num_train_epochs"]
     if steps.value == 0:
         yield problem_at(
@@ -50,7 +50,7 @@ def steps_and_epochs(context: RuleContext) -> Iterator[Problem]:
 
 
 def precision(context: RuleContext) -> Iterator[Problem]:
-    """Mixed precision is of one type, and float16 needs float32 weights to scale its gradients into."""
+    """Refuse two types of mixed precision, and full training of float16 weights."""
     for suffix in ("", "_full_eval"):
         if context.value(f"training.bf16{suffix}") and context.value(f"training.fp16{suffix}"):
             yield problem_at(f"training.fp16{suffix}", f"`bf16{suffix}` is true as well", "keep one of the two")
@@ -64,7 +64,7 @@ def precision(context: RuleContext) -> Iterator[Problem]:
 
 
 def packing(context: RuleContext) -> Iterator[Problem]:
-    """Packing fills sequences of `max_length`; without padding and packing, TRL cannot hold to it."""
+    """Require `max_length` for packing, and refuse it without padding and packing: TRL would not apply it."""
     packs = context.value("training.packing") or context.value("training.eval_packing")
     if packs and context.value("training.max_length") is None:
         yield problem_at("training.max_length", "null, and packing needs a length to fill", "write `max_length: 1024`")
@@ -79,7 +79,7 @@ def packing(context: RuleContext) -> Iterator[Problem]:
 
 
 def loss(context: RuleContext) -> Iterator[Problem]:
-    """The loss on a part of each row needs rows that have this part."""
+    """Require data with completions, or assistant turns, for a loss on only these."""
     for key, ok, words in (
         ("completion_only_loss", lambda known: known.format in ("prompt_completion", "alpaca"), "no completions"),
         ("assistant_only_loss", lambda known: known.conversational, "no assistant's turns"),
@@ -92,7 +92,7 @@ def loss(context: RuleContext) -> Iterator[Problem]:
 
 
 def data_loader(context: RuleContext) -> Iterator[Problem]:
-    """Prefetching and persistence are those of worker processes."""
+    """Refuse settings of data loader workers without any worker."""
     if context.value("training.dataloader_num_workers"):
         return
     for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
@@ -105,12 +105,12 @@ def data_loader(context: RuleContext) -> Iterator[Problem]:
 
 
 def checkpointing(context: RuleContext) -> Iterator[Problem]:
-    """Two names for one thing agree, and state is saved by something."""
+    """Refuse two names of one setting with different values, and a run that never saves."""
     for suffix in ("", "_kwargs"):
         old, new = f"training.gradient_checkpointing{suffix}", f"training.activation_checkpointing{suffix}"
         if context.is_set(old) and context.value(new) not in (None, context.value(old)):
             yield problem_at(
-                old, f"`{new.removeprefix('training.')}`, its newer name, says otherwise", "keep the newer one"
+                old, f"`{new.removeprefix('training.')}`, its newer name, has another value", "keep the newer one"
             )
     saved = context.recipe.checkpoint
     if saved.save_steps is None and saved.save_minutes is None and context.value("training.save_strategy") != "epoch":
@@ -118,7 +118,7 @@ def checkpointing(context: RuleContext) -> Iterator[Problem]:
 
 
 def json_texts(context: RuleContext) -> Iterator[Problem]:
-    """A text where a mapping may stand is JSON, as on transformers' command line."""
+    """Require JSON where a setting that takes a mapping is text, as on transformers' command line."""
     for key in (
         "lr_scheduler_kwargs",
         "gradient_checkpointing_kwargs",
@@ -134,14 +134,14 @@ def json_texts(context: RuleContext) -> Iterator[Problem]:
             parsed = None
         if not isinstance(parsed, dict):
             yield problem_at(
-                f"training.{key}", f"{shown(value)} is no mapping", "write `{name: value}`, without quotes"
+                f"training.{key}", f"{show(value)} is not a mapping", "write `{name: value}`, without quotes"
             )
 
 
 def report_to(context: RuleContext) -> Iterator[Problem]:
-    """What is installed must not decide what is reported to."""
+    """Refuse `all`: the trackers must not depend on what is installed."""
     value = context.value("training.report_to")
     if value == "all" or (isinstance(value, list) and "all" in value):
         yield problem_at(
-            "training.report_to", "`all` depends on what is installed there", "name them: `[tensorboard, wandb]`"
+            "training.report_to", "`all` depends on what is installed", "name them: `[tensorboard, wandb]`"
         )

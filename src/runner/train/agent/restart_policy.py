@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from runner.recipe.batch import halved
+from runner.recipe.batch import halve_micro_batch
 from runner.runs.attempts import Attempt
 from runner.runs.layout import CheckpointName
 from runner.train.agent.outcome import Outcome
@@ -44,7 +44,7 @@ def retry_smaller(outcome: Outcome) -> Outcome:
     """
     assert outcome.split is not None, "a training process that runs out of memory names its split"
     micro_batch, accumulation = outcome.split
-    split = halved(micro_batch, accumulation)
+    split = halve_micro_batch(micro_batch, accumulation)
     if split is None:
         reason = (
             f"{outcome.reason}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "

@@ -7,8 +7,8 @@ from typing import Any
 from datasets import Dataset, Features, Json, List, Value
 
 from runner.errors import UserError
-from runner.recipe.inputs.row_formats import COLUMNS, FORMATS, described, recognized
-from runner.recipe.inputs.template import fields, filled
+from runner.recipe.inputs.row_formats import COLUMNS, FORMATS, describe_formats, detect_format
+from runner.recipe.inputs.template import fill_template, template_fields
 from runner.recipe.recipe import DataSource, Format, Method
 from runner.train.data.formats import Row, RowLayout, natural_layout, row_converter
 from runner.train.data.reasoning import from_conversation, from_fields
@@ -29,7 +29,7 @@ class _Entry:
 
 
 def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> _Entry:
-    """The entry with its template filled in, its format, said or recognized, and its text under the name ``text``."""
+    """The entry with its template filled in, its format, given or recognized, and its text under the name ``text``."""
     if isinstance(source.think, Mapping):
         _require_fields(dataset, source.think, f"{where}.think")
         convert = from_fields(source.think)
@@ -43,12 +43,12 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
         dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
         dataset = dataset.rename_column(text_field, "text")
     columns = dataset.column_names
-    name = source.format or recognized(template, method) or recognized(dataset[0], method)
+    name = source.format or detect_format(template, method) or detect_format(dataset[0], method)
     if name is None:
         raise UserError(
             f"the columns of {source.path} are of no known format: {', '.join(columns)}",
             where=where,
-            remedy=f"Rename them to those of a format ({described(method)}), or write a template.",
+            remedy=f"Rename them to those of a format ({describe_formats(method)}), or write a template.",
         )
     if name not in FORMATS[method]:
         raise UserError(
@@ -85,7 +85,7 @@ def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Datase
     _require_fields(dataset, template, f"{where}.template")
     made = {column: Value("string") if isinstance(part, str) else _MESSAGES for column, part in template.items()}
     return dataset.map(
-        lambda row: filled(template, row),
+        lambda row: fill_template(template, row),
         features=Features({**dataset.features, **made}),
         load_from_cache_file=False,
         desc=f"Filling in the template of {where}",
@@ -93,7 +93,7 @@ def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Datase
 
 
 def _require_fields(dataset: Dataset, texts: Mapping[str, Any], where: str) -> None:
-    missing = [name for name in fields(texts) if name not in dataset.column_names]
+    missing = [name for name in template_fields(texts) if name not in dataset.column_names]
     if missing:
         raise UserError(
             f"there is no field {', '.join(missing)}",

@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from runner.recipe.inputs.template import filled
+from runner.recipe.inputs.template import fill_template
 from runner.train.data.formats import Row, UnusableRow
 
 _ANSWER = "<think>\n{reasoning}\n</think>\n\nFinal Answer: {answer}"
@@ -33,7 +33,7 @@ def from_fields(texts: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Row]:
     """
 
     def convert(row: Mapping[str, Any]) -> Row:
-        parts = filled(texts, row)
+        parts = fill_template(texts, row)
         prompt = parts["prompt"].strip()
         if not prompt:
             raise UnusableRow("without a prompt")

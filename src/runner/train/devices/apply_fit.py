@@ -9,8 +9,8 @@ import torch
 from transformers import PretrainedConfig
 from transformers.integrations import sdpa_attention
 
-from runner.fit.accelerators import ACCELERATORS, GIB, Accelerator, recognize
-from runner.fit.fit import Fit, fit, fitted
+from runner.fit.accelerators import ACCELERATORS, GIB, Accelerator, identify_accelerator
+from runner.fit.fit import Fit, apply_fit_settings, fit
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 
@@ -53,14 +53,14 @@ def apply_fit(
         "capacity_gib": chosen.capacity_gib,
         "settings": settings,
     }
-    return fitted(recipe, settings), record
+    return apply_fit_settings(recipe, settings), record
 
 
 def detect_accelerator() -> Accelerator:
     """The GPU of this process."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     capability = (properties.major, properties.minor)
-    return as_its_kind(recognize(properties.name, properties.total_memory / GIB, capability))
+    return as_its_kind(identify_accelerator(properties.name, properties.total_memory / GIB, capability))
 
 
 def as_its_kind(accelerator: Accelerator) -> Accelerator:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Recipe
-from runner.recipe.strategy import chosen_strategy, deepspeed_config, layout, zero_stage
+from runner.recipe.strategy import choose_strategy, deepspeed_config, layout, zero_stage
 from runner.runs.checkpoint_files import RUNNER_STATE, rng_state_file
 from runner.storage.atomic import temporary_path
 from runner.train.agent.preemption import CannotResumeHere
@@ -37,7 +37,7 @@ def split_step(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, 
         micro_batch, accumulation = smaller, share // smaller
     training.pop("effective_batch_size", None)
     training |= {"per_device_train_batch_size": micro_batch, "gradient_accumulation_steps": accumulation}
-    config = deepspeed_config(chosen_strategy(training, world_size), pin_memory=pin_memory)
+    config = deepspeed_config(choose_strategy(training, world_size), pin_memory=pin_memory)
     if config is not None:
         training["deepspeed"] = config
     return dataclasses.replace(recipe, training=training)
