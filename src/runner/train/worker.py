@@ -253,8 +253,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.loggers.metrics_writer import Metrics
     from runner.train.methods.registry import method_script
     from runner.train.stages import steps  # noqa: F401
-    from runner.train.stages.context import Context
-    from runner.train.stages.run import run
+    from runner.train.stages.context import AttemptContext
+    from runner.train.stages.run import run_stages
 
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
@@ -284,14 +284,12 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=_log.warning,
     )
-    context = Context(
-        recipe=recipe,
+    attempt = AttemptContext(
         store=store,
         claim=claim,
         folder=folder,
         shared_folder=options.work_dir / "shared",
         cache=options.cache_dir,
-        restored=restored,
         split=assignment["split"],
         events=events,
         notice=notice,
@@ -301,7 +299,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
     )
     try:
-        return run(context, recipe, lambda stage: method_script(stage.method).train)
+        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=options.grace_seconds)

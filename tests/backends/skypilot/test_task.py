@@ -14,7 +14,7 @@ from runner.backends.skypilot.request import plan, remote_task
 from runner.backends.skypilot.resources import ResolvedResources, ResourceOptions, resolve_resources
 from runner.backends.skypilot.store_access import access
 from runner.backends.skypilot.task import TaskContext, task, task_yaml
-from runner.control.submit import run_json
+from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from support.paths import ROOT
@@ -134,11 +134,11 @@ def test_an_image_stands_for_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     """RUNNER_IMAGE names one for all; `none` sets the machine up; an image of this machine alone is refused."""
     monkeypatch.setenv("RUNNER_IMAGE", "registry.example.com/team/runner:cuda")
     with_image = plan(recipe(), ResourceOptions(gpus=("T4",)), None)
-    content, _ = remote_task(document(recipe(), with_image.resources), "s3://bucket", environ=KEYS)
+    content, _ = remote_task(document(recipe(), with_image.machines), "s3://bucket", environ=KEYS)
     assert content["resources"]["image_id"] == "docker:registry.example.com/team/runner:cuda"
     assert "setup" not in content
     without = plan(recipe(), ResourceOptions(gpus=("T4",)), "none")
-    content, _ = remote_task(document(recipe(), without.resources), "s3://bucket", environ=KEYS)
+    content, _ = remote_task(document(recipe(), without.machines), "s3://bucket", environ=KEYS)
     assert content["setup"] == "bash ~/runner-setup/setup.sh\n"
     with pytest.raises(UserError, match="this machine alone"):
         plan(recipe(), ResourceOptions(), "sha256:0123")
