@@ -1,4 +1,4 @@
-"""Tie a process to the life of the one that started it."""
+"""Processes of this machine: one that dies with the process that started it, and whether one still runs."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(expected_parent_pid: int) -> None:
-    """Have this process killed (SIGKILL) as soon as its parent dies, whatever the parent dies of.
+    """Have this process killed (SIGKILL) as soon as its parent dies, for whatever reason.
 
-    To be called by the child, first thing: a parent that died before the call is noticed by its process id and ends
-    the child at once (exit 137). Linux only; elsewhere just that check is made. The kernel watches the *thread* that
-    started the child, so a parent starts its children from a thread that lives as long as they do. Not inherited:
-    each generation calls it for itself.
+    The child calls this before anything else. If its parent has died before the call, the process id of its parent has
+    changed, and the child ends at once (exit 137). Linux only; elsewhere just that check is made. The kernel watches
+    the *thread* that started the child, so a parent starts its children from a thread that lives as long as they do.
+    Not inherited: each generation calls it for itself.
 
     Args:
-        expected_parent_pid: the process id that started this one, handed down by it.
+        expected_parent_pid: the process that started this one, which has passed its id on.
     """
     if sys.platform == "linux":
         import ctypes  # not above: most commands only ask for process ids
@@ -31,9 +31,9 @@ def die_with_parent(expected_parent_pid: int) -> None:
 
 
 def die_with_stdin() -> None:
-    """Have this process end at once (exit 137) when its standard input ends: whoever holds the other end has died.
+    """Have this process end at once (exit 137) when its standard input ends: the process at the other end has died.
 
-    For a process in a container, whose parent cannot be seen from inside. A thread of its own reads; nobody else may.
+    For a process in a container, which cannot see its parent. A thread reads standard input; nothing else may.
     """
 
     def read_to_the_end() -> None:
@@ -45,13 +45,13 @@ def die_with_stdin() -> None:
 
 
 def boot_id() -> str | None:
-    """Names this machine's present life; None where the system does not say."""
+    """Return the id of this machine's current boot; None if unknown."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else None
 
 
 def pid_namespace() -> str | None:
-    """Names what process ids mean here: a container counts its own, even under its host's name."""
+    """Return the namespace that process ids belong to: a container may have its host's name, but has ids of its own."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -59,7 +59,7 @@ def pid_namespace() -> str | None:
 
 
 def process_runs(pid: int, word: str) -> bool:
-    """Whether the process lives and has `word` in its command line (a number may have gone to another program)."""
+    """Return whether the process runs with `word` in its command line: another program may have its number by now."""
     command = Path(f"/proc/{pid}/cmdline")
     if command.parent.parent.joinpath("self").exists():
         try:

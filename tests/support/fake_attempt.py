@@ -21,6 +21,7 @@ from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartb
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CANCEL, RESULT, CheckpointName, artifact_prefix, checkpoint_prefix, run_key
 from runner.runs.lineage import checkpoints
+from runner.runs.notices import Notice, NoticeWriter
 from runner.storage.commit import commit
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store
@@ -55,6 +56,7 @@ class Life:
         work_dir.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-c", WORKER, str(os.getpid())]
         self.worker = subprocess.Popen(command, process_group=0)
+        self.notices = NoticeWriter(work_dir)
         (work_dir / "pids").write_text(f"{os.getpid()} {self.worker.pid}")
 
     def on_sigterm(self, number: int, frame: object) -> None:
@@ -66,8 +68,9 @@ class Life:
         write_restored(self.store, self.claim, newest)
         step = newest.step if newest else 0
         if newest:
-            self.say(f"attempt {self.claim.number} continues from step {step}")
-        self.say(f"warning: attempt {self.claim.number} is a stand-in")
+            self.notify("info", f"attempt {self.claim.number} continues from step {step}")
+        self.notify("warning", f"attempt {self.claim.number} is a stand-in")
+        self.say("warning: a library's own")
         self.say(f"HOME is {os.environ.get('HOME')}, TOKEN has {len(os.environ.get('TOKEN', ''))} letters")
         while True:
             self.beat(step)
@@ -143,6 +146,10 @@ class Life:
         except NotFound:
             return False
         return True
+
+    def notify(self, level: str, text: str) -> None:
+        self.notices.write(level, text)
+        self.say(str(Notice(level, text)))
 
     def result(self, state: str, step: int, **more: object) -> None:
         record = {

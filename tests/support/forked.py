@@ -257,7 +257,8 @@ def _live(
     os.environ.update(environment)
     from runner.storage.open import open_store
     from runner.train import entrypoint
-    from runner.train.agent import head_agent, node_agent, worker_group
+    from runner.train.agent.log import set_up_logging
+    from runner.train.agent.timing import Timing
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -268,35 +269,31 @@ def _live(
     spares = []
     if not survives_fork(store_url):
         count = int(environment.get("RUNNER_PROCESSES", "1"))
-        spares = [Spare(lambda arguments: _train(arguments, moment, patience)) for _ in range(count)]
+        spares = [Spare(lambda arguments: _train(arguments, moment)) for _ in range(count)]
     if moment is not None and moment.in_attempt:
         moment.arm()
 
-    class TestedAttempt(entrypoint.AttemptLife):
-        def spawn(self, arguments: Sequence[str], events: int) -> Any:
-            if survives_fork(store_url):
-                return ForkedWorker(lambda: _train(arguments, moment, patience))
-            return spares.pop(0).start(arguments, events)
+    def spawn(arguments: Sequence[str], events: int) -> Any:
+        if survives_fork(store_url):
+            return ForkedWorker(lambda: _train(arguments, moment))
+        return spares.pop(0).start(arguments, events)
 
-    head_agent.BEAT_SECONDS = node_agent.BEAT_SECONDS = node_agent.LOOK_SECONDS = 0.1
-    worker_group.UPLOAD_SECONDS = node_agent.UPLOAD_SECONDS = head_agent.UPLOAD_SECONDS = 15.0
-    entrypoint.STORE_PATIENCE_SECONDS = head_agent.STORE_PATIENCE_SECONDS = patience
-    code = TestedAttempt(open_store(store_url), run_id, Path(work_dir)).run()
+    set_up_logging()
+    timing = Timing(beat=0.1, look=0.1, upload=15.0, store=patience, finish=patience)
+    code = entrypoint.run_attempt(open_store(store_url), run_id, Path(work_dir), spawn=spawn, timing=timing)
     sys.stdout.flush()
     os._exit(code)
 
 
-def _train(arguments: Sequence[str], moment: Moment | None, patience: float) -> int:
+def _train(arguments: Sequence[str], moment: Moment | None) -> int:
     """The training process, forked."""
     import torch
 
     from runner.train import worker
-    from runner.train.stages import context, steps
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.set_start_method("fork", force=True)  # Linux's default, which the server of forks has changed here
     torch.set_num_threads(1)
-    context.FINISH_SECONDS = steps.FINISH_SECONDS = patience
     local_rank = int(arguments[arguments.index("--local-rank") + 1])
     if moment is not None and not moment.in_attempt and moment.rank in (None, local_rank):
         moment.arm()

@@ -13,9 +13,6 @@ _UNTIL_SECONDS = 0.2  # how often `until` is asked during a pause
 STORE_ERRORS = (StoreUnavailable, UserError, OSError)
 """What a write to a store may raise: unavailable, not permitted (expired credentials, for example), full."""
 
-STORE_PATIENCE_SECONDS = 300.0
-"""How long an attempt waits for an unavailable store at its beginning and at its end."""
-
 R = TypeVar("R")
 
 

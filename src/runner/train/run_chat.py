@@ -4,21 +4,25 @@
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import UserError
+from runner.exit_codes import CTRL_C, MISTAKE, SUCCEEDED
 from runner.storage.open import open_store
-from runner.train.agent.log import set_up_logging
+from runner.train.agent.log import LOGGER, set_up_logging
 
 if TYPE_CHECKING:
     from runner.train.chat.pair import ModelPair
 
+_log = logging.getLogger(f"{LOGGER}.run_chat")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Load the models, and talk until told to stop; returns the exit code."""
+    """Load the models, and chat until told to stop; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m runner.train.run_chat")
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)
@@ -30,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-base", action="store_true")
     options = parser.parse_args(arguments)
     set_up_logging(only_stderr=True)
-    print(f"loading {options.run} …", file=sys.stderr, flush=True)
-    from runner.train.chat.pair import ModelPair  # torch: seconds, after a word of what takes them
+    _log.info("loading %s …", options.run)
+    from runner.train.chat.pair import ModelPair  # imports torch, which takes seconds
 
     with_base = not options.without_base
     settings = {"temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
@@ -44,22 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             serve(page(pair, options.run, with_base=with_base, **settings), options.port)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+        print(f"Error: {error}", file=sys.stderr)  # as the command line prints it
+        return MISTAKE
     except KeyboardInterrupt:
-        return 130
-    return 0
+        return CTRL_C
+    return SUCCEEDED
 
 
 def in_terminal(pair: "ModelPair", *, with_base: bool, temperature: float, max_new_tokens: int) -> None:
     """Answer each line of standard input on standard output, until it ends. An empty line begins a new conversation."""
     speakers = {"fine-tuned": False, **({"base": True} if with_base else {})}
     conversations: dict[str, list[dict[str, str]]] = {name: [] for name in speakers}
-    prompted = sys.stdin.isatty()
-    if prompted:
+    is_interactive = sys.stdin.isatty()
+    if is_interactive:
         print("Say something; an empty line begins a new conversation, Ctrl-D ends.", file=sys.stderr)
     while True:
-        if prompted:
+        if is_interactive:
             print("> ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
@@ -72,12 +76,12 @@ def in_terminal(pair: "ModelPair", *, with_base: bool, temperature: float, max_n
             messages = conversations[name]
             messages.append({"role": "user", "content": line.strip()})
             print(f"{name}: ", end="", flush=True)
-            said = ""
+            answer = ""
             for text in pair.stream_answer(messages, base=base, temperature=temperature, max_new_tokens=max_new_tokens):
-                print(text[len(said) :], end="", flush=True)
-                said = text
+                print(text[len(answer) :], end="", flush=True)
+                answer = text
             print(flush=True)
-            messages.append({"role": "assistant", "content": said})
+            messages.append({"role": "assistant", "content": answer})
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 ``python -m runner.train.run_eval --store URL --run RUN_ID --work-dir DIR --cache-dir DIR``, started by `runner eval`
 
-The run's own script prepares its trainer as it did then, so that on the same data the same comes out. Nothing is
-written to the store. What it says goes to standard output, a JSON object a line, whose ``kind`` is ``progress`` while
-it works, then ``measured`` or ``error``. Everything else that is printed goes to standard error.
+The method's own script builds its trainer as it did then, so that the same data give the same values. Nothing is
+written to the store. Standard output gets a JSON object a line, whose ``kind`` is ``progress`` during the work, then
+``measured`` or ``error``. Everything else that is printed goes to standard error.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import UserError
+from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim
@@ -32,24 +33,24 @@ _ONLY_WHEN_TRAINING = ("report_to", "early_stopping_patience", "early_stopping_t
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and say what came of it; returns the exit code: 0, 1, 2 for a mistake of the caller's."""
+    """Measure, and print the values or the error; return the exit code: 0, 1, or 2 for a mistake of the caller's."""
     parser = argparse.ArgumentParser(prog="python -m runner.train.run_eval")
     parser.add_argument("--store", required=True, help="URL of the store")
     parser.add_argument("--run", required=True, help="id of a run that has succeeded")
-    parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of this evaluation's own")
+    parser.add_argument("--work-dir", type=Path, required=True, help="a local folder for this evaluation alone")
     parser.add_argument("--cache-dir", type=Path, required=True, help="a local folder for builtin models")
     parser.add_argument("--data", type=json.loads, help="entries to evaluate on instead of the recipe's, as JSON")
     parser.add_argument("--prompts", type=json.loads, help="prompts to complete instead of the recipe's, as JSON")
-    parser.add_argument("--parent", type=int, help="process id of the one to die with")
+    parser.add_argument("--parent", type=int, help="the process to die with, by its id")
     options = parser.parse_args(arguments)
     if options.parent is not None:
         die_with_parent(options.parent)
-    # Libraries print to standard output too; that is for what we say.
+    # Libraries print to standard output too, which is for events alone.
     sys.stdout.flush()
-    told = os.dup(1)
+    output = os.dup(1)
     os.dup2(2, 1)
     set_up_logging()
-    events = Events(told)
+    events = Events(output)
     try:
         measured = evaluate(
             open_store(options.store),
@@ -62,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except UserError as error:
         events.send("error", what=error.what, where=error.where, remedy=error.remedy)
-        return 2
+        return MISTAKE
     except StoreUnavailable as error:
         events.send("error", what=f"the store does not answer: {error}", where=None, remedy="Try again.")
-        return 1
+        return FAILED
     events.send("measured", **measured)
-    return 0
+    return SUCCEEDED
 
 
 def evaluate(
@@ -80,14 +81,14 @@ def evaluate(
     data: Sequence[DataSource] | None = None,
     prompts: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Measure what the last stage of a run began with, and what it ended with.
+    """Measure the model that the last stage of a run began with, and the one that it ended with.
 
     Args:
-        store: where the run lives.
+        store: the store that holds the run.
         run_id: a run that has succeeded.
-        work_dir: a local folder of this evaluation's own.
+        work_dir: a local folder for this evaluation alone.
         cache_dir: a local folder that all runs share, for builtin models.
-        events: is told of each phase.
+        events: gets each phase.
         data: what to evaluate on; None: the recipe's evaluation data.
         prompts: what to complete; None: the recipe's prompts.
 
@@ -95,10 +96,11 @@ def evaluate(
         ``before``, ``after`` and ``generations``, as in a run's result.
 
     Raises:
-        UserError: there is nothing to evaluate on, or what the run names is not to be had from here.
+        UserError: there is nothing to evaluate on, or a model or dataset of the run cannot be read from this machine.
+        StoreUnavailable: the store does not answer.
     """
     leave_triton_aside()
-    # Heavy, so imported here: a mistake in the arguments is said at once.
+    # Heavy, so imported here: a mistake in the arguments is reported at once.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.parallelism import without_deepspeed
     from runner.train.loggers.metrics_writer import Metrics, in_json
@@ -108,8 +110,8 @@ def evaluate(
 
     result = json.loads(store.get(run_key(run_id, RESULT)))
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
-    stage = without_deepspeed(changed(recipe.in_order[-1], data, prompts))
-    # As an attempt after all others would: fitted to the GPU as they were.
+    stage = without_deepspeed(evaluation_recipe(recipe.in_order[-1], data, prompts))
+    # As an attempt after all others would be: fitted to the GPU as they were.
     claim = Claim(run_id, int(result["attempts"]) + 1, "eval")
     attempt = AttemptContext(
         store=store,
@@ -134,31 +136,31 @@ def evaluate(
     context = StageContext(attempt=attempt, recipe=stage, adapter=adapter, measures_only=True)
     stage_run = method_script(stage.method).build(context)
     records: dict[str, Mapping[str, Any]] = {}
-    for phase, whose in (("before", "the model it began with"), ("after", "the trained model")):
+    for phase, model in (("before", "the model it began with"), ("after", "the trained model")):
         if phase == "after":
-            events.phase("loading", whose)
+            events.phase("loading", model)
             stage_run.trainer.load_weights(attempt.fetch_artifact(result["artifacts"]["model"]))
-        events.phase("evaluating", whose)
+        events.phase("evaluating", model)
         with attempt.metrics.evaluating(phase) as record:
             stage_run.measure(record)
         records[phase] = in_json(record)
     return compare_evaluations(records)
 
 
-def changed(recipe: Recipe, data: Sequence[DataSource] | None, prompts: Sequence[str] | None) -> Recipe:
-    """The recipe to evaluate by: nothing is reported, and other data or prompts take the place of its own.
+def evaluation_recipe(recipe: Recipe, data: Sequence[DataSource] | None, prompts: Sequence[str] | None) -> Recipe:
+    """Return the recipe to evaluate by: without trackers, and with the given data and prompts instead of its own.
 
     Raises:
         UserError: there is nothing to evaluate on.
     """
     training = {key: value for key, value in recipe.training.items() if key not in _ONLY_WHEN_TRAINING}
-    evaluated = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data))
-    if not evaluated.eval and evaluated.eval_from_train is None:
+    eval_data = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data))
+    if not eval_data.eval and eval_data.eval_from_train is None:
         raise UserError(
             "the run's recipe has no evaluation data", where=recipe.name, remedy="Name some: --data test.jsonl"
         )
-    asked = recipe.evaluate if prompts is None else dataclasses.replace(recipe.evaluate, prompts=tuple(prompts))
-    return dataclasses.replace(recipe, training=training, data=evaluated, evaluate=asked)
+    evaluate = recipe.evaluate if prompts is None else dataclasses.replace(recipe.evaluate, prompts=tuple(prompts))
+    return dataclasses.replace(recipe, training=training, data=eval_data, evaluate=evaluate)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Exports of a run that has ended: what `runner export` starts.
+"""Make exports of a run that has ended: what `runner export` starts.
 
-What it makes stands beside the run's own artifacts, below a token of its own (``export-…``). The run's result says what
-it said; `runner pull` finds both.
+They are stored beside the run's own artifacts, below a token of their own (``export-…``). The run's result stays as it
+was; `runner pull` finds both.
 """
 
 import argparse
 import dataclasses
 import json
+import logging
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -19,23 +19,25 @@ from typing import Any
 import blake3
 
 from runner.errors import UserError
-from runner.exit_codes import INTERRUPTED
+from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, export_token, run_key
+from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, export_token, new_nonce, run_key
 from runner.storage.manifest import MANIFEST
 from runner.storage.open import open_store
 from runner.storage.retry import after, retry_store_call
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from runner.train.agent.log import set_up_logging
+from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
+
+_log = logging.getLogger(f"{LOGGER}.run_export")
 
 _PATIENCE_SECONDS = 300.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the exports, and write what stands then to standard output as JSON."""
+    """Make the exports, and write the keys of all that were asked for to standard output as JSON."""
     parser = argparse.ArgumentParser(prog="python -m runner.train.run_export")
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)
@@ -46,48 +48,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parent is not None:
         die_with_parent(options.parent)
     wanted = json.loads(options.export)
-    # The answer goes to standard output alone; whatever else is printed, by libraries too, is talk.
+    # Standard output is for the answer alone; whatever else is printed, by libraries too, goes to standard error.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     set_up_logging()
     try:
-        made = export_run(
+        exports = export_run(
             open_store(options.store),
             options.run,
             Export(**{**wanted, "gguf": tuple(wanted["gguf"])}),
             folder=options.work_dir,
         )
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        _log.error("%s", error)
+        return MISTAKE
     except StoreUnavailable as error:
-        print(f"error: the store does not answer: {error}", file=sys.stderr)
+        _log.error("the store does not answer: %s", error)
         return INTERRUPTED
     except HubUnavailable as error:
-        print(f"error: {error}", file=sys.stderr)
+        _log.error("%s", error)
         return INTERRUPTED
     except (MergeFailed, GgufFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    json.dump(made, answer)
+        _log.error("%s", error)
+        return FAILED
+    json.dump(exports, answer)
     answer.close()
-    return 0
+    return SUCCEEDED
 
 
 def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> dict[str, str]:
-    """Make what is wanted of a run's model, but for what stands already.
+    """Make exports of a run's model, except for those that exist already.
 
     Args:
-        store: where the run lives.
+        store: the store that holds the run.
         run_id: a run that has a model.
         wanted: what to make.
-        folder: a local folder of our own, emptied first.
+        folder: a local folder for this process alone, emptied first.
 
     Returns:
-        The keys in the run of what was wanted, by the artifacts' names.
+        The keys in the run of all exports that were asked for, by the artifacts' names.
 
     Raises:
-        UserError: the run has no model, or an adapter is to be merged that there is not.
+        UserError: the run has no model, or no adapter that could be merged.
+        StoreUnavailable, HubUnavailable: try again later.
+        MergeFailed, GgufFailed: an export is not what the model is.
     """
     from runner.runs.artifacts import ArtifactStore
     from runner.train.export.gguf import require_gguf
@@ -95,9 +99,9 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     from runner.train.export.pipeline import make_exports, pushed_artifacts
 
     run = json.loads(store.get(run_key(run_id, RUN)))
-    whole = Recipe.from_mapping(run["recipe"])
+    run_recipe = Recipe.from_mapping(run["recipe"])
     result = _result(store, run_id)
-    recipe = whole.in_order[-1]
+    recipe = run_recipe.in_order[-1]
     if wanted.merge and recipe.adapter is None:
         raise UserError(
             "the run was trained in full: there is no adapter to merge", where=run_id, remedy="leave --merge out"
@@ -110,7 +114,7 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     artifact_store = ArtifactStore(
         store,
         run_id,
-        export_token("".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(4))),
+        export_token(new_nonce(4)),
         folder,
         trusted=partial(_tokens, store, run_id, result),
         before_manifest=lambda: None,  # an ended run has no attempts that could take over
@@ -122,24 +126,31 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     base = wanted.base or recipe.export.base
     recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
     recipe = _on_its_base(recipe, result, artifact_store)
-    made = make_exports(artifact_store, recipe, wanted, folder=folder / "between", cache_dir=cache_folder(), phase=_say)
+    exports = make_exports(
+        artifact_store,
+        recipe,
+        wanted,
+        folder=folder / "between",
+        cache_dir=cache_folder(),
+        phase=lambda what: _log.info("exporting: %s", what),
+    )
     if wanted.push_to_hub:
-        keys = pushed_artifacts({"model": trained, **made})
+        keys = pushed_artifacts({"model": trained, **exports})
         upload = partial(push, wanted, map(artifact_store.folder, keys), folder / "upload", run=run, result=result)
-        made["hub"] = _pushed(artifact_store, wanted.hub_model_id or recipe.name, keys, upload)
+        exports["hub"] = _push_once(artifact_store, wanted.hub_model_id or recipe.name, keys, upload)
     shutil.rmtree(folder, ignore_errors=True)
-    return made
+    return exports
 
 
-def _pushed(artifact_store: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
-    """The key of the record of a push, which is made unless the same was pushed to the same repository."""
+def _push_once(artifact_store: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
+    """Push unless the same was pushed to the same repository before; return the key of the push's record."""
     from runner.train.export.hub_push import has_pushed, save_pushed
 
-    by_the_run = artifact_store.existing_key("hub")
-    if by_the_run is not None and has_pushed(artifact_store.folder(by_the_run), repository, keys):
-        return str(by_the_run)
-    what = blake3.blake3("\n".join((repository, *keys)).encode()).hexdigest(length=4)
-    return str(artifact_store.commit(f"hub-{what}", lambda folder: save_pushed(upload(), keys, folder)))
+    existing = artifact_store.existing_key("hub")
+    if existing is not None and has_pushed(artifact_store.folder(existing), repository, keys):
+        return str(existing)
+    digest = blake3.blake3("\n".join((repository, *keys)).encode()).hexdigest(length=4)
+    return str(artifact_store.commit(f"hub-{digest}", lambda folder: save_pushed(upload(), keys, folder)))
 
 
 def _result(store: Store, run_id: str) -> dict[str, Any]:
@@ -151,31 +162,27 @@ def _result(store: Store, run_id: str) -> dict[str, Any]:
 
 
 def _tokens(store: Store, run_id: str, result: dict[str, Any]) -> list[str]:
-    """Whose artifacts count: those that the result names, and earlier exports; of a run that failed, its newest."""
+    """Return the tokens whose artifacts count: the result's, and earlier exports'; of a failed run, its newest."""
     named = [key.split("/")[2] for key in (result.get("artifacts") or {}).values()]
     root = run_key(run_id, "artifacts/")
-    found = {
+    tokens = {
         parts[1]
         for info in store.objects(root)
         if len(parts := info.key.removeprefix(root).split("/")) == 3 and parts[2] == MANIFEST
     }
-    exports = sorted(token for token in found if EXPORT_TOKEN.fullmatch(token))
-    others = [] if named else sorted(found - set(exports), reverse=True)
+    exports = sorted(token for token in tokens if EXPORT_TOKEN.fullmatch(token))
+    others = [] if named else sorted(tokens - set(exports), reverse=True)
     return [*dict.fromkeys(named), *exports, *others]
 
 
 def _on_its_base(recipe: Recipe, result: dict[str, Any], artifact_store: Any) -> Recipe:
-    """The last stage's recipe with the model that its adapter belongs to."""
+    """Return the last stage's recipe with the model that its adapter belongs to."""
     stages = result.get("stages") or [{}]
     base = (stages[-1].get("started_from") or {}).get("base")
     if recipe.adapter is None or base is None:
         return recipe
     model = {key: value for key, value in recipe.model.items() if key != "model_revision"}
     return dataclasses.replace(recipe, model={**model, "model_name_or_path": str(artifact_store.folder(base))})
-
-
-def _say(what: str) -> None:
-    print(f"exporting: {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

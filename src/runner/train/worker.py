@@ -1,21 +1,24 @@
 """The training process: what an attempt starts, with torch in it.
 
 Started by `runner.train.entrypoint` before that knows which checkpoint to go on from: importing torch and transformers
-takes seconds, in which the checkpoint is chosen and downloaded. It is told through standard input.
+takes seconds, in which the checkpoint is chosen and downloaded. Its assignment comes through standard input.
 """
 
 import argparse
 import errno
 import json
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.errors import UserError, causes
-from runner.exit_codes import INTERRUPTED
+from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import asks_for_zero
@@ -25,24 +28,179 @@ from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
-from runner.train.agent.log import set_up_logging
-from runner.train.agent.preemption import (
-    CannotResumeHere,
-    Preempted,
-    PreemptionNotice,
-    is_eviction,
-)
+from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
+from runner.train.agent.outcome import Outcome, OutcomeKind
+from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.timing import DEFAULT_TIMING
+from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
 
-GRACE_SECONDS = 25.0
-"""How long a preempted attempt goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
+_log = logging.getLogger(f"{LOGGER}.worker")
+
+_FULL_DISK = "the disk is full ({}); free some space, then `runner resume` goes on from the last checkpoint"
+_EVICTED = "what the attempt needs on this machine has been removed ({})"
+
+_LEFT_OUT_OF_THE_IMAGE = (
+    "CUFFT_NOT_SUPPORTED",  # c10::Error of torch.fft: what cuFFT's stand-in answers
+    "cusparseLtInit",  # and cuSPARSELt's, at its first call
+    "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE",  # and cuDNN's, of torch.nn.LSTM
+    "working triton installation",  # torch._inductor.exc.TritonMissing
+)
+_REMEDY = "the image leaves this out, and `runner image build --target devel` makes one that has it (docs/image.md)"
+
+
+class Shown(Enum):
+    """What of a failure the training process prints."""
+
+    NOTHING = auto()
+    REASON = auto()
+    TRACEBACK = auto()
+    BOTH = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why the training ended early, and what was known by then."""
+
+    error: BaseException
+    """What was raised."""
+    told_to_stop: bool = False
+    """SIGTERM had arrived."""
+    evicted: bool = False
+    """It was caused by the scheduler removing our files."""
+    lost_peer: bool = False
+    """It says no more than that another training process has gone."""
+
+    def is_any(self, *types: type[BaseException]) -> bool:
+        """Whether the error is of one of these types."""
+        return isinstance(self.error, types)
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether a disk had no room left."""
+        return any(
+            getattr(cause, "errno", None) == errno.ENOSPC or "No space left on device" in str(cause)
+            for cause in causes(self.error)
+        )
+
+    @property
+    def name_and_message(self) -> str:
+        """The last lines of a traceback."""
+        return "".join(traceback.format_exception_only(self.error)).strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOutcome:
+    """What a training process reports, prints and exits with."""
+
+    outcome: Outcome
+    """The report."""
+    exit_code: int
+    """The exit code."""
+    shown: Shown = Shown.NOTHING
+    """What is printed."""
+
+
+class _Row(NamedTuple):
+    """One kind of failure."""
+
+    applies: Callable[[Failure], bool]
+    kind: OutcomeKind
+    reason: Callable[[Failure], str]
+    retry: bool
+    exit_code: int = INTERRUPTED
+    shown: Shown = Shown.NOTHING
+    lost_peer: bool = False
+
+
+_FAILURES = (
+    _Row(lambda f: f.is_any(Preempted), "interrupted", lambda f: "told to stop (SIGTERM)", retry=True),
+    _Row(lambda f: f.is_any(Superseded), "superseded", lambda f: str(f.error), retry=False),
+    _Row(
+        lambda f: f.is_any(HubUnavailable),
+        "interrupted",
+        lambda f: f"{f.error}; `runner resume` pushes again, and what is made already stays",
+        retry=False,
+    ),
+    _Row(lambda f: f.is_any(OutOfMemory), "out_of_memory", lambda f: str(f.error), retry=True, exit_code=FAILED),
+    _Row(lambda f: f.is_any(CannotResumeHere), "interrupted", lambda f: str(f.error), retry=False, shown=Shown.REASON),
+    _Row(
+        lambda f: f.is_any(UserError) and f.evicted,
+        "interrupted",
+        lambda f: _EVICTED.format(f.error),
+        retry=True,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(UserError),
+        "failed",
+        lambda f: str(f.error),
+        retry=False,
+        exit_code=MISTAKE,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_disk_full, "interrupted", lambda f: _FULL_DISK.format(f.error), retry=False, shown=Shown.REASON
+    ),
+    _Row(
+        lambda f: f.is_any(StoreUnavailable),
+        "interrupted",
+        lambda f: f"the store does not answer: {f.error}",
+        retry=True,
+    ),
+    _Row(
+        # Nothing is printed: the process that went away says why.
+        lambda f: f.lost_peer,
+        "failed",
+        lambda f: f.name_and_message.splitlines()[0],
+        retry=True,
+        exit_code=FAILED,
+        lost_peer=True,
+    ),
+    _Row(
+        lambda f: f.told_to_stop,
+        "interrupted",
+        lambda f: f"told to stop (SIGTERM), and then: {f.name_and_message}",
+        retry=True,
+        shown=Shown.TRACEBACK,
+    ),
+    _Row(
+        lambda f: f.evicted,
+        "interrupted",
+        lambda f: _EVICTED.format(f.name_and_message),
+        retry=True,
+        shown=Shown.BOTH,
+    ),
+    _Row(
+        lambda f: True,
+        "failed",
+        lambda f: with_remedy(f.name_and_message),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.TRACEBACK,
+    ),
+)
+"""Kinds of failure; the first that applies counts."""
+
+
+def classify(failure: Failure) -> WorkerOutcome:
+    """Return what follows from a failure of the training. Pure: it looks at nothing but its argument."""
+    row = next(row for row in _FAILURES if row.applies(failure))
+    split = list(failure.error.split) if isinstance(failure.error, OutOfMemory) else None
+    outcome = Outcome(kind=row.kind, reason=row.reason(failure), retry=row.retry, split=split, lost_peer=row.lost_peer)
+    return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
+
+
+def with_remedy(reason: str) -> str:
+    """Append a hint if the failure comes from a library that the slim image omits."""
+    return f"{reason}\n  {_REMEDY}" if any(words in reason for words in _LEFT_OUT_OF_THE_IMAGE) else reason
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, and tell the attempt how it went; the exit code is the attempt's."""
+    """Train, and report to the agent how it went; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m runner.train.worker")
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)
@@ -50,6 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache-dir", type=Path, required=True)
     parser.add_argument("--events", type=int, required=True, help="file descriptor to write events to")
     parser.add_argument("--local-rank", type=int, default=0, help="which of this machine's training processes this is")
+    parser.add_argument("--finish-seconds", type=float, default=DEFAULT_TIMING.finish, help="`finish` of `Timing`")
+    parser.add_argument("--grace-seconds", type=float, default=DEFAULT_TIMING.preemption_grace, help="and its grace")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
@@ -57,61 +217,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notice = PreemptionNotice()
     notice.install()
     events = Events(options.events)
+
+    def send_notice(level: int, text: str) -> None:
+        events.send("notice", level=logging.getLevelName(level).lower(), text=text)
+
     try:
-        result = _train(options, notice, events)
-    except Preempted:
-        events.send("outcome", outcome="interrupted", reason="told to stop (SIGTERM)", retry=True)
-        return INTERRUPTED
-    except Superseded as error:
-        events.send("outcome", outcome="superseded", reason=str(error), retry=False)
-        return INTERRUPTED
-    except StoreUnavailable as error:
-        if _is_disk_full(error):
-            return _interrupted_by_full_disk(events, error)
-        events.send("outcome", outcome="interrupted", reason=f"the store does not answer: {error}", retry=True)
-        return INTERRUPTED
-    except HubUnavailable as error:
-        reason = f"{error}; `runner resume` pushes again, and what is made already stays"
-        events.send("outcome", outcome="interrupted", reason=reason, retry=False)
-        return INTERRUPTED
-    except OutOfMemory as error:
-        events.send("outcome", outcome="out_of_memory", reason=error.reason, retry=True, split=error.split)
-        return 1
-    except CannotResumeHere as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        events.send("outcome", outcome="interrupted", reason=str(error), retry=False)
-        return INTERRUPTED
-    except UserError as error:
-        if is_eviction(error, options.work_dir):
-            return _interrupted_by_departure(events, str(error))
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        events.send("outcome", outcome="failed", reason=str(error), retry=False)
-        return 2
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is reported, and the run has failed)
-        if _is_disk_full(error):
-            return _interrupted_by_full_disk(events, error)
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        if _is_lost_peer(error):
-            # Its own machine says why; here it is no more than noise.
-            events.send("outcome", outcome="failed", reason=reason.splitlines()[0], retry=True, lost_peer=True)
-            return 1
-        traceback.print_exc()
-        if notice.given:
-            told = f"told to stop (SIGTERM), and then: {reason}"
-            events.send("outcome", outcome="interrupted", reason=told, retry=True)
-            return INTERRUPTED
-        if is_eviction(error, options.work_dir):
-            return _interrupted_by_departure(events, reason)
-        events.send("outcome", outcome="failed", reason=with_remedy(reason), retry=False)
-        return 1
-    events.send("outcome", outcome="succeeded", reason=None, retry=False, result=result)
-    return 0
+        with logged_to(CallingHandler(send_notice, only_notices=True)):
+            result = _train(options, notice, events)
+    except (Exception, Preempted) as error:  # noqa: BLE001 (whatever it is, it is reported)
+        failure = Failure(
+            error=error,
+            told_to_stop=notice.given,
+            evicted=is_eviction(error, options.work_dir),
+            lost_peer=_is_lost_peer(error),
+        )
+        end = classify(failure)
+        if end.shown in (Shown.TRACEBACK, Shown.BOTH):
+            traceback.print_exception(error)
+        if end.shown in (Shown.REASON, Shown.BOTH):
+            _log.error("%s", end.outcome.reason)
+    else:
+        end = WorkerOutcome(
+            outcome=Outcome(kind="succeeded", reason=None, retry=False, result=result), exit_code=SUCCEEDED
+        )
+    events.send("outcome", **end.outcome.to_record())
+    return end.exit_code
 
 
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
-    # Heavy, so imported here: the signal handlers stand by now. `stage_run` brings what all methods need.
+    # Heavy, so imported here: the signal handlers are installed by now. `steps` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.distributed import init_distributed, silence_other_ranks
     from runner.train.loggers.metrics_writer import Metrics
@@ -120,7 +256,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.stages.context import AttemptContext
     from runner.train.stages.run import run_stages
 
-    assignment = json.loads(sys.stdin.readline())
+    assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
@@ -138,7 +274,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     folder = options.work_dir / f"attempt-{claim.token}"
     folder.mkdir(parents=True, exist_ok=True)
     writer = ChunkWriter(store, options.run, "metrics", claim.token)
-    metrics = Metrics(writer if process_info.is_main_process else None, events)  # the first's records are everybody's
+    metrics = Metrics(writer if process_info.is_main_process else None, events)  # the first process logs for all
     checkpointer = Checkpointer(
         store,
         claim,
@@ -146,7 +282,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         rank=process_info.rank,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
-        on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
+        on_warning=_log.warning,
     )
     attempt = AttemptContext(
         store=store,
@@ -160,18 +296,19 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         metrics=metrics,
         checkpointer=checkpointer,
         process_info=process_info,
+        finish_seconds=options.finish_seconds,
     )
     try:
         return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
-        checkpointer.finish(within_seconds=GRACE_SECONDS)
+        checkpointer.finish(within_seconds=options.grace_seconds)
         metrics.flush()
         raise
 
 
 def _check_exports(recipe: Recipe) -> None:
-    """Look for what is missing at the end, before anything is paid for."""
+    """Check what the exports at the end of the run need, before any training is paid for."""
     if recipe.export.push_to_hub:
         from runner.train.export.hub_push import check_hub
 
@@ -190,46 +327,9 @@ def _is_lost_peer(error: BaseException) -> bool:
     return is_peer_failure(error)
 
 
-def _is_disk_full(error: BaseException | None) -> bool:
-    return any(
-        getattr(cause, "errno", None) == errno.ENOSPC or "No space left on device" in str(cause)
-        for cause in causes(error)
-    )
-
-
-def _interrupted_by_full_disk(events: Events, error: BaseException) -> int:
-    reason = f"the disk is full ({error}); free some space, then `runner resume` goes on from the last checkpoint"
-    print(f"error: {reason}", file=sys.stderr, flush=True)
-    events.send("outcome", outcome="interrupted", reason=reason, retry=False)
-    return INTERRUPTED
-
-
-def _interrupted_by_departure(events: Events, reason: str) -> int:
-    reason = f"what the attempt needs on this machine has been removed ({reason})"
-    print(f"error: {reason}", file=sys.stderr, flush=True)
-    events.send("outcome", outcome="interrupted", reason=reason, retry=True)
-    return INTERRUPTED
-
-
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
     # Not `sys.exit`: threads of libraries that wait for a dead store must not hold the process.
     os._exit(code)
-
-
-_SAID = (
-    "CUFFT_NOT_SUPPORTED",  # c10::Error of torch.fft: what cuFFT's stand-in answers
-    "cusparseLtInit",  # and cuSPARSELt's, at its first call
-    "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE",  # and cuDNN's, of torch.nn.LSTM
-    "working triton installation",  # torch._inductor.exc.TritonMissing
-)
-
-
-_REMEDY = "the image leaves this out, and `runner image build --target devel` makes one that has it (docs/image.md)"
-
-
-def with_remedy(reason: str) -> str:
-    """The reason of a failure, and where it is for want of what the image leaves out, the image that has it."""
-    return f"{reason}\n  {_REMEDY}" if any(words in reason for words in _SAID) else reason

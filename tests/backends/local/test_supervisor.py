@@ -30,6 +30,17 @@ def test_a_run_continues_after_a_kill_and_after_an_interruption(bench: Bench) ->
     assert steps == list(range(1, 11))
 
 
+def test_the_user_sees_the_attempts_notices_and_not_what_libraries_print(bench: Bench) -> None:
+    bench.submit()
+    done = bench.supervise("run", {"1": ["kill", 5]})
+    shown = [line for line in done.stdout.splitlines() if "warning" in line or line.startswith("attempt")]
+    assert shown == [
+        "warning: attempt 1 is a stand-in",
+        "attempt 2 continues from step 4",
+        "warning: attempt 2 is a stand-in",
+    ]
+
+
 def test_an_ended_run_leaves_nothing_on_the_machine(bench: Bench) -> None:
     bench.submit()
     assert bench.supervise("run", {}).returncode == 0

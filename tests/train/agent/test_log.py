@@ -1,22 +1,12 @@
 """What the training side logs reads as it would if it were printed, once, and libraries' loggers are left alone."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from runner.train.agent.log import LOGGER, NOTICE, CallingHandler, logged_to, set_up_logging
 
 log = logging.getLogger(f"{LOGGER}.some.module")
-
-
-@pytest.fixture(autouse=True)
-def loggers_as_before() -> Iterator[None]:
-    logger = logging.getLogger(LOGGER)
-    before = (logger.level, logger.propagate, list(logger.handlers))
-    yield
-    logger.level, logger.propagate, logger.handlers = before
-    logging.Logger.manager._clear_cache()  # type: ignore[attr-defined] # which level each logger has
 
 
 def test_levels_read_as_words_and_errors_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

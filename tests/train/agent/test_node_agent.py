@@ -13,16 +13,17 @@ import pytest
 from runner.runs.attempts import Claim, claim_attempt, write_ended
 from runner.runs.rendezvous import Participant, admit, join, participants, read_node_end
 from runner.storage.local import LocalStore
-from runner.train.agent import node_agent
+from runner.train.agent import node_attempt
 from runner.train.agent.node_agent import NodeAgent
+from runner.train.agent.setup import AgentSetup
+from runner.train.agent.timing import Timing
 from runner.train.agent.topology import Topology
 
 ASSIGNMENT = {"assignment": {"token": "t"}, "checkpoint": None}
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(node_agent, "LOOK_SECONDS", 0.05)
+def signals_as_before() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -63,17 +64,23 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     dead = claim_attempt(store, "run", {})
     admit(store, dead, {1: join(store, "run", dead.number, 1, {})}, ASSIGNMENT)
     heads: list[Thread] = []
-    real = node_agent.read_admission
+    real = node_attempt.read_admission
 
     def comes_while_we_ask(where: LocalStore, participant: Participant) -> Any:
         if not heads:
             heads.append(lead(store, claim_attempt(store, "run", {})))
         return real(where, participant)
 
-    monkeypatch.setattr(node_agent, "read_admission", comes_while_we_ask)
-    monkeypatch.setattr(node_agent, "HEAD_PATIENCE_SECONDS", 20.0)
-    topology = Topology(num_nodes=2, node_rank=1, node_ips=("127.0.0.1", "127.0.0.1"))
-    agent = NodeAgent(store, "run", tmp_path / "work", topology, spawn=trains, arguments=[], result=lambda: None)
-    assert agent.run() == 0
+    monkeypatch.setattr(node_attempt, "read_admission", comes_while_we_ask)
+    setup = AgentSetup(
+        store=store,
+        run_id="run",
+        work_dir=tmp_path / "work",
+        topology=Topology(num_nodes=2, node_rank=1, node_ips=("127.0.0.1", "127.0.0.1")),
+        spawn=trains,
+        arguments=[],
+        timing=Timing(look=0.05, join=20.0),
+    )
+    assert NodeAgent(setup, result=lambda: None).run() == 0
     heads[0].join(20)
     assert not heads[0].is_alive()

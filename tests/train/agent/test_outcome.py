@@ -1,22 +1,23 @@
 """How several processes' ends are told apart: the first cause counts, and only a real failure is final."""
 
+import json
 import signal
 from typing import Any
 
 import pytest
 
-from runner.train.agent.outcome import attempt_outcome
+from runner.train.agent.outcome import NodeEnd, Outcome, WorkerEnd, attempt_outcome
 
-LOST = {"outcome": "failed", "reason": "Connection closed by peer", "retry": True, "lost_peer": True}
-BROKEN = {"outcome": "failed", "reason": "ValueError: nonsense", "retry": False}
-MISTAKE = {"outcome": "failed", "reason": "data: no such file", "retry": False}
-TOLD = {"outcome": "interrupted", "reason": "told to stop (SIGTERM)", "retry": True}
-MEMORY = {"outcome": "out_of_memory", "reason": "memory ran out in step 3", "retry": True, "split": [4, 1]}
-DONE = {"outcome": "succeeded", "reason": None, "retry": False, "result": {"step": 12}}
+LOST = Outcome(kind="failed", reason="Connection closed by peer", retry=True, lost_peer=True)
+BROKEN = Outcome(kind="failed", reason="ValueError: nonsense", retry=False)
+MISTAKE = Outcome(kind="failed", reason="data: no such file", retry=False)
+TOLD = Outcome(kind="interrupted", reason="told to stop (SIGTERM)", retry=True)
+MEMORY = Outcome(kind="out_of_memory", reason="memory ran out in step 3", retry=True, split=[4, 1])
+DONE = Outcome(kind="succeeded", reason=None, retry=False, result={"step": 12})
 
 
-def end(rank: int, code: int, outcome: dict[str, Any] | None = None, *, killed: bool = False) -> dict[str, Any]:
-    return {"rank": rank, "code": code, "outcome": outcome, "killed": killed, "said_at": float(rank)}
+def end(rank: int, code: int, outcome: Outcome | None = None, *, killed: bool = False) -> WorkerEnd:
+    return WorkerEnd(rank=rank, code=code, outcome=outcome, killed=killed, reported_at=float(rank))
 
 
 @pytest.mark.parametrize(
@@ -40,17 +41,59 @@ def end(rank: int, code: int, outcome: dict[str, Any] | None = None, *, killed: 
         ([end(0, 0)], "failed", "exit code 0"),
     ],
 )
-def test_the_first_cause_counts(ends: list[dict[str, Any]], outcome: str, words: str | None) -> None:
-    found = attempt_outcome(ends)
-    assert found["outcome"] == outcome
-    assert words is None or words in found["reason"]
+def test_the_first_cause_counts(ends: list[WorkerEnd], outcome: str, words: str | None) -> None:
+    decided = attempt_outcome(ends)
+    assert decided.kind == outcome
+    assert words is None or words in str(decided.reason)
 
 
 def test_a_machine_that_vanished_is_the_cause_of_what_the_others_say() -> None:
-    found = attempt_outcome([end(0, 1, BROKEN)], missing_nodes=[1])
-    assert (found["outcome"], found["retry"]) == ("interrupted", True)
-    assert "machine 1" in found["reason"]
+    decided = attempt_outcome([end(0, 1, BROKEN)], missing_nodes=[1])
+    assert (decided.kind, decided.retry) == ("interrupted", True)
+    assert "machine 1" in str(decided.reason)
 
 
 def test_main_memory_is_named_where_the_kernel_took_a_process() -> None:
-    assert "main memory" in attempt_outcome([end(0, -signal.SIGKILL)], out_of_main_memory=True)["reason"]
+    assert "main memory" in str(attempt_outcome([end(0, -signal.SIGKILL)], out_of_main_memory=True).reason)
+
+
+@pytest.mark.parametrize("outcome", [LOST, BROKEN, TOLD, MEMORY, DONE, None])
+def test_what_is_written_is_read_again(outcome: Outcome | None) -> None:
+    node = NodeEnd(exit_code=1, ends=[end(1, -9, outcome, killed=True)], last_lines=["a\n"], host="b")
+    assert NodeEnd.from_record(json.loads(json.dumps(node.to_record()))) == node
+
+
+def test_records_are_as_they_always_were() -> None:
+    """Nodes and heads of one launch, and later attempts, read them."""
+    assert MEMORY.to_record() == {
+        "outcome": "out_of_memory",
+        "reason": "memory ran out in step 3",
+        "retry": True,
+        "split": [4, 1],
+    }
+    assert LOST.to_record() == {
+        "outcome": "failed",
+        "reason": "Connection closed by peer",
+        "retry": True,
+        "lost_peer": True,
+    }
+    assert DONE.to_record() == {"outcome": "succeeded", "reason": None, "retry": False, "result": {"step": 12}}
+    told = end(1, 75, TOLD).to_record()
+    assert told == {"rank": 1, "code": 75, "killed": False, "outcome": TOLD.to_record(), "said_at": 1.0}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"exit_code": "1", "ends": [], "last_lines": []},
+        {"exit_code": 1, "ends": [3], "last_lines": []},
+        {"exit_code": 1, "ends": [{"rank": 1, "code": -999, "said_at": 0}], "last_lines": []},
+        {"exit_code": 1, "ends": [{"rank": 1, "code": 1, "said_at": 0, "outcome": {"outcome": "x"}}], "last_lines": []},
+        {"exit_code": 1, "ends": [{"rank": 1, "code": 1, "said_at": 0, "outcome": 7}], "last_lines": []},
+        {"exit_code": 1, "ends": [], "last_lines": {}},
+    ],
+)
+def test_a_record_of_another_form_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^not "):
+        NodeEnd.from_record(record)

@@ -22,6 +22,7 @@ from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import state_folder, work_folder
 from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
+from runner.runs.notices import NoticeReader
 from runner.runs.records import AttemptView, newest_attempt, run_result, write_cancelled, write_killed
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
@@ -33,7 +34,6 @@ ATTEMPT_LOG = "attempt.log"
 """What the newest attempt has printed, in the run's state folder; all there is if it never reaches the store."""
 
 _TICK_SECONDS = 0.1
-_ITS_OWN_WORDS = (b"warning: ", b"attempt ")
 _TAIL_LINES = 20
 _TAIL_BYTES = 1 << 16
 
@@ -87,7 +87,7 @@ class Supervisor:
         self._runner = ProcessRunner(entrypoint) if attempts is None else attempts
         self._folder = state_folder(store.url, run_id)
         self._signals: list[int] = []
-        self._log_position = 0
+        self._notices = NoticeReader(work_folder(store.url, run_id))
         self._ours = False
         self.last_lines: list[str] = []
         """The last lines that the newest attempt printed; filled in when `run` returns."""
@@ -151,8 +151,8 @@ class Supervisor:
 
     def _one_attempt(self, number_before: int) -> tuple[int, AttemptView | None]:
         """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
-        self._log_position = 0
         with self._attempt_log() as log:
+            self._notices = NoticeReader(work_folder(self._store.url, self._run_id))
             process = self._runner.start(self._store.url, self._run_id, environment=self._environment, log=log)
         try:
             code = self._wait(process)
@@ -186,18 +186,9 @@ class Supervisor:
         return code
 
     def _pass_on(self) -> None:
-        """Say what the attempt itself (not what it runs) has printed since the last look: warnings, where it begins."""
-        try:
-            with (self._folder / ATTEMPT_LOG).open("rb") as log:
-                log.seek(self._log_position)
-                text = log.read()
-        except OSError:
-            return
-        whole = text[: text.rfind(b"\n") + 1] if len(text) < _TAIL_BYTES else text
-        self._log_position += len(whole)
-        for line in whole.splitlines():
-            if line.startswith(_ITS_OWN_WORDS):
-                self._say(line.decode(errors="replace"))
+        """Say what the attempt would have us say: warnings, and where it begins."""
+        for notice in self._notices.read():
+            self._say(str(notice))
 
     def _may_try_again(self, code: int, attempt: AttemptView | None) -> bool:
         """Whether another attempt makes sense after one that left no result; says why if not."""

@@ -1,7 +1,7 @@
-"""What the training process tells the attempt that started it: JSON lines through a pipe.
+"""Events from a training process to the agent that started it: JSON lines through a pipe.
 
-The attempt (`runner.train.entrypoint`) outlives a crash of the training process, so it is the one that writes the
-heartbeat, the end of the attempt and the result; the training process says here what goes into them.
+The agent (`runner.train.entrypoint`) outlives a crash of the training process, so it writes the heartbeat, the end of
+the attempt and the result. Events carry what goes into them: ``progress``, ``notice`` and, last, ``outcome``.
 """
 
 import json
@@ -15,7 +15,7 @@ PROGRESS_SECONDS = 0.2
 
 
 class Events:
-    """The training process's end of the pipe. Thread-safe; a reader that is gone is no reason to stop training."""
+    """The training process's end of the pipe. Thread-safe. Training goes on if the reader has gone."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -23,7 +23,7 @@ class Events:
         self._last_progress = 0.0
 
     def send(self, kind: str, **fields: Any) -> None:
-        """Send one event; never raises for a reader that has gone."""
+        """Send one event. It does not raise if the reader has gone."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         with self._lock:
             try:
@@ -33,11 +33,11 @@ class Events:
                 return
 
     def phase(self, phase: str, message: str | None = None) -> None:
-        """A new phase began: ``loading``, ``training``, ``exporting``…"""
+        """Report that a phase has begun: ``loading``, ``training``, ``exporting``…"""
         self.send("progress", phase=phase, message=message)
 
     def progress(self, *, force: bool = False, **fields: Any) -> None:
-        """How far training is; thinned to a few a second unless `force`."""
+        """Report how far training is. Without `force`, at most five reports a second are sent."""
         now = time.monotonic()
         if force or now - self._last_progress >= PROGRESS_SECONDS:
             self._last_progress = now
@@ -45,7 +45,7 @@ class Events:
 
 
 def read_events(descriptor: int, on_event: Callable[[dict[str, Any]], None]) -> None:
-    """Call `on_event` for each event until the writer is gone. A torn last line (the writer was killed) is dropped."""
+    """Call `on_event` for each event until the writer has gone. A torn last line (the writer was killed) is dropped."""
     with os.fdopen(descriptor, "rb") as pipe:
         for line in pipe:
             if not line.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""Logging of the training side: how its records read to people, and which of them reach whoever launched the run.
+"""Logging of the training side: how its records read to people, and which of them the launching user sees.
 
 Modules log with ``logging.getLogger(__name__)``. A program calls `set_up_logging` once; nothing happens before that.
 Only `LOGGER` and the loggers below it are touched, so libraries log as they would without us.
@@ -13,7 +13,7 @@ LOGGER = "runner.train"
 """The logger above all loggers of the training side. (A program's own `__name__` is ``__main__``: not below it.)"""
 
 NOTICE = {"notice": True}
-"""Pass as `extra` with a message below WARNING that whoever launched the run should see too."""
+"""Pass as `extra` with a message below WARNING that the launching user should see too."""
 
 
 class PeopleFormatter(logging.Formatter):
@@ -59,8 +59,8 @@ class CallingHandler(logging.Handler):
 
     Args:
         call: takes the level (``logging.WARNING``…) and the text without a level's prefix. Must not raise.
-        only_notices: leave out what the person who launched the run need not see: all below WARNING that is not marked
-            with `NOTICE`, and errors, which are the reason why an attempt ends and reach that person as such.
+        only_notices: leave out what the launching user need not see: records below WARNING that are not marked with
+            `NOTICE`, and errors, because the user sees why an attempt ended anyway.
     """
 
     def __init__(self, call: Callable[[int, str], None], *, only_notices: bool = False) -> None:
@@ -69,7 +69,7 @@ class CallingHandler(logging.Handler):
         self._only_notices = only_notices
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand one record on."""
+        """Call the function with one record."""
         notice = logging.WARNING <= record.levelno < logging.ERROR or getattr(record, "notice", False)
         if notice or not self._only_notices:
             try:

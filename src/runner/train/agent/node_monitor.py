@@ -1,4 +1,4 @@
-"""The other machines of an attempt, as its head sees them: wait for them, begin, and notice when one is gone."""
+"""The other nodes of an attempt, as its head sees them: wait for them, begin, and notice when one is lost."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,102 +9,110 @@ from runner.runs.attempts import Claim
 from runner.runs.rendezvous import Participant, admit, participants, read_node_beat, read_node_end
 from runner.storage.retry import STORE_ERRORS
 from runner.storage.store import Store
+from runner.train.agent.outcome import NodeEnd, WorkerEnd
 from runner.train.agent.topology import Topology
 
-SILENCE_SECONDS = 120.0
-"""A machine that is not heard of for so long is gone. The store must have answered us in that time."""
+_LONGEST_GAP_SECONDS = 10.0
 
 
 class StallDetector:
-    """Notices when something that should change no longer does. A look that fails says nothing."""
+    """Notices when something that should change no longer does.
 
-    def __init__(self) -> None:
+    Args:
+        silence_seconds: how long it may stay the same.
+    """
+
+    def __init__(self, silence_seconds: float) -> None:
+        self._silence_seconds = silence_seconds
         self._last: Any = None
         self._silent_seconds = 0.0
         self._looked_at = time.monotonic()
 
     def look(self, read: Callable[[], Any]) -> bool:
-        """Look once more; whether all has been silent for too long."""
+        """Read the value again; return whether it has stayed the same for too long. A failed read does not count."""
         now, before = time.monotonic(), self._looked_at
         self._looked_at = now
         try:
-            found = read()
+            value = read()
         except STORE_ERRORS:
             return False
-        if found != self._last:
-            self._last, self._silent_seconds = found, 0.0
+        if value != self._last:
+            self._last, self._silent_seconds = value, 0.0
         else:
-            # In small coins: a laptop that slept, or a store that was away, counts for little.
-            self._silent_seconds += min(now - before, 10.0)
-        return self._silent_seconds > SILENCE_SECONDS
+            # A suspended laptop, or a store that did not answer for an hour, must not count as an hour's silence.
+            self._silent_seconds += min(now - before, _LONGEST_GAP_SECONDS)
+        return self._silent_seconds > self._silence_seconds
 
 
 class NodeMonitor:
-    """What the head knows of the others.
+    """What the head knows of the other nodes.
 
     Args:
-        store: where the run lives.
+        store: the store that holds the run.
         claim: the attempt.
         topology: of the head.
+        silence_seconds: a node whose heartbeat has not changed for so long is lost.
     """
 
-    def __init__(self, store: Store, claim: Claim, topology: Topology) -> None:
+    def __init__(self, store: Store, claim: Claim, topology: Topology, *, silence_seconds: float) -> None:
         self._store = store
         self._claim = claim
-        self._wanted = set(range(1, topology.num_nodes))
+        self._expected = set(range(1, topology.num_nodes))
         self._participants: dict[int, Participant] = {}
-        self._vigils = {rank: StallDetector() for rank in self._wanted}
-        self.ended: dict[int, dict[str, Any]] = {}
-        """How it went on each machine that has said so."""
-        self.missing: list[int] = []
-        """Machines that were not heard of any more."""
+        self._stall_detectors = {rank: StallDetector(silence_seconds) for rank in self._expected}
+        self.ended: dict[int, NodeEnd] = {}
+        """How the attempt went on each node that has reported it."""
+        self.lost: list[int] = []
+        """Nodes whose heartbeats have stopped."""
 
     def missing_nodes(self) -> list[int]:
-        """Which have not come yet."""
-        if not self._wanted:
+        """Return the nodes that have not joined yet."""
+        if not self._expected:
             return []
         try:
             self._participants = participants(self._store, self._claim)
         except STORE_ERRORS:
-            return sorted(self._wanted)
-        return sorted(self._wanted - self._participants.keys())
+            return sorted(self._expected)
+        return sorted(self._expected - self._participants.keys())
 
-    def begin(self, told: Mapping[str, Any]) -> None:
-        """Begin with those who came."""
-        if self._wanted:
-            self._participants = {rank: self._participants[rank] for rank in self._wanted}
-            admit(self._store, self._claim, self._participants, told)
+    def begin(self, admission: Mapping[str, Any]) -> None:
+        """Begin the attempt with the nodes that have joined, and tell them what to do."""
+        if self._expected:
+            self._participants = {rank: self._participants[rank] for rank in self._expected}
+            admit(self._store, self._claim, self._participants, admission)
 
     def look(self) -> None:
-        """See how they are."""
+        """Poll every node's heartbeat and end record."""
         for rank, participant in self._participants.items():
-            if rank in self.ended or rank in self.missing:
+            if rank in self.ended or rank in self.lost:
                 continue
             try:
-                end = read_node_end(self._store, participant)
+                record = read_node_end(self._store, participant)
+                end = None if record is None else NodeEnd.from_record(record)
             except STORE_ERRORS:
                 continue
+            except ValueError:
+                end = None  # not what our agent writes; the node's silence will tell
             if end is not None:
                 self.ended[rank] = end
-            elif self._vigils[rank].look(lambda participant=participant: read_node_beat(self._store, participant)):  # type: ignore[misc]
-                self.missing.append(rank)
+            elif self._stall_detectors[rank].look(lambda node=participant: read_node_beat(self._store, node)):  # type: ignore[misc]
+                self.lost.append(rank)
 
     @property
     def any_failed(self) -> bool:
-        """Whether one of them is gone, or has ended otherwise than by having done its part."""
-        return bool(self.missing) or any(end["exit_code"] for end in self.ended.values())
+        """Whether a node is lost, or has ended before its part was done."""
+        return bool(self.lost) or any(end.exit_code for end in self.ended.values())
 
     @property
-    def told_to_stop(self) -> bool:
-        """Whether one that has ended was told to, and nothing worse happened on any."""
-        codes = {end["exit_code"] for end in self.ended.values()}
-        return not self.missing and codes <= {0, INTERRUPTED}
+    def only_stopped(self) -> bool:
+        """Whether every node that has ended was told to stop or was done, and none is lost."""
+        return not self.lost and {end.exit_code for end in self.ended.values()} <= {0, INTERRUPTED}
 
     @property
     def all_ended(self) -> bool:
-        """Whether nothing more will be heard."""
-        return self._participants.keys() <= self.ended.keys() | set(self.missing)
+        """Whether no node will report anything more."""
+        return self._participants.keys() <= self.ended.keys() | set(self.lost)
 
-    def ends(self) -> list[dict[str, Any]]:
-        """How the training processes on other machines ended, for `runner.train.agent.outcome`."""
-        return [end for record in self.ended.values() for end in record["ends"]]
+    def worker_ends(self) -> list[WorkerEnd]:
+        """Return how the training processes on the other nodes ended."""
+        return [worker for node in self.ended.values() for worker in node.ends]

@@ -4,70 +4,208 @@ When one process fails or is killed, the others fail too, because they miss it. 
 """
 
 import signal
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from runner.exit_codes import MISTAKE
+
+OutcomeKind = Literal["succeeded", "failed", "interrupted", "superseded", "cancelled", "out_of_memory"]
+
+_KINDS: tuple[OutcomeKind, ...] = ("succeeded", "failed", "interrupted", "superseded", "cancelled", "out_of_memory")
 _ABORTS = (signal.SIGABRT,)
 """Signals by which a process ends itself: NCCL's watchdog does when another process is gone."""
 
 
-def attempt_outcome(
-    ends: Sequence[dict[str, Any]], *, missing_nodes: Iterable[int] = (), out_of_main_memory: bool = False
-) -> dict[str, Any]:
-    """The outcome of the attempt: ``outcome``, ``reason``, ``retry``, and what else its process said.
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended, or a training process by its own account."""
 
-    ``outcome`` is one of ``succeeded``, ``failed``, ``interrupted``, ``superseded`` and ``out_of_memory``.
+    kind: OutcomeKind
+    """``outcome`` in records. ``cancelled`` and ``superseded`` are noticed by the agent, except during a commit."""
+    reason: str | None
+    """Why, in a sentence; None after success."""
+    retry: bool
+    """Whether another attempt may get further without anybody's help."""
+    split: list[int] | None = None
+    """Micro-batch and accumulation: those that ran out of memory, and later those that the next attempt trains with."""
+    lost_peer: bool = False
+    """The error says no more than that another training process has gone."""
+    result: Mapping[str, Any] | None = None
+    """What the run's result holds beside how it ended; after success only."""
+
+    def to_record(self) -> dict[str, Any]:
+        """The outcome in JSON."""
+        record: dict[str, Any] = {"outcome": self.kind, "reason": self.reason, "retry": self.retry}
+        if self.split is not None:
+            record["split"] = self.split
+        if self.lost_peer:
+            record["lost_peer"] = True
+        if self.result is not None:
+            record["result"] = dict(self.result)
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Outcome":
+        """Read what `to_record` has written.
+
+        Raises:
+            ValueError: it is not an outcome.
+        """
+        kind, reason, split, result = (record.get(name) for name in ("outcome", "reason", "split", "result"))
+        if kind not in _KINDS or not (reason is None or isinstance(reason, str)):
+            raise ValueError(f"not an outcome: {record!r}")
+        if split is not None and not (
+            isinstance(split, list) and len(split) == 2 and all(type(part) is int and part > 0 for part in split)
+        ):
+            raise ValueError(f"not a micro-batch and an accumulation: {split!r}")
+        if result is not None and not isinstance(result, Mapping):
+            raise ValueError(f"not a result: {result!r}")
+        return cls(
+            kind=kind,
+            reason=reason,
+            retry=record.get("retry") is True,
+            split=split,
+            lost_peer=record.get("lost_peer") is True,
+            result=result,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerEnd:
+    """How a training process ended, as the agent on its node saw it."""
+
+    rank: int
+    """Its rank among all."""
+    code: int
+    """Its exit code; negative: the signal that killed it."""
+    killed: bool
+    """Whether the agent has ended it."""
+    outcome: Outcome | None
+    """Its own account; None if it gave none."""
+    reported_at: float
+    """``said_at`` in records: when it gave its account, in seconds of the system's clock; 0 if it gave none."""
+
+    def to_record(self) -> dict[str, Any]:
+        """The end in JSON."""
+        return {
+            "rank": self.rank,
+            "code": self.code,
+            "killed": self.killed,
+            "outcome": None if self.outcome is None else self.outcome.to_record(),
+            "said_at": self.reported_at,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "WorkerEnd":
+        """Read what `to_record` has written.
+
+        Raises:
+            ValueError: it is not the end of a training process.
+        """
+        rank, code, outcome, at = (record.get(name) for name in ("rank", "code", "outcome", "said_at"))
+        if type(rank) is not int or type(code) is not int or not isinstance(at, int | float):
+            raise ValueError(f"not the end of a training process: {record!r}")
+        if code < 0 and -code not in signal.valid_signals():
+            raise ValueError(f"not the end of a training process: {record!r}")
+        if outcome is not None and not isinstance(outcome, Mapping):
+            raise ValueError(f"not an outcome: {outcome!r}")
+        return cls(
+            rank=rank,
+            code=code,
+            killed=record.get("killed") is True,
+            outcome=None if outcome is None else Outcome.from_record(outcome),
+            reported_at=float(at),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeEnd:
+    """How an attempt went on a node that is not the head."""
+
+    exit_code: int
+    """The worst of its training processes'."""
+    ends: Sequence[WorkerEnd]
+    """How each of them ended."""
+    last_lines: Sequence[str]
+    """The end of what they printed, each line with its line break."""
+    host: str
+    """The machine's name."""
+
+    def to_record(self) -> dict[str, Any]:
+        """The end in JSON."""
+        ends = [end.to_record() for end in self.ends]
+        return {"exit_code": self.exit_code, "ends": ends, "last_lines": list(self.last_lines), "host": self.host}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "NodeEnd":
+        """Read what `to_record` has written.
+
+        Raises:
+            ValueError: it is not the end of a node's part.
+        """
+        code, ends, lines = (record.get(name) for name in ("exit_code", "ends", "last_lines"))
+        if type(code) is not int or not isinstance(ends, list) or not isinstance(lines, list):
+            raise ValueError(f"not the end of a node's part: {record!r}")
+        if not all(isinstance(end, Mapping) for end in ends):
+            raise ValueError(f"not the ends of training processes: {ends!r}")
+        workers = [WorkerEnd.from_record(end) for end in ends]
+        return cls(exit_code=code, ends=workers, last_lines=[str(line) for line in lines], host=str(record.get("host")))
+
+
+def attempt_outcome(
+    ends: Sequence[WorkerEnd], *, missing_nodes: Iterable[int] = (), out_of_main_memory: bool = False
+) -> Outcome:
+    """Return the outcome of the attempt: the first cause of how its training processes ended.
 
     Args:
-        ends: for each training process ``rank``, ``code``, ``killed`` (by us), ``outcome`` (what it said itself, or
-            None) and ``said_at``.
-        missing_nodes: machines that were not heard of any more.
-        out_of_main_memory: whether the kernel has killed a process here for memory.
+        ends: of all training processes that are known to have ended.
+        missing_nodes: nodes that are lost.
+        out_of_main_memory: whether the kernel has killed a process here because main memory ran out.
     """
-    first = next((end for end in ends if end["rank"] == 0), None)
-    if first is not None and first["outcome"] is not None and first["outcome"]["outcome"] == "succeeded":
-        return dict(first["outcome"])
-    said = sorted((end for end in ends if end["outcome"] is not None), key=lambda end: end["said_at"])
-    by_rank = sorted(said, key=lambda end: end["rank"])
+    first = next((end for end in ends if end.rank == 0), None)
+    if first is not None and first.outcome is not None and first.outcome.kind == "succeeded":
+        return first.outcome
+    by_time = sorted((end for end in ends if end.outcome is not None), key=lambda end: end.reported_at)
+    by_rank = sorted(by_time, key=lambda end: end.rank)
 
-    def outcomes(kind: str, among: Sequence[dict[str, Any]] = said) -> list[dict[str, Any]]:
-        return [end["outcome"] for end in among if end["outcome"]["outcome"] == kind]
+    def outcomes(kind: OutcomeKind, among: Sequence[WorkerEnd] = by_time) -> list[Outcome]:
+        return [end.outcome for end in among if end.outcome is not None and end.outcome.kind == kind]
 
-    if found := outcomes("out_of_memory"):
-        return dict(found[0])
-    if found := [end["outcome"] for end in said if end["code"] == 2]:
-        return dict(found[0])
-    if found := outcomes("superseded"):
-        return dict(found[0])
+    if shortages := outcomes("out_of_memory"):
+        return shortages[0]
+    if mistakes := [end.outcome for end in by_time if end.outcome is not None and end.code == MISTAKE]:
+        return mistakes[0]
+    if superseded := outcomes("superseded"):
+        return superseded[0]
     for node in missing_nodes:
-        return {"outcome": "interrupted", "reason": f"machine {node} was not heard of any more", "retry": True}
-    killed = [end for end in ends if end["code"] < 0 and not end["killed"]]
+        return Outcome(kind="interrupted", reason=f"machine {node} was not heard of any more", retry=True)
+    killed = [end for end in ends if end.code < 0 and not end.killed]
     for end in killed:
-        if -end["code"] not in _ABORTS:
+        if -end.code not in _ABORTS:
             return _killed(end, out_of_main_memory, len(ends))
-    if found := outcomes("interrupted", by_rank):
-        return dict(found[0])
+    if interrupted := outcomes("interrupted", by_rank):
+        return interrupted[0]
     failed = outcomes("failed")
-    if found := [outcome for outcome in failed if not outcome.get("lost_peer")]:
-        return dict(found[0])
+    if causes := [outcome for outcome in failed if not outcome.lost_peer]:
+        return causes[0]
     if failed:
-        reason = f"a training process went away ({failed[0]['reason']})"
-        return {"outcome": "interrupted", "reason": reason, "retry": True}
+        return Outcome(kind="interrupted", reason=f"a training process went away ({failed[0].reason})", retry=True)
     for end in killed:
         return _killed(end, out_of_main_memory, len(ends))
-    for end in sorted(ends, key=lambda end: not end["code"]):
-        if end["code"] > 0 or end["rank"] == 0:
-            reason = f"{_name(end, len(ends))} ended with exit code {end['code']}"
-            return {"outcome": "failed", "reason": reason, "retry": False}
-    return {"outcome": "interrupted", "reason": "the training processes came to no end", "retry": True}
+    for end in sorted(ends, key=lambda end: not end.code):
+        if end.code > 0 or end.rank == 0:
+            reason = f"{_name(end, len(ends))} ended with exit code {end.code}"
+            return Outcome(kind="failed", reason=reason, retry=False)
+    return Outcome(kind="interrupted", reason="the training processes came to no end", retry=True)
 
 
-def _killed(end: dict[str, Any], out_of_main_memory: bool, processes: int) -> dict[str, Any]:
-    reason = f"{_name(end, processes)} was killed by {signal.Signals(-end['code']).name}"
+def _killed(end: WorkerEnd, out_of_main_memory: bool, processes: int) -> Outcome:
+    reason = f"{_name(end, processes)} was killed by {signal.Signals(-end.code).name}"
     if out_of_main_memory:
         reason += ": it ran out of main memory"
-    return {"outcome": "interrupted", "reason": reason, "retry": True}
+    return Outcome(kind="interrupted", reason=reason, retry=True)
 
 
-def _name(end: dict[str, Any], processes: int) -> str:
-    return "the training process" if processes == 1 else f"training process {end['rank']} of {processes}"
+def _name(end: WorkerEnd, processes: int) -> str:
+    return "the training process" if processes == 1 else f"training process {end.rank} of {processes}"

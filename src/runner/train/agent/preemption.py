@@ -1,7 +1,7 @@
 """SIGTERM: checkpoint at the next step boundary, then leave with exit code 75.
 
-Between step boundaries of the training loop the handler only takes a note. Anywhere else (loading, evaluating,
-exporting) there is nothing that a new attempt could not do again, so it leaves at once by raising `Preempted`.
+Inside the training loop the handler only notes the signal. Anywhere else (loading, evaluating, exporting) a new attempt
+can do everything again, so the handler ends the attempt at once by raising `Preempted`.
 """
 
 import signal
@@ -15,11 +15,11 @@ from runner.errors import causes
 
 
 class Preempted(BaseException):
-    """The machine is going away. Not an `Exception`: nobody on the way may swallow it."""
+    """The machine is going away. Not an `Exception`: no handler on the way may swallow it."""
 
 
 class CannotResumeHere(Exception):
-    """What the checkpoint needs is not here: as many processes as wrote it, or the rows that it was trained on."""
+    """The checkpoint needs as many processes as wrote it, or the rows that it was trained on, and they are not here."""
 
 
 class PreemptionNotice:
@@ -30,13 +30,13 @@ class PreemptionNotice:
         self._at_boundaries_only = False
 
     def install(self) -> None:
-        """Listen. Must be called in the main thread."""
+        """Install the handlers. Must be called in the main thread."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
     @contextmanager
     def noted_at_step_boundaries(self) -> Iterator[None]:
-        """Within, a signal is only noted in `given`; the training loop looks there after each step."""
+        """Within, a signal is only noted in `given`, which the training loop reads after each step."""
         if self.given:
             raise Preempted
         self._at_boundaries_only = True
@@ -53,7 +53,7 @@ class PreemptionNotice:
 
 
 def is_eviction(error: BaseException | None, work_dir: Path) -> bool:
-    """Whether `error` comes of what somebody has removed under us.
+    """Return whether `error` was caused by the scheduler (or a user) removing our files.
 
     Args:
         error: what was raised.
@@ -61,7 +61,7 @@ def is_eviction(error: BaseException | None, work_dir: Path) -> bool:
     """
     if not all(path.exists() for path in (work_dir, Path(__file__), Path(sys.executable))):
         return True
-    # Nothing here opens a file of the run that may be missing, so a missing one was removed.
+    # No code opens a file below `work_dir` that it does not expect to exist, so a missing one was removed.
     return any(
         isinstance(cause, FileNotFoundError) and Path(str(cause.filename)).is_relative_to(work_dir)
         for cause in causes(error)

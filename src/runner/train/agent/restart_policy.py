@@ -1,15 +1,15 @@
-"""When to stop trying: an engine that starts attempts again and again for ever has to be told."""
+"""When to stop trying: a backend that always starts another attempt has to be told that one more is no use."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from runner.recipe.batch import halve_micro_batch
 from runner.runs.attempts import Attempt
 from runner.runs.layout import CheckpointName
+from runner.train.agent.outcome import Outcome
 
 
-def attempts_without_progress(earlier: list[Attempt], restored: CheckpointName | None) -> int:
-    """How many attempts in a row, right before this one, got no further than where this one begins.
+def attempts_without_progress(earlier: Sequence[Attempt], restored: CheckpointName | None) -> int:
+    """Return how many attempts in a row, right before this one, got no further than where this one begins.
 
     Args:
         earlier: the run's attempts before this one, the oldest first.
@@ -20,7 +20,7 @@ def attempts_without_progress(earlier: list[Attempt], restored: CheckpointName |
         if attempt.ended is not None and not attempt.ended.get("retry"):
             break  # somebody has looked at it since, and started the run again
         if attempt.ended is not None and attempt.ended.get("again"):
-            continue  # it ran out of memory, and went on in smaller pieces by itself
+            continue  # it ran out of memory, and the same agent went on with smaller micro-batches
         if attempt.began and attempt.restored != restored:
             break
         count += 1
@@ -28,27 +28,31 @@ def attempts_without_progress(earlier: list[Attempt], restored: CheckpointName |
 
 
 def last_oom_split(attempts: Sequence[Attempt]) -> list[int] | None:
-    """Micro-batch and accumulation that a run was left with when it last ran out of memory; None: it never did."""
+    """Return the micro-batch and accumulation that the run's last shortage of memory led to; None if it had none."""
     splits = [attempt.ended["split"] for attempt in attempts if attempt.ended is not None and "split" in attempt.ended]
     return list(splits[-1]) if splits else None
 
 
-def retry_smaller(end: dict[str, Any]) -> dict[str, Any]:
-    """What an end for want of memory comes to: another attempt in smaller pieces (``split``), or failure.
+def retry_smaller(outcome: Outcome) -> Outcome:
+    """Return what follows from a shortage of memory: another attempt with smaller micro-batches, or failure.
 
     Args:
-        end: a training process's outcome ``out_of_memory``, with its ``reason`` and its ``split``.
+        outcome: a training process's ``out_of_memory``, with its `split`.
+
+    Returns:
+        ``interrupted`` with the split for the next attempt, or ``failed`` without one.
     """
-    micro_batch, accumulation = end["split"]
+    assert outcome.split is not None, "a training process that runs out of memory names its split"
+    micro_batch, accumulation = outcome.split
     split = halve_micro_batch(micro_batch, accumulation)
     if split is None:
         reason = (
-            f"{end['reason']}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "
+            f"{outcome.reason}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "
             "with `load_in_4bit: true`, write `strategy: zero3` for several GPUs, or take a GPU with more memory"
         )
-        return {"outcome": "failed", "reason": reason, "retry": False}
+        return Outcome(kind="failed", reason=reason, retry=False)
     reason = (
-        f"{end['reason']}; going on with micro-batches of {split[0]} instead of {micro_batch} and "
+        f"{outcome.reason}; going on with micro-batches of {split[0]} instead of {micro_batch} and "
         f"{split[1]} instead of {accumulation} of them in a step: the effective batch stays as it is"
     )
-    return {"outcome": "interrupted", "reason": reason, "retry": True, "split": list(split)}
+    return Outcome(kind="interrupted", reason=reason, retry=True, split=list(split))

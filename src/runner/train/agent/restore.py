@@ -1,4 +1,4 @@
-"""Which checkpoint an attempt goes on from: the newest on the lineage that is whole, verified byte for byte."""
+"""The checkpoint that an attempt goes on from: the newest complete one on the lineage, verified byte for byte."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +14,13 @@ from runner.storage.store import NotFound, Store
 def restore_newest(
     store: Store, run_id: str, folder: Path, *, warn: Callable[[str], None]
 ) -> tuple[CheckpointName, Path] | None:
-    """Download the newest checkpoint that is whole and verified.
+    """Download the newest checkpoint that is complete, and verify it.
 
     Args:
-        store: where the run lives.
-        run_id: which run.
+        store: the store that holds the run.
+        run_id: the run's id.
         folder: where the checkpoint's folder is put.
-        warn: told of each checkpoint that is passed over, and why.
+        warn: called with a sentence for each checkpoint that is passed over.
 
     Returns:
         Its name and its folder on this machine; None if there is none.

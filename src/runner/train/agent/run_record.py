@@ -1,4 +1,4 @@
-"""The run's record, as an attempt finds it: in the store, or brought along by the task that started it."""
+"""The run's record (``run.json``), from the store or from the environment of the task that started the attempt."""
 
 import json
 import os
@@ -13,24 +13,26 @@ from runner.storage.store import NotFound, Store
 
 
 def load_or_register_run(store: Store, run_id: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The run's record (``run.json``). A task that was launched by hand brings it along, and it is stored.
+    """Return the run's record. If the store has none, take it from `RUN_VARIABLE` and store it.
+
+    A task that was launched by hand (`runner render`) has the record in that variable.
 
     Args:
-        store: where it lives, or is to.
-        run_id: which.
-        environ: where `RUN_VARIABLE` may stand.
+        store: the store that holds the run, or will.
+        run_id: the run's id.
+        environ: the variables of the environment.
 
     Raises:
-        UserError: nobody knows the run, or files that it reads are not in the store.
+        UserError: the run is unknown, or files that it reads are not in the store.
     """
     try:
-        known: dict[str, Any] = json.loads(store.get(run_key(run_id, RUN)))
-        return known
+        record: dict[str, Any] = json.loads(store.get(run_key(run_id, RUN)))
+        return record
     except NotFound:
         document = yaml.safe_load(environ.get(RUN_VARIABLE, ""))
     if not isinstance(document, dict) or document.get("run_id") != run_id:
         raise UserError(f"no run {run_id!r} in {store.url}", remedy="`runner ps` lists the runs of a store")
-    missing = [key for key in _inputs(document["recipe"]) if not _is_there(store, run_key(run_id, key))]
+    missing = [key for key in _inputs(document["recipe"]) if not _exists(store, run_key(run_id, key))]
     if missing:
         raise UserError(
             f"files that the run reads are not in the store: {', '.join(missing)}",
@@ -44,14 +46,14 @@ def load_or_register_run(store: Store, run_id: str, environ: Mapping[str, str] =
 def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
     for stage in recipe.get("stages", ()):
         yield from _inputs(stage)
-    for one in (recipe, *recipe.get("stages", ())):
-        for source in [*one["data"]["train"], *one["data"]["eval"]]:
+    for stage in (recipe, *recipe.get("stages", ())):
+        for source in [*stage["data"]["train"], *stage["data"]["eval"]]:
             if source["path"].startswith("inputs/"):
                 yield source["path"]
-        for name in one["training"].get("reward_funcs", ()):
+        for name in stage["training"].get("reward_funcs", ()):
             if isinstance(name, str) and name.startswith("inputs/"):
                 yield name.rpartition(":")[0]
 
 
-def _is_there(store: Store, key: str) -> bool:
+def _exists(store: Store, key: str) -> bool:
     return any(entry.key == key for entry in store.objects(key[: key.rindex("/") + 1]))

@@ -1,6 +1,6 @@
-"""Where this machine stands among those of one launch, and how many training processes it runs.
+"""This machine among those of one launch, and how many training processes it runs.
 
-SkyPilot sets ``SKYPILOT_NUM_NODES``, ``SKYPILOT_NODE_RANK``, ``SKYPILOT_NODE_IPS`` (one a line, the head's first) and
+SkyPilot sets ``SKYPILOT_NUM_NODES``, ``SKYPILOT_NODE_RANK``, ``SKYPILOT_NODE_IPS`` (one per line, the head's first) and
 ``SKYPILOT_NUM_GPUS_PER_NODE`` on each of its machines. Without them there is one machine, with all its GPUs.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from runner.errors import UserError
 
 PROCESSES = "RUNNER_PROCESSES"
-"""Our own variable: training processes on each machine. Default: one for each GPU, and one where there is none."""
+"""A variable of ours: training processes on each machine. Default: one for each GPU, or one if there is none."""
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -34,7 +34,7 @@ class Topology:
 
     @property
     def is_head(self) -> bool:
-        """Whether it is this machine that claims attempts and writes down how they end."""
+        """Whether this machine claims attempts and records how they end."""
         return self.node_rank == 0
 
     @property
@@ -44,14 +44,14 @@ class Topology:
 
 
 def detect_topology(environment: Mapping[str, str], *, use_cpu: bool = False) -> Topology:
-    """This machine's place, from the environment and the driver.
+    """Return this machine's topology, from the environment and the GPU driver.
 
     Args:
-        environment: the process's.
-        use_cpu: the recipe wants no GPU.
+        environment: the process's variables.
+        use_cpu: whether the recipe asks for the CPU.
 
     Raises:
-        UserError: a variable holds no such number, or there are fewer addresses than machines.
+        UserError: a variable is not a number in its range, or there are fewer addresses than machines.
     """
     nodes = _number(environment, "SKYPILOT_NUM_NODES", 1, least=1)
     rank = _number(environment, "SKYPILOT_NODE_RANK", 0, least=0)
@@ -68,10 +68,10 @@ def detect_topology(environment: Mapping[str, str], *, use_cpu: bool = False) ->
 
 
 def count_gpus(environment: Mapping[str, str]) -> int:
-    """The NVIDIA GPUs that a process may use here, without torch, which would take seconds.
+    """Return how many NVIDIA GPUs a process may use here, without torch, whose import takes seconds.
 
-    ``CUDA_VISIBLE_DEVICES`` as CUDA reads it (up to the first entry that is none), else what ``nvidia-smi -L`` lists,
-    else the driver's own folder.
+    They are those of ``CUDA_VISIBLE_DEVICES`` as CUDA reads it (up to the first entry that is not a device), else those
+    that ``nvidia-smi -L`` lists, else those of the driver's own folder.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -91,7 +91,7 @@ def count_gpus(environment: Mapping[str, str]) -> int:
 
 
 def free_port(address: str) -> int:
-    """A TCP port that nobody listens on at this machine's `address` (at any, where that is not its own)."""
+    """Return a TCP port that is free at this machine's `address` (at any address if that is not one of its own)."""
     for host in (address, ""):
         with socket.socket() as probe:
             try:

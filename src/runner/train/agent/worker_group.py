@@ -1,7 +1,7 @@
-"""The training processes of one machine: started together, told together, ended together.
+"""The training processes of one machine: started together, assigned together, ended together.
 
-One that has died never leaves the others waiting for it in a collective operation: they are given a moment to say what
-they saw, and killed.
+When one has died, the others are never left waiting for it in a collective operation: they are given a moment to report
+what they saw, and killed.
 """
 
 import json
@@ -12,35 +12,41 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypedDict
 
 from runner.exit_codes import INTERRUPTED
 from runner.train.agent.events import read_events
-
-PEER_SECONDS = 10.0
-"""How long the others may go on once one has failed: its error reaches them over the network, and they say so."""
-UPLOAD_SECONDS = 60.0
-"""How long the others may go on once one was told to stop: the first uploads the last checkpoint."""
-_POLL_SECONDS = 0.05
+from runner.train.agent.outcome import Outcome, WorkerEnd
+from runner.train.agent.setup import Process, Spawn
+from runner.train.agent.timing import Timing
 
 
-class Process(Protocol):
-    """What is needed of `subprocess.Popen`."""
+class Assignment(TypedDict):
+    """What the head decides for all training processes of an attempt."""
 
-    stdin: Any
-    stdout: Any
+    number: int
+    """The attempt's number."""
+    token: str
+    """The attempt's token, in the keys of all that it writes."""
+    split: list[int] | None
+    """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
+    world_size: int
+    """Training processes in all."""
+    local_world_size: int
+    """Training processes on each node."""
+    addresses: list[str]
+    """The nodes' addresses, the head's first."""
+    port: int
+    """A TCP port of the head, for the process group."""
 
-    def poll(self) -> int | None:
-        """Its exit code; None while it lives."""
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end."""
+class WorkerAssignment(Assignment):
+    """What one training process reads from its standard input, as one line of JSON."""
 
-    def send_signal(self, number: int) -> None:
-        """Hit it."""
-
-    def kill(self) -> None:
-        """End it."""
+    checkpoint: str | None
+    """The folder of the checkpoint to go on from, downloaded and verified; None: begin at the beginning."""
+    rank: int
+    """The process's rank among all."""
 
 
 @dataclass(kw_only=True)
@@ -48,12 +54,12 @@ class Worker:
     """One training process."""
 
     process: Process
-    outcome: dict[str, Any] | None = None
-    """How it says that it went; None: it has not said."""
-    said_at: float = 0.0
-    """When it said so, in seconds of the system's clock."""
+    outcome: Outcome | None = None
+    """Its own account of how it ended; None if it has given none."""
+    reported_at: float = 0.0
+    """When it gave it, in seconds of the system's clock."""
     killed: bool = False
-    """Whether we have ended it."""
+    """Whether the agent has ended it."""
 
 
 class WorkerGroup:
@@ -61,127 +67,148 @@ class WorkerGroup:
 
     Args:
         size: how many.
-        spawn: starts one with these arguments, its standard input and output piped, and a file descriptor left open.
-        say: takes what they print.
-        on_progress: takes what the first of the whole run tells.
+        spawn: starts one.
+        on_output: called with each line that they print.
+        on_progress: called with the progress of the first process of all.
+        on_notice: called with the level and the text of what the first process of all reports for the launching user.
         first_rank: the rank of this machine's first process.
+        timing: how long they may go on once one has ended.
     """
 
     def __init__(
         self,
         size: int,
         *,
-        spawn: Callable[[Sequence[str], int], Process],
-        say: Callable[[str], None],
-        on_progress: Callable[[dict[str, Any]], None],
+        spawn: Spawn,
+        on_output: Callable[[str], None],
+        on_progress: Callable[[Mapping[str, Any]], None] = lambda progress: None,
+        on_notice: Callable[[str, str], None] = lambda level, text: None,
         first_rank: int = 0,
+        timing: Timing,
     ) -> None:
         self._size = size
         self._spawn = spawn
-        self._say = say
+        self._on_output = on_output
         self._on_progress = on_progress
+        self._on_notice = on_notice
         self._first_rank = first_rank
-        self._members: list[Worker] = []
+        self._timing = timing
+        self._workers: list[Worker] = []
         self._threads: list[threading.Thread] = []
         self._deadline: float | None = None
 
     def start(self, arguments: Sequence[str]) -> None:
-        """Start all of them; each is told which it is on this machine."""
+        """Start all of them, each with its rank on this machine."""
         for index in range(self._size):
             read_end, write_end = os.pipe()
             process = self._spawn([*arguments, "--local-rank", str(index), "--events", str(write_end)], write_end)
             os.close(write_end)
-            member = Worker(process=process)
-            self._members.append(member)
-            self._watch(member, self._first_rank + index, read_end)
+            worker = Worker(process=process)
+            self._workers.append(worker)
+            self._follow(worker, self._first_rank + index, read_end)
 
-    def assign(self, assignment: Mapping[str, Any]) -> None:
-        """Tell each what there is to do, and its rank."""
-        for index, member in enumerate(self._members):
-            told = {**assignment, "rank": self._first_rank + index}
+    def assign(self, assignment: Mapping[str, Any], *, checkpoint: str | None) -> None:
+        """Tell each of them what to do.
+
+        Args:
+            assignment: an `Assignment`; whatever more a newer head has written is passed on.
+            checkpoint: the folder of the checkpoint to go on from; None: begin at the beginning.
+        """
+        for index, worker in enumerate(self._workers):
+            rank = self._first_rank + index
+            message: WorkerAssignment = {**assignment, "checkpoint": checkpoint, "rank": rank}  # type: ignore[typeddict-item]
             try:
-                member.process.stdin.write(json.dumps(told).encode() + b"\n")
-                member.process.stdin.close()
+                worker.process.stdin.write(json.dumps(message).encode() + b"\n")
+                worker.process.stdin.close()
             except BrokenPipeError:
-                continue  # it has died; its exit says why
+                continue  # it has died; its exit code says why
 
     def send_signal(self, number: int) -> None:
-        """Hit those that live."""
-        for member in self._members:
-            if member.process.poll() is None:
-                member.process.send_signal(number)
+        """Send the signal to every worker that is still running."""
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)
 
     @property
     def is_over(self) -> bool:
         """Whether all have ended, or those that have not are out of time because one has."""
-        codes = [member.process.poll() for member in self._members]
+        codes = [worker.process.poll() for worker in self._workers]
         if None not in codes:
             return True
         ended = [code for code in codes if code is not None]
         if any(code not in (0, INTERRUPTED) for code in ended):
-            self.hurry(PEER_SECONDS)
+            self.hurry(self._timing.peer)
         elif INTERRUPTED in ended or codes[0] == 0:
-            self.hurry(UPLOAD_SECONDS)
+            self.hurry(self._timing.upload)
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def hurry(self, seconds: float) -> None:
-        """Let them go on for so long at most."""
+        """Let them go on for at most so long."""
         deadline = time.monotonic() + seconds
         self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for it to be over; whether it is."""
+        """Wait until `is_over`, for at most so long; return whether it is."""
         until = time.monotonic() + seconds
         while not self.is_over:
             if time.monotonic() >= until:
                 return False
-            time.sleep(_POLL_SECONDS)
+            time.sleep(self._timing.poll)
         return True
 
     def end(self, *, terminate_first: bool, grace_seconds: float) -> None:
-        """Make those end that have not, and hear the last of them."""
-        left = [member for member in self._members if member.process.poll() is None]
-        for member in left:
-            member.killed = True
-            member.process.send_signal(signal.SIGTERM if terminate_first else signal.SIGKILL)
+        """Stop the workers that still run, and read the rest of what all have printed and reported.
+
+        Args:
+            terminate_first: send SIGTERM, and SIGKILL only to those that run on after the grace.
+            grace_seconds: how long they may take to end.
+        """
+        running = [worker for worker in self._workers if worker.process.poll() is None]
+        for worker in running:
+            worker.killed = True
+            worker.process.send_signal(signal.SIGTERM if terminate_first else signal.SIGKILL)
         until = time.monotonic() + grace_seconds
-        for member in left:
+        for worker in running:
             try:
-                member.process.wait(timeout=max(0.0, until - time.monotonic()))
+                worker.process.wait(timeout=max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                member.process.kill()
-            member.process.wait()
+                worker.process.kill()
+            worker.process.wait()
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def ends(self) -> list[dict[str, Any]]:
-        """How each has ended, for `runner.train.agent.outcome`; to be asked after `end`."""
+    def ends(self) -> list[WorkerEnd]:
+        """Return how each has ended. Call it after `end`: it waits for those that have not."""
         return [
-            {
-                "rank": self._first_rank + index,
-                "code": member.process.wait(),
-                "killed": member.killed,
-                "outcome": member.outcome,
-                "said_at": member.said_at,
-            }
-            for index, member in enumerate(self._members)
+            WorkerEnd(
+                rank=self._first_rank + index,
+                code=worker.process.wait(),
+                killed=worker.killed,
+                outcome=worker.outcome,
+                reported_at=worker.reported_at,
+            )
+            for index, worker in enumerate(self._workers)
         ]
 
-    def _watch(self, member: Worker, rank: int, events: int) -> None:
+    def _follow(self, worker: Worker, rank: int, events: int) -> None:
+        """Read what a worker prints and reports, each in a thread."""
         prefix = "" if rank == 0 else f"[rank {rank}] "
 
-        def tee() -> None:
-            for line in member.process.stdout:
-                self._say(prefix + line.decode(errors="replace"))
+        def pass_output_on() -> None:
+            for line in worker.process.stdout:
+                self._on_output(prefix + line.decode(errors="replace"))
 
         def on_event(event: dict[str, Any]) -> None:
-            if event.pop("kind") == "outcome":
-                member.outcome, member.said_at = event, time.time()
+            kind = event.pop("kind")
+            if kind == "outcome":
+                worker.outcome, worker.reported_at = Outcome.from_record(event), time.time()
+            elif rank == 0 and kind == "notice":
+                self._on_notice(event["level"], event["text"])
             elif rank == 0:
                 self._on_progress(event)
 
         self._threads += [
-            threading.Thread(target=tee, name=f"log-{rank}", daemon=True),
+            threading.Thread(target=pass_output_on, name=f"log-{rank}", daemon=True),
             threading.Thread(target=read_events, args=(events, on_event), name=f"events-{rank}", daemon=True),
         ]
         for thread in self._threads[-2:]:

@@ -21,15 +21,13 @@ from runner.storage.retry import after, retry_store_call
 from runner.storage.store import Store
 from runner.train.agent.events import Events
 from runner.train.agent.preemption import PreemptionNotice
+from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.checkpointing.checkpointer import Checkpointer
 from runner.train.checkpointing.save_schedule import RunBinding
 from runner.train.devices.distributed import ProcessInfo
 from runner.train.loggers.metrics_writer import Metrics
 
 T = TypeVar("T")
-
-FINISH_SECONDS = 900.0
-"""How long the end of a run waits for a store that does not answer, before it leaves the rest to a later attempt."""
 
 LOGGING_STEPS = 10
 """TRL's default for ``logging_steps``."""
@@ -102,12 +100,14 @@ class AttemptContext:
     """Takes checkpoints."""
     process_info: ProcessInfo = field(default_factory=ProcessInfo)
     """This training process among all of the run."""
+    finish_seconds: float = DEFAULT_TIMING.finish
+    """How long the end of the training waits for a store that does not answer, before a later attempt does the rest."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
 
     def retry(self, call: Callable[[], T]) -> T:
-        """Make a request to the store, again and again for `FINISH_SECONDS` while the store does not answer."""
-        return retry_store_call(call, until=after(FINISH_SECONDS))
+        """Make a request to the store, again and again for `finish_seconds` while the store does not answer."""
+        return retry_store_call(call, until=after(self.finish_seconds))
 
     def run_document(self) -> dict[str, Any]:
         """Return the run's ``run.json``."""

@@ -39,7 +39,7 @@ from runner.train.loggers.trackers import finish_reporting, make_trackers, repla
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
-from runner.train.stages.context import FINISH_SECONDS, StageContext
+from runner.train.stages.context import StageContext
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ class StageRun:
                 return
             attempt = context.attempt
             attempt.events.phase("uploading", "the best checkpoint is fetched when it is in the store")
-            attempt.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             attempt.process_info.barrier()
             self._trainer.load_weights(context.fetch_checkpoint(best["step"]))
 
@@ -225,11 +225,11 @@ class StageRun:
             weights = gather_zero3_weights(trainer.model, is_main_process=attempt.process_info.is_main_process)
             unset_hf_deepspeed_config()  # models that are loaded from here on are this process's own
         if not attempt.process_info.is_main_process:
-            attempt.checkpointer.finish(within_seconds=FINISH_SECONDS)
+            attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             return {}
         artifacts = commit_artifacts(context, trainer.model, self._tokenizer, weights=weights)
         attempt.events.phase("uploading")
-        attempt.checkpointer.finish(within_seconds=FINISH_SECONDS)
+        attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
         result = {
             "step": trainer.state.global_step,
             "max_steps": trainer.state.max_steps,

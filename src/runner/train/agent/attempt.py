@@ -1,0 +1,371 @@
+"""One attempt, on the head: restore, start the workers, watch over them and the other nodes, record how it ended."""
+
+import json
+import logging
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.runs.attempts import Attempt as AttemptRecord
+from runner.runs.attempts import Claim, attempts, is_superseded, write_ended, write_heartbeat, write_restored
+from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import CANCEL, RESULT, CheckpointName, run_key
+from runner.runs.notices import NoticeWriter
+from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
+from runner.storage.store import NotFound, StoreUnavailable
+from runner.train.agent.log import NOTICE, CallingHandler, PeopleFormatter, logged_to
+from runner.train.agent.node_monitor import NodeMonitor
+from runner.train.agent.outcome import Outcome, attempt_outcome
+from runner.train.agent.preemption import is_eviction
+from runner.train.agent.restart_policy import attempts_without_progress, last_oom_split, retry_smaller
+from runner.train.agent.restore import restore_newest
+from runner.train.agent.setup import AgentSetup
+from runner.train.agent.topology import free_port
+from runner.train.agent.worker_group import Assignment, WorkerGroup
+
+_log = logging.getLogger(__name__)
+
+_EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
+
+R = TypeVar("R")
+
+
+class AttemptEnd(NamedTuple):
+    """What is left to do after an attempt."""
+
+    exit_code: int
+    """The attempt's exit code."""
+    again: bool
+    """Whether the same agent makes another attempt, with smaller micro-batches."""
+
+
+class Attempt:
+    """One attempt at a run. Use it once.
+
+    Args:
+        setup: the run, this machine, and how to start workers.
+        claim: this agent's right to make the attempt.
+        notices: takes what the launching user should see.
+        stopping: whether the agent was told to stop.
+        stages: the names of the run's stages; empty for a run without stages.
+        give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
+            counts them.
+    """
+
+    def __init__(
+        self,
+        setup: AgentSetup,
+        claim: Claim,
+        *,
+        notices: NoticeWriter,
+        stopping: Callable[[], bool],
+        stages: Sequence[str] = (),
+        give_up_after: int | None = None,
+    ) -> None:
+        self._setup = setup
+        self._timing = setup.timing
+        self._store = setup.store
+        self._claim = claim
+        self._notices = notices
+        self._stopping = stopping
+        self._stages = stages
+        self._give_up_after = give_up_after
+        self._folder = setup.work_dir / f"attempt-{claim.token}"
+        self._outcome: Outcome | None = None
+        """How it ends, where the agent itself has decided that."""
+        self._progress: dict[str, Any] = {"phase": "starting"}
+        self._default_message: str | None = None
+        """The heartbeat's message where the worker has none."""
+        self._fence_at = time.monotonic() + self._timing.fence
+        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token)
+        self._nodes = NodeMonitor(self._store, claim, setup.topology, silence_seconds=self._timing.silence)
+        self._workers = WorkerGroup(
+            setup.topology.processes_per_node,
+            spawn=setup.spawn,
+            on_output=self._pass_output_on,
+            on_progress=self._progress.update,
+            on_notice=notices.write,
+            timing=self._timing,
+        )
+
+    def run(self) -> AttemptEnd:
+        """Make the attempt, from the workers' start to the record of its end."""
+        to_chunks = CallingHandler(lambda level, text: self._log_chunks.append(text + "\n"))
+        to_chunks.setFormatter(PeopleFormatter())
+        to_notices = CallingHandler(
+            lambda level, text: self._notices.write(logging.getLevelName(level).lower(), text), only_notices=True
+        )
+        with ExitStack() as stack:
+            for handler in (to_chunks, to_notices):
+                stack.enter_context(logged_to(handler))
+            oom_kills = _oom_kills()
+            self._workers.start(self._setup.arguments)
+            if self._stopping():
+                self.stop()
+            try:
+                if self._assign():
+                    self._watch()
+            except StoreUnavailable as error:
+                self._outcome = _interrupted(f"the store does not answer: {error}")
+            except OSError as error:
+                retry = self._stopping() or is_eviction(error, self._setup.work_dir)
+                self._outcome = _interrupted(f"restoring failed: {error}", retry=retry)
+            cancelled = self._outcome is not None and self._outcome.kind == "cancelled"
+            self._workers.end(terminate_first=cancelled, grace_seconds=self._timing.cancel_grace)
+            self._await_nodes()
+            return self._end(self._decide(out_of_main_memory=_oom_kills() > oom_kills))
+
+    def stop(self) -> None:
+        """Tell the workers to save a checkpoint and end."""
+        self._workers.send_signal(signal.SIGTERM)
+
+    # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _assign(self) -> bool:
+        """Fetch the checkpoint while the workers import torch, wait for the other nodes, and tell all what to do.
+
+        Returns:
+            Whether there is something to watch; False if the attempt ends before it begins.
+        """
+        self._progress["phase"] = "restoring"
+        restored = self._patiently(
+            lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
+        )
+        name, folder = (None, None) if restored is None else restored
+        known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
+        split = last_oom_split(known)
+        self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))
+        self._report_start(name, split)
+        if self._gives_up(name, known) or not self._all_nodes_joined():
+            return self._outcome is None  # else workers have ended early, and `_watch` finds that out
+        topology = self._setup.topology
+        assignment: Assignment = {
+            "number": self._claim.number,
+            "token": self._claim.token,
+            "split": split,
+            "world_size": topology.world_size,
+            "local_world_size": topology.processes_per_node,
+            "addresses": list(topology.node_ips),
+            "port": free_port(topology.node_ips[0]),
+        }
+        admission = {"assignment": assignment, "checkpoint": None if name is None else str(name)}
+        self._patiently(lambda: self._nodes.begin(admission))
+        self._workers.assign(assignment, checkpoint=None if folder is None else str(folder))
+        return True
+
+    def _report_start(self, restored: CheckpointName | None, split: Sequence[int] | None) -> None:
+        number = self._claim.number
+        if restored is not None:
+            self._progress.update(step=restored.step, checkpoint_step=restored.step)
+            stage = f" of stage {restored.stage}" if self._stages else ""
+            _log.info("attempt %d continues from step %d%s", number, restored.step, stage, extra=NOTICE)
+        if split is not None:
+            micro_batch, accumulation = split
+            message = f"micro-batches of {micro_batch}, {accumulation} in a step, since memory ran out"
+            self._default_message = message
+            _log.info("attempt %d trains in %s", number, message, extra=NOTICE)
+
+    def _gives_up(self, restored: CheckpointName | None, known: Sequence[AttemptRecord]) -> bool:
+        """Decide whether this attempt would be one too many; then it ends before it begins."""
+        if self._give_up_after is None:
+            return False
+        earlier = [attempt for attempt in known if attempt.number < self._claim.number]
+        count = attempts_without_progress(earlier, restored)
+        if count < self._give_up_after:
+            return False
+        reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
+        self._outcome = _interrupted(reason, retry=False)
+        return True
+
+    def _all_nodes_joined(self) -> bool:
+        """Wait for the other nodes; return False if there is a reason not to wait any longer."""
+        until = time.monotonic() + self._timing.join
+        beat_at = 0.0
+        while missing := self._nodes.missing_nodes():
+            names = ", ".join(map(str, missing))
+            if time.monotonic() > until:
+                minutes = self._timing.join / 60
+                self._outcome = _interrupted(f"machines {names} did not come within {minutes:.0f} minutes")
+                return False
+            if time.monotonic() > beat_at:
+                beat_at = time.monotonic() + self._timing.beat
+                self._progress["message"] = f"waiting for machines {names}"
+                self._beat()
+                if self._must_stop():
+                    return False
+            if self._workers.wait(min(1.0, self._timing.beat)):
+                return False
+        self._progress.pop("message", None)
+        return True
+
+    # -- watching ------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Return when the workers have ended, are out of time, or must end because the attempt is over."""
+        while True:
+            self._beat()
+            if self._must_stop():
+                return
+            self._nodes.look()
+            if self._nodes.any_failed:
+                self._workers.hurry(self._timing.upload if self._nodes.only_stopped else self._timing.peer)
+            if self._workers.wait(self._timing.beat):
+                return
+
+    def _must_stop(self) -> bool:
+        """Find out whether a newer attempt has begun or the run was cancelled, and note that as the outcome."""
+        if time.monotonic() > self._fence_at:
+            self._fence_at = time.monotonic() + self._timing.fence
+            if self._is_superseded():
+                self._outcome = Outcome(kind="superseded", reason="a newer attempt has taken over", retry=False)
+        if self._outcome is None and self._is_cancelled():
+            self._outcome = Outcome(kind="cancelled", reason="cancelled by `runner cancel`", retry=False)
+        return self._outcome is not None
+
+    def _is_superseded(self) -> bool:
+        try:
+            return is_superseded(self._store, self._claim)
+        except STORE_ERRORS:
+            return False
+
+    def _is_cancelled(self) -> bool:
+        try:
+            self._store.get(run_key(self._setup.run_id, CANCEL))
+        except (NotFound, *STORE_ERRORS):
+            return False
+        return True
+
+    def _beat(self) -> None:
+        """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
+        try:
+            message = self._progress.get("message") or self._default_message
+            write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, "message": message})
+            self._log_chunks.flush()
+        except STORE_ERRORS:
+            return
+
+    def _pass_output_on(self, text: str) -> None:
+        """Print what a worker has printed, and add it to the attempt's log."""
+        self._log_chunks.append(text)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            return  # the reader has gone; the store has the log
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def _await_nodes(self) -> None:
+        """Wait until the other nodes have reported how they ended: the first cause may be theirs."""
+        if self._outcome is not None:
+            return
+        until = after(2 * self._timing.peer)
+        while not self._nodes.all_ended and not until():
+            self._nodes.look()
+            if self._workers.ends()[0].code == 0:
+                return
+            time.sleep(0.2)
+        for rank, end in self._nodes.ended.items():
+            if end.exit_code not in (SUCCEEDED, INTERRUPTED):
+                for line in end.last_lines:
+                    self._pass_output_on(f"[machine {rank}, {end.host}] {line}")
+
+    def _decide(self, *, out_of_main_memory: bool) -> Outcome:
+        """Return how the attempt ended."""
+        if self._outcome is not None:
+            return self._outcome
+        ends = [*self._workers.ends(), *self._nodes.worker_ends()]
+        if self._stopping() and not any(end.outcome for end in ends):
+            return _interrupted("told to stop before training began")
+        return attempt_outcome(ends, missing_nodes=self._nodes.lost, out_of_main_memory=out_of_main_memory)
+
+    def _end(self, outcome: Outcome) -> AttemptEnd:
+        """Record how the attempt ended, and the run's result if the run has ended with it."""
+        ran_out_of_memory, again = outcome.kind == "out_of_memory", False
+        if ran_out_of_memory:
+            outcome = retry_smaller(outcome)
+            again = outcome.split is not None and not self._stopping()
+            _log.log(logging.ERROR if outcome.kind == "failed" else logging.WARNING, "%s", outcome.reason)
+        state: str = outcome.kind
+        mistake = outcome.kind == "failed" and any(end.code == MISTAKE for end in self._workers.ends())
+        exit_code = MISTAKE if mistake else _EXIT_CODES.get(state, FAILED)
+        if outcome.kind == "interrupted" and not outcome.retry and self._give_up_after is not None:
+            exit_code = FAILED  # INTERRUPTED would ask for another attempt
+        try:
+            if outcome.kind in ("succeeded", "failed", "cancelled"):
+                final_state = self._persistently(lambda: self._write_result(outcome))
+                if final_state != state:
+                    state, exit_code = final_state, _EXIT_CODES.get(final_state, FAILED)
+            self._progress["phase"] = "ending"
+            self._beat()
+            record: dict[str, Any] = {
+                "ended_at": utc_now(),
+                "exit_code": exit_code,
+                "outcome": state,
+                "reason": outcome.reason,
+                "retry": outcome.retry,
+            }
+            if outcome.split is not None:
+                record["split"] = outcome.split
+            if ran_out_of_memory:
+                record["again"] = again
+            self._persistently(lambda: write_ended(self._store, self._claim, record))
+        except StoreUnavailable as error:
+            # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
+            _log.error("the store does not answer: %s", error)
+            return AttemptEnd(INTERRUPTED, again)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return AttemptEnd(exit_code, again)
+
+    def _write_result(self, outcome: Outcome) -> str:
+        """Write the run's result unless it has one; return the state in the result that it has then."""
+        if is_superseded(self._store, self._claim):
+            return "superseded"
+        progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
+        progress |= {name: self._progress[name] for name in ("stage", "stage_number") if name in self._progress}
+        result: Mapping[str, Any] = {
+            "state": outcome.kind,
+            "reason": outcome.reason,
+            "ended_at": utc_now(),
+            "attempts": self._claim.number,
+            **progress,
+            **(outcome.result or {}),
+        }
+        key = run_key(self._setup.run_id, RESULT)
+        if self._store.create(key, json.dumps(result, indent=2).encode()):
+            return outcome.kind
+        return str(json.loads(self._store.get(key))["state"])
+
+    def _patiently(self, call: Callable[[], R]) -> R:
+        return retrying(call, until=after(self._timing.store))
+
+    def _persistently(self, call: Callable[[], R]) -> R:
+        """As `_patiently`, also while the store refuses us, as it does while credentials are renewed."""
+        return retry_store_call(call, until=after(self._timing.store))
+
+
+def utc_now() -> str:
+    """Return the time of the system's clock, as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _interrupted(reason: str, *, retry: bool = True) -> Outcome:
+    return Outcome(kind="interrupted", reason=reason, retry=retry)
+
+
+def _oom_kills() -> int:
+    """Return how many processes of this container the kernel has killed for memory; 0 if unknown."""
+    for file in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
+        try:
+            lines = Path("/sys/fs/cgroup", file).read_text().splitlines()
+        except OSError:
+            continue
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0

@@ -1,0 +1,61 @@
+"""What an agent is given: the run, this machine's place in it, and how to start training processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner.storage.store import Store
+from runner.train.agent.timing import DEFAULT_TIMING, Timing
+from runner.train.agent.topology import Topology
+
+
+class Process(Protocol):
+    """What the agent needs of `subprocess.Popen`."""
+
+    stdin: Any
+    stdout: Any
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while the process runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the process to end; return its exit code."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process."""
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process."""
+
+
+class Spawn(Protocol):
+    """Starts a training process."""
+
+    def __call__(self, arguments: Sequence[str], events: int, /) -> Process:
+        """Start `runner.train.worker` with its standard input and output piped.
+
+        Args:
+            arguments: its command line.
+            events: the file descriptor that it writes events to, to be left open in it.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSetup:
+    """What all attempts of one agent have in common."""
+
+    store: Store
+    """The store that holds the run."""
+    run_id: str
+    """The run's id."""
+    work_dir: Path
+    """A folder on this machine that all attempts of the run share."""
+    topology: Topology
+    """This machine among those of the launch."""
+    spawn: Spawn
+    """Starts a training process."""
+    arguments: Sequence[str]
+    """The command line of every training process, without what differs between them."""
+    timing: Timing = DEFAULT_TIMING
+    """Pauses and patience."""

@@ -1,0 +1,187 @@
+"""The head's part in an attempt, with training processes of a line of Python."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.runs.attempts import claim_attempt, write_restored
+from runner.runs.notices import NoticeReader
+from runner.storage.local import LocalStore
+from runner.train.agent.head_agent import HeadAgent
+from runner.train.agent.log import set_up_logging
+from runner.train.agent.setup import AgentSetup
+from runner.train.agent.timing import Timing
+from runner.train.agent.topology import Topology
+
+TIMING = Timing(beat=0.05, look=0.05, poll=0.01, fence=0.05, peer=0.5, upload=5.0, cancel_grace=5.0, join=0.2, store=1)
+
+WORKER = """
+import json, os, signal, sys, time
+events = int(sys.argv[sys.argv.index("--events") + 1])
+def send(kind, **fields):
+    os.write(events, json.dumps({"kind": kind, **fields}).encode() + b"\\n")
+def on_sigterm(number, frame):
+    send("outcome", outcome="interrupted", reason="told to stop (SIGTERM)", retry=True)
+    os._exit(75)
+signal.signal(signal.SIGTERM, on_sigterm)
+print("ready", flush=True)
+assignment = json.loads(sys.stdin.readline())
+"""
+SUCCEEDS = (
+    WORKER
+    + """
+send("notice", level="warning", text="the hub is slow")
+send("progress", step=3, max_steps=3)
+send("outcome", outcome="succeeded", reason=None, retry=False, result={"artifacts": {}})
+"""
+)
+HANGS = WORKER + "time.sleep(60)"
+RUNS_OUT_OF_MEMORY = (
+    WORKER
+    + """
+if assignment["split"] is None:
+    send("outcome", outcome="out_of_memory", reason="memory ran out in step 3", retry=True, split=[4, 1])
+    sys.exit(1)
+send("outcome", outcome="succeeded", reason=None, retry=False, result={"split": assignment["split"]})
+"""
+)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def agent(store: LocalStore, code: str, *, nodes: int = 1, give_up_after: int | None = None) -> HeadAgent:
+    def spawn(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, pass_fds=[events])
+
+    setup = AgentSetup(
+        store=store,
+        run_id="run",
+        work_dir=Path(store.url).parent / "work",
+        topology=Topology(num_nodes=nodes, node_ips=("127.0.0.1",) * nodes),
+        spawn=spawn,
+        arguments=[],
+        timing=TIMING,
+    )
+    setup.work_dir.mkdir()
+    return HeadAgent(setup, give_up_after=give_up_after)
+
+
+def record(store: LocalStore, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(store.get(f"runs/run/{name}"))
+    return document
+
+
+def when(condition: Callable[[], bool], act: Callable[[], None]) -> None:
+    """Act in another thread, once the condition holds."""
+
+    def wait() -> None:
+        until = time.monotonic() + 20
+        while not condition() and time.monotonic() < until:
+            time.sleep(0.02)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def log(store: LocalStore) -> str:
+    return b"".join(store.get(info.key) for info in store.objects("runs/run/logs/")).decode()
+
+
+def test_a_run_that_succeeds_has_a_result_and_an_end(store: LocalStore) -> None:
+    assert agent(store, SUCCEEDS).run() == 0
+    result = record(store, "result.json")
+    assert (result["state"], result["attempts"], result["step"], result["artifacts"]) == ("succeeded", 1, 3, {})
+    ended = record(store, "attempts/0001.ended.json")
+    ended.pop("ended_at")
+    ended.pop("token")
+    assert ended == {"exit_code": 0, "outcome": "succeeded", "reason": None, "retry": False}
+
+
+def test_a_signal_reaches_the_workers(store: LocalStore) -> None:
+    """They save and end; nothing is killed."""
+    when(lambda: "ready" in log(store), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert agent(store, HANGS).run() == 75
+    ended = record(store, "attempts/0001.ended.json")
+    assert (ended["outcome"], ended["reason"], ended["retry"]) == ("interrupted", "told to stop (SIGTERM)", True)
+
+
+def test_a_cancelled_run_ends(store: LocalStore) -> None:
+    when(lambda: "ready" in log(store), lambda: assert_created(store, "runs/run/cancel.json"))
+    assert agent(store, HANGS).run() == 1
+    assert record(store, "result.json")["state"] == "cancelled"
+    assert record(store, "attempts/0001.ended.json")["outcome"] == "cancelled"
+
+
+def assert_created(store: LocalStore, key: str) -> None:
+    assert store.create(key, b"{}")
+
+
+def test_a_superseded_attempt_ends_without_a_result(store: LocalStore) -> None:
+    when(lambda: "ready" in log(store), lambda: write_restored(store, claim_attempt(store, "run", {}), None))
+    assert agent(store, HANGS).run() == 75
+    assert record(store, "attempts/0001.ended.json")["outcome"] == "superseded"
+    assert not any(info.key.endswith("result.json") for info in store.objects("runs/run/"))
+
+
+def test_after_a_shortage_of_memory_the_same_agent_goes_on_in_smaller_pieces(store: LocalStore) -> None:
+    set_up_logging()
+    notices = NoticeReader(Path(store.url).parent / "work")
+    assert agent(store, RUNS_OUT_OF_MEMORY).run() == 0
+    first, second = (record(store, f"attempts/000{number}.ended.json") for number in (1, 2))
+    assert (first["outcome"], first["retry"], first["split"], first["again"]) == ("interrupted", True, [2, 2], True)
+    assert (second["outcome"], "split" in second, "again" in second) == ("succeeded", False, False)
+    assert record(store, "result.json")["split"] == [2, 2]
+    said = [str(notice) for notice in notices.read()]
+    assert said[0].startswith("warning: memory ran out in step 3; going on with micro-batches of 2")
+    assert said[1] == "attempt 2 trains in micro-batches of 2, 2 in a step, since memory ran out"
+
+
+def test_a_workers_warnings_reach_whoever_launched_the_run(store: LocalStore) -> None:
+    notices = NoticeReader(Path(store.url).parent / "work")
+    assert agent(store, SUCCEEDS).run() == 0
+    assert [str(notice) for notice in notices.read()] == ["warning: the hub is slow"]
+
+
+def test_an_attempt_too_many_ends_before_it_begins(store: LocalStore) -> None:
+    """Exit code 1: 75 asks for another attempt."""
+    for _ in range(2):
+        write_restored(store, claim_attempt(store, "run", {}), None)
+    assert agent(store, SUCCEEDS, give_up_after=2).run() == 1
+    ended = record(store, "attempts/0003.ended.json")
+    assert (ended["exit_code"], ended["outcome"], ended["retry"]) == (1, "interrupted", False)
+    assert ended["reason"] == "gave up: 2 attempts in a row got no further than the last checkpoint"
+
+
+def test_without_the_other_machines_it_ends(store: LocalStore) -> None:
+    assert agent(store, HANGS, nodes=2).run() == 75
+    ended = record(store, "attempts/0001.ended.json")
+    assert (ended["outcome"], ended["retry"]) == ("interrupted", True)
+    assert "machines 1 did not come" in ended["reason"]
+
+
+def test_a_worker_that_is_killed_interrupts_the_attempt(store: LocalStore) -> None:
+    assert agent(store, WORKER + "os.kill(os.getpid(), signal.SIGKILL)").run() == 75
+    ended = record(store, "attempts/0001.ended.json")
+    assert ended["reason"] == "the training process was killed by SIGKILL"
