@@ -59,7 +59,7 @@ def assert_ends_the_same(model: tuple[str, Path], method: str, forked: Attempts,
     ("model", "method"),
     cases(
         [((family, True), method) for family, method in SMALL],
-        quick=lambda _, method: method in ("lora", "qlora"),
+        quick=lambda _, method: method == "lora",
         name=lambda model, method: f"{model[0]}-{method}",
     ),
     indirect=["model"],

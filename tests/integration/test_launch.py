@@ -75,7 +75,7 @@ class Machine:
         return stdout
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it does not happen"
@@ -94,6 +94,22 @@ def processes_of(run_id: str) -> dict[int, str]:
             if run_id in command and "runner" in command:
                 found[int(entry.name)] = command
     return found
+
+
+def worker_of(run_id: str) -> int:
+    """The training process of a run that is under way."""
+    (worker,) = [pid for pid, command in processes_of(run_id).items() if "runner.train.worker" in command]
+    return worker
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def has_pending(process: int, number: signal.Signals) -> bool:
+    """Whether a stopped process will get that signal when it goes on."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return bool((int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)) & 1 << (number - 1))
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +138,11 @@ def test_whatever_is_killed_no_orphan_trains_on_and_another_machine_ends_the_run
     """First the training process (the supervisor goes on by itself), then the leader, then the machine is another."""
     launch = machine.start("launch", "small.yaml", "--name", "killed-run")
     wait_for(lambda: len(checkpoints(machine.store, "killed-run")) >= 1)
-    (worker,) = [pid for pid, command in processes_of("killed-run").items() if "runner.train.worker" in command]
-    os.kill(worker, signal.SIGKILL)
+    os.kill(worker_of("killed-run"), signal.SIGKILL)
     wait_for(lambda: checkpoints(machine.store, "killed-run")[0].token.startswith("0002"))
     launch.kill()
-    launch.communicate(timeout=20)
-    wait_for(lambda: not processes_of("killed-run"), 10)
+    launch.communicate(timeout=180)
+    wait_for(lambda: not processes_of("killed-run"))
 
     elsewhere = Machine(tmp_path / "other-home", data, store, tmp_path / "other-cache")
     (elsewhere.folder / "rows.jsonl").unlink()  # what the run needs has travelled with it
@@ -143,13 +158,18 @@ def test_a_detached_run_is_told_to_stop_and_goes_on_from_another_shell(machine: 
     """SIGTERM to the leader alone: 75, a checkpoint, no orphan; and `resume` ends it."""
     machine.run("launch", "small.yaml", "--name", "told-run", "--detach")
     wait_for(lambda: len(checkpoints(machine.store, "told-run")) >= 1)
+    worker = worker_of("told-run")
+    os.kill(worker, signal.SIGSTOP)  # it must not end while we look
     second = machine.start("resume", "told-run")
-    _, refused = second.communicate(timeout=30)
+    _, refused = second.communicate(timeout=180)
     assert second.returncode == 2, "a running run is not resumed a second time"
     assert "running" in refused
-    leader = min(processes_of("told-run"))
+    leader = parent_of(parent_of(worker))
+    assert leader in processes_of("told-run")
     os.kill(leader, signal.SIGTERM)
-    wait_for(lambda: not processes_of("told-run"), 30)
+    wait_for(lambda: has_pending(worker, signal.SIGTERM))
+    os.kill(worker, signal.SIGCONT)
+    wait_for(lambda: not processes_of("told-run"))
     assert json.loads(machine.run("wait", "told-run", "--json", code=75))["state"] == "interrupted"
     machine.run("resume", "told-run", "--detach")
     following = machine.run("logs", "told-run", "-f")

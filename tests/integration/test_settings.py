@@ -52,7 +52,6 @@ QUICK = (
     "packed",
     "a scheduler with a memory",
     "batches of like lengths",
-    "loading in another process",
 )
 
 

@@ -20,7 +20,6 @@ from runner.storage.manifest import Manifest
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.forked import Attempts, Moment, Removal
-from support.method_recipes import SFT_STEP
 from support.references import References
 from support.runs import assert_same, check_metrics, outcome, recipe, submit
 from support.servers.faults import Answer, CutUpload, LoseAnswer, Refuse, faulty
@@ -34,17 +33,17 @@ def undisturbed(references: References, data: Path) -> dict[str, Any]:
     return references(recipe(data, adapter=False)).outcome
 
 
-STEP_9 = Moment(SFT_STEP, 19)
-"""In the first micro-batch of the tenth step, after three saves."""
+TWO_SAVED = Moment("runner.train.checkpointing.checkpointer:commit", 2, after=True)
+"""When there are two checkpoints."""
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """A folder with the store of one run that was killed after its ninth step; for copies of it, see `copy_of`."""
+    """A folder with the store of one run that was killed once it had two checkpoints; `copy_of` copies it."""
     folder = tmp_path_factory.mktemp("interrupted")
     forked = Attempts(str(folder / "store"), folder)
     submit(open_store(forked.store_url), "interrupted", recipe(data, adapter=False))
-    assert forked.run("interrupted", STEP_9) == 75, forked.log("interrupted")
+    assert forked.run("interrupted", TWO_SAVED) == 75, forked.log("interrupted")
     assert len(checkpoints(open_store(forked.store_url), "interrupted")) >= 2
     return folder
 
@@ -133,7 +132,7 @@ def test_data_that_have_changed_are_not_trained_on_until_they_are_back(
     rows.write_bytes(data.read_bytes())
     store = open_store(forked.store_url)
     submit(store, "changed", recipe(rows, adapter=False))
-    assert forked.run("changed", STEP_9) == 75, forked.log("changed")
+    assert forked.run("changed", TWO_SAVED) == 75, forked.log("changed")
     known = checkpoints(store, "changed")
     assert len(known) >= 2
     first, rest = rows.read_text().split("\n", 1)

@@ -11,9 +11,12 @@ import pytest
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.servers.s3 import BUCKET, SERVERS, S3Server, make_bucket
+from support.thorough import cases
 
 LANES = ("local", *SERVERS)
 """A folder, and every server."""
+QUICK_LANES = ("local", "ministack", "swift", "rclone")
+"""Those that `make test` takes: a folder, and a server that honours, emulates and ignores conditional writes."""
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +60,7 @@ def use_server(
     return use
 
 
-@pytest.fixture(params=LANES)
+@pytest.fixture(params=cases(LANES, quick=lambda lane: lane in QUICK_LANES))
 def lane(request: pytest.FixtureRequest) -> str:
     """Where the store lies: every test that asks for one runs on all of them."""
     name: str = request.param

@@ -70,6 +70,7 @@ def test_the_model_is_made_of_the_same_bytes_twice(folder, tmp_path):
     assert bytes_of(materialize("builtin:tiny-llama", tmp_path)) == bytes_of(folder)
 
 
+@pytest.mark.thorough
 def test_two_processes_at_once_leave_one_whole_folder_of_the_same_bytes_and_nothing_else(folder, tmp_path):
     program = (
         "import sys, pathlib; from runner.train.builtin.catalog import materialize;"

@@ -297,7 +297,7 @@ class HeadAgent:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
-        if hasattr(self, "_crew"):
+        if hasattr(self, "_workers"):
             self._workers.send_signal(signal.SIGTERM)
 
     # -- end -----------------------------------------------------------------------------------------------------
