@@ -70,7 +70,7 @@ def lock_holder(folder: Path) -> int | None:
 
 
 def _open_lock_file(folder: Path) -> int:
-    """Open the lock file, made if it is missing. The supervisor of an ended run may be deleting the folder meanwhile."""
+    """Open the lock file, made if it is missing. The supervisor of an ended run may delete the folder meanwhile."""
     for attempt in range(5):
         folder.mkdir(parents=True, exist_ok=True)
         try:
