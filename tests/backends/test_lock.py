@@ -26,6 +26,25 @@ def test_nobody_holds_what_was_never_taken(tmp_path: Path) -> None:
     assert lock_holder(tmp_path / "run") is None
 
 
+def test_a_folder_that_is_deleted_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a supervisor deletes it when its run has ended."""
+    open_file, deleted = os.open, []
+
+    def late(path: Path, flags: int, mode: int = 0o777) -> int:
+        if not deleted:
+            deleted.append(path)
+            Path(path).parent.rmdir()
+        return open_file(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", late)
+    lock = RunLock.take(tmp_path / "run")
+    assert deleted
+    assert lock_holder(tmp_path / "run") == os.getpid()
+    (tmp_path / "run/lock").unlink()
+    assert lock_holder(tmp_path / "run") is None
+    lock.close()
+
+
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib; from runner.backends.lock import RunLock;"

@@ -106,6 +106,6 @@ def test_a_folder_with_something_else_in_it_is_refused(bench: Bench, tmp_path: P
     (tmp_path / "full/thesis.tex").write_text("precious")
     with pytest.raises(UserError, match="is not empty"):
         pull(bench, tmp_path / "full", "run")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         pull(bench, tmp_path / "full/thesis.tex", "run")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]

@@ -166,7 +166,7 @@ def test_who_stops_looking_ends_nothing_and_what_was_ended_elsewhere_is_resumed(
     bed.until("endless", lambda status: status["state"] == "interrupted")
     deadline = time.monotonic() + 600
     while (done := bed.runner("resume", "endless", "--gpu", "t4", "--detach")).returncode == 2:
-        assert "SkyPilot is at it already: CANCELLING" in done.stderr
+        assert "SkyPilot still works on it: CANCELLING" in done.stderr
         assert time.monotonic() < deadline
         time.sleep(5)
     assert done.returncode == 0, done.stderr

@@ -28,8 +28,7 @@ class RunLock:
         Raises:
             RunLocked: another process holds it.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock_file(folder)
         # `lock_holder` takes the lock for a moment when it looks: a second try tells that from a holder.
         for attempt in range(5):
             try:
@@ -70,6 +69,22 @@ def lock_holder(folder: Path) -> int | None:
     return None
 
 
+def _open_lock_file(folder: Path) -> int:
+    """Open the lock file, made if it is missing. The supervisor of an ended run may delete the folder meanwhile."""
+    for attempt in range(5):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            if attempt == 4:
+                raise
+            time.sleep(0.02)
+    raise AssertionError("unreachable")
+
+
 def _pid_in(folder: Path) -> int | None:
-    text = (folder / "lock").read_text().strip()
+    try:
+        text = (folder / "lock").read_text().strip()
+    except FileNotFoundError:  # its holder has just ended, and deleted the folder
+        return None
     return int(text) if text.isdecimal() else None

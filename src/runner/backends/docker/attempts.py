@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from runner.backends.base import Attempt, AttemptRunner
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
 from runner.paths import cache_folder, huggingface_home, work_folder
@@ -45,8 +46,8 @@ _STOP_SECONDS = 5.0
 _NAME = re.compile(r"runner-[0-9a-f]{12}")
 
 
-class ContainerRunner:
-    """Starts attempts as containers of one image, as `AttemptRunner`.
+class ContainerRunner(AttemptRunner):
+    """Starts attempts as containers of one image.
 
     Args:
         containers: docker or podman.
@@ -118,8 +119,8 @@ class ContainerRunner:
         return sorted({path for path in named if is_local(path) and Path(path).exists()})
 
 
-class Container:
-    """One attempt in a container; `process` is the program that is attached to it. As `base.Attempt`."""
+class Container(Attempt):
+    """One attempt in a container; `process` is the program that is attached to it."""
 
     def __init__(self, containers: Containers, name: str, process: "subprocess.Popen[bytes]") -> None:
         self._containers = containers

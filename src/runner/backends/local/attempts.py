@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
+from runner.backends.base import Attempt, AttemptRunner
 from runner.paths import work_folder
 from runner.process import boot_id
 
@@ -30,8 +31,8 @@ def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entr
     return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
 
 
-class ProcessRunner:
-    """Starts attempts as processes of this machine, as `AttemptRunner`.
+class ProcessRunner(AttemptRunner):
+    """Starts attempts as processes of this machine.
 
     Args:
         entrypoint: the module that runs an attempt.
@@ -57,8 +58,8 @@ class ProcessRunner:
         return LocalAttempt(process)
 
 
-class LocalAttempt:
-    """One attempt in a session of its own. As `base.Attempt`."""
+class LocalAttempt(Attempt):
+    """One attempt in a session of its own."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process

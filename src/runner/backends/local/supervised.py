@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.backends.base import (
     AttemptRunner,
+    Backend,
     JobStatus,
     Placement,
     Reporter,
@@ -75,8 +76,8 @@ class _StoreSaysEverything:
         """Do nothing: a process that vanished is seen without help."""
 
 
-class SupervisedBackend(_StoreSaysEverything, ABC):
-    """A backend whose attempts are started on this machine, as `base.Backend`."""
+class SupervisedBackend(_StoreSaysEverything, Backend, ABC):
+    """A backend whose attempts are started on this machine."""
 
     name: str
     """The infra."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.backends.base import (
+    Backend,
     JobStatus,
     Placement,
     Reporter,
@@ -56,8 +57,8 @@ class TaskRequest:
         return task_yaml(self.task)
 
 
-class SkyPilotBackend:
-    """Runs are SkyPilot jobs, as `base.Backend`."""
+class SkyPilotBackend(Backend):
+    """Runs are SkyPilot jobs."""
 
     supervised_here = False
     shares_environment = False
@@ -177,10 +178,8 @@ class SkyPilotBackend:
         Raises:
             UserError: SkyPilot still works on it, or cannot be asked.
         """
-        if launch.ended is not None:
-            return
-        job = _ask(store, launch)
-        if job.ended:
+        job = self.status(store, launch.run_id)
+        if job is None or job.ended:
             return
         remedy = (
             f"`runner wait {launch.run_id}` waits for it; `runner cancel {launch.run_id}` ends it for good; "
