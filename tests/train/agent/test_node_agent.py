@@ -75,5 +75,5 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     topology = Topology(num_nodes=2, node_rank=1, node_ips=("127.0.0.1", "127.0.0.1"))
     agent = NodeAgent(store, "run", tmp_path / "work", topology, spawn=trains, arguments=[], result=lambda: None)
     assert agent.run() == 0
-    heads[0].join(20)
+    heads[0].join(120)
     assert not heads[0].is_alive()
