@@ -22,8 +22,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runner.control.prepare import prepare
-from runner.control.submit import run_json
+from runner.control.launching.prepare import prepare
+from runner.control.launching.submit import run_json
 from runner.recipe.loading.load import load_recipe
 from runner.runs.records import encoded
 

@@ -192,7 +192,7 @@ def train(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, flo
         trainer = SynchronousTrainer(**settings)
     else:
         binding = bind_to_run(folder, options.save_steps)
-        trainer = BesideTrainer(**settings, lineage=binding)
+        trainer = BesideTrainer(**settings, binding=binding)
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for the figures
@@ -212,7 +212,7 @@ def train(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, flo
 
 
 def main() -> None:
-    """Measure, print a table, or all figures as JSON with `--json`."""
+    """Measure, and print a table, and with `--json` all figures in a last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="60m")
     parser.add_argument("--steps", type=int, default=20, help="a multiple of --save-steps")
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print all figures too, in a last line")
     options = parser.parse_args()
     if options.steps < 1 or options.steps % options.save_steps:
         parser.error("--steps must be a multiple of --save-steps: ours also saves after the last step")
@@ -236,16 +236,15 @@ def main() -> None:
     cpu = f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     ratios = {name: value / medians["synchronous"][name] for name, value in medians["beside"].items()}
-    if options.json:
-        report = {"device": device, "torch": torch.__version__, "options": vars(options), **medians}
-        print(json.dumps({**report, "ratios": ratios, "all": figures}))
-        return
     print(f"{options.model} on {device}, a checkpoint every {options.save_steps} of {options.steps} steps")
     print(f"{'saving':<12}{'blocked s/checkpoint':>22}{'whole run s':>13}{'to the last commit s':>22}")
     for kind, values in medians.items():
         print(f"{kind:<12}{values['blocked']:>22.4f}{values['whole']:>13.2f}{values['committed']:>22.2f}")
     print(f"{'ratio':<12}{ratios['blocked']:>22.4f}{ratios['whole']:>13.2f}{ratios['committed']:>22.2f}")
     print(f"(target for blocked: at most {TARGET_RATIO})")
+    if options.json:
+        report = {"device": device, "torch": torch.__version__, "options": vars(options), **medians}
+        print(json.dumps({**report, "ratios": ratios, "all": figures}))
 
 
 if __name__ == "__main__":

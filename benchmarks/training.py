@@ -141,7 +141,7 @@ def measure(run: Contender, inputs: Path, options: argparse.Namespace, caches: P
 
 
 def main() -> None:
-    """Measure, print a table, and the raw figures with `--json`."""
+    """Measure, and print a table, and with `--json` all figures in a last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60, help=f"more than {WARM_UP_STEPS}")
     parser.add_argument("--batch", type=int, default=8)
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--model", choices=FAMILIES, help="with random weights; default: a small Llama")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--keep-caches", action="store_true", help="of Hugging Face's libraries, from run to run")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print all figures too, in a last line")
     options = parser.parse_args()
     if options.steps <= WARM_UP_STEPS + 1:
         parser.error(f"--steps must be more than {WARM_UP_STEPS + 1}")
@@ -166,14 +166,13 @@ def main() -> None:
         for contender, results in figures.items()
     }
     ratios = {name: value / medians["trl sft"][name] for name, value in medians["runner launch"].items()}
-    if options.json:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
-        print(json.dumps({"machine": machine, "options": vars(options), **medians, "ratios": ratios, "all": figures}))
-        return
     print(f"{'':22}{'runner launch':>15}{'trl sft':>15}{'ratio':>8}")
     for name, ratio in ratios.items():
         ours, theirs = medians["runner launch"][name], medians["trl sft"][name]
         print(f"{name.replace('_', ' '):22}{ours:15,.1f}{theirs:15,.1f}{ratio:8.2f}")
+    if options.json:
+        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        print(json.dumps({"machine": machine, "options": vars(options), **medians, "ratios": ratios, "all": figures}))
 
 
 if __name__ == "__main__":

@@ -128,12 +128,12 @@ def start_server(folder: Path, *, tls: bool) -> tuple["subprocess.Popen[bytes]",
 
 
 def main() -> None:
-    """Measure, print a table, and the raw figures with `--json`."""
+    """Measure, and print a table, and with `--json` all figures in a last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gib", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tls", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print all figures too, in a last line")
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -162,17 +162,16 @@ def main() -> None:
         contender: {what: value / medians["obstore"][what] for what, value in values.items()}
         for contender, values in medians.items()
     }
-    if options.json:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
-        report = {"machine": machine, "gib": options.gib, "tls": options.tls, "medians": medians, "ratios": ratios}
-        print(json.dumps({**report, "all": figures}))
-        return
     print(f"{options.gib:g} GiB over {'TLS' if options.tls else 'HTTP'}, medians of {options.rounds}")
     print(f"{'':10}{'CPU s/GiB':>11}{'of obstore':>12}{'wall s':>9}{'of obstore':>12}")
     for contender, values in medians.items():
         cpu, wall = values["cpu_seconds"] / options.gib, values["wall_seconds"]
         ratio = ratios[contender]
         print(f"{contender:10}{cpu:11.2f}{ratio['cpu_seconds']:12.2f}{wall:9.2f}{ratio['wall_seconds']:12.2f}")
+    if options.json:
+        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        report = {"machine": machine, "gib": options.gib, "tls": options.tls, "medians": medians, "ratios": ratios}
+        print(json.dumps({**report, "all": figures}))
 
 
 if __name__ == "__main__":

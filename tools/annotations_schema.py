@@ -19,7 +19,7 @@ PATH: Schema = {"minLength": 1}
 
 
 def of_type(annotation: Any) -> Schema:
-    """The schema of the values that an annotation lets through, in JSON."""
+    """Return the schema of the values that an annotation allows."""
     if annotation is Any:
         return {}
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
@@ -42,7 +42,7 @@ def of_type(annotation: Any) -> Schema:
 
 
 def of_union(members: tuple[Any, ...]) -> Schema:
-    """Members as one schema: an enumeration's values replace plain text, the types of the others stand in one list."""
+    """Combine a union's members: an enumeration's values replace plain text, other types become one list."""
     enums = any(isinstance(member, type) and issubclass(member, enum.Enum) for member in members)
     choices: list[Any] = []
     kinds: list[str] = []
@@ -65,12 +65,12 @@ def of_union(members: tuple[Any, ...]) -> Schema:
 
 
 def of_dataclass(cls: type) -> Schema:
-    """A mapping with the fields of `cls` and no others."""
+    """Return the schema of a mapping with exactly the fields of `cls`."""
     return {"type": "object", "additionalProperties": False, "properties": fields_of(cls, {})}
 
 
 def fields_of(cls: type, bounds: dict[str, Schema]) -> dict[str, Schema]:
-    """The schema of each field of a library's dataclass, from its annotation and its metadata."""
+    """Return the schema of each field of a library's dataclass, from its annotation and its metadata."""
     hints = typing.get_type_hints(cls)
     properties = {}
     for field in dataclasses.fields(cls):
@@ -82,7 +82,7 @@ def fields_of(cls: type, bounds: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def of_field(field: "dataclasses.Field[Any]", annotation: Any) -> Schema:
-    """Type, choices and default of one field."""
+    """Return the type, choices and default of one field."""
     schema = of_type(annotation)
     choices = field.metadata.get("choices")
     if choices:
@@ -92,7 +92,7 @@ def of_field(field: "dataclasses.Field[Any]", annotation: Any) -> Schema:
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Schema:
-    """The default of a field as JSON, where it has one."""
+    """Return the default of a field as JSON, if it has one."""
     if field.default is not dataclasses.MISSING:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:
@@ -107,7 +107,7 @@ def default_of(field: "dataclasses.Field[Any]") -> Schema:
 
 
 def explained(text: str | None) -> Schema:
-    """The first sentence of an explanation, without its links."""
+    """Return the first sentence of an explanation, without links."""
     if not text:
         return {}
     text = re.sub(r"\[([^\]]+)\]\([^)\s]*\)|<a [^>]*>(.*?)</a>", lambda m: m[1] or m[2], text)
@@ -118,12 +118,12 @@ def explained(text: str | None) -> Schema:
 
 
 def replace_type(schema: Schema, replacement: Schema) -> None:
-    """Keep what explains a setting, and say anew which values it takes."""
+    """Keep a setting's description and replace its type."""
     for key in set(schema) - {"description", "default"}:
         del schema[key]
     schema.update(replacement)
 
 
 def section(description: str, properties: dict[str, Schema]) -> Schema:
-    """A mapping with these keys and no others."""
+    """Return the schema of a mapping with exactly these keys."""
     return {"description": description, "type": "object", "additionalProperties": False, "properties": properties}

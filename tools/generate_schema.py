@@ -101,7 +101,7 @@ OURS_BOUNDS: dict[tuple[str, str], Schema] = {
 
 
 def docstrings(cls: type) -> dict[str, str]:
-    """The text under each field of one of our dataclasses."""
+    """Return the docstring under each field of one of our dataclasses."""
     [definition] = ast.parse(inspect.getsource(cls)).body
     assert isinstance(definition, ast.ClassDef)
     found = {}
@@ -117,7 +117,7 @@ def docstrings(cls: type) -> dict[str, str]:
 
 
 def ours(cls: type) -> Schema:
-    """A mapping with the fields of one of our dataclasses."""
+    """Return the schema of a mapping with the fields of one of our dataclasses."""
     texts, hints = docstrings(cls), typing.get_type_hints(cls)
     properties = {
         field.name: {"description": " ".join(texts[field.name].replace("``", "`").split())}
@@ -139,7 +139,7 @@ def ours(cls: type) -> Schema:
 
 
 def data_section() -> Schema:
-    """`data`, in the form that people write: `eval` is a list, or a mapping with `from_train`."""
+    """Return the schema of `data` as users write it: `eval` is a list, or a mapping with `from_train`."""
     source = ours(recipe.DataSource)
     section = ours(recipe.Data)
     held_out = section["properties"].pop("eval_from_train")
@@ -157,7 +157,7 @@ def data_section() -> Schema:
 
 
 def bitsandbytes_fields() -> dict[str, Schema]:
-    """bitsandbytes' arguments; the text of each is in the class's docstring."""
+    """Return the schema of bitsandbytes' arguments, with the texts from the class's docstring."""
     from transformers import BitsAndBytesConfig
 
     texts = dict(
@@ -174,7 +174,7 @@ def bitsandbytes_fields() -> dict[str, Schema]:
 
 
 def adapter_section() -> Schema:
-    """Every field of `LoraConfig`."""
+    """Return the schema of every field of `LoraConfig`."""
     from peft import LoraConfig
 
     properties = fields_of(LoraConfig, ADAPTER_BOUNDS)
@@ -194,7 +194,7 @@ def adapter_section() -> Schema:
 
 
 def model_section() -> Schema:
-    """Every field of `ModelConfig` and every argument of `BitsAndBytesConfig`; TRL's word counts where both have it."""
+    """Return the schema of the fields of `ModelConfig` and the arguments of `BitsAndBytesConfig`; TRL's win."""
     from trl import ModelConfig
 
     properties = {**bitsandbytes_fields(), **fields_of(ModelConfig, MODEL_BOUNDS)}
@@ -207,14 +207,14 @@ def model_section() -> Schema:
 
 
 def evaluate_section() -> Schema:
-    """`evaluate`, with what stands in `exact_match`."""
+    """Return the schema of `evaluate` with `exact_match`."""
     section = ours(recipe.Evaluate)
     section["properties"]["exact_match"]["properties"] = ours(recipe.ExactMatch)["properties"]
     return section
 
 
 def stages_section(method: Schema) -> Schema:
-    """`stages`: what a stage may say is what the recipe may say as the default of all."""
+    """Return the schema of `stages`: a stage may have the sections that the recipe has as defaults of all stages."""
     return {
         "description": "Methods one after the other, each from where the one before it ended; the sections beside are "
         "the defaults of all stages.",
@@ -240,7 +240,7 @@ def stages_section(method: Schema) -> Schema:
 
 
 def generate() -> str:
-    """The whole schema, as the file holds it: one line, since it is read at each check."""
+    """Return the whole schema as the file's text: one line, since each check reads it."""
     texts = docstrings(recipe.Recipe)
     method = {"description": texts["method"]} | of_type(recipe.Method)
     schema = {
@@ -280,7 +280,7 @@ def generate() -> str:
 
 
 def main() -> int:
-    """Write the schema, or compare it."""
+    """Write the schema, or compare it with the file."""
     parser = argparse.ArgumentParser(description="Write src/runner/recipe/recipe.schema.json from the libraries.")
     parser.add_argument("--check", action="store_true", help="exit 1 if the file is not current")
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
 """Write the lock files from what is installed in this environment.
 
-``images/cpu.lock``: the package with its `train` extra and what builds it. ``tests/requirements.lock``: everything
-besides that the tests and checks need, but for what the browser's test has a lock of its own for. Versions only, no
-index addresses: where packages come from is pip's setting.
+``images/cpu.lock``: the package with its `train` extra, and what builds it. ``tests/requirements.lock``: everything
+else that the tests and checks need, except for the browser's test, which has its own lock. Versions only, no index
+addresses: where packages come from is pip's setting.
 """
 
 import re
@@ -17,12 +17,12 @@ NEVER = {"pip", "runner"}
 
 
 def canonical(name: str) -> str:
-    """A package's name as the index compares it."""
+    """Return a package's normalized name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def closure(names: set[tuple[str, str]]) -> set[str]:
-    """Everything installed that (name, extra) pairs need, themselves included."""
+    """Return the (name, extra) pairs' packages and everything installed that they require."""
     seen: set[tuple[str, str]] = set()
     waiting = set(names)
     while waiting:
@@ -39,7 +39,7 @@ def closure(names: set[tuple[str, str]]) -> set[str]:
 
 
 def pin(package: Distribution) -> str:
-    """``name==version``, without the local part of a version (``+cpu``), which is the index's affair."""
+    """Return ``name==version`` without the version's local part (``+cpu``), which depends on the index."""
     return f"{canonical(package.name)}=={package.version.split('+')[0]}"
 
 

@@ -1,9 +1,9 @@
 """Write `sky/`: the SkyPilot tasks of the shipped recipes, on a few machines each, as `runner render` prints them.
 
-    python tools/render_tasks.py            write the files, and remove those that are none any more
+    python tools/render_tasks.py            write the files, and remove obsolete ones
     python tools/render_tasks.py --check    exit 1 if one is not current
 
-A run's id, its time and the revision are fixed here, so that nothing but a recipe or the rendering changes a file.
+A run's id, time and revision are fixed here, so that only a change of a recipe or of the rendering changes a file.
 """
 
 import argparse
@@ -11,11 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+from runner.backends.base import ResourceOptions
 from runner.backends.skypilot.request import plan, remote_task
-from runner.backends.skypilot.resources import ResourceOptions
 from runner.backends.skypilot.task import task_yaml
-from runner.control.prepare import prepare
-from runner.control.submit import run_json
+from runner.control.launching.prepare import prepare
+from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
@@ -30,11 +30,11 @@ MACHINES = {
     "a100-8": ResourceOptions(gpus=("A100:8",)),
     "2-nodes": ResourceOptions(gpus=("A100:8",), nodes=2),
 }
-"""Each file's ending, and what is asked for."""
+"""The ending of each file, and the requested resources."""
 
 
-def rendered(recipe: str, resource_options: ResourceOptions) -> str:
-    """One task, with a line above it that says where it is from."""
+def render(recipe: str, resource_options: ResourceOptions) -> str:
+    """Return one task, below a comment with the command that prints it."""
     loaded = load_recipe(recipe, cwd=ROOT)
     planned = plan(loaded.recipe, resource_options, IMAGE)
     prepared = prepare(loaded)
@@ -45,9 +45,9 @@ def rendered(recipe: str, resource_options: ResourceOptions) -> str:
         recipe_digest=prepared.digest,
         git_revision=None,
         created_at="2026-11-21T00:00:00+00:00",
-        infra=planned.resources.infra,
+        infra=planned.infra,
         image=planned.image,
-        machines=planned.resources,
+        machines=planned.machines,
     )
     environ = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     content, _ = remote_task(document, STORE, environ=environ)
@@ -57,33 +57,33 @@ def rendered(recipe: str, resource_options: ResourceOptions) -> str:
 
 
 def files() -> dict[str, str]:
-    """Every file's name and text; none where a recipe does not fit."""
-    found = {}
+    """Return every file's name and text; none for machines that a recipe does not fit."""
+    texts = {}
     for recipe in sorted(path.stem for path in bundled_recipes_folder().glob("*.yaml")):
         for name, resource_options in MACHINES.items():
             try:
-                found[f"{recipe}.{name}.yaml"] = rendered(recipe, resource_options)
+                texts[f"{recipe}.{name}.yaml"] = render(recipe, resource_options)
             except UserError as error:
                 if "fits on none" not in error.what:
                     raise
-    return found
+    return texts
 
 
 def main() -> int:
-    """Write the files, or compare them."""
+    """Write the files, or compare them with the folder."""
     parser = argparse.ArgumentParser(description="Write the tasks in sky/.")
     parser.add_argument("--check", action="store_true", help="exit 1 if a file is not current")
     arguments = parser.parse_args()
     os.environ.pop("RUNNER_IMAGE", None)
     wanted = files()
-    there = {path.name: path.read_text() for path in TARGET.glob("*.yaml")} if TARGET.is_dir() else {}
+    existing = {path.name: path.read_text() for path in TARGET.glob("*.yaml")} if TARGET.is_dir() else {}
     if arguments.check:
-        stale = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+        stale = sorted(name for name in wanted.keys() | existing.keys() if wanted.get(name) != existing.get(name))
         if stale:
             print(f"not current: {', '.join(stale)}: run python tools/render_tasks.py", file=sys.stderr)
         return 1 if stale else 0
     TARGET.mkdir(exist_ok=True)
-    for name in there.keys() - wanted.keys():
+    for name in existing.keys() - wanted.keys():
         (TARGET / name).unlink()
     for name, text in wanted.items():
         (TARGET / name).write_text(text)

@@ -29,7 +29,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "dpo": {},
     "grpo": {},
 }
-"""Each method, and where its defaults are others than its config class's (the method's script sets them too)."""
+"""Each method, with its defaults that differ from its config class's (the method's script sets them too)."""
 
 # What the annotations leave open: bounds, and types that the classes take besides those they declare.
 BOUNDS: dict[str, Schema] = {
@@ -106,7 +106,7 @@ REWARD_FUNCS: Schema = {
 
 
 def config_class(method: str) -> type:
-    """TRL's config class for a method."""
+    """Return TRL's config class for a method."""
     import trl
 
     classes: dict[str, type] = {
@@ -119,7 +119,7 @@ def config_class(method: str) -> type:
 
 
 def training_by_method() -> Schema:
-    """What the recipe's schema has besides `properties`: for each method, the keys that `training` may hold."""
+    """Return the schema's part beside `properties`: for each method, the keys that `training` may have."""
     properties = {method: _properties(config_class(method)) for method in DEFAULTS}
     first = next(iter(properties.values()))
     shared = {

@@ -1,3 +1,23 @@
 """`runner`: fine-tune language models anywhere, and lose nothing when the machine goes away."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.api import Run, launch, list_runs, resume
+
+__all__ = ["Run", "__version__", "launch", "list_runs", "resume"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python API when it is used: `import runner` itself, as each command does, costs nothing."""
+    if name not in ("Run", "launch", "list_runs", "resume"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("runner.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

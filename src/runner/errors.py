@@ -1,13 +1,13 @@
-"""The one error that a person is shown as a message instead of a traceback, and the walk to an error's causes."""
+"""The error that users see as a message instead of a traceback, and the walk to an error's causes."""
 
 from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """A mistake of the caller's: what is wrong, where, and what to write instead.
+    """A mistake of the user: what is wrong, where, and what to write instead.
 
-    Turned into a message and exit code 2 in one place (`runner.cli.main`). Everything else that escapes is our bug and
-    keeps its traceback.
+    `runner.cli.main` turns it into a message and exit code 2. Any other exception that gets there is a bug in runner
+    and keeps its traceback.
 
     Args:
         what: what is wrong, with the offending value, as a sentence without a final full stop.
@@ -27,11 +27,11 @@ class UserError(Exception):
 
 
 def causes(error: BaseException | None, *, contexts: bool = False) -> Iterator[BaseException]:
-    """Yield an error and then what it was raised from, the newest first; each once, even if they form a ring.
+    """Yield an error and then its causes, the newest first; each once, even if they form a ring.
 
     Args:
-        error: where to begin; None yields nothing.
-        contexts: follow ``__context__`` too (an error raised while another was handled), where ``__cause__`` is unset.
+        error: None yields nothing.
+        contexts: also follow ``__context__`` (the error that was being handled) if ``__cause__`` is not set.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -1,12 +1,12 @@
-"""What a run's state is as an exit code; the same codes that attempts use."""
+"""Exit codes of commands and attempts, by the run's state."""
 
 SUCCEEDED = 0
 """The run succeeded."""
 FAILED = 1
-"""It failed, or was cancelled."""
+"""The run failed, or was cancelled."""
 MISTAKE = 2
-"""The caller made a mistake."""
+"""The user made a mistake."""
 INTERRUPTED = 75
-"""It was interrupted, or has not ended; it can be resumed."""
+"""The run was interrupted, or has not ended; it can be resumed."""
 CTRL_C = 130
-"""Somebody pressed Ctrl-C; it can be resumed."""
+"""The user pressed Ctrl-C; the run can be resumed."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def revision_of(folder: Path) -> str | None:
-    """The git commit that `folder` is at, with ``-dirty`` if it has uncommitted changes; None outside of git."""
+    """Return the git commit of `folder`, with ``-dirty`` if it has uncommitted changes; None outside of git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=5)
+        completed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
+    return completed.stdout.strip() or None if completed.returncode == 0 else None

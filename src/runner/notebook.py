@@ -1,10 +1,10 @@
-"""Secrets of a notebook on Colab or Kaggle, for runs that are started there.
+"""Make the secrets of a Colab or Kaggle notebook available to runs that are started in it.
 
     from runner.notebook import secrets
     secrets("HF_TOKEN", "WANDB_API_KEY")
 
 puts them into the environment, where ``!runner launch`` and everything else finds them. Colab gives a notebook's
-secrets to its kernel only, and not to the programs that a cell starts; hence a function to call.
+secrets only to its kernel and not to the programs that a cell starts, so the kernel has to call a function.
 """
 
 import importlib
@@ -15,13 +15,13 @@ from runner.errors import UserError
 
 
 def secrets(*names: str) -> None:
-    """Put secrets of the notebook into the environment of its kernel; says which, and never their values.
+    """Put secrets of the notebook into the environment of its kernel. Prints their names, never their values.
 
     Args:
-        names: such as ``HF_TOKEN``. One that the environment has already stays.
+        names: such as ``HF_TOKEN``. A variable that is already set stays.
 
     Raises:
-        UserError: a secret is not there, or the notebook may not read it.
+        UserError: a secret does not exist, or the notebook may not read it.
     """
     for name in names:
         if os.environ.get(name):
@@ -38,10 +38,10 @@ def secrets(*names: str) -> None:
 
 
 def notebook_secret(name: str) -> str | None:
-    """A secret by its name, from Colab or Kaggle; None where there is neither, or it cannot be had.
+    """Return a secret of the Colab or Kaggle notebook; None outside of both, or if it is not available.
 
     Colab's ``google.colab.userdata.get`` and Kaggle's ``kaggle_secrets.UserSecretsClient().get_secret`` raise errors of
-    their own classes, which cannot be named where their modules are not.
+    their own classes, which cannot be imported elsewhere.
     """
     colab = _module("google.colab.userdata")
     if colab is not None:

@@ -1,6 +1,5 @@
 """Tie a process to the life of the one that started it."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -22,6 +21,8 @@ def die_with_parent(expected_parent_pid: int) -> None:
         expected_parent_pid: the process id that started this one, handed down by it.
     """
     if sys.platform == "linux":
+        import ctypes  # not above: most commands only ask for process ids
+
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")

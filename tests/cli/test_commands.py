@@ -18,7 +18,7 @@ from runner.backends.lock import lock_holder
 from runner.paths import state_folder
 from runner.runs.records import run_result
 from runner.runs.status import run_status
-from support.bench import CLI, Bench, gone, wait_until
+from support.bench import CLI, STAND_IN, Bench, gone, wait_until
 
 
 def ids(bench: Bench) -> list[str]:
@@ -86,7 +86,7 @@ def test_a_dry_run_prints_what_would_be_done_and_does_nothing(bench: Bench) -> N
     launched(bench, "--name", "try")
     written = json.loads(bench.store.get("runs/try/run.json"))
     assert {**printed["run"], "created_at": ""} == {**written, "created_at": ""}
-    assert printed["command"][1:6] == ["-P", "-m", "runner.train.entrypoint", "--store", bench.store.url]
+    assert printed["command"][1:6] == ["-P", "-m", STAND_IN, "--store", bench.store.url]
 
 
 def test_a_dry_run_for_people_is_the_record_and_the_command(bench: Bench) -> None:
@@ -94,7 +94,7 @@ def test_a_dry_run_for_people_is_the_record_and_the_command(bench: Bench) -> Non
     done = bench.runner("launch", "small.yaml", "--dry-run")
     record, _, command = done.stdout.strip().rpartition("\n")
     assert json.loads(record)["name"] == "small"
-    assert "-P -m runner.train.entrypoint --store" in command
+    assert f"-P -m {STAND_IN} --store" in command
 
 
 def test_local_data_travels_with_the_run(bench: Bench) -> None:

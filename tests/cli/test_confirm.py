@@ -11,8 +11,11 @@ import pytest
 CODE = """
 import sys
 from pathlib import Path
-from runner.cli.confirm import confirm_cost
-from runner.backends.skypilot.resources import ResourceOptions, resolve_resources
+from runner.backends.base import ResourceOptions
+from runner.backends.skypilot.resources import resolve_resources
+from runner.cli.confirm import ask_on_terminal
+from runner.cli.output import say
+from runner.control.launching.cost import confirm_cost
 from runner.recipe.loading.load import load_recipe
 import click
 
@@ -20,7 +23,7 @@ import click
 def go():
     recipe = load_recipe("smollm2-135m-lora", cwd=Path.cwd()).recipe
     resources = resolve_resources({}, ResourceOptions(gpus=("A100:8",), infra=("aws",)))
-    confirm_cost(recipe, resources, yes="--yes" in sys.argv)
+    confirm_cost(recipe, resources, confirm=ask_on_terminal(yes="--yes" in sys.argv), say=say)
     print("launched")
 
 try:

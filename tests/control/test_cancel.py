@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from runner.control import cancel
+from runner.backends.local import supervised
 from runner.control.cancel import cancel_run
 from runner.errors import UserError
 from runner.runs.records import run_result
@@ -43,7 +43,7 @@ def test_a_run_that_nobody_works_on_is_cancelled_here(bench: Bench, plan: dict[s
 def test_an_attempt_that_is_deaf_is_stopped_through_its_supervisor(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancel, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(supervised, "PATIENCE_SECONDS", 0.5)
     bench.submit()
     supervisor = bench.start_supervisor("run", {"1": ["hang", 2], "deaf": True}, grace_seconds=0.5)
     pids = bench.pids()

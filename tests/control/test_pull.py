@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_gives_what_it_has_and_later_the_rest(bench: Bench, t
     bench.submit()
     bench.supervise("run", {"1": ["stop", 5]})
     said: list[str] = []
-    pull(bench.store, "run", tmp_path / "out", say=said.append)
+    control_pull.pull(bench.store, "run", tmp_path / "out", say=said.append)
     assert "has not ended" in said[0]
     assert not (tmp_path / "out/result.json").exists()
     assert len((tmp_path / "out/metrics.jsonl").read_text().splitlines()) == 5

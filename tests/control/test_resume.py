@@ -2,8 +2,8 @@
 
 import json
 
-from runner.backends.skypilot.request import place, plan, plan_again
-from runner.backends.skypilot.resources import ResourceOptions
+from runner.backends.base import ResourceOptions
+from runner.backends.skypilot.request import plan, plan_again
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.launches import launch_record, newest_launch, note_ended, note_launch, run_placement
 from runner.runs.records import run_document
@@ -31,12 +31,12 @@ def test_what_is_not_asked_for_anew_stays_as_it_was() -> None:
     first = plan(
         recipe, ResourceOptions(gpus=("a100", "l4"), infra=("aws",), nodes=2, use_spot=True), "registry/runner:1"
     )
-    before = {"recipe": recipe.to_mapping(), **place(first)}
+    before = {"recipe": recipe.to_mapping(), **first.fields()}
     again = plan_again(before, ResourceOptions(use_spot=False), None)
     assert again.machines.accelerators == {"A100": 1, "L4": 1}
     assert (again.machines.infra, again.machines.num_nodes, again.image) == ("aws", 2, "registry/runner:1")
     assert again.machines.resources["use_spot"] is False
-    elsewhere = plan_again({**before, **place(again)}, ResourceOptions(gpus=("h100",), infra=("gcp",)), "none")
+    elsewhere = plan_again({**before, **again.fields()}, ResourceOptions(gpus=("h100",), infra=("gcp",)), "none")
     assert (elsewhere.machines.infra, elsewhere.machines.accelerators, elsewhere.image) == ("gcp", {"H100": 1}, None)
     assert "image_id" not in elsewhere.machines.resources
     assert elsewhere.machines.resources["cpus"] == "4+"
@@ -117,6 +117,6 @@ def test_what_cannot_be_had_elsewhere_is_refused_before_the_move(bench: Bench) -
         refused = bench.runner("resume", "try", "--infra", "local", env={**at_hub, "HF_TOKEN": "hf_bad"})
         assert refused.returncode == 2, refused
         assert "try: model.model_name_or_path: " in refused.stderr
-        assert "does not take the HF_TOKEN" in refused.stderr
+        assert "does not accept the HF_TOKEN" in refused.stderr
         assert newest_launch(bench.store, "try") is None
         assert bench.runner("resume", "try", "--infra", "local", env=known).returncode == 0

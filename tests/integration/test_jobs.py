@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from runner.control.prepare import prepare
+from runner.control.launching.prepare import prepare
 from runner.recipe.loading.finder import available_recipes
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.quantizations import gguf_artifact

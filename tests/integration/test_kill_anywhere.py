@@ -54,8 +54,8 @@ MOMENTS: list[tuple[Moment, str | None]] = [
     # after training: the best model, the last evaluation, the export, the result
     (Moment(f"{TRAINER}.load_weights"), "full"),
     (Moment("runner.train.stages.steps:generate", 2), None),
-    (Moment("runner.train.stages.steps:save_model"), "lora"),
-    (Moment("runner.train.stages.steps:save_model", after=True), None),
+    (Moment("runner.train.stages.artifacts:save_model"), "lora"),
+    (Moment("runner.train.stages.artifacts:save_model", after=True), None),
     (Moment("runner.runs.artifacts:commit", after=True), "full"),
     (Moment("runner.train.agent.head_agent:HeadAgent._write_result", in_attempt=True), "full"),
     (Moment("runner.train.agent.head_agent:HeadAgent._write_result", after=True, in_attempt=True), None),
@@ -76,7 +76,7 @@ TERMS: list[tuple[Moment, str | None]] = [
     (Moment(f"{TRAINER}.prediction_step", 6, signal=signal.SIGTERM), "full"),
     (Moment(f"{TRAINER}.training_step", 24, after=True, signal=signal.SIGTERM), None),
     (Moment("runner.train.stages.steps:generate", 2, signal=signal.SIGTERM), None),
-    (Moment("runner.train.stages.steps:save_model", signal=signal.SIGTERM), "full"),
+    (Moment("runner.train.stages.artifacts:save_model", signal=signal.SIGTERM), "full"),
 ]
 KINDS = ("full", "lora")
 

@@ -25,7 +25,7 @@ MOMENTS = [
     Moment("torch.optim:AdamW.step", 8),
     Moment("runner.storage.local:LocalStore.upload", 9),
     Moment("THE:TRAINER.prediction_step", 6, after=True),
-    Moment("runner.train.stages.steps:save_model", after=True),
+    Moment("runner.train.stages.artifacts:save_model", after=True),
 ]
 QUICK = {
     "cpt": "torch.optim:AdamW.step",

@@ -100,9 +100,9 @@ def test_the_older_code_s_model_is_exported(resumed: Home) -> None:
     assert (folder / "artifacts/merged/model.safetensors").is_file()
 
 
-def test_an_ended_run_is_not_resumed(resumed: Home) -> None:
+def test_a_run_that_has_ended_is_refused_and_left_as_it_is(resumed: Home) -> None:
     before = sorted((resumed.store / "runs" / FINISHED).rglob("*"))
-    resumed.runner("resume", FINISHED)
+    resumed.runner("resume", FINISHED, code=2)
     assert sorted((resumed.store / "runs" / FINISHED).rglob("*")) == before
 
 

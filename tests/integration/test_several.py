@@ -17,7 +17,7 @@ from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from runner.train.builtin.catalog import materialize
-from runner.train.checkpointing.state import untied
+from runner.train.checkpointing.state import without_ties
 from support.forked import Attempts, Moment
 from support.method_recipes import SFT_STEP
 from support.references import Reference, References
@@ -50,7 +50,7 @@ def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
     assert pair.run(run_id, Moment(SFT_STEP, 6, rank=1)) == 75, pair.log(run_id)
     assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
     assert pair.run(run_id, Moment("torch.optim:AdamW.step", 7, rank=None)) == 75, pair.log(run_id)
-    assert pair.run(run_id, Moment("runner.train.stages.steps:save_model", after=True)) == 75, pair.log(run_id)
+    assert pair.run(run_id, Moment("runner.train.stages.artifacts:save_model", after=True)) == 75, pair.log(run_id)
     pair.run_to_the_end(run_id)
     assert_same(outcome(store, run_id), undisturbed(references, data, strategy).outcome)
 
@@ -92,7 +92,7 @@ def test_the_model_that_is_kept_is_whole(strategy: str, references: References, 
         assert all(tensor.abs().sum() > 0 for tensor in weights.values())
     else:
         assert {name: tensor.shape for name, tensor in weights.items()} == {
-            name: tensor.shape for name, tensor in untied(whole.state_dict()).items()
+            name: tensor.shape for name, tensor in without_ties(whole.state_dict()).items()
         }
     assert run.outcome["generations"][0]["before"] is not None
     assert run.outcome["best"]["step"] in (4, 8, 12)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.backends.skypilot.resources import ResourceOptions, resolve_resources
-from runner.control.cost import estimate_cost
+from runner.control.launching.cost import estimate_cost
 from runner.fit.accelerators import ACCELERATORS
 from runner.fit.model_shape import bundled_config
 from runner.fit.throughput import DATASET_ROWS, SPOT_OVERHEAD, spot_overhead

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.backends.lock import RunLock
-from runner.control.submit import run_json, submit
+from runner.control.launching.submit import run_json, submit
 from runner.paths import state_folder, work_folder
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store

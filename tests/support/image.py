@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.control.prepare import prepare as prepared
-from runner.control.submit import run_json, submit
+from runner.control.launching.prepare import prepare as prepared
+from runner.control.launching.submit import run_json, submit
 from runner.recipe.loading.load import load_recipe
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store

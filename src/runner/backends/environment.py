@@ -1,4 +1,4 @@
-"""What an attempt finds in its environment besides ours: files and secrets that the caller names. Values stay there."""
+"""Variables that the caller names for an attempt, from files and as secrets. Their values are written nowhere."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\"}
 def chosen_environment(
     env_files: Sequence[Path], secrets: Sequence[str], *, needed: Sequence[str] = ()
 ) -> dict[str, str]:
-    """The variables that an attempt is given on top of this process's own.
+    """Collect the variables that an attempt is given on top of this process's own.
 
     Args:
         env_files: files of ``NAME=value`` lines; later ones win.
@@ -28,7 +28,7 @@ def chosen_environment(
         Values by name: all of the files', and the secrets'. `SECRET_NAMES` lists them.
 
     Raises:
-        UserError: a file that cannot be read, a name that is no name, a secret that is nowhere.
+        UserError: a file cannot be read, a name is not one of a variable, or a secret has no value.
     """
     chosen: dict[str, str] = {}
     for path in env_files:
@@ -48,10 +48,10 @@ def chosen_environment(
 
 
 def checked_names(secrets: Sequence[str]) -> Sequence[str]:
-    """Names of variables, as they were given.
+    """Return names of variables as they were given.
 
     Raises:
-        UserError: one is no name (but a value, say, which the message does not show).
+        UserError: one is not a name. The message does not show it, since it may be a value.
     """
     for name in secrets:
         if _NAME.fullmatch(name) is None:
@@ -73,7 +73,7 @@ def _require(name: str, chosen: dict[str, str], where: str, remedy: str) -> None
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of a ``.env`` file: ``NAME=value`` lines, ``export``, comments, quotes. No substitution.
+    """Read the variables of a ``.env`` file: ``NAME=value`` lines, ``export``, comments, quotes. No substitution.
 
     Raises:
         UserError: it cannot be read, or a line is none of these. The message shows no line: it may be a secret.

@@ -1,4 +1,4 @@
-"""One supervisor a run on this machine: a file lock that dies with its holder."""
+"""One supervisor per run on this machine: a file lock that is released when its holder ends."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class RunLocked(Exception):
-    """Another process on this machine supervises the run."""
+    """Another process on this machine holds the run's lock."""
 
     def __init__(self, pid: int | None) -> None:
         self.pid = pid
@@ -15,7 +15,7 @@ class RunLocked(Exception):
 
 
 class RunLock:
-    """Held by a run's supervisor as long as it lives. Not passed on to attempts."""
+    """A lock that a run's supervisor holds as long as it lives. Attempts do not inherit it."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -26,7 +26,7 @@ class RunLock:
         """Take the lock of the run whose state folder is `folder`.
 
         Raises:
-            RunLocked: somebody else holds it.
+            RunLocked: another process holds it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -46,17 +46,17 @@ class RunLock:
         return lock
 
     def sign(self) -> None:
-        """Write this process's id into the file, for people and `runner cancel`."""
+        """Write this process's id into the file, for messages and `runner cancel`."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
-        """Let go. The lock is free once every process that inherited the file has closed it."""
+        """Close the file. The lock is free once every process that inherited it has closed it."""
         os.close(self.descriptor)
 
 
 def lock_holder(folder: Path) -> int | None:
-    """The process id of the run's supervisor on this machine; None if there is none. 0 if it has not signed yet."""
+    """Return the process id of the run's supervisor on this machine; None without one, 0 if it has not signed yet."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -29,13 +29,13 @@ _COMMANDS = {
     "chat": "Talk to a run's model, beside the one that it was made from.",
     "plan": "Show on which GPUs and clouds a recipe fits, and for how much.",
     "check": "Say whether recipes are valid, and what is wrong with them.",
-    "jobs": "List the recipes at hand.",
+    "jobs": "List the recipes that can be launched by name.",
     "schema": "Print the JSON Schema of recipes, for editors.",
     "image": "Build the image that runs train in, and push it to a registry.",
     "doctor": "Look for what is missing on this machine.",
     "completion": "Print the script that completes commands in your shell.",
 }
-"""Name of the command, which is its module in `runner.cli.commands`: what it does (the first sentence of its help)."""
+"""Each command's name, which is its module in `runner.cli.commands`, and the first sentence of its help."""
 
 
 class LazyGroup(click.Group):
@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
 
 
 def _trouble_with_the_store(error: Exception) -> str | None:
-    """What to say of a store that failed us; None: it was something else, and a bug of ours."""
+    """Return what to say about a store that failed; None for another error, which is a bug of ours."""
     from runner.storage.manifest import Damaged  # here: `--help` does without
     from runner.storage.store import StoreFull, StoreUnavailable
 

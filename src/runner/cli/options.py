@@ -46,7 +46,7 @@ def machine_options(command: F) -> F:
     """``--gpu``, ``--infra``, ``--nodes``, ``--spot``, ``--max-hourly-cost``: the command gets `resource_options`."""
 
     @functools.wraps(command)
-    def wishing(
+    def with_resource_options(
         *arguments: Any,
         gpus: tuple[str, ...],
         infra: tuple[str, ...],
@@ -55,14 +55,14 @@ def machine_options(command: F) -> F:
         max_hourly_cost: float | None,
         **others: Any,
     ) -> Any:
-        from runner.backends.skypilot.resources import ResourceOptions
+        from runner.backends.base import ResourceOptions
 
         resource_options = ResourceOptions(
             gpus=gpus, infra=infra, nodes=nodes, use_spot=use_spot, max_hourly_cost=max_hourly_cost
         )
         return command(*arguments, resource_options=resource_options, **others)
 
-    wished = cast(F, wishing)
+    decorated = cast(F, with_resource_options)
     for option in (
         click.option(
             "--max-hourly-cost",
@@ -89,8 +89,8 @@ def machine_options(command: F) -> F:
             help="The GPU and how many a machine has, such as A100:8. May be repeated: any of them.",
         ),
     ):
-        wished = option(wished)
-    return wished
+        decorated = option(decorated)
+    return decorated
 
 
 def cluster_option(command: F) -> F:

@@ -1,11 +1,11 @@
 """What commands print: a sentence to people, one JSON document to programs."""
 
 import json
-from typing import Any
+import sys
+from typing import IO, Any
 
 import click
 
-from runner.backends.skypilot.resources import ResolvedResources
 from runner.runs.status import RunStatus
 
 
@@ -14,10 +14,12 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-def say_notes(machines: ResolvedResources) -> None:
-    """What was left out of the machines that were asked for."""
-    for note in machines.notes:
-        say(note)
+def other_output() -> IO[str] | None:
+    """Where the output of other programs, such as SkyPilot's, goes: to a person's terminal, and nowhere else.
+
+    A program that reads our standard error gets the one message of an error.
+    """
+    return sys.stderr if sys.stderr.isatty() else None
 
 
 def print_json(value: object) -> None:

@@ -1,11 +1,11 @@
-"""Start the chat with a run's model: a process of the training side in the place of this one."""
+"""Chat with a run's model: this process is replaced by one of the training side."""
 
 import os
 import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-from runner.control.training_process import require_training_side
+from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
 from runner.paths import cache_folder
 from runner.runs.records import run_document
@@ -15,18 +15,18 @@ from runner.storage.store import Store
 def chat(
     store: Store, run_id: str, *, cli: bool, port: int, temperature: float, max_new_tokens: int, with_base: bool
 ) -> NoReturn:
-    """Become the process that loads the models and talks; it has this one's terminal, signals and exit code.
+    """Become the process that loads the models and answers; it has this one's terminal, signals and exit code.
 
     Args:
         store: where the run lives.
         run_id: the run.
-        cli: talk in the terminal; else serve a page on loopback.
-        port: the page's; 0 for any that is free.
-        temperature, max_new_tokens: how it answers at first.
+        cli: talk in the terminal instead of serving a page on loopback.
+        port: the page's port; 0 for any that is free.
+        temperature, max_new_tokens: how the models answer until the user changes it.
         with_base: whether the base model answers too.
 
     Raises:
-        UserError: this machine lacks what it takes.
+        UserError: a package that this needs is not installed.
     """
     run_document(store, run_id)
     require_training_side("runner chat")

@@ -1,4 +1,4 @@
-"""Look over this machine: is there what a run needs, and if not, what to do about it. Torch is never imported."""
+"""Check this machine for what runs need, and say how to get what is missing. Torch is never imported."""
 
 import os
 import re
@@ -22,10 +22,10 @@ _LEAST_FREE_BYTES = 2 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     name: str
-    """What."""
+    """What was checked."""
     state: Literal["ok", "missing", "note"]
     """``missing``: a run cannot work without it; ``note``: it can."""
     detail: str
@@ -35,7 +35,7 @@ class Finding:
 
 
 def examine(store_url: str | None) -> Iterator[Finding]:
-    """Look at everything, one after the other; `store_url` None: the default store."""
+    """Check everything, one after the other; with `store_url` None, the default store."""
     yield _python()
     yield from _packages()
     yield _store(store_url or default_store())
@@ -54,7 +54,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    """The packages that ours asks for, by its own metadata: the command line's, the training side's, optional ones."""
+    """Check the packages that our own metadata asks for: the command line's, the training side's, optional ones."""
     for requirement in requires("runner") or []:
         specifier, _, marker = requirement.partition(";")
         name = re.split(r"[^A-Za-z0-9._-]", specifier.strip(), maxsplit=1)[0]
@@ -117,8 +117,8 @@ def _gpu() -> Finding:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(name="gpu", state="note", detail=f"nvidia-smi fails: {error}", remedy="reinstall the driver")
     if answer.returncode != 0:
-        said = (answer.stdout + answer.stderr).strip().splitlines()
-        detail = f"nvidia-smi fails: {said[0] if said else answer.returncode}"
+        lines = (answer.stdout + answer.stderr).strip().splitlines()
+        detail = f"nvidia-smi fails: {lines[0] if lines else answer.returncode}"
         return Finding(name="gpu", state="note", detail=detail, remedy="reinstall the NVIDIA driver")
     return Finding(name="gpu", state="ok", detail="; ".join(answer.stdout.strip().splitlines()))
 
@@ -136,7 +136,7 @@ def _skypilot() -> Finding:
 
 
 def _variable(name: str, what_for: str, where: str) -> Finding:
-    """Whether a secret is there. Its value is not looked at."""
+    """Check whether a secret is set. Its value is not looked at."""
     if os.environ.get(name):
         return Finding(name=name, state="ok", detail="set")
     if name == "HF_TOKEN" and (huggingface_home() / "token").exists():

@@ -1,4 +1,4 @@
-"""`runner eval`: a process of the training side measures a finished run again; the store keeps what it found."""
+"""Measure a finished run again in a process of the training side, and record the result in the store."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import __version__
+from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
@@ -31,7 +32,7 @@ _VERSIONS = ("torch", "transformers", "trl", "peft")
 
 
 class EvaluationFailed(Exception):
-    """It ended without a result; holds the last lines of what it printed."""
+    """The evaluation ended without a result; the message has the last lines that it printed."""
 
 
 def evaluate_run(
@@ -43,7 +44,7 @@ def evaluate_run(
     cwd: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure what a run began with and what it ended with, on this machine, and record it in the store.
+    """Measure a run's model before and after training, on this machine, and record the result in the store.
 
     Args:
         store: where the run lives.
@@ -51,22 +52,23 @@ def evaluate_run(
         data: what to evaluate on instead of the recipe's evaluation data: paths, hub ids, or entries in YAML.
         prompts: what to complete instead of the recipe's prompts.
         cwd: where relative paths begin.
-        say: told what it is doing.
+        say: receives what is being done.
 
     Returns:
         The record, ``evaluations/<id>.json`` in the run.
 
     Raises:
-        UserError: the run has no model, or the data cannot be used.
-        EvaluationFailed: something went wrong that is nobody's mistake.
+        UserError: this machine cannot train, the run has no model, or the data cannot be used.
+        EvaluationFailed: the evaluation failed for another reason than a mistake of the user's.
     """
+    require_training_side("runner eval")
     result = run_result(store, run_id)
     if result is None or "model" not in (result.get("artifacts") or {}):
         state = "has not ended" if result is None else f"has {result['state']}"
         raise UserError(f"the run {state}, and has no model to evaluate", where=run_id, remedy="`runner ps` lists runs")
     stage = Recipe.from_mapping(run_document(store, run_id)["recipe"]).in_order[-1]
     entries = [evaluation_entry(written, stage, cwd=cwd) for written in data]
-    measured = _measured(store, run_id, entries, prompts, say)
+    measured = _measure(store, run_id, entries, prompts, say)
     now = datetime.now(UTC)
     nonce = "".join(secrets.choice("0123456789abcdef") for _ in range(4))
     record: dict[str, Any] = {
@@ -84,7 +86,7 @@ def evaluate_run(
     return record
 
 
-def _measured(
+def _measure(
     store: Store, run_id: str, entries: Sequence[Mapping[str, Any]], prompts: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="runner-eval-") as work, tempfile.TemporaryFile() as log:
@@ -114,7 +116,7 @@ def _measured(
             tail = log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
             raise EvaluationFailed(
                 f"the evaluation ended with exit code {code}; its last lines:\n"
-                + "\n".join(f"  | {one}" for one in tail)
+                + "\n".join(f"  | {line}" for line in tail)
             )
         finally:
             if process.poll() is None:

@@ -1,20 +1,23 @@
-"""Exports: what they need before a launch, and making them of a run that has ended, on this machine."""
+"""Exports: what they need before a launch, and how they are made from a run that has ended, on this machine."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from runner.control.training_process import require_training_side
+from runner.backends.environment import chosen_environment
+from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
 from runner.hub.check import run_token
 from runner.paths import state_folder
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, gguf_missing
+from runner.recipe.rules.export import is_repository
 from runner.recipe.suggestions import closest
 from runner.runs.records import run_result
 from runner.storage.store import Store
@@ -27,7 +30,7 @@ _MISTAKE = 2
 
 
 class ExportFailed(Exception):
-    """The export ended without what was asked for; what was made before stays.
+    """The export ended without all that was asked for; what was made before stays.
 
     Args:
         reason: why.
@@ -40,12 +43,12 @@ class ExportFailed(Exception):
 
 
 def require_exports(export: Mapping[str, Any], token: str | None, *, here: bool) -> None:
-    """See, before a run is launched, that what is to be made at its end can be made.
+    """Make sure, before a run is launched, that its exports can be made at its end.
 
     Args:
-        export: the recipe's.
-        token: what the run will have for ``HF_TOKEN``.
-        here: whether it runs in processes of this machine.
+        export: the recipe's `export`.
+        token: the run's ``HF_TOKEN``.
+        here: whether the run uses this Python's packages.
 
     Raises:
         UserError: llama.cpp's tools are not installed, or there is no token for the hub.
@@ -62,10 +65,10 @@ def require_exports(export: Mapping[str, Any], token: str | None, *, here: bool)
 
 
 def quantization(text: str) -> str:
-    """llama.cpp's name of a quantization, in lower case.
+    """Return llama.cpp's name of a quantization, in lower case.
 
     Raises:
-        UserError: there is none of that name; the message lists them.
+        UserError: there is no quantization of that name; the message lists them.
     """
     name = text.lower()
     if name not in LLAMA_FTYPE:
@@ -77,49 +80,70 @@ def quantization(text: str) -> str:
     return name
 
 
-def export(
-    store: Store,
-    run_id: str,
-    *,
-    merge: bool,
-    gguf: Sequence[str],
-    hub_model_id: str | None,
-    private: bool | None,
-    base: str | None,
-    environment: Mapping[str, str],
-    say: Callable[[str], None],
-) -> dict[str, str]:
-    """Make exports of an ended run in a process of this machine, but for what stands already.
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is to be made of a run's model."""
+
+    merge: bool = False
+    """The adapter merged into its base."""
+    gguf: Sequence[str] = ()
+    """llama.cpp's quantizations, in any case."""
+    hub_model_id: str | None = None
+    """Push to this repository; None to push nothing."""
+    private: bool | None = None
+    """Whether a new repository is private; None for its owner's default."""
+    base: str | None = None
+    """What an adapter is merged into if the run's model came quantized; None for what the recipe says."""
+    env_files: Sequence[Path] = ()
+    """Files of variables for the export."""
+    secrets: Sequence[str] = ()
+    """Names of variables for the export; their values come from this process's environment."""
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The same as a recipe's `export`, checked.
+
+        Raises:
+            UserError: nothing is asked for, or something that does not exist.
+        """
+        if not (self.merge or self.gguf or self.hub_model_id):
+            raise UserError("nothing to export", remedy="say what: --merge, --gguf q4_k_m, --push-to-hub OWNER/NAME")
+        if self.hub_model_id is not None and not is_repository(self.hub_model_id):
+            raise UserError(
+                f"{self.hub_model_id!r} cannot be a repository's name", where="--push-to-hub", remedy="write OWNER/NAME"
+            )
+        if self.private is not None and self.hub_model_id is None:
+            raise UserError("there is no repository without --push-to-hub", where="--private")
+        return {
+            "merge": self.merge,
+            "base": self.base,
+            "gguf": list(dict.fromkeys(quantization(name) for name in self.gguf)),
+            "push_to_hub": self.hub_model_id is not None,
+            "hub_model_id": self.hub_model_id,
+            "hub_private_repo": self.private,
+        }
+
+
+def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[str], None]) -> dict[str, str]:
+    """Make exports of an ended run in a process of this machine, except for those that exist already.
 
     Args:
         store: where the run lives.
         run_id: the run.
-        merge: the adapter merged into its base.
-        gguf: llama.cpp's quantizations.
-        hub_model_id: push to this repository; None: do not push.
-        private: whether a new repository is private; None: its owner's default.
-        base: what an adapter is merged into where the run's model came quantized; None: as the recipe has it.
-        environment: variables on top of this process's own.
-        say: told what is being done.
+        options: what is asked for.
+        say: receives what is being done.
 
     Returns:
         The artifacts' keys in the run by their names.
 
     Raises:
-        UserError: the run has not ended, this machine lacks something, or the hub refuses.
-        ExportFailed: it did not work.
+        UserError: the options make no sense, the run has not ended, this machine lacks something, or the hub refuses.
+        ExportFailed: the export failed; what was made before stays.
     """
+    wanted = options.as_recipe()
+    environment = chosen_environment(options.env_files, options.secrets)
     if run_result(store, run_id) is None:
         raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
     require_training_side()
-    wanted = {
-        "merge": merge,
-        "base": base,
-        "gguf": list(gguf),
-        "push_to_hub": hub_model_id is not None,
-        "hub_model_id": hub_model_id,
-        "hub_private_repo": private,
-    }
     require_exports(wanted, run_token(environment, here=True), here=True)
     above = state_folder(store.url, run_id).parent
     above.mkdir(parents=True, exist_ok=True)
@@ -135,7 +159,7 @@ def export(
             errors="replace",
             env={**_ENVIRONMENT, **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **environment},
         )
-        reason = _passed_on(process, say)
+        reason = _pass_on(process, say)
         assert process.stdout is not None
         answer = process.stdout.read()
         code = process.wait()
@@ -148,8 +172,8 @@ def export(
     return made
 
 
-def _passed_on(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
-    """Pass on what an export says; returns its last words, if it failed."""
+def _pass_on(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
+    """Pass on what an export reports; return why it failed, or an empty text."""
     assert process.stderr is not None
     reason: list[str] = []
     for line in process.stderr:

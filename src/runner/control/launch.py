@@ -1,144 +1,255 @@
-"""Begin work on a run, new or old: once on this machine, and nowhere else meanwhile."""
+"""Launch a recipe: check it, decide on a new run or an interrupted one, and have a backend start it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
-from runner.backends.local.registry import backend_of
+from runner.backends.base import Backend, Placement, Request, ResourceOptions
+from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
-from runner.backends.skypilot.request import Plan, place
-from runner.control.prepare import PreparedRecipe
-from runner.control.resume import _take_lock, acquire_run, relocate
-from runner.control.reuse import choose_by_name, find_interrupted_run
-from runner.control.submit import new_run_document, new_run_id, submit
+from runner.backends.registry import ANY, backend_for, infra_for
+from runner.control.launching.preconditions import require_hub_access
+from runner.control.launching.prepare import PreparedRecipe, prepare
+from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
+from runner.control.launching.start import (
+    Launched,
+    acquire_run,
+    closed_on_error,
+    make_reporter,
+    relocate,
+    start,
+    take_lock,
+)
+from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
+from runner.errors import UserError
+from runner.git import revision_of
+from runner.recipe.loading.load import LoadedRecipe, load_recipe
 from runner.runs.launches import run_placement
 from runner.runs.records import run_document
+from runner.runs.submission import needed_environment
 from runner.storage.store import Store
 
+if TYPE_CHECKING:
+    from runner.control.launching.cost import Confirm
 
-def begin(
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions:
+    """What a launch is asked for."""
+
+    recipe: str
+    """A recipe's name, or a path."""
+    overrides: Sequence[str] = ()
+    """``KEY=VALUE`` each, the key dotted, the value in YAML."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """The same as values by dotted key; they count more than `overrides`."""
+    name: str | None = None
+    """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
+    resources: ResourceOptions = field(default_factory=ResourceOptions)
+    """The machines that are asked for."""
+    cluster: str | None = None
+    """The SkyPilot cluster to run on; None for machines of the run's own."""
+    image: str | None = None
+    """The image, by name or digest; None for the backend's default."""
+    env_files: Sequence[Path] = ()
+    """Files of variables that the run is given."""
+    secrets: Sequence[str] = ()
+    """Names of variables that the run is given; their values come from this process's environment."""
+    detach: bool = False
+    """Whether the run goes on in the background."""
+    cwd: Path = field(default_factory=Path.cwd)
+    """The folder that relative paths begin in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a launch would do."""
+
+    request: Request
+    """The run's record, and exactly what the backend would be sent."""
+    message: str | None
+    """What the launch would say about older runs; None if nothing."""
+    inputs: Sequence[Path]
+    """Local files that the launch would copy to the store."""
+
+
+def launch(
     store: Store,
-    prepared: PreparedRecipe,
+    options: LaunchOptions,
     *,
-    name: str | None,
-    git_revision: str | None,
+    confirm: "Confirm",
     say: Callable[[str], None],
-    infra: str = "local",
-    image: str | None = None,
-) -> tuple[str, RunLock]:
-    """The run that a launch means, submitted if it is new, with its lock on this machine.
+    typed: Callable[[str], str] | None = None,
+    output: IO[str] | None = None,
+) -> Launched:
+    """Check a recipe, write the run to the store (or find the interrupted one that is meant), and start it.
 
     Args:
-        store: where runs live.
-        prepared: the recipe.
-        name: the id that the caller wants; None: a fresh one.
-        git_revision: of the recipe's folder.
-        say: told if an old run is resumed, or why none is.
-        infra: where a new run runs.
-        image: the image of a new run, by digest or id.
+        store: where the run lives.
+        options: what is asked for.
+        confirm: answers the question about the cost; it is called only if the launch may cost more than the limit.
+        say: receives what is worth knowing on the way.
+        typed: makes a command of ours one that the person can type; None for ``runner COMMAND``.
+        output: where the output of other programs goes, such as SkyPilot's; None to drop it.
+
+    Raises:
+        UserError: something is wrong with the recipe, the machine, the hub, or the run of that name; or `confirm`
+            said no. Nothing has been started.
+    """
+    plan = _plan(_backend(options), options, say)
+    backend, loaded = plan.backend, plan.loaded
+    backend.require(store, plan.placement)
+    require_hub_access(
+        loaded.recipe,
+        plan.prepared.recipe["export"],
+        backend,
+        plan.environment,
+        where=str(loaded.path),
+        locate=loaded.locate,
+        say=say,
+    )
+    if plan.placement.machines is not None:
+        from runner.control.launching.cost import confirm_cost  # here: a run on this machine does without the estimates
+
+        confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
+    document, lock = _begin(store, plan, say)
+    environment = plan.environment
+    if lock is not None:
+        with closed_on_error(lock):
+            needed = needed_environment(store, document["run_id"])
+            environment = {**environment, **chosen_environment(options.env_files, options.secrets, needed=needed)}
+    return start(
+        store,
+        document,
+        lock,
+        environment=environment,
+        cluster=options.cluster,
+        detach=options.detach,
+        reporter=make_reporter(say, typed, output),
+    )
+
+
+def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None]) -> DryRun:
+    """Find out what `launch` would do; nothing is written to the store and nothing is started.
+
+    Raises:
+        UserError: something is wrong with the recipe, or with the machines that are asked for.
+    """
+    plan = _plan(_backend(options), options, say)
+    match = _choose(store, plan)
+    document = plan.document(match.run_id)
+    backend = plan.backend
+    if match.exists and backend.supervised_here:
+        document = run_placement(store, match.run_id)
+        backend = backend_for(document["infra"])
+    elif match.exists:
+        document = {**run_document(store, match.run_id), **plan.placement.fields()}
+    request = backend.request(store.url, document, environment=list(plan.environment), cluster=options.cluster)
+    return DryRun(request=request, message=match.why, inputs=sorted(plan.prepared.inputs.values()))
+
+
+def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]) -> DryRun:
+    """Build what a launch to machines elsewhere would send, for a run that is not looked for in any store.
+
+    Secrets are named in it, and need no values.
+
+    Raises:
+        UserError: a backend of this machine is asked for, or something is wrong with the recipe or the machines.
+    """
+    if any(backend_for(infra).supervised_here for infra in options.resources.infra):
+        remedy = "`runner launch --dry-run` shows what a run on this machine would do"
+        raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
+    backend = backend_for(next(iter(options.resources.infra), ANY))
+    plan = _plan(backend, options, say, with_environment=False)
+    run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
+    request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
+    return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """A launch that has been checked as far as this machine can tell."""
+
+    backend: Backend
+    loaded: LoadedRecipe
+    prepared: PreparedRecipe
+    placement: Placement
+    environment: Mapping[str, str]
+    name: str | None
+    git_revision: str | None
+
+    def document(self, run_id: str) -> dict[str, Any]:
+        """The ``run.json`` of a new run."""
+        return new_run_document(self.prepared, self.placement, run_id=run_id, git_revision=self.git_revision)
+
+
+def _backend(options: LaunchOptions) -> Backend:
+    return backend_for(infra_for(options.resources, options.cluster))
+
+
+def _plan(
+    backend: Backend, options: LaunchOptions, say: Callable[[str], None], *, with_environment: bool = True
+) -> _Plan:
+    backend.check(options.resources, cluster=options.cluster, image=options.image)
+    loaded = load_recipe(options.recipe, overrides=options.overrides, flags=options.values, cwd=options.cwd)
+    environment = chosen_environment(options.env_files, options.secrets) if with_environment else {}
+    prepared = prepare(loaded)
+    name = None if options.name is None else checked_name(options.name)
+    git_revision = revision_of(loaded.path.parent)
+    placement = backend.resolve(loaded.recipe, options.resources, image=options.image)
+    for note in placement.notes:
+        say(note)
+    return _Plan(
+        backend=backend,
+        loaded=loaded,
+        prepared=prepared,
+        placement=placement,
+        environment=environment,
+        name=name,
+        git_revision=git_revision,
+    )
+
+
+def _choose(store: Store, plan: _Plan) -> Match:
+    """Decide whether the launch starts a new run or resumes one."""
+    if plan.name is not None:
+        return choose_by_name(store, plan.name, plan.prepared.recipe, plan.prepared.digest)
+    recipe_name = plan.prepared.recipe["name"]
+    waiting = find_interrupted_run(store, recipe_name, plan.prepared.digest)
+    why = waiting and (
+        f"this is a new run; {waiting} of the same recipe and settings was interrupted, "
+        f"and `runner resume {waiting}` continues it"
+    )
+    return Match(run_id=new_run_id(recipe_name, datetime.now(UTC)), exists=False, why=why)
+
+
+def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[dict[str, Any], RunLock | None]:
+    """Submit the run, or find the one to resume; with its lock on this machine, if its supervisor runs here.
 
     Raises:
         UserError: a run of that name is running, or this machine's state folder cannot be written.
     """
     while True:
-        run_id, exists, why = choose(store, prepared, name)
-        if why:
-            say(why)
-        if exists:
-            return run_id, acquire_run(store, run_id)
-        lock = _take_lock(store, run_id)
-        try:
-            document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
-            if submit(store, document, prepared.inputs):
-                return run_id, lock
-        except BaseException:
-            lock.close()
-            raise
-        lock.close()  # somebody was faster with this very name: look again
-
-
-def rehearse(
-    store: Store,
-    prepared: PreparedRecipe,
-    *,
-    name: str | None,
-    git_revision: str | None,
-    infra: str = "local",
-    image: str | None = None,
-) -> tuple[dict[str, Any], list[str], str | None]:
-    """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
-    run_id, exists, why = choose(store, prepared, name)
-    if exists:
-        document = run_placement(store, run_id)
-    else:
-        document = new_run_document(prepared, run_id=run_id, git_revision=git_revision, infra=infra, image=image)
-    return document, backend_of(document).command(store.url, run_id), why
-
-
-def choose(store: Store, prepared: PreparedRecipe, name: str | None) -> tuple[str, bool, str | None]:
-    """The run's id, whether it exists, and what is worth saying about that."""
-    if name is not None:
-        choice = choose_by_name(store, name, prepared.recipe, prepared.digest)
-        return choice.run_id, choice.exists, choice.why
-    recipe_name = prepared.recipe["name"]
-    waiting = find_interrupted_run(store, recipe_name, prepared.digest)
-    why = waiting and (
-        f"this is a new run; {waiting} of the same recipe and settings was interrupted, "
-        f"and `runner resume {waiting}` continues it"
-    )
-    return new_run_id(recipe_name, datetime.now(UTC)), False, why
-
-
-def new_or_old(
-    store: Store,
-    prepared: PreparedRecipe,
-    plan: Plan,
-    *,
-    name: str | None,
-    git_revision: str | None,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """The record of the run that a launch means, submitted if it is new, with the machines that this launch asks for.
-
-    Args:
-        store: where runs live.
-        prepared: the recipe.
-        plan: where it is to run.
-        name: the id that the caller wants; None: a fresh one.
-        git_revision: of the recipe's folder.
-        say: told if an old run is resumed, or why none is.
-
-    Raises:
-        UserError: a run of that name is running.
-    """
-    while True:
-        run_id, exists, why = choose(store, prepared, name)
-        if why:
-            say(why)
-        document = _document(prepared, plan, run_id, git_revision)
-        if exists:
-            return relocate(store, run_id, place(plan))
-        if submit(store, document, prepared.inputs):
-            return document
-
-
-def rehearsed(
-    store: Store, prepared: PreparedRecipe, plan: Plan, *, name: str | None, git_revision: str | None
-) -> tuple[dict[str, Any], str | None]:
-    """What `new_or_old` would return, and what would be said. Changes nothing."""
-    run_id, exists, why = choose(store, prepared, name)
-    document = _document(prepared, plan, run_id, git_revision)
-    if exists:
-        document = {**run_document(store, run_id), **place(plan)}
-    return document, why
-
-
-def _document(prepared: PreparedRecipe, plan: Plan, run_id: str, git_revision: str | None) -> dict[str, Any]:
-    return new_run_document(
-        prepared,
-        run_id=run_id,
-        git_revision=git_revision,
-        infra=plan.resources.infra,
-        image=plan.image,
-        machines=plan.resources,
-    )
+        match = _choose(store, plan)
+        run_id = match.run_id
+        if match.why:
+            say(match.why)
+        if not plan.backend.supervised_here:
+            if match.exists:
+                return relocate(store, run_id, plan.placement), None
+            document = plan.document(run_id)
+            if submit(store, document, plan.prepared.inputs):
+                return document, None
+            continue  # another process was faster with this very name: look again
+        if match.exists:
+            lock = acquire_run(store, run_id)
+            with closed_on_error(lock):
+                return run_placement(store, run_id), lock
+        lock = take_lock(store, run_id)
+        with closed_on_error(lock):
+            document = plan.document(run_id)
+            if submit(store, document, plan.prepared.inputs):
+                return document, lock
+        lock.close()

@@ -1,4 +1,4 @@
-"""Bring a run home: its records, its metrics and its artifacts, checked byte for byte."""
+"""Fetch a run's records, metrics and artifacts, checked byte for byte."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,28 +19,28 @@ _FILES_AT_ONCE = 4
 
 @dataclass(kw_only=True)
 class Collected:
-    """What came home."""
+    """What was fetched."""
 
     folder: Path
-    """Where it lies."""
+    """The folder it is in."""
     fetched: list[str] = field(default_factory=list)
     """Files that were fetched, relative to the folder."""
     fetched_bytes: int = 0
     """Their size."""
     already_there: list[str] = field(default_factory=list)
-    """Files that were there, whole, from an earlier time."""
+    """Files that an earlier call had fetched completely."""
 
 
 def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None]) -> Collected:
     """Fetch ``run.json``, ``result.json``, ``metrics.jsonl`` and ``artifacts/<name>/…`` into `folder`.
 
-    May be called again after an interruption, and for a run that goes on: what is there and whole is not fetched again.
+    It may be called again after an interruption, and while the run is running: complete files are not fetched again.
 
     Args:
         store: where the run lives.
         run_id: the run.
-        folder: where to; made if it is missing.
-        say: told of what there is not.
+        folder: made if it is missing.
+        say: receives a sentence if the run has not ended.
 
     Raises:
         UserError: the folder holds something else, or cannot be written; or an artifact is damaged in the store.
@@ -49,7 +49,7 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
     try:
         _refuse_another_runs_folder(folder, run_id)
         folder.mkdir(parents=True, exist_ok=True)
-        # The marks by which a later call knows the folder again come first.
+        # First what a later call recognizes the folder by.
         _write(collected, RUN, json.dumps(run_document(store, run_id), indent=2).encode() + b"\n")
         result = run_result(store, run_id)
         if result is None:
@@ -72,8 +72,10 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
 
 
 def artifact_prefixes(store: Store, run_id: str, result: Mapping[str, object] | None) -> dict[str, str]:
-    """The folders in the store of a run's artifacts, by name: those that its result names, and what `runner export` has
-    made since. Of a run that goes on, or failed while it exported: the newest committed ones."""
+    """Return the prefixes of a run's artifacts by name: those in its result, and what `runner export` has made since.
+
+    For a run that is running, or failed while it exported, these are the newest committed ones.
+    """
     newest: dict[str, str] = {}
     exported: dict[str, str] = {}
     root = run_key(run_id, "artifacts/")
@@ -92,7 +94,7 @@ def artifact_prefixes(store: Store, run_id: str, result: Mapping[str, object] | 
 
 def _refuse_another_runs_folder(folder: Path, run_id: str) -> None:
     if folder.exists() and not folder.is_dir():
-        raise UserError("is no folder", where=str(folder), remedy="name a folder that does not exist yet")
+        raise UserError("is not a folder", where=str(folder), remedy="name a folder that does not exist yet")
     if not folder.exists() or not any(folder.iterdir()):
         return
     remedy = f"name another folder, such as `runner pull {run_id} {run_id}`"
@@ -126,7 +128,7 @@ def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) 
     folder = collected.folder / name
     _remove_what_another_attempt_made(folder, manifest)
 
-    def one(file: ManifestFile) -> bool:
+    def fetch(file: ManifestFile) -> bool:
         path = folder / file.name
         if path.is_file() and path.stat().st_size == file.size and digest(path) == file.blake3:
             return False
@@ -140,7 +142,7 @@ def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) 
         return True
 
     with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="pull") as pool:
-        fetched = list(pool.map(one, manifest.files))
+        fetched = list(pool.map(fetch, manifest.files))
     for file, new in zip(manifest.files, fetched, strict=True):
         if new:
             collected.fetched.append(f"{name}/{file.name}")
@@ -151,7 +153,7 @@ def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) 
 
 
 def _remove_what_another_attempt_made(folder: Path, manifest: Manifest) -> None:
-    """Files of an older version of the artifact that the present one has not; files of the user's own stay."""
+    """Delete files of an older version of the artifact that this one lacks; files of the user's own stay."""
     try:
         before = Manifest.parse((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, Damaged):

@@ -1,153 +1,165 @@
-"""Continue a run elsewhere than where it was: on other machines of SkyPilot's, or on this one."""
+"""Continue an interrupted run, where it was or elsewhere."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
-from runner.backends.lock import RunLock, RunLocked
-from runner.backends.skypilot import client
-from runner.errors import UserError
-from runner.paths import state_folder
+from runner.backends.base import Backend, Placement, ResourceOptions
+from runner.backends.environment import chosen_environment
+from runner.backends.registry import backend_for, infra_for
+from runner.control.launching.preconditions import require_hub_access
+from runner.control.launching.start import (
+    Launched,
+    acquire_run,
+    closed_on_error,
+    interrupted_run,
+    make_reporter,
+    relocate,
+    start,
+)
+from runner.recipe.recipe import Recipe
 from runner.runs.launches import (
-    Launch,
-    is_remote,
     launch_record,
     newest_launch,
-    note_ended,
     note_launch,
     run_placement,
     with_current_placement,
 )
 from runner.runs.records import run_document
-from runner.runs.status import RunStatus, run_status
+from runner.runs.submission import needed_environment
 from runner.storage.store import Store
 
+if TYPE_CHECKING:
+    from runner.control.launching.cost import Confirm
 
-def interrupted_run(store: Store, run_id: str) -> dict[str, Any]:
-    """The record of a run that was interrupted, with the machines of its last launch.
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions:
+    """What is asked for when a run is resumed; what is left open stays as it was."""
+
+    run_id: str
+    """The run."""
+    resources: ResourceOptions = field(default_factory=ResourceOptions)
+    """The machines that are asked for."""
+    cluster: str | None = None
+    """The SkyPilot cluster to run on."""
+    image: str | None = None
+    """The image, by name or digest."""
+    env_files: Sequence[Path] = ()
+    """Files of variables that the run is given."""
+    secrets: Sequence[str] = ()
+    """Names of variables that the run is given besides those of its launch; values come from the environment."""
+    detach: bool = False
+    """Whether the run goes on in the background."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether the run may have to continue elsewhere than where it was."""
+        return self.resources.any or self.cluster is not None or self.image is not None
+
+
+def resume(
+    store: Store,
+    options: ResumeOptions,
+    *,
+    confirm: "Confirm",
+    say: Callable[[str], None],
+    typed: Callable[[str], str] | None = None,
+    output: IO[str] | None = None,
+) -> Launched:
+    """Continue an interrupted run from its last checkpoint: where it was, or where the options say.
+
+    Args:
+        store: where the run lives.
+        options: what is asked for.
+        confirm: answers the question about the cost; it is called only if the run may cost more than the limit.
+        say: receives what is worth knowing on the way.
+        typed: makes a command of ours one that the person can type; None for ``runner COMMAND``.
+        output: where the output of other programs goes, such as SkyPilot's; None to drop it.
 
     Raises:
-        UserError: it has ended or runs, or SkyPilot is still at it.
+        UserError: the run has ended, or may be running; a variable that it was launched with is not set; it cannot
+            continue where it is asked to; or `confirm` said no.
     """
-    document = run_document(store, run_id)
-    refuse_what_cannot_go_on(run_status(store, run_id, document=document))
+    run_id, cluster = options.run_id, options.cluster
     launch = newest_launch(store, run_id)
-    if launch is not None and launch.is_skypilots and launch.ended is None:
-        _refuse_if_at_it(store, launch)
-    return with_current_placement(document, launch)
+    known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
+    environment = chosen_environment(options.env_files, options.secrets, needed=sorted(known))
+    before = with_current_placement(run_document(store, run_id), launch)
+    backend = _backend(before, options)
+    placement = None
+    if options.moves:
+        placement = _checked_placement(store, before, backend, options, environment, confirm, say)
+    else:
+        cluster = launch.record["cluster"] if launch else None
+    lock = None
+    if not backend.supervised_here:
+        document = interrupted_run(store, run_id) if placement is None else relocate(store, run_id, placement)
+    else:
+        if placement is not None:
+            relocate_here(store, run_id, placement, environment=list(environment))
+        lock = acquire_run(store, run_id)
+        with closed_on_error(lock):
+            document = run_placement(store, run_id)
+    return start(
+        store,
+        document,
+        lock,
+        environment=environment,
+        cluster=cluster,
+        detach=options.detach,
+        reporter=make_reporter(say, typed, output),
+    )
 
 
-def relocate(store: Store, run_id: str, place: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with other machines of SkyPilot's, which writes them down when it is given the run.
+def relocate_here(store: Store, run_id: str, placement: Placement, *, environment: Sequence[str]) -> None:
+    """Record that an interrupted run continues on this machine, unless it was here before.
 
     Args:
         store: where the run lives.
         run_id: the run.
-        place: the machines, as ``run.json`` says them.
-
-    Raises:
-        UserError: it has ended or runs, or SkyPilot is still at it.
-    """
-    return {**interrupted_run(store, run_id), **place}
-
-
-def relocate_here(store: Store, run_id: str, *, infra: str, image: str | None, environment: Sequence[str]) -> None:
-    """Write down that a run goes on on this machine, unless it was there before.
-
-    Args:
-        store: where the run lives.
-        run_id: the run.
-        infra: ``local`` or ``docker``.
-        image: by digest or id, for ``docker``.
+        placement: where on this machine, and in which image.
         environment: names of the variables that the run is given.
 
     Raises:
-        UserError: it has ended or runs, or SkyPilot is still at it.
+        UserError: the run has ended or is running, or its backend may still work on it.
     """
     before = interrupted_run(store, run_id)
-    if (before["infra"], before["image"]) == (infra, image):
+    if (before["infra"], before["image"]) == (placement.infra, placement.image):
         return
-    place = {"infra": infra, "image": image, "accelerators": None, "resources": None, "num_nodes": 1}
-    note_launch(store, run_id, launch_record(place, engine=infra, cluster=None, environment=environment))
+    record = launch_record(placement.fields(), engine=placement.infra, cluster=None, environment=environment)
+    note_launch(store, run_id, record)
 
 
-def _refuse_if_at_it(store: Store, launch: Launch) -> None:
-    try:
-        known = client.ask("job", **launch.handle)
-    except client.SkyPilotSays as error:
-        raise error.for_people() from error
-    if not known:
-        note_ended(store, launch, status="UNKNOWN", reason="SkyPilot knows of no such job")
-    elif known["ended"]:
-        note_ended(store, launch, status=known["status"], reason=known["reason"])
-    else:
-        remedy = (
-            f"`runner wait {launch.run_id}` waits for it; `runner cancel {launch.run_id}` ends it for good; "
-            f"`sky jobs cancel -n {launch.record['name']}` frees it to go on elsewhere"
-        )
-        if known["status"] == "CANCELLING":
-            remedy = "try again in a minute"
-        raise UserError(f"SkyPilot is at it already: {known['status']}", where=launch.run_id, remedy=remedy)
+def _backend(before: Mapping[str, Any], options: ResumeOptions) -> Backend:
+    """Find what is to run the run: other machines of the same backend, unless the options name an infra of another."""
+    present = backend_for(before["infra"])
+    if not options.moves or (not options.resources.infra and not present.supervised_here):
+        return present
+    return backend_for(infra_for(options.resources, options.cluster))
 
 
-def acquire_run(store: Store, run_id: str) -> RunLock:
-    """The lock on this machine of a run that exists and can go on.
+def _checked_placement(
+    store: Store,
+    before: Mapping[str, Any],
+    backend: Backend,
+    options: ResumeOptions,
+    environment: Mapping[str, str],
+    confirm: "Confirm",
+    say: Callable[[str], None],
+) -> Placement:
+    """Find out where the run is to continue, and check all that `launch` checks for that place."""
+    run_id, recipe = before["run_id"], Recipe.from_mapping(before["recipe"])
+    backend.check(options.resources, cluster=options.cluster, image=options.image)
+    placement = backend.resolve(recipe, options.resources, image=options.image, before=before)
+    for note in placement.notes:
+        say(note)
+    backend.require(store, placement)
+    export = before["recipe"].get("export", {})
+    require_hub_access(recipe, export, backend, environment, where=run_id, locate=lambda path: run_id, say=say)
+    if placement.machines is not None:
+        from runner.control.launching.cost import confirm_cost  # here: a run on this machine does without the estimates
 
-    Raises:
-        UserError: it has ended, or it runs here or elsewhere; the message says what to do.
-    """
-    lock = _take_lock(store, run_id)
-    try:
-        infra = run_placement(store, run_id)["infra"]
-        if infra == "docker":
-            from runner.backends.docker.backend import note_killed  # here: a local run does without
-
-            note_killed(store, run_id)
-        refuse_what_cannot_go_on(run_status(store, run_id))
-        if is_remote(infra):
-            remedy = f"`runner resume {run_id} --infra local` continues it here"
-            raise UserError(f"the run was launched to --infra {infra}", where=run_id, remedy=remedy)
-    except BaseException:
-        lock.close()
-        raise
-    return lock
-
-
-def _take_lock(store: Store, run_id: str) -> RunLock:
-    folder = state_folder(store.url, run_id)
-    try:
-        return RunLock.take(folder)
-    except RunLocked as locked:
-        raise UserError(
-            f"the run is running on this machine already, supervised by process {locked.pid or '?'}",
-            where=run_id,
-            remedy=f"`runner logs -f {run_id}` follows it; `runner cancel {run_id}` ends it",
-        ) from locked
-    except OSError as error:
-        raise UserError(
-            f"cannot be written: {error.strerror}",
-            where=str(folder),
-            remedy="make room there, or point XDG_STATE_HOME to a folder that you may write to",
-        ) from error
-
-
-def refuse_what_cannot_go_on(status: RunStatus) -> None:
-    """Refuse a run that has ended or that runs.
-
-    Raises:
-        UserError: it is one of those; the message says what to do.
-    """
-    if status.terminal:
-        reason = f": {status.reason}" if status.reason else ""
-        raise UserError(
-            f"the run has {'been ' if status.state == 'cancelled' else ''}{status.state}{reason}",
-            where=status.run_id,
-            remedy="an ended run stays as it is; `runner launch` starts a new one",
-        )
-    if status.state == "running":
-        place = "on this machine" if status.here else "elsewhere"
-        raise UserError(
-            f"the run looks alive {place}: its last sign is {status.last_sign_seconds or 0:.0f} s old",
-            where=status.run_id,
-            remedy=f"`runner wait {status.run_id}` waits for it, `runner cancel {status.run_id}` ends it; if its "
-            "machine is gone, try again in a minute",
-        )
+        confirm_cost(recipe, placement.machines, confirm=confirm, say=say)
+    return placement

@@ -1,4 +1,4 @@
-"""The GPUs that people rent, by SkyPilot's names, with the facts that decide whether and how fast a recipe trains."""
+"""GPUs by SkyPilot's names, with the facts that decide whether a recipe fits and how fast it trains."""
 
 import re
 from collections.abc import Mapping
@@ -22,22 +22,22 @@ class Accelerator:
     """One kind of GPU."""
 
     name: str
-    """SkyPilot's name: what stands under `resources: accelerators:`."""
+    """SkyPilot's name, as under `resources: accelerators:`."""
     memory_gib: float
-    """What a process can have of its memory, in GiB: `total_memory` of torch's device properties, the lowest seen;
-    ECC and the driver keep some of what the label says."""
+    """Usable memory in GiB: `total_memory` of torch's device properties, the lowest seen. The label says
+    more: ECC and the driver take some."""
     capability: tuple[int, int]
     """CUDA's compute capability."""
     tflops: float
-    """Peak of dense 16-bit matrix arithmetic with 32-bit sums, in TFLOP/s: bfloat16 where it has it, else float16."""
+    """Peak of dense 16-bit matrix arithmetic with 32-bit sums, in TFLOP/s: bfloat16 if it has it, else float16."""
     bandwidth_gb_s: float
     """Peak memory bandwidth in GB/s (10^9 bytes)."""
     device_name: str
-    """What its device name, as torch and nvidia-smi report it, has in it."""
+    """Part of the device name that torch and nvidia-smi report."""
     catalog_names: tuple[str, ...] = ()
-    """Other names that SkyPilot's catalogs have for it."""
+    """Other names in SkyPilot's catalogs."""
     source: str
-    """Where the peaks come from."""
+    """Source of the peaks."""
 
     @property
     def bf16(self) -> bool:
@@ -159,7 +159,7 @@ _TABLE = (
 )
 
 ACCELERATORS: Mapping[str, Accelerator] = {accelerator.name: accelerator for accelerator in _TABLE}
-"""Every GPU that a recipe can be fitted to, by SkyPilot's name, the smallest first."""
+"""Every GPU that runner knows, by SkyPilot's name, the smallest first."""
 
 _BY_ANY_NAME = {
     name.lower(): accelerator for accelerator in _TABLE for name in (accelerator.name, *accelerator.catalog_names)
@@ -167,18 +167,18 @@ _BY_ANY_NAME = {
 
 
 def find_accelerator(name: str, *, where: str | None = None) -> Accelerator:
-    """The GPU of a name in any case, as SkyPilot or one of its catalogs has it.
+    """Return the GPU of this name, in any case, as SkyPilot or one of its catalogs writes it.
 
     Args:
         name: ``a100``, ``RTX4090``, ``A100-80GB-SXM``.
-        where: what an error names: the option or the path in the recipe.
+        where: for errors: the option, or the path in the recipe.
 
     Raises:
-        UserError: there is none; the remedy names the nearest.
+        UserError: there is no such GPU; the remedy suggests the most similar name.
     """
-    found = _BY_ANY_NAME.get(name.strip().lower()) or _BY_ANY_NAME.get(re.sub(r"[\s_]", "", name).lower())
-    if found is not None:
-        return found
+    accelerator = _BY_ANY_NAME.get(name.strip().lower()) or _BY_ANY_NAME.get(re.sub(r"[\s_]", "", name).lower())
+    if accelerator is not None:
+        return accelerator
     by_name = {known.lower(): known for known in ACCELERATORS}
     meant = closest(re.sub(r"[\s_]", "", name).lower(), by_name)
     known = f"known here: {', '.join(ACCELERATORS)}"
@@ -190,14 +190,14 @@ def find_accelerator(name: str, *, where: str | None = None) -> Accelerator:
 
 
 def parse_accelerators(text: str, *, where: str | None = None) -> tuple[Accelerator, int]:
-    """The GPU and how many of it a machine has: ``a100:8`` in SkyPilot's form, ``a100`` for one, in any case.
+    """Parse a GPU and its number per machine: ``a100:8``, or ``a100`` for one, in any case.
 
     Args:
-        text: what was written.
-        where: what an error names: the option or the path in the recipe.
+        text: SkyPilot's form.
+        where: for errors: the option, or the path in the recipe.
 
     Raises:
-        UserError: there is no such GPU, or the number is none.
+        UserError: there is no such GPU, or the number is not valid.
     """
     name, colon, number = text.partition(":")
     accelerator = find_accelerator(name, where=where)
@@ -211,20 +211,20 @@ def parse_accelerators(text: str, *, where: str | None = None) -> tuple[Accelera
 
 
 def identify_accelerator(device_name: str, memory_gib: float, capability: tuple[int, int] | None = None) -> Accelerator:
-    """The GPU that torch or nvidia-smi reports, with the memory that it really has.
+    """Return the GPU that torch or nvidia-smi reports, with its real memory.
 
-    A kind that is not in the table (a workstation's card, a MIG slice's parent) is taken as it is: its name, memory and
-    capability decide the fit; its peaks are unknown (0).
+    For a kind that is not in the table (a workstation's card, a MIG slice's parent), name, memory and capability decide
+    the fit; its peaks are unknown (0).
 
     Args:
         device_name: ``torch.cuda.get_device_name()``, or nvidia-smi's ``name``: ``NVIDIA A100-SXM4-80GB``.
-        memory_gib: its `total_memory` in GiB; nvidia-smi's ``memory.total`` is a little more.
-        capability: its compute capability, where known.
+        memory_gib: its `total_memory` in GiB; nvidia-smi's ``memory.total`` is slightly more.
+        capability: its compute capability, if known.
     """
     words = re.sub(r"[^A-Z0-9]+", " ", device_name.upper()).split()
-    alike = [one for one in _TABLE if _says(words, one.device_name.upper().split())]
-    if alike:
-        nearest = min(alike, key=lambda one: abs(one.memory_gib - memory_gib))
+    same_name = [known for known in _TABLE if _contains(words, known.device_name.upper().split())]
+    if same_name:
+        nearest = min(same_name, key=lambda known: abs(known.memory_gib - memory_gib))
         return replace(nearest, memory_gib=memory_gib, capability=capability or nearest.capability)
     return Accelerator(
         name=device_name.removeprefix("NVIDIA ").strip() or "GPU",
@@ -237,5 +237,5 @@ def identify_accelerator(device_name: str, memory_gib: float, capability: tuple[
     )
 
 
-def _says(words: list[str], name: list[str]) -> bool:
+def _contains(words: list[str], name: list[str]) -> bool:
     return any(words[start : start + len(name)] == name for start in range(len(words)))

@@ -1,8 +1,8 @@
-"""The fit: how a recipe runs on a given GPU, so that what it trains stays the same.
+"""The fit: how a recipe runs on a given GPU without changing what it trains.
 
-Precision, micro-batch x accumulation x devices, checkpointing, the attention kernel and ZeRO follow the GPU; the
+Precision, micro-batch x accumulation x devices, checkpointing, the attention kernel and ZeRO follow the GPU. The
 effective batch and every other hyperparameter are the recipe's. Pure: the control side plans with it, and the training
-side applies it to the GPU that it finds itself on.
+side applies it to the GPU that it runs on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,32 +19,40 @@ from runner.recipe.recipe import Json, Recipe
 from runner.recipe.strategy import Strategy, offloads, zero_stage
 
 MARGIN = 0.10
-"""The share of a GPU's memory that is left free: estimates are off by up to that, and allocation is never perfect."""
+"""The share of a GPU's memory to leave free: estimates are off by up to this, and allocation is not perfect."""
 LARGEST_MICRO_BATCH = 16
-"""Above it a GPU is no faster, and padding to the longest row wastes more."""
+"""With larger ones a GPU is not faster, and padding to the longest row wastes more."""
 RECOMPUTING = 0.75
-"""How fast a step with checkpointing is, against one without: four passes' worth of arithmetic instead of three."""
+"""Relative speed of a step with checkpointing: it computes four passes instead of three."""
 SATURATING_TOKENS = 1024
-"""With so many tokens in a pass a GPU reaches half of what it can: T / (T + 1024) is the share that T tokens reach."""
+"""Tokens per pass at which a GPU reaches half of its peak: T tokens reach T / (T + 1024) of it."""
+_STRATEGY_SPEED: Mapping[str, float] = {
+    "ddp": 1.0,
+    "zero2": 0.9,
+    "zero3": 0.7,
+    "zero2_offload": 0.4,
+    "zero3_offload": 0.3,
+}
+"""Speed of a step relative to DDP: an order of preference, not measurements."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How a recipe runs on a number of GPUs, or why it does not."""
+    """How a recipe runs on some GPUs, or why it does not."""
 
     accelerators: str
     """SkyPilot's form, ``A100:8``."""
     devices: int
-    """GPUs of one machine."""
+    """GPUs per machine."""
     nodes: int
     """Machines."""
     fits: bool
     reason: str
-    """What was chosen and why; or why not, and what to do."""
+    """What was chosen; or why it does not fit, and what to do."""
     memory_gib: float
-    """The estimated peak of one GPU."""
+    """The estimated peak on one GPU."""
     capacity_gib: float
-    """What the GPU has."""
+    """The GPU's memory."""
     micro_batch: int
     """`per_device_train_batch_size`."""
     accumulation: int
@@ -55,15 +63,15 @@ class Fit:
     attn_implementation: str
     gradient_checkpointing: bool
     settings: Mapping[str, Json] = field(default_factory=dict)
-    """What to write into the recipe, by dotted path: only what it does not say itself."""
+    """The settings to add to the recipe, by dotted path: only those that it does not set itself."""
     notes: tuple[str, ...] = ()
-    """What a person should know: no bfloat16, assumptions."""
+    """What the user should know: no bfloat16, assumptions."""
     memory: Memory | None = None
     """The peak by its terms."""
 
     @property
     def is_too_large(self) -> bool:
-        """Whether it is for want of memory that it does not fit."""
+        """Whether it does not fit because of memory."""
         return self.memory_gib > self.capacity_gib * (1 - MARGIN)
 
     @property
@@ -86,38 +94,38 @@ def fit(
 ) -> Fit:
     """Fit a recipe to GPUs.
 
-    What the recipe says itself (`per_device_train_batch_size`, `gradient_accumulation_steps`, `gradient_checkpointing`,
-    `attn_implementation`, `bf16`, `fp16`, `dtype`, `strategy`) is kept, and the fit says whether that fits. Of what is
-    left open, the fastest that fits is taken; what is estimated has to leave `MARGIN` of the GPU free. Of a recipe with
-    stages the worst stage's fit is given; each stage is fitted by itself when it is trained.
+    What the recipe sets itself (`per_device_train_batch_size`, `gradient_accumulation_steps`, `gradient_checkpointing`,
+    `attn_implementation`, `bf16`, `fp16`, `dtype`, `strategy`) stays, and the fit says whether that fits. For the rest
+    the fastest way that fits is chosen; the estimate has to leave `MARGIN` of the GPU free. For a recipe with stages,
+    return the fit of the worst stage; each stage is fitted separately when it is trained.
 
     Args:
-        recipe: what to train.
         config: the model's `config.json`.
-        accelerator: which GPU.
-        devices: how many of it a machine has.
-        nodes: how many machines.
+        devices: number of GPUs per machine.
+        nodes: number of machines.
 
     Raises:
-        UserError: the config is no language model's, or the adapter's targets are not in it.
+        UserError: the config is not a language model's, or the model does not have the adapter's targets.
     """
     works = workloads(recipe, config)
     return worst_fit([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
 
 
 def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
-    """What a recipe's stages put on a GPU, in order; all of them train a model of the config's shape."""
+    """Return the workload of each stage, in order. All stages train a model of the config's shape."""
     shape = shape_of(config, name=str(recipe.model["model_name_or_path"]))
     return [workload(stage, shape) for stage in recipe.in_order]
 
 
 def worst_fit(fits: Sequence[Fit]) -> Fit:
-    """Of the fits of a run's stages the one that decides: the first that does not fit, else the largest."""
-    return next((one for one in fits if not one.fits), max(fits, key=lambda one: one.memory_gib))
+    """Return the fit that decides for a run's stages: the first that does not fit, else the largest."""
+    return next(
+        (candidate for candidate in fits if not candidate.fits), max(fits, key=lambda candidate: candidate.memory_gib)
+    )
 
 
 def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, nodes: int) -> Fit:
-    """`fit`, of a recipe that has been read already: for many GPUs in turn."""
+    """Fit a recipe whose workload is known already, to try many GPUs in turn."""
     recipe = work.recipe
     attention = cast(Attention, recipe.model.get("attn_implementation") or "sdpa")
     computing = precision(recipe, accelerator)
@@ -170,7 +178,7 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
 
 
 def _candidates(work: Workload, share: tuple[int, int], world: int) -> Iterator[_Candidate]:
-    """Every way to run that the recipe leaves open."""
+    """Yield every way to run that the recipe leaves open."""
     recipe = work.recipe
     training = recipe.training
     micro_set, steps_set = training.get("per_device_train_batch_size"), training.get("gradient_accumulation_steps")
@@ -179,27 +187,27 @@ def _candidates(work: Workload, share: tuple[int, int], world: int) -> Iterator[
         splits = [share]
     else:
         splits = [(size, rows // size) for size in range(min(rows, LARGEST_MICRO_BATCH), 0, -1) if rows % size == 0]
-    said = checkpoints_activations(recipe)
-    checkpointing = (False, True) if said is None else (said,)
+    own_choice = checkpoints_activations(recipe)
+    checkpointing = (False, True) if own_choice is None else (own_choice,)
     evaluation = _evaluation_batches(work)
     for strategy in _strategies(work, world):
         for micro, accumulation in splits:
-            for again in checkpointing:
+            for recompute in checkpointing:
                 for evaluated in evaluation:
                     yield _Candidate(
                         micro_batch=micro,
                         accumulation=accumulation,
-                        checkpointing=again,
+                        checkpointing=recompute,
                         strategy=strategy,
                         evaluation_batch=evaluated,
                     )
 
 
 def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
-    """The ways for so many GPUs to share the work that the recipe leaves open, and that there are for its method."""
+    """Return the strategies for this many GPUs that the recipe leaves open and its method supports."""
     recipe, training = work.recipe, work.recipe.training
     if training.get("deepspeed"):
-        return (_of_deepspeed(training),)
+        return (_nearest_strategy(training),)
     if training.get("strategy") is not None:
         return (cast(Strategy, training["strategy"]),)
     without_zero = (
@@ -212,8 +220,8 @@ def _strategies(work: Workload, world: int) -> tuple[Strategy, ...]:
     return ("ddp", "zero2") if work.quantized_bits else ("ddp", "zero2", "zero3")
 
 
-def _of_deepspeed(training: Mapping[str, Json]) -> Strategy:
-    """The strategy that is nearest to a DeepSpeed configuration of the user's own."""
+def _nearest_strategy(training: Mapping[str, Json]) -> Strategy:
+    """Return the strategy that is nearest to the user's own DeepSpeed configuration."""
     stage, offloaded = zero_stage(training, None), offloads(training)
     if stage == 3:
         return "zero3_offload" if offloaded else "zero3"
@@ -250,7 +258,7 @@ def _memory(
 
 
 def _generated(work: Workload, candidate: _Candidate, world: int) -> int:
-    """Completions that GRPO generates at a time on one GPU."""
+    """Return the number of completions that GRPO generates at a time on one GPU."""
     if work.recipe.method != "grpo":
         return 0
     size, steps = setting(work.recipe, "generation_batch_size"), setting(work.recipe, "steps_per_generation")
@@ -260,26 +268,16 @@ def _generated(work: Workload, candidate: _Candidate, world: int) -> int:
     return max(training, candidate.evaluation_batch)
 
 
-_STRATEGY_SPEED: Mapping[str, float] = {
-    "ddp": 1.0,
-    "zero2": 0.9,
-    "zero3": 0.7,
-    "zero2_offload": 0.4,
-    "zero3_offload": 0.3,
-}
-"""How fast a step is against DDP's: orders of preference, not measurements."""
-
-
 def _speed(work: Workload, candidate: _Candidate) -> float:
-    """How good a candidate is, for choosing among those that fit."""
+    """Return a candidate's relative speed, to choose among those that fit."""
     tokens = candidate.micro_batch * work.length
     speed = tokens / (tokens + SATURATING_TOKENS) * _STRATEGY_SPEED[candidate.strategy]
     speed *= RECOMPUTING if candidate.checkpointing else 1.0
-    return speed * (1 + candidate.evaluation_batch / 1000)  # the recipe's own, wherever it fits
+    return speed * (1 + candidate.evaluation_batch / 1000)  # prefers the recipe's own evaluation batch if it fits
 
 
 def _impossible(recipe: Recipe, accelerator: Accelerator, attention: str) -> str | None:
-    """What the recipe asks for and the GPU or the strategy has not."""
+    """Return what the recipe asks for that the GPU or the strategy does not support."""
     if recipe.training.get("bf16") and not accelerator.bf16:
         return f"{accelerator.name} has no bfloat16; write `fp16: true`, or leave both out: the GPU decides"
     for key in ("dtype", "bnb_4bit_compute_dtype"):
@@ -295,22 +293,22 @@ def _impossible(recipe: Recipe, accelerator: Accelerator, attention: str) -> str
 
 def _settings(recipe: Recipe, work: Workload, chosen: _Candidate, computing: str, world: int) -> dict[str, Json]:
     training = recipe.training
-    found: dict[str, Json] = {}
+    added: dict[str, Json] = {}
     if training.get("per_device_train_batch_size") is None:
-        found["training.per_device_train_batch_size"] = chosen.micro_batch
+        added["training.per_device_train_batch_size"] = chosen.micro_batch
     if training.get("gradient_accumulation_steps") is None:
-        found["training.gradient_accumulation_steps"] = chosen.accumulation
+        added["training.gradient_accumulation_steps"] = chosen.accumulation
     if checkpoints_activations(recipe) is None:
-        found["training.gradient_checkpointing"] = chosen.checkpointing
+        added["training.gradient_checkpointing"] = chosen.checkpointing
     if training.get("bf16") is None and training.get("fp16") is None:
-        found[f"training.{computing}"] = True
+        added[f"training.{computing}"] = True
     if work.evaluates and chosen.evaluation_batch != setting(recipe, "per_device_eval_batch_size"):
-        found["training.per_device_eval_batch_size"] = chosen.evaluation_batch
+        added["training.per_device_eval_batch_size"] = chosen.evaluation_batch
     if world > 1 and training.get("strategy") is None and not training.get("deepspeed"):
-        found["training.strategy"] = chosen.strategy
+        added["training.strategy"] = chosen.strategy
     if (dtype := choose_dtype(work, computing)) is not None:
-        found["model.dtype"] = dtype
-    return found
+        added["model.dtype"] = dtype
+    return added
 
 
 def _notes(recipe: Recipe, accelerator: Accelerator, computing: str, settings: Mapping[str, Json]) -> Iterator[str]:
@@ -346,7 +344,7 @@ def _too_large(work: Workload, chosen: _Candidate, memory: Memory, accelerator: 
 
 
 def apply_fit_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe with a fit's settings written into it, where it says nothing itself."""
+    """Return the recipe with a fit's settings added."""
     model, training = dict(recipe.model), dict(recipe.training)
     for path, value in settings.items():
         section, _, key = path.partition(".")

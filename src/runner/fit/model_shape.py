@@ -1,7 +1,7 @@
-"""A language model's shape, read from its `config.json`: which matrices it has and how large they are.
+"""Read a language model's shape from its `config.json`: which matrices it has and how large they are.
 
-Pure arithmetic on the config's own names, so that neither weights nor torch are needed. Where the config leaves a fact
-to the model's code (biases, norms), it is listed here by `model_type`; a test counts the real classes' parameters.
+Pure arithmetic on the config's own names, without weights or torch. Facts that only the model's code knows (biases,
+norms) are listed here by `model_type`; a test counts the real classes' parameters.
 """
 
 import json
@@ -17,13 +17,16 @@ from runner.errors import UserError
 from runner.recipe.recipe import Json
 
 BUNDLED = pathlib.Path(__file__).with_name("models.json")
+UNSLOTH_SHARE = 0.15
+"""Assumed share of the linear layers' weights that Unsloth's `…-unsloth-bnb-4bit` models keep in 16 bits, if the config
+that lists these layers is not available. For an 8B model these are 0.9 B weights."""
 
 _QKV_BIAS = {"qwen2", "qwen2_moe", "starcoder2"}
 """Model types whose code gives the query, key and value projections a bias, whatever the config says."""
 _QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3"}
 """Model types that normalize queries and keys, each head by itself."""
 _FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text"}
-"""Model types with norms behind attention and MLP besides those before them."""
+"""Model types with norms also after attention and MLP."""
 _UNGATED = {"gpt2", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"}
 """Model types whose MLP is two matrices instead of three."""
 _FORMER = {
@@ -55,13 +58,13 @@ class Linear:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What of a model its memory and speed depend on."""
+    """What decides a model's memory and speed."""
 
     model_type: str
     vocab_size: int
     hidden_size: int
     intermediate_size: int
-    """The MLP's width; for a mixture of experts that of all experts that one token passes through."""
+    """The MLP's width; for a mixture of experts, the width of all experts that one token uses."""
     layers: int
     heads: int
     key_value_heads: int
@@ -69,94 +72,94 @@ class Shape:
     longest: int
     """`max_position_embeddings`."""
     tied: bool
-    """Whether the head is the embedding."""
+    """Whether the head shares the embedding's weights."""
     linears: tuple[Linear, ...]
     """The linear layers of one block."""
     experts: int
-    """Weights of one block's experts, which are neither quantized nor given adapters: 3-dimensional parameters."""
+    """Weights of one block's experts. They are 3-dimensional parameters, neither quantized nor adapted."""
     experts_active: int
-    """Those of them that one token passes through."""
+    """How many of these one token uses."""
     norms: int
     """Weights of one block's norms."""
     qk_norm: bool
     quantization: Mapping[str, Json]
     """The config's own `quantization_config`; empty: none."""
     share_not_quantized: float
-    """The share of the linear layers' weights that stays in 16 bits although the model is quantized."""
+    """The share of the linear layers' weights that stays in 16 bits in a quantized model."""
 
     @property
     def linear_weights(self) -> int:
-        """All weights in linear layers, the head not among them."""
+        """Weights of all linear layers, without the head."""
         return self.layers * sum(linear.weights for linear in self.linears)
 
     @property
     def embedding_weights(self) -> int:
-        """Embedding and head; once if they are tied."""
+        """Weights of embedding and head, which count once if tied."""
         return self.vocab_size * self.hidden_size * (1 if self.tied else 2)
 
     @property
     def small_weights(self) -> int:
-        """Norms and biases."""
+        """Weights of norms and biases."""
         biases = sum(linear.out for linear in self.linears if linear.bias)
         return self.layers * (self.norms + biases) + self.hidden_size
 
     @property
     def parameters(self) -> int:
-        """All of them."""
+        """All weights."""
         return self.linear_weights + self.layers * self.experts + self.embedding_weights + self.small_weights
 
     @property
     def active_parameters(self) -> int:
-        """Those that take part in the arithmetic of one token: without the embedding, which is looked up."""
+        """Weights that compute with one token: without the embedding, which is only looked up."""
         experts = self.layers * self.experts_active
         return self.linear_weights + experts + self.small_weights + self.vocab_size * self.hidden_size
 
     @property
     def query_width(self) -> int:
-        """All heads' queries."""
+        """Width of all heads' queries."""
         return self.heads * self.head_dim
 
     @property
     def key_width(self) -> int:
-        """All heads' keys."""
+        """Width of all heads' keys."""
         return self.key_value_heads * self.head_dim
 
     def targets(self, adapter: Mapping[str, Json]) -> list[tuple[Linear, int]]:
-        """The linear layers that an adapter is put on, each with in how many blocks.
+        """Return the linear layers that an adapter targets, each with its number of blocks.
 
         Args:
-            adapter: the recipe's, in peft's names. Limits on layers (`layers_to_transform`) are not looked at.
+            adapter: the recipe's, in peft's names. Limits on layers (`layers_to_transform`) are ignored.
 
         Raises:
-            UserError: none of the model's layers has such a name.
+            UserError: no layer of the model matches.
         """
         wanted = adapter.get("target_modules")
         excluded = adapter.get("exclude_modules") or ()
-        found = []
+        layers = []
         for linear in self.linears:
             names = [f"model.layers.{index}.{linear.name}" for index in range(self.layers)]
             count = sum(_is_target(name, wanted) and not _matches(name, excluded) for name in names)
             if count:
-                found.append((linear, count))
-        if not found and not adapter.get("target_parameters"):
-            known = ", ".join(one.name.rpartition(".")[2] for one in self.linears)
+                layers.append((linear, count))
+        if not layers and not adapter.get("target_parameters"):
+            known = ", ".join(linear.name.rpartition(".")[2] for linear in self.linears)
             raise UserError(
                 f"no layer of this model ({self.model_type}) is called {wanted!r}",
                 where="adapter.target_modules",
                 remedy=f"write `all-linear`, or some of: {known}",
             )
-        return found
+        return layers
 
 
 def shape_of(config: Mapping[str, Json], *, name: str = "the model") -> Shape:
     """Read a `config.json`.
 
     Args:
-        config: its contents. Of a model for images and text the language model's part counts.
-        name: what an error calls it.
+        config: its contents. For a model of images and text, the part of the language model counts.
+        name: the model's, for errors.
 
     Raises:
-        UserError: it is no language model's, or lacks what a plan needs.
+        UserError: it is not a language model's, or lacks what a plan needs.
     """
     if isinstance(config.get("text_config"), Mapping):
         config = {**config, **config["text_config"]}
@@ -207,7 +210,7 @@ def shape_of(config: Mapping[str, Json], *, name: str = "the model") -> Shape:
 
 
 def bundled_config(name: str) -> Mapping[str, Json] | None:
-    """The config of a model that ships with the package; None: not among them."""
+    """Return the config of a model if it ships with the package, else None."""
     models = _bundled()
     config: Mapping[str, Json] | None = models["configs"].get(models["same_as"].get(name, name))
     return config
@@ -247,40 +250,35 @@ def _linears(kind: str, hidden: int, queries: int, keys: int, widths: Sequence[i
 
 
 def _mlp(config: Mapping[str, Json], kind: str, number: Any, hidden: int) -> tuple[int, list[int], int]:
-    """(weights of the experts that a token passes through, widths of dense MLPs, weights of all experts) of a block."""
+    """Return a block's (weights of the experts that a token uses, widths of dense MLPs, weights of all experts)."""
     experts = config.get("num_experts") or config.get("num_local_experts") or config.get("n_routed_experts") or 0
     default = 4 * hidden if kind in ("gpt2", "gpt_bigcode") else None
     if not experts:
         return 0, [number("intermediate_size", default)], 0
     width = int(config.get("moe_intermediate_size") or number("intermediate_size"))
-    one = 3 * hidden * width
+    expert = 3 * hidden * width
     shared = int(config.get("shared_expert_intermediate_size") or 0)
     chosen = int(config.get("num_experts_per_tok") or 1)
     router = hidden * int(experts)
-    return chosen * one + router, [shared] if shared else [], int(experts) * one + router
+    return chosen * expert + router, [shared] if shared else [], int(experts) * expert + router
 
 
 def _with_skipped(shape: Shape, quantization: Mapping[str, Json], name: str) -> Shape:
-    """With the share of linear weights that the config says are not quantized (`llm_int8_skip_modules`)."""
+    """Set the share of linear weights that are not quantized by the config (`llm_int8_skip_modules`)."""
     if not quantization:
         return shape
     skipped = quantization.get("llm_int8_skip_modules")
     if skipped is None:
         share = UNSLOTH_SHARE if "unsloth-bnb-4bit" in name.lower() else 0.0
     else:
-        kept = sum(
+        skipped_weights = sum(
             linear.weights
             for linear in shape.linears
             for index in range(shape.layers)
             if any(_under(f"model.layers.{index}.{linear.name}", str(module)) for module in skipped)
         )
-        share = kept / max(1, shape.linear_weights)
+        share = skipped_weights / max(1, shape.linear_weights)
     return Shape(**{**vars(shape), "share_not_quantized": share})
-
-
-UNSLOTH_SHARE = 0.15
-"""Unsloth's `…-unsloth-bnb-4bit` models keep some layers in 16 bits, listed in their config. Where the config is not at
-hand this share of the linear layers is taken: of an 8B model 0.9 B weights more than 4-bit ones alone would have."""
 
 
 def _under(name: str, module: str) -> bool:
@@ -296,19 +294,19 @@ def _is_target(name: str, wanted: Json) -> bool:
 
 
 def _matches(name: str, wanted: Json) -> bool:
-    """As peft matches: a string is a regular expression for the whole name, of a list each is a name or its end."""
+    """Match as peft does: a string is a regular expression for the whole name; a list has names or their ends."""
     if isinstance(wanted, str):
         try:
             return re.fullmatch(wanted, name) is not None or re.fullmatch(wanted, f"base_model.{name}") is not None
         except re.error:
             return True
-    return any(name == one or name.endswith(f".{one}") for one in wanted)
+    return any(name == ending or name.endswith(f".{ending}") for ending in wanted)
 
 
 def lora_parameters(shape: Shape, adapter: Mapping[str, Json]) -> int:
-    """How many weights an adapter has: r x (in + out) for each layer that it is put on (Hu et al. 2021, section 4).
+    """Return the number of an adapter's weights: r x (in + out) per target layer (Hu et al. 2021, section 4).
 
-    The largest of the ranks in `r` and `rank_pattern` is taken for all; DoRA has one weight more for each row.
+    The largest rank in `r` and `rank_pattern` counts for all layers; DoRA has one more weight per row.
     """
     rank = max([int(adapter.get("r", 8)), *(int(r) for r in (adapter.get("rank_pattern") or {}).values())])
     dora = bool(adapter.get("use_dora"))
@@ -322,7 +320,7 @@ def lora_parameters(shape: Shape, adapter: Mapping[str, Json]) -> int:
 
 
 def fully_trained(shape: Shape, adapter: Mapping[str, Json]) -> int:
-    """Weights that peft trains in full beside an adapter: embedding and head under `modules_to_save`."""
+    """Return the number of weights that peft trains beside an adapter: embedding and head in `modules_to_save`."""
     saved = adapter.get("modules_to_save") or ()
     named = sum(any(str(module).endswith(kind) for module in saved) for kind in ("embed_tokens", "lm_head", "wte"))
     return named * shape.vocab_size * shape.hidden_size

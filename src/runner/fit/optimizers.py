@@ -1,4 +1,4 @@
-"""What each optimizer that transformers' `optim` names keeps for a weight that it trains."""
+"""Memory of each optimizer that transformers' `optim` names, per trained weight."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ class Optimizer:
     """The memory of one optimizer."""
 
     states: float
-    """Numbers kept for each trained weight, in the weight's own type, or in `bytes_each`."""
+    """Numbers per trained weight, in the weight's own type or of `bytes_each`."""
     bytes_each: float | None = None
-    """Bytes of each; None: those of the weight's type (torch's optimizers follow the parameter)."""
+    """Bytes per number. None: the weight's type (torch's optimizers follow the parameter)."""
     paged: bool = False
     """Kept in unified memory that moves to the host under pressure (bitsandbytes' paged ones)."""
 
     def state_bytes(self, weights: float, weight_bytes: float) -> float:
-        """Bytes for so many weights of so many bytes each. Paged state counts in full: it stays while it fits."""
+        """Return the bytes for this many weights. Paged state counts in full: it stays on the GPU while it fits."""
         return weights * self.states * (self.bytes_each if self.bytes_each is not None else weight_bytes)
 
 
@@ -79,9 +79,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 """Every name that transformers' `optim` takes; a test holds it to the installed version."""
 
 UNKNOWN = Optimizer(3, 4)
-"""For a name that is not listed: as much as the greediest."""
+"""For a name that is not listed: as much as the largest."""
 
 
 def optimizer(name: str) -> Optimizer:
-    """The memory of the optimizer of transformers' name."""
+    """Return the memory of the optimizer with this name."""
     return OPTIMIZERS.get(name, UNKNOWN)

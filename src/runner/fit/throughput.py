@@ -1,6 +1,6 @@
-"""How long a training takes: arithmetic to do over what a GPU does, as a range.
+"""Estimate how long a training takes, as a range: its arithmetic divided by what a GPU achieves.
 
-A model, not measurements: the ends of each range are stated here with their reasons. Pure.
+This is a model, not a measurement: the ends of each range are given here with their reasons. Pure.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from runner.fit.fit import SATURATING_TOKENS, Fit
 from runner.fit.workload import Workload, setting
 
 ASSUMED_ROWS = 10_000
-"""Rows taken for data whose size is not known."""
+"""Assumed rows of data whose size is unknown."""
 SHORTEST_SHARE = 0.25
-"""The share of `max_length` that rows are taken to fill at the least, where they are not packed."""
+"""The lowest assumed share of `max_length` that unpacked rows fill."""
 
 DATASET_ROWS = {
     "yahma/alpaca-cleaned": 51_760,
@@ -27,7 +27,7 @@ DATASET_ROWS = {
     "builtin:arithmetic": 2_000,
     "builtin:python-docstrings": 7_000,
 }
-"""Rows of the shipped recipes' data, as the datasets' pages or names have them; the built-in docstrings about."""
+"""Rows of the shipped recipes' data, from the datasets' pages or names; approximate for the docstrings."""
 DATASET_TOKENS = {
     "yahma/alpaca-cleaned": (120, 300),
     "mlabonne/FineTome-100k": (300, 800),
@@ -36,7 +36,7 @@ DATASET_TOKENS = {
     "builtin:arithmetic": (30, 60),
     "builtin:python-docstrings": (20, 60),
 }
-"""Mean tokens of their rows, between the least and the most that tokenizers make of them; estimates."""
+"""Mean tokens per row, from the most to the least compact tokenizer; estimates."""
 
 UTILIZATION = {
     # (low, high) of peak arithmetic that fine-tuning through transformers reaches, by compute capability.
@@ -51,33 +51,39 @@ UTILIZATION = {
 }
 _ANY_UTILIZATION = (0.10, 0.40)
 SMALL_MODEL = 1e9
-"""Below so many active weights kernels are too small to fill a GPU: utilization shrinks with the square root."""
+"""With fewer active weights, kernels are too small to fill a GPU: utilization shrinks with the square root."""
 QUANTIZED_SPEED = 0.75
-"""4-bit weights are taken back to 16 bits for each product."""
+"""Relative speed with quantized weights, which are converted back to 16 bits for each product."""
 BANDWIDTH_SHARE = (0.15, 0.5)
 """(low, high) of peak memory bandwidth that generation through transformers reaches; it launches kernels one by one."""
 DECODE_STEP_SECONDS = (0.010, 0.040)
-"""(low, high) for one step of transformers' generation loop whatever the model: its Python and kernel launches."""
+"""(low, high) overhead of one step of transformers' generation loop for any model: Python and kernel launches."""
 STARTUP_HOURS = (0.05, 0.15)
-"""Machine, image, model and data, before the first step; and export and upload after the last."""
+"""(low, high) for machine, image, model and data before the first step, and export and upload after the last."""
 SCALING = 0.92
-"""What of another GPU's speed arrives, for each doubling, over NVLink or PCIe; ZeRO and networks take more."""
+"""Scaling efficiency for each doubling of the GPUs over NVLink or PCIe; ZeRO and networks cost more."""
+
+SPOT_OVERHEAD = ((5.0, 1.11), (10.0, 1.12), (30.0, 1.20), (60.0, 1.35))
+"""(minutes between saves, paid hours per useful hour), from public preemption traces of V100s in four zones (mean
+uptime 1.4 to 3.1 h), replayed on a job of 8 hours with restarts of 6 minutes."""
+SPOT_WITHOUT_SAVES = 3.0
+"""Paid hours per useful hour without checkpoints; a fifth of such jobs never ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Time:
-    """How long a training takes."""
+    """An estimate of a training's duration."""
 
     steps: int
     """Optimizer steps."""
     hours: tuple[float, float]
-    """The least and the most."""
+    """(low, high)."""
     assumptions: tuple[str, ...]
-    """What was taken for granted."""
+    """The assumptions, in sentences."""
 
 
 def rows_of(work: Workload) -> tuple[int, bool]:
-    """How many rows are trained on in an epoch, and whether that is known rather than assumed."""
+    """Return the rows of an epoch, and whether the number is known rather than assumed."""
     total, known = 0, True
     for source in work.recipe.data.train:
         rows = DATASET_ROWS.get(source.path)
@@ -95,7 +101,7 @@ def rows_of(work: Workload) -> tuple[int, bool]:
 
 
 def tokens_of_a_row(work: Workload) -> tuple[float, float]:
-    """The least and the most tokens of a row on average; packed ones are full."""
+    """Return the (low, high) mean tokens per row. Packed rows are full."""
     if work.recipe.method == "grpo":
         return work.length * SHORTEST_SHARE, float(work.length)
     if setting(work.recipe, "packing"):
@@ -110,12 +116,10 @@ def tokens_of_a_row(work: Workload) -> tuple[float, float]:
 
 
 def estimate_time(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
-    """How long a fitted training takes.
+    """Estimate the duration of a fitted training.
 
     Args:
-        work: the recipe.
-        fit: how it runs.
-        accelerator: which GPU; its peaks have to be known.
+        accelerator: must be one whose peaks are known.
     """
     assumptions: list[str] = []
     steps = _steps(work, fit, assumptions)
@@ -136,7 +140,7 @@ def estimate_time(work: Workload, fit: Fit, accelerator: Accelerator) -> Time:
 
 
 def total_time(times: Sequence[Time]) -> Time:
-    """The time of stages that are trained one after the other on the same machine."""
+    """Add up the stages of one run, which start up only once."""
     again = len(times) - 1
     return Time(
         steps=sum(time.steps for time in times),
@@ -149,10 +153,12 @@ def total_time(times: Sequence[Time]) -> Time:
 
 
 def flops_per_token(work: Workload, fit: Fit) -> float:
-    """Arithmetic for one token: 2 for each weight forward, 2 for the gradient of what goes into a layer, 2 for that of
-    its weights (Kaplan et al. 2020, section 2.1): 6 N; with a frozen base 4 N and 6 for each weight of the adapter.
-    Checkpointing adds a forward pass; a reference model another; attention 12 x layers x width x length, halved for
-    being causal.
+    """Return the floating point operations per token.
+
+    Per weight 2 in the forward pass, 2 for the gradient of a layer's input, and 2 for that of its weights (Kaplan et
+    al. 2020, section 2.1): 6 N in total; with a frozen base 4 N, plus 6 per weight of the adapter. Checkpointing adds a
+    forward pass, a reference model another one, and attention 12 x layers x width x length, halved because it
+    is causal.
     """
     n = work.shape.active_parameters
     forward = 2.0 * n + 2.0 * work.shape.layers * work.shape.query_width * work.length
@@ -191,7 +197,7 @@ def _unpacked_tokens(work: Workload) -> tuple[float, float]:
 
 
 def _utilization(work: Workload, fit: Fit, accelerator: Accelerator) -> tuple[float, float]:
-    """What share of peak arithmetic is reached: less for small models, short passes, quantized weights and ZeRO."""
+    """Return the (low, high) share of peak arithmetic; less for small models, short passes, quantization and ZeRO."""
     low, high = UTILIZATION.get(accelerator.capability, _ANY_UTILIZATION)
     factor = min(1.0, (work.shape.active_parameters / SMALL_MODEL) ** 0.5)
     tokens = fit.micro_batch * work.length
@@ -204,9 +210,10 @@ def _utilization(work: Workload, fit: Fit, accelerator: Accelerator) -> tuple[fl
 
 
 def _generation_seconds(work: Workload, fit: Fit, accelerator: Accelerator) -> tuple[float, float]:
-    """One optimizer step's completions: each token reads all weights and the cache, or waits for the loop around it.
+    """Return the (low, high) seconds to generate the completions of one optimizer step.
 
-    All of a GPU's completions are generated together, so that the weights are read once for a token of each.
+    Each token reads all weights and the cache, or waits for the Python loop. A GPU generates all of its completions
+    together, so it reads the weights once for one token of each.
     """
     weights = work.shape.active_parameters * (0.6 if work.quantized_bits == 4 else 2)
     together = fit.micro_batch * fit.accumulation
@@ -220,20 +227,11 @@ def _generation_seconds(work: Workload, fit: Fit, accelerator: Accelerator) -> t
     )
 
 
-# -- spot -------------------------------------------------------------------------------------------------------------
-
-SPOT_OVERHEAD = ((5.0, 1.11), (10.0, 1.12), (30.0, 1.20), (60.0, 1.35))
-"""Paid over useful hours by minutes between saves, from public preemption traces of V100s in four zones (mean uptime
-1.4 to 3.1 h), replayed on a job of 8 hours with restarts of 6 minutes."""
-SPOT_WITHOUT_SAVES = 3.0
-"""The same without any checkpoint; a fifth of such jobs never ended."""
-
-
 def spot_overhead(save_minutes: float | None) -> float:
-    """How many hours are paid on spot for one useful hour.
+    """Return how many hours are paid on spot for one useful hour.
 
     Args:
-        save_minutes: minutes between checkpoints; None: none by time.
+        save_minutes: minutes between checkpoints; None: no checkpoints by time.
     """
     if save_minutes is None:
         return SPOT_WITHOUT_SAVES

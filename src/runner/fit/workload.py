@@ -1,4 +1,4 @@
-"""From a recipe and a model's shape to what its training puts on a GPU (`runner.fit.memory.Setup`)."""
+"""Turn a recipe and a model's shape into what its training puts on a GPU (`runner.fit.memory.Setup`)."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +12,7 @@ from runner.recipe.recipe import Recipe
 from runner.recipe.schema import methods
 
 PROMPT_TOKENS = 512
-"""How long GRPO's prompts are taken to be: TRL bounds them no more, and a plan has not read the data."""
+"""Assumed length of GRPO's prompts: TRL no longer limits it, and a plan does not read the data."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _HALF = {"bf16": "bfloat16", "fp16": "float16"}
@@ -20,20 +20,20 @@ _HALF = {"bf16": "bfloat16", "fp16": "float16"}
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What of a recipe decides memory and time, the same on each GPU."""
+    """What decides a recipe's memory and time on every GPU."""
 
     recipe: Recipe
     shape: Shape
     length: int
-    """Tokens of a row, padding included; for GRPO prompt and completion."""
+    """Tokens per row, with padding; for GRPO prompt plus completion."""
     completion: int
-    """GRPO's tokens to generate for a row; else 0."""
+    """Tokens that GRPO generates per row; else 0."""
     assumptions: tuple[str, ...]
-    """What was taken for granted, in sentences."""
+    """The assumptions, in sentences."""
 
     @property
     def quantized_bits(self) -> Literal[0, 4, 8]:
-        """4 or 8 if the base is quantized, by the recipe or already in its files."""
+        """4 or 8 if the base is quantized, by the recipe or in its files."""
         model, own = self.recipe.model, self.shape.quantization
         if model.get("load_in_4bit") or own.get("load_in_4bit") or own.get("bits") == 4:
             return 4
@@ -49,36 +49,36 @@ class Workload:
 
     @property
     def packed(self) -> bool:
-        """Whether rows are joined instead of padded."""
+        """Whether rows are packed instead of padded."""
         return bool(setting(self.recipe, "packing") or setting(self.recipe, "padding_free"))
 
     @cached_property
     def adapter_weights(self) -> int:
-        """Weights of the adapter; 0 without one."""
+        """Number of the adapter's weights; 0 without one."""
         return 0 if self.recipe.adapter is None else lora_parameters(self.shape, self.recipe.adapter)
 
     @cached_property
     def adapter_inputs(self) -> tuple[int, ...]:
-        """The widths that go into one block's adapted layers."""
+        """Input widths of one block's adapted layers."""
         adapter = self.recipe.adapter
         return () if adapter is None else tuple(linear.inner for linear, _ in self.shape.targets(adapter))
 
     @cached_property
     def fully_trained(self) -> int:
-        """Weights that are trained as they are: all, or those beside an adapter."""
+        """Number of weights trained directly: all, or those beside an adapter."""
         adapter = self.recipe.adapter
         return self.shape.parameters if adapter is None else fully_trained(self.shape, adapter)
 
 
 def setting(recipe: Recipe, key: str) -> Any:
-    """A setting under `training:`, the library's default where the recipe says nothing; None: there is none such."""
+    """Return a setting under `training:`, else the library's default; None if there is no such setting."""
     if recipe.training.get(key) is not None:
         return recipe.training[key]
     return methods()[recipe.method]["properties"].get(key, {}).get("default")
 
 
 def checkpoints_activations(recipe: Recipe) -> bool | None:
-    """What the recipe itself says of gradient checkpointing, by its old name or its new one; None: nothing."""
+    """Return the recipe's own setting of gradient checkpointing, under its old or new name; None if not set."""
     for key in ("activation_checkpointing", "gradient_checkpointing"):
         if recipe.training.get(key) is not None:
             return bool(recipe.training[key])
@@ -86,7 +86,7 @@ def checkpoints_activations(recipe: Recipe) -> bool | None:
 
 
 def workload(recipe: Recipe, shape: Shape) -> Workload:
-    """Read what a plan needs from a recipe."""
+    """Extract what a plan needs from a recipe."""
     assumptions: list[str] = []
     completion = 0
     if recipe.method == "grpo":
@@ -106,7 +106,7 @@ def workload(recipe: Recipe, shape: Shape) -> Workload:
 
 
 def precision(recipe: Recipe, accelerator: Accelerator) -> Literal["bf16", "fp16", "fp32"]:
-    """What is computed in: as the recipe says, else what the GPU has."""
+    """Return the precision of the computation: the recipe's, else what the GPU supports."""
     bf16, fp16 = recipe.training.get("bf16"), recipe.training.get("fp16")
     if bf16 is None and fp16 is None:
         return "bf16" if accelerator.bf16 else "fp16"
@@ -114,10 +114,10 @@ def precision(recipe: Recipe, accelerator: Accelerator) -> Literal["bf16", "fp16
 
 
 def choose_dtype(work: Workload, computing: str) -> str | None:
-    """The type that a fit gives the weights of a frozen base, None where the recipe decides or all weights are trained.
+    """Return the dtype for a frozen base's weights; None if the recipe decides, or if all weights are trained.
 
-    TRL's default is float32. Of a base that is not trained, matrix arithmetic in 16 bits sees 16 bits of it either way.
-    What of a quantized base is not quantized comes in 16 bits anyway; said here, so does the base to merge into.
+    TRL's default is float32, but 16-bit matrix arithmetic uses 16 bits of a frozen weight either way. The layers of a
+    quantized base that are not quantized are 16-bit anyway; with this setting the base to merge into is, too.
     """
     if work.recipe.adapter is None or work.recipe.model.get("dtype") is not None:
         return None
@@ -136,18 +136,15 @@ def setup(
     strategy: Any,
     attention: Attention,
 ) -> Setup:
-    """What one GPU has to hold.
+    """Return what one GPU has to hold.
 
     Args:
         work: from `workload`.
-        accelerator: which GPU.
         micro_batch: rows in one pass.
         generated: completions that GRPO generates at a time on one GPU.
         evaluation_batch: rows of an evaluation pass; 0: none.
-        checkpointing: whether activations are computed again.
-        devices: GPUs in all.
-        strategy: how they share; see `Setup`.
-        attention: the implementation.
+        checkpointing: whether activations are recomputed.
+        devices: number of GPUs on all machines.
     """
     recipe, shape, adapter = work.recipe, work.shape, work.recipe.adapter
     computing = precision(recipe, accelerator)

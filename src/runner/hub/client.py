@@ -1,4 +1,4 @@
-"""Requests to the Hugging Face hub and its dataset viewer: all at once, within a moment, and remembered for a while."""
+"""Requests to the Hugging Face hub and its dataset viewer: in parallel, with a short timeout, and a cache."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from runner.recipe.problems import RecipePath
 from runner.recipe.recipe import DataSource
 
 SECONDS = 2.5
-"""How long the hub is waited for, all requests together."""
+"""The timeout of all requests to the hub together."""
 
 _REMEMBERED_SECONDS = 3600.0
 _ANSWER_BYTES = 8 << 20
@@ -29,12 +29,11 @@ Kind: TypeAlias = Literal["model", "dataset"]
 
 @dataclass(frozen=True)
 class HubReference:
-    """A model or dataset of the hub that a recipe names."""
+    """A model or dataset on the hub that a recipe names."""
 
     at: RecipePath
-    """Where: ``("model", "model_name_or_path")``."""
+    """Its path in the recipe: ``("model", "model_name_or_path")``."""
     kind: Kind
-    """What it is."""
     repo: str
     """Its hub id."""
     revision: str
@@ -42,17 +41,17 @@ class HubReference:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect says that the file is there, or that the repository has another name: either will do."""
+    """Follows no redirect: it means that the file exists or that the repository was renamed, which is enough."""
 
     def redirect_request(self, *arguments: Any, **more: Any) -> None:
         return None
 
 
-def request_status(endpoint: str, one: HubReference, token: str | None) -> tuple[int, str]:
-    """The HTTP status and the hub's error code for a file of the repository; any file would do."""
-    prefix, file = ("datasets/", "README.md") if one.kind == "dataset" else ("", "config.json")
-    revision = urllib.parse.quote(one.revision, safe="")
-    request = urllib.request.Request(f"{endpoint}/{prefix}{one.repo}/resolve/{revision}/{file}", method="HEAD")
+def request_status(endpoint: str, reference: HubReference, token: str | None) -> tuple[int, str]:
+    """Return the HTTP status and the hub's error code for a file of the repository, whether the file exists or not."""
+    prefix, file = ("datasets/", "README.md") if reference.kind == "dataset" else ("", "config.json")
+    revision = urllib.parse.quote(reference.revision, safe="")
+    request = urllib.request.Request(f"{endpoint}/{prefix}{reference.repo}/resolve/{revision}/{file}", method="HEAD")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -64,7 +63,7 @@ def request_status(endpoint: str, one: HubReference, token: str | None) -> tuple
 
 
 def fetch_first_row(viewer: str, source: DataSource, token: str | None) -> dict[str, Any] | None:
-    """The viewer's splits of a dataset, and its first row where configuration and split are clear."""
+    """Return a dataset's splits from the viewer, and its first row if configuration and split are clear."""
 
     def get(path: str, **query: str | int) -> Any:
         request = urllib.request.Request(f"{viewer}/{path}?{urllib.parse.urlencode(query)}")
@@ -75,20 +74,20 @@ def fetch_first_row(viewer: str, source: DataSource, token: str | None) -> dict[
 
     try:
         splits: dict[str, list[str]] = {}
-        for one in get("splits", dataset=source.path)["splits"]:
-            splits.setdefault(one["config"], []).append(one["split"])
-        found: dict[str, Any] = {"splits": splits}
+        for split_info in get("splits", dataset=source.path)["splits"]:
+            splits.setdefault(split_info["config"], []).append(split_info["split"])
+        viewed: dict[str, Any] = {"splits": splits}
         config, split = configuration(source, splits), source.split.partition("[")[0].strip()
         if config is not None and split in splits[config]:
             answer = get("rows", dataset=source.path, config=config, split=split, offset=0, length=1)
-            found["rows"] = [one["row"] for one in answer["rows"]]
+            viewed["rows"] = [entry["row"] for entry in answer["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not every dataset has a viewer, and it takes a while after an upload
-    return found
+        return None  # not every dataset has a viewer, and a new one gets it only after a while
+    return viewed
 
 
 def configuration(source: DataSource, splits: Mapping[str, Sequence[str]]) -> str | None:
-    """The configuration that `datasets` would take; None: it would ask for one, or there is none of that name."""
+    """Return the configuration that `datasets` would use; None if it would ask for one, or does not know the name."""
     if source.name is not None:
         return source.name if source.name in splits else None
     if len(splits) == 1:
@@ -97,16 +96,16 @@ def configuration(source: DataSource, splits: Mapping[str, Sequence[str]]) -> st
 
 
 def call_in_parallel(calls: Sequence[Callable[[], Any]], *, seconds: float) -> list[Any]:
-    """The answers of calls to the network, None for those that failed or took too long. Waits no longer than that."""
+    """Make network calls in parallel and return their results, None for those that failed or took too long."""
     answers: list[Any] = [None] * len(calls)
 
     def answer(index: int) -> None:
         try:
             answers[index] = calls[index]()
-        except (OSError, ValueError):  # also when an address is none, or the answer no HTTP
+        except (OSError, ValueError):  # also an invalid address, or an answer that is not HTTP
             answers[index] = None
 
-    # Daemons: a name server that never answers must hold nobody, and a pool waits for its threads.
+    # Daemon threads: a name server that never answers must not block the exit, and a pool would wait for its threads.
     threads = [threading.Thread(target=answer, args=(index,), daemon=True) for index in range(len(calls))]
     for thread in threads:
         thread.start()
@@ -117,12 +116,12 @@ def call_in_parallel(calls: Sequence[Callable[[], Any]], *, seconds: float) -> l
 
 
 class HubCache:
-    """What the hub has had within the hour: a sweep's trials and a second look ask no second time.
+    """Remembers for an hour what exists on the hub, so that a sweep's trials do not ask again.
 
     Args:
-        file: where it is kept.
+        file: the cache's file.
         endpoint: the hub's address.
-        token: what was read with; another one may see less. A few letters of its digest are kept, and not itself.
+        token: part of the cache's key, since another token may see less. Only a few letters of its digest are stored.
     """
 
     def __init__(self, file: Path, endpoint: str, token: str | None) -> None:
@@ -136,14 +135,14 @@ class HubCache:
         except (OSError, ValueError, AttributeError, TypeError):
             self._times = {}
 
-    def _key(self, one: HubReference) -> str:
-        return f"{self._scope}: {one.kind} {one.repo}@{one.revision}"
+    def _key(self, reference: HubReference) -> str:
+        return f"{self._scope}: {reference.kind} {reference.repo}@{reference.revision}"
 
-    def has(self, one: HubReference) -> bool:
-        return self._key(one) in self._times
+    def has(self, reference: HubReference) -> bool:
+        return self._key(reference) in self._times
 
-    def add(self, one: HubReference) -> None:
-        self._times[self._key(one)] = time.time()
+    def add(self, reference: HubReference) -> None:
+        self._times[self._key(reference)] = time.time()
 
     def save(self) -> None:
         try:
@@ -152,4 +151,4 @@ class HubCache:
             part.write_text(json.dumps(self._times))
             part.replace(self._file)
         except OSError:
-            return  # a cache
+            return  # it is only a cache

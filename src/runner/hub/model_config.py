@@ -1,4 +1,4 @@
-"""A model's `config.json`, found without downloading the model: bundled, in a folder, or from the hub."""
+"""Find a model's `config.json` without downloading the model: bundled, in a folder, or from the hub."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from runner.paths import config_cache
 from runner.recipe.recipe import Recipe
 
 TIMEOUT_SECONDS = 3.0
-"""How long the hub may take: it is one small file."""
+"""The hub's timeout; it is one small file."""
 MAX_BYTES = 4 * 1024 * 1024
 _HUB = "https://huggingface.co"
 _WHERE = "model.model_name_or_path"
@@ -22,22 +22,22 @@ _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def model_config(recipe: Recipe, *, fetch: bool = True) -> Mapping[str, Any]:
-    """The config of a recipe's model.
+    """Return the config of a recipe's model.
 
-    A folder's is read, a bundled one taken as it is, any other fetched from the hub (`HF_ENDPOINT`, with `HF_TOKEN`
-    where it is set) and kept, so that planning works offline the next time.
+    It is read from the model's folder, or is bundled, or is fetched from the hub (`HF_ENDPOINT`, with `HF_TOKEN` if
+    set) and cached, so that planning works offline the next time.
 
     Args:
-        recipe: whose model.
+        recipe: names the model.
         fetch: whether the hub may be asked.
 
     Raises:
-        UserError: there is none, or it cannot be had from here.
+        UserError: there is no config, or it cannot be fetched.
     """
     name = str(recipe.model["model_name_or_path"])
     folder = Path(name)
     if folder.is_dir():
-        return _parsed(_read(folder / "config.json"), name)
+        return _parse(_read(folder / "config.json"), name)
     revision = str(recipe.model.get("model_revision") or "main")
     if revision == "main" and (bundled := bundled_config(name)) is not None:
         return bundled
@@ -47,21 +47,21 @@ def model_config(recipe: Recipe, *, fetch: bool = True) -> Mapping[str, Any]:
         raise UserError(f"there is no folder {name}", where=_WHERE)
     cached = config_cache() / f"{hashlib.sha256(f'{name}@{revision}'.encode()).hexdigest()[:24]}.json"
     if cached.is_file():
-        return _parsed(cached.read_text(), name)
+        return _parse(cached.read_text(), name)
     if not fetch:
         raise _unreachable(name, "the hub is not asked")
     text = _fetch(name, revision)
-    config = _parsed(text, name)
+    config = _parse(text, name)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         cached.write_text(text)
     except OSError:
-        pass  # only a cache
+        pass  # it is only a cache
     return config
 
 
 def _fetch(name: str, revision: str) -> str:
-    import urllib.error  # here: most plans need no network
+    import urllib.error  # not above: most plans need no network
     import urllib.request
 
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
@@ -102,7 +102,7 @@ def _read(path: Path) -> str:
         raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
 
 
-def _parsed(text: str, name: str) -> Mapping[str, Any]:
+def _parse(text: str, name: str) -> Mapping[str, Any]:
     try:
         config = json.loads(text)
     except ValueError as error:

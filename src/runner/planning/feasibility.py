@@ -1,27 +1,28 @@
-"""Which of the accelerators that were asked for a recipe fits on, as far as its models' shapes are known here."""
+"""Decide which of the requested accelerators a recipe fits on, if its model's shape is known."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
 from runner.fit.accelerators import find_accelerator
-from runner.recipe.inputs.references import is_local
-from runner.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from runner.recipe.recipe import Recipe  # types only: `runner ps` imports this module for `Fits`
 
 Fits = Callable[[str, float], str | None]
-"""Why a recipe does not fit on so many of an accelerator; None: it does."""
+"""Takes an accelerator and a number of it; returns why a recipe does not fit, or None if it does or is unknown."""
 
 
-def fits_on(recipe: Recipe, nodes: int) -> Fits:
-    """A function that says why a recipe does not fit on so many of an accelerator; None: it does, or nobody can tell.
+def fits_on(recipe: "Recipe", nodes: int) -> Fits:
+    """Return a function that says why a recipe does not fit on a number of an accelerator.
 
     Args:
-        recipe: what is to run.
-        nodes: on how many machines.
+        recipe: the recipe to run.
+        nodes: number of machines.
     """
-    from runner.fit.fit import fit  # here: it brings the whole estimate along
+    from runner.fit.fit import fit  # not above: it imports the whole estimate
 
     known = [(stage, config) for stage in recipe.in_order if (config := _config(stage)) is not None]
 
@@ -29,19 +30,20 @@ def fits_on(recipe: Recipe, nodes: int) -> Fits:
         try:
             accelerator = find_accelerator(name)
         except UserError:
-            return None  # SkyPilot has more of them than there are facts here
+            return None  # SkyPilot knows more accelerators than runner
         for stage, config in known:
-            found = fit(stage, config, accelerator, devices=max(1, int(count)), nodes=nodes)
-            if not found.fits:
-                return found.reason
+            stage_fit = fit(stage, config, accelerator, devices=max(1, int(count)), nodes=nodes)
+            if not stage_fit.fits:
+                return stage_fit.reason
         return None
 
     return why_not
 
 
-def _config(recipe: Recipe) -> Mapping[str, Any] | None:
-    """The model's ``config.json``: from its folder, or of those that ship with the package."""
+def _config(recipe: "Recipe") -> Mapping[str, Any] | None:
+    """Return the model's ``config.json`` from its folder or from the package; None if it has to be fetched."""
     from runner.fit.model_shape import bundled_config
+    from runner.recipe.inputs.references import is_local
 
     name = str(recipe.model["model_name_or_path"])
     if is_local(name):

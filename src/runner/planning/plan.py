@@ -1,4 +1,4 @@
-"""The plan: on which GPUs and clouds a recipe runs, how long that takes and what it costs, before anything is paid."""
+"""Plan a recipe: on which GPUs and clouds it runs, how long that takes and what it costs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,35 +13,35 @@ from runner.planning.prices import Offer, Prices, cheapest_offers
 from runner.recipe.recipe import Recipe
 
 COUNTS = (1, 2, 4, 8)
-"""How many GPUs a machine may have, where nobody says."""
+"""GPUs per machine that are tried if the user does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One way to run a recipe, or why there is none."""
+    """One way to run a recipe, or why it does not fit."""
 
     fit: Fit
-    """How it runs there."""
+    """How it runs on these GPUs."""
     infra: str | None
-    """SkyPilot's name of the cloud; None: nobody is known to offer it, or it does not fit."""
+    """SkyPilot's name of the cloud; None if no offer is known, or it does not fit."""
     region: str | None
     instance_type: str | None
     spot: bool
     """Whether the price is that of a spot machine."""
     price_per_hour: float | None
-    """Dollars, of all machines together."""
+    """Dollars for all machines together."""
     time: Time | None
-    """How long it takes, on spot with its preemptions; None where it does not fit."""
+    """How long it takes, including preemptions on spot; None if it does not fit."""
 
     @property
     def cost(self) -> tuple[float, float] | None:
-        """The least and the most dollars."""
+        """(low, high) in dollars."""
         if self.price_per_hour is None or self.time is None:
             return None
         return self.price_per_hour * self.time.hours[0], self.price_per_hour * self.time.hours[1]
 
     def as_json(self) -> dict[str, Any]:
-        """What `plan --json` prints for it."""
+        """Return what `plan --json` prints for this row."""
         fit = self.fit
         return {
             "accelerators": fit.accelerators,
@@ -79,18 +79,16 @@ def plan(
     nodes: int = 1,
     spot: bool = False,
 ) -> list[Row]:
-    """Every way to run a recipe: those that fit by what they cost, then those that do not.
+    """Return every way to run a recipe: those that fit, by cost, then those that do not.
 
     Args:
-        recipe: what to train.
         config: the model's `config.json`.
-        prices: what machines cost.
-        wanted: GPUs and their numbers; empty: each GPU there is, with the smallest number that fits and is offered.
-        nodes: machines.
-        spot: whether spot machines may be taken. Clouds without them are planned on demand.
+        wanted: GPUs and their numbers. Empty: every known GPU, with the smallest number that fits and is offered.
+        nodes: number of machines.
+        spot: use spot machines; clouds without them are planned on demand.
 
     Raises:
-        UserError: the model cannot be planned, or the adapter's targets are not in it.
+        UserError: the model cannot be planned, or does not have the adapter's targets.
     """
     works = workloads(recipe, config)
 
@@ -107,15 +105,15 @@ def plan(
 
 
 def _smallest(fits: Callable[[str, int], Sequence[Fit]], prices: Prices) -> Iterator[tuple[Accelerator, int]]:
-    """Each GPU with the smallest number of it that fits and is offered.
+    """Yield each GPU with the smallest number of it that fits and is offered.
 
-    Where none fits, the smallest if it is not for memory, else the largest.
+    If no number fits: the largest if memory is the reason, else the smallest.
     """
     for accelerator in ACCELERATORS.values():
         offered = [count for count in COUNTS if prices.of(accelerator.name, count)] or [1]
         for count in offered:
-            found = worst_fit(fits(accelerator.name, count))
-            if found.fits or not found.is_too_large:
+            candidate = worst_fit(fits(accelerator.name, count))
+            if candidate.fits or not candidate.is_too_large:
                 break
         yield accelerator, count
 
@@ -128,7 +126,9 @@ def _rows(
         yield _row(fitted, None, None, spot=False)
         return
     offers = cheapest_offers(prices.of(accelerator.name, fitted.devices), spot=spot)
-    time = total_time([estimate_time(work, one, accelerator) for work, one in zip(works, fits, strict=True)])
+    time = total_time(
+        [estimate_time(work, stage_fit, accelerator) for work, stage_fit in zip(works, fits, strict=True)]
+    )
     for offer in offers:
         on_spot = spot and offer.spot is not None
         overhead = spot_overhead(works[0].recipe.checkpoint.save_minutes) if on_spot else 1.0
@@ -164,7 +164,7 @@ def _order(row: Row) -> tuple[int, float]:
 
 
 def plan_line(row: Row) -> str:
-    """A row in one sentence, as `launch` says it before it starts."""
+    """Return a row in one sentence, as `launch` prints it before it starts."""
     fit = row.fit
     if not fit.fits:
         return f"{fit.accelerators}: does not fit: {fit.reason}"
@@ -179,7 +179,7 @@ def plan_line(row: Row) -> str:
 
 
 def hours_range(hours: tuple[float, float]) -> str:
-    """``10-40 min``, ``1.2-4 h``."""
+    """Format a range of hours: ``10-40 min``, ``1.2-4 h``."""
     low, high = hours
     if high < 1.5:
         return f"{max(1, round(low * 60))}-{max(2, round(high * 60))} min"
@@ -187,7 +187,7 @@ def hours_range(hours: tuple[float, float]) -> str:
 
 
 def dollar_range(dollars: tuple[float, float]) -> str:
-    """``$0.05-0.20``, ``$12-48``."""
+    """Format a range of dollars: ``$0.05-0.20``, ``$12-48``."""
     low, high = dollars
     digits = 2 if high < 10 else 0
     return f"${low:.{digits}f}-{high:.{digits}f}"

@@ -1,7 +1,7 @@
-"""What machines with GPUs cost: from SkyPilot's own catalogs where they lie on this machine, else from a snapshot.
+"""Prices of machines with GPUs: from SkyPilot's catalogs if this machine has them, else from a snapshot.
 
-The catalogs are CSV files (``~/.sky/catalogs/v8/<cloud>/vms.csv``), seeded by a person or fetched by SkyPilot. They are
-read without importing SkyPilot, which takes seconds, and what was found is kept until a file changes.
+The catalogs are CSV files (``~/.sky/catalogs/v8/<cloud>/vms.csv``), put there by the user or by SkyPilot. They are read
+without importing SkyPilot, which takes seconds, and the result is cached until a file changes.
 """
 
 import csv
@@ -18,7 +18,23 @@ from runner.paths import price_cache
 
 SNAPSHOT = Path(__file__).with_name("prices.json")
 _VERSION = "v8"
-"""The catalogs' schema, as SkyPilot 0.14 has it."""
+"""The catalogs' schema version in SkyPilot 0.14."""
+_NAMES = {
+    name.lower(): accelerator.name
+    for accelerator in ACCELERATORS.values()
+    for name in (accelerator.name, *accelerator.catalog_names)
+}
+_GOOGLE_HOSTS: Mapping[str, tuple[str, Mapping[int, str]]] = {
+    "A100": ("a2-highgpu-{}g", {}),
+    "A100-80GB": ("a2-ultragpu-{}g", {}),
+    "H100": ("a3-highgpu-{}g", {}),
+    "H200": ("a3-ultragpu-{}g", {}),
+    "B200": ("a4-highgpu-{}g", {}),
+    "L4": ("g2-standard-{}", {1: "4", 2: "24", 4: "48", 8: "96"}),
+    "T4": ("n1-highmem-{}", {1: "4", 2: "8", 4: "16"}),
+    "V100": ("n1-highmem-{}", {1: "8", 2: "16", 4: "32", 8: "64"}),
+}
+"""The machine type that SkyPilot uses for a number of a GPU: Google prices machine and GPUs in separate rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,36 +44,36 @@ class Offer:
     infra: str
     """SkyPilot's name of the cloud."""
     region: str
-    """Where it is cheapest on demand."""
+    """The region where it is cheapest on demand."""
     accelerator: str
-    """The GPU, by the name that it has in `runner.fit.accelerators`."""
+    """The GPU's name in `runner.fit.accelerators`."""
     count: int
-    """GPUs of the machine."""
+    """Number of its GPUs."""
     instance_type: str
     price: float | None
     """Dollars an hour on demand."""
     spot: float | None
-    """Dollars an hour as spot, where that is cheapest; None: not to be had, or not known."""
+    """Dollars an hour as spot, in the cheapest region; None if not offered or unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """All offers, and how old they are."""
+    """All known offers, and their source."""
 
     offers: tuple[Offer, ...]
     source: str
-    """In words, for people: which catalogs or which snapshot, of when."""
+    """Which catalogs or which snapshot, and its date, in words."""
 
     def of(self, accelerator: str, count: int) -> list[Offer]:
-        """Machines with exactly so many of a GPU."""
+        """Return the machines with exactly this many of a GPU."""
         return [offer for offer in self.offers if offer.accelerator == accelerator and offer.count == count]
 
 
 def load_prices(catalogs: Path | None = None) -> Prices:
-    """The offers of SkyPilot's catalogs on this machine, or the snapshot's if there are none that can be read.
+    """Return the offers in SkyPilot's catalogs on this machine, or the snapshot's if none can be read.
 
     Args:
-        catalogs: the folder with one folder for each cloud; by default SkyPilot's.
+        catalogs: a folder with one folder per cloud; by default SkyPilot's.
     """
     folder = catalogs or Path.home() / ".sky" / "catalogs" / _VERSION
     offers: list[Offer] = []
@@ -65,13 +81,13 @@ def load_prices(catalogs: Path | None = None) -> Prices:
     clouds: list[str] = []
     for file in sorted(folder.glob("*/vms.csv")):
         try:
-            found = _cached(file)
+            cloud_offers = _read_cached(file)
             newest = max(newest, file.stat().st_mtime)
         except (OSError, ValueError, IndexError):
-            continue  # another schema, or half a file: SkyPilot will say so itself
-        if found:
+            continue  # another schema, or an incomplete file: SkyPilot itself reports it
+        if cloud_offers:
             clouds.append(file.parent.name)
-            offers += found
+            offers += cloud_offers
     if offers:
         day = date.fromtimestamp(newest).isoformat()
         return Prices(offers=tuple(offers), source=f"SkyPilot's catalogs ({', '.join(clouds)}), of {day}")
@@ -79,39 +95,32 @@ def load_prices(catalogs: Path | None = None) -> Prices:
 
 
 def snapshot() -> Prices:
-    """The prices that ship with the package."""
+    """Return the prices that ship with the package."""
     content = json.loads(SNAPSHOT.read_text())
     offers = [Offer(**{key: value for key, value in row.items() if key != "source"}) for row in content["prices"]]
     words = f"a snapshot of {content['date']}, since SkyPilot's catalogs are not on this machine"
     return Prices(offers=tuple(offers), source=words)
 
 
-def _cached(file: Path) -> list[Offer]:
-    """A catalog's offers, read once for each version of the file."""
+def _read_cached(file: Path) -> list[Offer]:
+    """Return a catalog's offers, parsed once per version of the file."""
     state = file.stat()
     key = hashlib.sha256(f"{file.resolve()} {state.st_mtime_ns} {state.st_size} 1".encode()).hexdigest()[:24]
-    kept = price_cache() / f"{key}.json"
+    cached = price_cache() / f"{key}.json"
     try:
-        return [Offer(**row) for row in json.loads(kept.read_text())]
+        return [Offer(**row) for row in json.loads(cached.read_text())]
     except (OSError, ValueError, TypeError):
         offers = _read(file)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps([asdict(offer) for offer in offers]))
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_text(json.dumps([asdict(offer) for offer in offers]))
     except OSError:
-        pass  # only a cache
+        pass  # it is only a cache
     return offers
 
 
-_NAMES = {
-    name.lower(): accelerator.name
-    for accelerator in ACCELERATORS.values()
-    for name in (accelerator.name, *accelerator.catalog_names)
-}
-
-
 def _read(file: Path) -> list[Offer]:
-    """The cheapest offer of each GPU and count, over a cloud's regions and instance types."""
+    """Return the cheapest offer of each GPU and count in a cloud's regions and instance types."""
     cloud = file.parent.name
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.reader(lines)
@@ -152,21 +161,8 @@ def _cheapest(cloud: str, rows: Iterable[Mapping[str, Any]]) -> list[Offer]:
     ]
 
 
-_GOOGLE_HOSTS: Mapping[str, tuple[str, Mapping[int, str]]] = {
-    "A100": ("a2-highgpu-{}g", {}),
-    "A100-80GB": ("a2-ultragpu-{}g", {}),
-    "H100": ("a3-highgpu-{}g", {}),
-    "H200": ("a3-ultragpu-{}g", {}),
-    "B200": ("a4-highgpu-{}g", {}),
-    "L4": ("g2-standard-{}", {1: "4", 2: "24", 4: "48", 8: "96"}),
-    "T4": ("n1-highmem-{}", {1: "4", 2: "8", 4: "16"}),
-    "V100": ("n1-highmem-{}", {1: "8", 2: "16", 4: "32", 8: "64"}),
-}
-"""The machine that SkyPilot puts so many of a GPU into: Google prices machine and GPUs apart, in rows of their own."""
-
-
 def _google(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
-    """Google's rows with machine and GPUs together, for each zone that has both."""
+    """Yield Google's rows with machine and GPUs combined, for each zone that has both."""
     hosts: dict[tuple[str, str], Mapping[str, str]] = {}
     chips: list[Mapping[str, str]] = []
     for row in rows:
@@ -193,12 +189,12 @@ def _google(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _sum(first: str, second: str) -> str:
-    one, two = _number(first), _number(second)
-    return "" if one is None or two is None else str(one + two)
+    prices = _number(first), _number(second)
+    return "" if prices[0] is None or prices[1] is None else str(prices[0] + prices[1])
 
 
 def _number(text: str) -> float | None:
-    """None: not a number, or none that can be a price."""
+    """Parse a price; None if it is not a number or cannot be one."""
     try:
         value = float(text)
     except ValueError:
@@ -207,7 +203,7 @@ def _number(text: str) -> float | None:
 
 
 def cheapest_offers(offers: Sequence[Offer], *, spot: bool) -> list[Offer]:
-    """The offers that have a price, the lowest first; with `spot`, spot prices count where there are any."""
+    """Return the offers that have a price, the lowest first; with `spot`, by the spot price if there is one."""
 
     def price(offer: Offer) -> float | None:
         return (offer.spot if spot else None) or offer.price

@@ -32,22 +32,22 @@ class DataSource:
     revision: str | None = None
     """The branch, tag or commit of a hub dataset."""
     format: Format | None = None
-    """How the rows are read; None: recognized from the columns."""
+    """How the rows are read; null: detected from the columns."""
     template: Mapping[str, Json] | None = None
-    """Columns that are written from a row's fields, ``{field}`` each: ``{text: "{title}: {body}"}``, or messages."""
+    """Columns that are built from a row's fields, as ``{field}``: ``{text: "{title}: {body}"}``, or messages."""
     think: bool | Mapping[str, Json] | None = None
-    """The answer as reasoning in ``<think>`` tags and "Final Answer:" after it. true: of conversations, from the last
-    answer; ``{prompt: "{question}", reasoning: "{solution}", answer: "{result}"}``: from a row's fields. Without
-    `answer`, it is what the reasoning ends in: ``\\boxed{…}``, ``#### …`` or "the answer is …"."""
+    """Write the answer as reasoning in ``<think>`` tags, followed by "Final Answer:". true: from the last answer of a
+    conversation; ``{prompt: "{question}", reasoning: "{solution}", answer: "{result}"}``: from a row's fields. Without
+    `answer`, it is taken from the end of the reasoning: ``\\boxed{…}``, ``#### …`` or "the answer is …"."""
     filter: Mapping[str, Json] | None = None
-    """Rows to take, by a column's value or one of several: ``{split: train, lang: [en, de]}``. Before `sample`."""
+    """Keep rows by a column's value, or one of several: ``{split: train, lang: [en, de]}``. Applied before `sample`."""
     sample: float | int | None = None
     """Draw up to this many rows (an int) or this fraction of them (a float below 1), seeded by ``training.seed``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is trained on and what it is measured on."""
+    """Training and evaluation data."""
 
     train: tuple[DataSource, ...]
     """The mixture: entries are concatenated after sampling, then shuffled by the seed."""
@@ -60,23 +60,23 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """When resumable state is kept, and how much of it."""
+    """When resumable state is saved, and how much of it is kept."""
 
     save_steps: int | None = None
     """Save every this many optimizer steps."""
     save_minutes: float | None = 5.0
     """Save at the first step boundary after this many minutes without a save; null: never by time."""
     save_total_limit: int | None = None
-    """Keep the newest this many in the store (the best one besides); null: all."""
+    """Keep this many of the newest in the store, and the best one; null: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExactMatch:
-    """How final answers are checked: each evaluation row's prompt is answered greedily, and the two compared."""
+    """How final answers are checked: the model answers each evaluation row's prompt greedily, and both are compared."""
 
     answer: str | None = None
-    """The column that holds the right answer; null: the final answer of the row's own completion (of prompts alone: the
-    column `answer`)."""
+    """The column with the right answer; null: the final answer of the row's own completion (of rows with a prompt only:
+    the column `answer`)."""
     max_samples: int | None = 200
     """Check the first this many evaluation rows that have an answer; null: all of them."""
     max_new_tokens: int = 512
@@ -85,12 +85,12 @@ class ExactMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """What is measured before and after training, besides what `training.eval_strategy` does on the way."""
+    """What is measured before and after training, in addition to `training.eval_strategy` during it."""
 
     before_and_after: bool = False
     """Evaluation loss, perplexity and samples/s of the model before the first step and after the last."""
     prompts: tuple[str, ...] = ()
-    """Generations for these, greedy, before and after."""
+    """Prompts that the model completes greedily, before and after."""
     max_new_tokens: int = 64
     """The length of each generation, in tokens."""
     exact_match: ExactMatch | None = None
@@ -99,20 +99,20 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Which artifacts are made besides the trained model or adapter itself."""
+    """Which artifacts are made in addition to the trained model or adapter."""
 
     merge: bool = False
-    """The adapter merged into its base, as a model of its own."""
+    """Merge the adapter into its base, as a separate model."""
     base: str | None = None
-    """What the adapter is merged into where the model comes quantized (``…-bnb-4bit``): what that was made from."""
+    """The model to merge the adapter into if the base is quantized (``…-bnb-4bit``): the one it was quantized from."""
     gguf: tuple[Quantization, ...] = ()
     """GGUF files for llama.cpp, one for each quantization, from the (merged) model in 16 bits."""
     push_to_hub: bool = False
-    """Upload what was made to the Hugging Face hub, with a model card."""
+    """Upload the artifacts to the Hugging Face hub, with a model card."""
     hub_model_id: str | None = None
-    """The repository on the hub, `name` or `owner/name`; null: the recipe's name, below the token's owner."""
+    """The repository on the hub, `name` or `owner/name`; null: the recipe's name, owned by the token's user."""
     hub_private_repo: bool | None = None
-    """Whether a new repository is private; null: the owner's default. One that exists stays as it is."""
+    """Whether a new repository is private; null: the owner's default. An existing repository does not change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +125,11 @@ class Recipe:
     """The training method: ``sft``, supervised fine-tuning; ``cpt``, continued pretraining on raw text; ``dpo``,
     direct preference optimization; ``grpo``, group relative policy optimization."""
     model: Mapping[str, Json]
-    """TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig` names; `model_name_or_path` always."""
+    """Settings of TRL's `ModelConfig` and bitsandbytes' `BitsAndBytesConfig`; `model_name_or_path` is required."""
     data: Data
     """Training and evaluation data."""
     adapter: Mapping[str, Json] | None = None
-    """peft's `LoraConfig` names; None: full fine-tuning."""
+    """Settings of peft's `LoraConfig`; None: full fine-tuning."""
     training: Mapping[str, Json] = field(default_factory=dict)
     """The method's own settings, under the names of TRL's config class for it, and ours: `effective_batch_size`,
     `early_stopping_patience`, `early_stopping_threshold`."""
@@ -142,12 +142,12 @@ class Recipe:
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
     sky: Mapping[str, Json] = field(default_factory=dict)
-    """Other keys of SkyPilot's task, unchanged, laid into the one that is rendered."""
+    """Other keys of SkyPilot's task, unchanged, merged into the rendered task."""
     stage: str | None = None
-    """Of one stage's recipe: its name. None: a run's."""
+    """The stage's name, in the recipe of a stage; None in the recipe of a run."""
     stages: tuple["Recipe", ...] = ()
-    """The stages of a run, in order, each a whole recipe with the defaults laid in; what the run's own recipe says
-    besides is then the first stage's. Empty: a run without stages."""
+    """The stages of a run, in order, each a complete recipe including the defaults. The run's other fields are then
+    those of the first stage. Empty: a run without stages."""
 
     @property
     def in_order(self) -> tuple["Recipe", ...]:

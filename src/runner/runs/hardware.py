@@ -8,7 +8,7 @@ def described(record: Mapping[str, Any]) -> str:
     """The record in a line.
 
     Args:
-        record: as `runner.train.devices.kernels.computed_with` makes it.
+        record: as `runner.train.devices.kernels.hardware_record` returns it.
     """
     parts = [
         record["device"],

@@ -7,7 +7,6 @@ before SkyPilot is asked, so that whoever wants to cancel the run finds the job,
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,15 +150,6 @@ def run_placement(store: Store, run_id: str) -> dict[str, Any]:
     return with_current_placement(run_document(store, run_id), newest_launch(store, run_id))
 
 
-HERE = ("local", "docker")
-"""Infras of this machine, which SkyPilot has no part in."""
-
-
-def is_remote(infra: str) -> bool:
-    """Whether a run with this infra is SkyPilot's to run."""
-    return infra not in HERE
-
-
 def launch_record(
     place: Mapping[str, Any], *, engine: str, cluster: str | None, environment: Sequence[str]
 ) -> dict[str, Any]:
@@ -171,12 +161,14 @@ def launch_record(
         cluster: SkyPilot's, for a run on one.
         environment: names of the variables that the run is given.
     """
+    from socket import gethostname  # not above: `runner ps` reads launches and writes none
+
     return {
         "engine": engine,
         "cluster": cluster,
         "environment": sorted(set(environment) - {SECRET_NAMES}),
         "requested_at": utc_now(),
-        "host": socket.gethostname(),
+        "host": gethostname(),
         "pid": os.getpid(),
-        **{key: place[key] for key in PLACEMENT_FIELDS},
+        **{key: place[key] for key in PLACEMENT_FIELDS if key in place},
     }

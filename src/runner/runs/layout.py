@@ -30,7 +30,6 @@ attempts that are alive at the same time never write the same key, even in a sto
 """
 
 import re
-import secrets
 from dataclasses import dataclass
 from string import ascii_lowercase, digits
 
@@ -54,6 +53,8 @@ EXPORT_TOKEN = re.compile(r"export-[0-9a-z]{4}")
 
 def new_nonce(length: int) -> str:
     """Return random lower-case letters and digits, which tell apart two writers of the same name."""
+    import secrets  # not above: it imports hashlib, which a listing of runs does not need
+
     return "".join(secrets.choice(ascii_lowercase + digits) for _ in range(length))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
-from runner.runs.launches import Launch, cached_job_status, is_remote, newest_launch, with_current_placement
+from runner.runs.launches import Launch, cached_job_status, newest_launch, with_current_placement
 from runner.runs.layout import attempt_key
 from runner.runs.records import _record, newest_attempt, run_document, run_result
 from runner.storage.store import Store
@@ -111,7 +111,7 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         return _ended(store, run_id, known, result)
     attempt = newest_attempt(store, run_id)
     if attempt is None:
-        said, over = _engine_says(store, run_id, launch) if is_remote(document["infra"]) else (None, False)
+        said, over = _engine_says(store, run_id, launch)
         # Nobody has begun it: it waits, or SkyPilot has given up on it.
         return RunStatus(**known, state="interrupted" if over else "pending", reason=said, retry=not over)
     heartbeat = attempt.heartbeat or {}
@@ -134,9 +134,8 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
     ended = attempt.ended
     reason = ended["reason"] if ended else "the attempt vanished: killed, or its machine went away"
     retry = ended["retry"] if ended else True
-    if is_remote(document["infra"]):
-        said, over = _engine_says(store, run_id, launch)
-        reason, retry = f"{reason}; {said}" if said else reason, retry and not over
+    said, over = _engine_says(store, run_id, launch)
+    reason, retry = f"{reason}; {said}" if said else reason, retry and not over
     return RunStatus(
         **known,
         state="interrupted",
@@ -148,7 +147,7 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
 
 def _engine_says(store: Store, run_id: str, launch: Launch | None) -> tuple[str | None, bool]:
     """What is known of SkyPilot's part, and whether it is done with the run."""
-    if launch is None:
+    if launch is None or not launch.is_skypilots:
         return None, False
     if launch.ended is not None:
         return f"SkyPilot: {_sentence(launch.ended)}", True

@@ -28,6 +28,7 @@ from runner.storage.open import open_store
 from runner.storage.retry import STORE_PATIENCE_SECONDS, after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.head_agent import HeadAgent
+from runner.train.agent.log import set_up_logging
 from runner.train.agent.node_agent import NodeAgent
 from runner.train.agent.run_record import load_or_register_run
 from runner.train.agent.topology import detect_topology
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_parent(options.parent)
     if options.until_stdin_closes:
         die_with_stdin()
+    set_up_logging()
     try:
         agent = AttemptLife(
             open_store(options.store), options.run, options.work_dir, give_up_after=options.give_up_after

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import UserError
 from runner.storage.open import open_store
+from runner.train.agent.log import set_up_logging
 
 if TYPE_CHECKING:
     from runner.train.chat.pair import ModelPair
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-new-tokens", type=int, default=256)
     parser.add_argument("--without-base", action="store_true")
     options = parser.parse_args(arguments)
+    set_up_logging(only_stderr=True)
     print(f"loading {options.run} …", file=sys.stderr, flush=True)
     from runner.train.chat.pair import ModelPair  # torch: seconds, after a word of what takes them
 

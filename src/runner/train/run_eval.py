@@ -24,6 +24,7 @@ from runner.runs.layout import RESULT, RUN, run_key
 from runner.storage.open import open_store
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.log import set_up_logging
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.devices.triton import leave_triton_aside
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     told = os.dup(1)
     os.dup2(2, 1)
+    set_up_logging()
     events = Events(told)
     try:
         measured = evaluate(
@@ -101,22 +103,20 @@ def evaluate(
     from runner.train.devices.parallelism import without_deepspeed
     from runner.train.loggers.metrics_writer import Metrics, in_json
     from runner.train.methods.registry import method_script
-    from runner.train.stages.context import Context, compared
-    from runner.train.stages.prepare import THE_RECIPES, fit_to_device, started
+    from runner.train.stages.context import AttemptContext, StageContext, compare_evaluations
+    from runner.train.stages.prepare import RECIPE_START, fit_to_device, start_from
 
     result = json.loads(store.get(run_key(run_id, RESULT)))
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
     stage = without_deepspeed(changed(recipe.in_order[-1], data, prompts))
     # As an attempt after all others would: fitted to the GPU as they were.
     claim = Claim(run_id, int(result["attempts"]) + 1, "eval")
-    context = Context(
-        recipe=stage,
+    attempt = AttemptContext(
         store=store,
         claim=claim,
         folder=work_dir,
         shared_folder=work_dir / "shared",
         cache=cache_dir,
-        restored=None,
         events=events,
         notice=PreemptionNotice(),
         metrics=Metrics(None, events),
@@ -128,20 +128,21 @@ def evaluate(
             on_committed=lambda step: None,
             on_warning=lambda text: None,
         ),
-        measures_only=True,
     )
-    start = result["stages"][-1]["started_from"] if recipe.stages else THE_RECIPES
-    stage_run = method_script(stage.method).build(fit_to_device(started(context, stage, start)))
+    stage, adapter = start_from(attempt, stage, result["stages"][-1]["started_from"] if recipe.stages else RECIPE_START)
+    stage = fit_to_device(attempt, stage, record=False)
+    context = StageContext(attempt=attempt, recipe=stage, adapter=adapter, measures_only=True)
+    stage_run = method_script(stage.method).build(context)
     records: dict[str, Mapping[str, Any]] = {}
     for phase, whose in (("before", "the model it began with"), ("after", "the trained model")):
         if phase == "after":
             events.phase("loading", whose)
-            stage_run.trainer.load_weights(context.fetch_artifact(result["artifacts"]["model"]))
+            stage_run.trainer.load_weights(attempt.fetch_artifact(result["artifacts"]["model"]))
         events.phase("evaluating", whose)
-        with context.metrics.evaluating(phase) as record:
+        with attempt.metrics.evaluating(phase) as record:
             stage_run.measure(record)
         records[phase] = in_json(record)
-    return compared(records)
+    return compare_evaluations(records)
 
 
 def changed(recipe: Recipe, data: Sequence[DataSource] | None, prompts: Sequence[str] | None) -> Recipe:

@@ -28,6 +28,7 @@ from runner.storage.manifest import MANIFEST
 from runner.storage.open import open_store
 from runner.storage.retry import after, retry_store_call
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.train.agent.log import set_up_logging
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 
 _PATIENCE_SECONDS = 300.0
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The answer goes to standard output alone; whatever else is printed, by libraries too, is talk.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    set_up_logging()
     try:
         made = export_run(
             open_store(options.store),

@@ -25,6 +25,7 @@ from runner.runs.layout import run_key
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.log import set_up_logging
 from runner.train.agent.preemption import (
     CannotResumeHere,
     Preempted,
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
+    set_up_logging()
     notice = PreemptionNotice()
     notice.install()
     events = Events(options.events)
@@ -115,8 +117,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.loggers.metrics_writer import Metrics
     from runner.train.methods.registry import method_script
     from runner.train.stages import steps  # noqa: F401
-    from runner.train.stages.context import Context
-    from runner.train.stages.run import run
+    from runner.train.stages.context import AttemptContext
+    from runner.train.stages.run import run_stages
 
     assignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
@@ -146,14 +148,12 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=lambda text: print(f"warning: {text}", file=sys.stderr, flush=True),
     )
-    context = Context(
-        recipe=recipe,
+    attempt = AttemptContext(
         store=store,
         claim=claim,
         folder=folder,
         shared_folder=options.work_dir / "shared",
         cache=options.cache_dir,
-        restored=restored,
         split=assignment["split"],
         events=events,
         notice=notice,
@@ -162,7 +162,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         process_info=process_info,
     )
     try:
-        return run(context, recipe, lambda stage: method_script(stage.method).train)
+        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=GRACE_SECONDS)

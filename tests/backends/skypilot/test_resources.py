@@ -2,7 +2,9 @@
 
 import pytest
 
-from runner.backends.skypilot.resources import ResourceOptions, place_of, resolve_resources
+from runner.backends.base import ResourceOptions
+from runner.backends.registry import ANY, backend_for, infra_for
+from runner.backends.skypilot.resources import resolve_resources
 from runner.errors import UserError
 
 
@@ -91,17 +93,23 @@ def test_a_name_that_is_none_is_a_mistake() -> None:
     """Of a GPU, and of an infra."""
     with pytest.raises(UserError, match="--gpu"):
         resolve_resources({}, ResourceOptions(gpus=("A1000",)))
-    with pytest.raises(UserError, match="is no infra"):
+    with pytest.raises(UserError, match="unknown infra"):
         resolve_resources({}, ResourceOptions(infra=("aws us-east-1",)))
 
 
 def test_here_or_elsewhere() -> None:
     """A GPU without an infra means: wherever SkyPilot finds one; both at once mean nothing."""
-    assert place_of(ResourceOptions(), None) == "local"
-    assert place_of(ResourceOptions(infra=("docker",)), None) == "docker"
-    assert place_of(ResourceOptions(gpus=("T4",)), None) is None
-    assert place_of(ResourceOptions(), "mine") is None
+    assert infra_for(ResourceOptions(), None) == "local"
+    assert infra_for(ResourceOptions(infra=("docker",)), None) == "docker"
+    assert infra_for(ResourceOptions(gpus=("T4",)), None) == ANY
+    assert infra_for(ResourceOptions(), "mine") == ANY
+    assert infra_for(ResourceOptions(infra=("aws/us-east-1",)), None) == "aws/us-east-1"
+    for infra in (ANY, "aws/us-east-1", "aws, gcp", "slurm/here"):
+        assert not backend_for(infra).supervised_here
+    local = backend_for("local")
     with pytest.raises(UserError, match="takes no --spot"):
-        place_of(ResourceOptions(infra=("local",), use_spot=True), None)
+        local.check(ResourceOptions(infra=("local",), use_spot=True), cluster=None, image=None)
+    both = ResourceOptions(infra=("aws", "local"))
+    assert infra_for(both, None) == "local"
     with pytest.raises(UserError, match="takes no --infra"):
-        place_of(ResourceOptions(infra=("local", "aws")), None)
+        local.check(both, cluster=None, image=None)

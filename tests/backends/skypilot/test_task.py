@@ -14,7 +14,7 @@ from runner.backends.skypilot.request import plan, remote_task
 from runner.backends.skypilot.resources import ResolvedResources, ResourceOptions, resolve_resources
 from runner.backends.skypilot.store_access import access
 from runner.backends.skypilot.task import TaskContext, task, task_yaml
-from runner.control.submit import run_json
+from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from support.paths import ROOT

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.control.prepare import prepare
+from runner.control.launching.prepare import prepare
 from runner.recipe.loading.load import load_recipe
 from support.recipes import Check, Refuse, settings_of
 

@@ -195,7 +195,7 @@ def test_other_files_that_a_recipe_names_are_found_too(tmp_path: Path, check: Ch
         ("user/data/more", "is not a hub id", "user/name"),
         ("hf://datasets/x", "is a URL", "hub id"),
         ("builtin:python-docstring", "there is no builtin data", "did you mean `builtin:python-docstrings`?"),
-        ("builtin:tiny-llama", "`builtin:tiny-llama` is no data", "builtin:python-docstrings"),
+        ("builtin:tiny-llama", "`builtin:tiny-llama` is not data", "builtin:python-docstrings"),
     ],
 )
 def test_data_that_is_not_there(tmp_path: Path, refuse: Refuse, path: str, what: str, remedy: str) -> None:
@@ -216,7 +216,7 @@ def test_data_that_is_not_there(tmp_path: Path, refuse: Refuse, path: str, what:
         ("./model", "holds no config.json"),
         ("./weights.safetensors", "is a file"),
         ("./nothing", "there is no file or folder"),
-        ("builtin:python-docstrings", "is no model"),
+        ("builtin:python-docstrings", "is not a model"),
         ("builtin:tiny-lama", "there is no builtin model"),
         ("https://example.org/model", "is a URL"),
     ],

@@ -141,7 +141,7 @@ def test_pairs_of_strings_are_left_to_the_letter():
         ("prompt_completion", {"prompt": None, "completion": "b"}, "without prompt"),
         ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[:1]}, "without an assistant's turn"),
         ("alpaca", {"instruction": "a", "output": ""}, "empty output"),
-        ("alpaca", {"instruction": 3, "output": "b"}, "instruction is no text"),
+        ("alpaca", {"instruction": 3, "output": "b"}, "instruction is not text"),
         ("text", {"text": "\n"}, "empty text"),
     ],
 )

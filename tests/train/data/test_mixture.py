@@ -327,7 +327,7 @@ def mistakes(tmp_path):
             {},
             r"data\.train\.0\.think: there is no field thoughts\n.*question, answer",
         ),
-        ((DataSource(path=text, think=True),), {}, r"data\.train\.0\.think: .* no conversations"),
+        ((DataSource(path=text, think=True),), {}, r"data\.train\.0\.think: .* not conversations"),
         ((DataSource(path=text),), {"from_train": 2}, r"data\.eval\.from_train: .* leaves none"),
         ((DataSource(path=text),), {"completion_only_loss": True}, r"training\.completion_only_loss"),
         ((DataSource(path=text),), {"assistant_only_loss": True}, r"training\.assistant_only_loss"),

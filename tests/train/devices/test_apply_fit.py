@@ -1,6 +1,8 @@
 """The fit, applied on the machine: on a CPU nothing, on a GPU what its kind always gets."""
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ from runner.fit.model_shape import bundled_config
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, write_fit
 from runner.storage.local import LocalStore
-from runner.train.devices import apply_fit as fitted
-from runner.train.devices.apply_fit import apply_fit, as_its_kind, keep_off_math_attention
+from runner.train.devices import apply_fit as module
+from runner.train.devices.apply_fit import apply_fit, avoid_math_attention, with_usual_memory
 from runner.train.stages import prepare
 
 RECIPE = Recipe(
@@ -32,13 +34,27 @@ CONFIG = bundled_config("unsloth/Llama-3.2-1B-Instruct") or {}
 
 @dataclass(frozen=True)
 class Attempt:
-    """Of a `Context` what the fit looks at."""
+    """The part of an `AttemptContext` that the fit looks at."""
 
-    recipe: Recipe
     store: Any
     claim: Claim
     cache: Path
-    measures_only: bool = False
+
+    def retry(self, call: Callable[[], Any]) -> Any:
+        """Make the request: the store is there."""
+        return call()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines that a person reads of the fit since the last call."""
+    lines = [record.getMessage() for record in caplog.records if record.name == module.logger.name]
+    caplog.clear()
+    return lines
+
+
+@pytest.fixture(autouse=True)
+def _from_info_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, module.logger.name)
 
 
 def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dict[str, Any]]:
@@ -46,13 +62,13 @@ def applied(gpu: str, recipe: Recipe = RECIPE, **more: Any) -> tuple[Recipe, dic
     return apply_fit(recipe, CONFIG, ACCELERATORS[gpu], **{"devices": 1, "nodes": 1, **more})
 
 
-def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
     on_t4, record = applied("T4")
     assert on_t4.training["fp16"] is True
     assert on_t4.model["dtype"] == "float16"
     assert on_t4.training["per_device_train_batch_size"] * on_t4.training["gradient_accumulation_steps"] == 16
     assert on_t4.training["effective_batch_size"] == 16
-    first, second = capsys.readouterr().out.splitlines()
+    first, second = logged(caplog)
     assert first.startswith("fit: T4:1: fp16, micro-batch 2 x accumulation 8, no checkpointing; about ")
     assert second == "fit: T4 has no bfloat16: float16 with loss scaling"
     assert json.loads(json.dumps(record)) == record
@@ -61,41 +77,42 @@ def test_a_recipe_gets_what_its_gpu_needs_and_a_line_says_so(capsys: pytest.Capt
     assert {key: on_a100.training[key] for key in RECIPE.training} == dict(RECIPE.training)
 
 
-def test_what_does_not_fit_is_tried_in_the_smallest_way_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_tried_in_the_smallest_way_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     large = replace(RECIPE, model={"model_name_or_path": "Qwen/Qwen3-8B"}, adapter=None)
     on_t4, record = apply_fit(large, bundled_config("Qwen/Qwen3-8B") or {}, ACCELERATORS["T4"], devices=1, nodes=1)
     assert not record["fits"]
     assert on_t4.training["per_device_train_batch_size"] == 1
     assert on_t4.training["gradient_checkpointing"] is True
-    assert capsys.readouterr().out.startswith("warning: T4:1: needs ")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.messages[0].startswith("T4:1: needs ")
 
 
-def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(caplog: pytest.LogCaptureFixture) -> None:
     before = {"accelerators": "A100:1", "nodes": 1, "settings": {"training.per_device_train_batch_size": 1}}
     again, record = applied("A100", earlier=[before])
     assert again.training["per_device_train_batch_size"] == 1
     assert record["settings"] == before["settings"]
-    assert capsys.readouterr().out == "fit: A100:1: as the attempts before: per_device_train_batch_size 1\n"
+    assert logged(caplog) == ["fit: A100:1: as the attempts before: per_device_train_batch_size 1"]
     elsewhere, _ = applied("L4", earlier=[before])
     assert elsewhere.training["per_device_train_batch_size"] == 2
 
 
 def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
-    one = as_its_kind(identify_accelerator("Tesla T4", 14.74, (7, 5)))
-    other = as_its_kind(identify_accelerator("Tesla T4", 14.57, (7, 5)))
+    one = with_usual_memory(identify_accelerator("Tesla T4", 14.74, (7, 5)))
+    other = with_usual_memory(identify_accelerator("Tesla T4", 14.57, (7, 5)))
     assert one == other == ACCELERATORS["T4"]
-    part = as_its_kind(identify_accelerator("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
+    part = with_usual_memory(identify_accelerator("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4.75, (8, 0)))
     assert part.memory_gib == 4.75
 
 
 def test_on_a_cpu_nothing_changes() -> None:
     assert not torch.cuda.is_available()
-    context: Any = type("C", (), {"recipe": RECIPE})()
-    assert prepare.fit_to_device(context) is context
+    attempt: Any = None
+    assert prepare.fit_to_device(attempt, RECIPE) is RECIPE
 
 
 def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a GPU that this machine has not: all but the driver is real."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -105,13 +122,13 @@ def test_a_fit_is_recorded_with_the_attempt_and_taken_again(
 
     def attempt() -> Any:
         claim = claim_attempt(store, "run", {})
-        context: Any = Attempt(recipe=stage, store=store, claim=claim, cache=tmp_path)
-        return prepare.fit_to_device(context).recipe
+        context: Any = Attempt(store=store, claim=claim, cache=tmp_path)
+        return prepare.fit_to_device(context, stage)
 
     first = attempt()
     assert (first.training["per_device_train_batch_size"], first.training["bf16"]) == (16, True)
-    line = "fit: A100:1: bf16, micro-batch 16 x accumulation 1, no checkpointing; about "
-    assert capsys.readouterr().out.startswith(line)
+    beginning = "fit: A100:1: bf16, micro-batch 16 x accumulation 1, no checkpointing; about "
+    assert [line.startswith(beginning) for line in logged(caplog)] == [True]
     [record] = fits_so_far(store, Claim("run", 2, "0002-aaaa"), "second")
     assert (record["accelerators"], record["fits"]) == ("A100:1", True)
     assert attempt() == first
@@ -159,13 +176,13 @@ def test_keys_are_repeated_instead_of_asking_torch_to(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
     expected = model(tokens).logits
     monkeypatch.setattr(sdpa_attention, "use_gqa_in_sdpa", sdpa_attention.use_gqa_in_sdpa)
-    keep_off_math_attention()
+    avoid_math_attention()
     assert torch.allclose(model(tokens).logits, expected, atol=1e-5)
     assert asked == [True, False]
 
 
 @pytest.mark.gpu
 def test_the_gpu_at_hand_is_recognized() -> None:
-    accelerator = fitted.detect_accelerator()
+    accelerator = module.detect_accelerator()
     assert accelerator.memory_gib > 1
     assert accelerator.capability >= (7, 0)

@@ -1,5 +1,6 @@
 """What a training is computed with: chosen where it is left open, and never otherwise than it is said."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from trl import SFTConfig
 from runner.errors import UserError
 from runner.recipe.recipe import Data, Recipe
 from runner.runs.hardware import described
-from runner.train.devices.kernels import attention, layer_kernels
+from runner.train.devices.kernels import choose_attention, uses_liger
 from runner.train.devices.triton import has_compiler
 from runner.train.methods.training_arguments import trainer_arguments
 
@@ -25,37 +26,38 @@ def recipe(*, model: dict[str, Any] | None = None, **training: Any) -> Recipe:
 
 
 def test_the_attention_that_the_recipe_names_is_used() -> None:
-    assert attention(recipe(model={"attn_implementation": "eager"}), torch.bfloat16) == "eager"
+    assert choose_attention(recipe(model={"attn_implementation": "eager"}), torch.bfloat16) == "eager"
 
 
 @WITHOUT_GPU
 def test_without_a_gpu_the_choice_is_left_to_transformers_and_liger_is_not_used(
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert attention(recipe(), torch.bfloat16) is None
-    assert layer_kernels(recipe()) is False
-    assert capsys.readouterr().out == ""
-    assert layer_kernels(recipe(use_liger_kernel=True)) is False
-    assert "use_liger_kernel needs a GPU" in capsys.readouterr().out
+    caplog.set_level(logging.INFO, "runner.train")
+    assert choose_attention(recipe(), torch.bfloat16) is None
+    assert uses_liger(recipe()) is False
+    assert caplog.text == ""
+    assert uses_liger(recipe(use_liger_kernel=True)) is False
+    assert "use_liger_kernel needs a GPU" in caplog.text
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_what_is_installed_and_fits_is_used() -> None:
     ampere = torch.cuda.get_device_capability() >= (8, 0)
     flash = "flash_attention_2" if ampere and is_flash_attn_2_available() else None
-    assert attention(recipe(), torch.bfloat16) == flash
-    assert attention(recipe(), torch.float32) is None
-    assert attention(recipe(full_determinism=True), torch.bfloat16) is None
-    assert layer_kernels(recipe()) == (ampere and is_liger_kernel_available() and has_compiler())
-    assert layer_kernels(recipe(use_liger_kernel=False)) is False
-    assert layer_kernels(replace(recipe(), method="dpo")) is False
+    assert choose_attention(recipe(), torch.bfloat16) == flash
+    assert choose_attention(recipe(), torch.float32) is None
+    assert choose_attention(recipe(full_determinism=True), torch.bfloat16) is None
+    assert uses_liger(recipe()) == (ampere and is_liger_kernel_available() and has_compiler())
+    assert uses_liger(recipe(use_liger_kernel=False)) is False
+    assert uses_liger(replace(recipe(), method="dpo")) is False
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(is_liger_kernel_available(), reason="says what holds where Liger is not installed")
 def test_liger_is_missed_where_it_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"training\.use_liger_kernel: liger-kernel is not installed"):
-        layer_kernels(recipe(use_liger_kernel=True))
+        uses_liger(recipe(use_liger_kernel=True))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 
 from runner.runs.attempts import Attempt
 from runner.train.agent.restart_policy import last_oom_split, retry_smaller
-from runner.train.devices.out_of_memory import in_short, is_out_of_memory
+from runner.train.devices.out_of_memory import is_out_of_memory, short_reason
 
 
 def test_torchs_own_refusal_to_allocate_is_recognized() -> None:
@@ -26,7 +26,7 @@ def test_the_words_of_gpus_are_recognized_wherever_they_come_from() -> None:
 
 def test_it_is_said_in_one_sentence() -> None:
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …\nSee documentation")
-    assert in_short(error) == "CUDA out of memory"
+    assert short_reason(error) == "CUDA out of memory"
 
 
 def test_half_the_micro_batch_is_next_until_there_is_none() -> None:

@@ -11,9 +11,9 @@ from runner.recipe.recipe import Data, DataSource, Method, Recipe
 from runner.recipe.strategy import is_sharded
 from runner.train.agent.preemption import CannotResumeHere
 from runner.train.devices.parallelism import (
+    add_random_states,
     check_processes,
     drop_deepspeed_if_done,
-    random_states_for,
     split_step,
 )
 
@@ -113,9 +113,9 @@ def test_a_process_that_was_not_there_takes_the_random_streams_of_one_that_was(t
     for rank in range(2):
         (folder / f"rng_state_{rank}.pth").write_text(f"streams of {rank}")
     for rank in range(4):
-        random_states_for(folder, rank, 4)
+        add_random_states(folder, rank, 4)
     assert [(folder / f"rng_state_{rank}.pth").read_text() for rank in range(4)] == [
         f"streams of {rank % 2}" for rank in range(4)
     ]
-    random_states_for(folder, 0, 1)
+    add_random_states(folder, 0, 1)
     assert (folder / "rng_state.pth").read_text() == "streams of 0"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 LOOK = """
+from runner.train.agent.log import set_up_logging
+set_up_logging()
 from runner.train.devices.triton import leave_triton_aside
 print(leave_triton_aside())
 from transformers.utils import is_triton_available

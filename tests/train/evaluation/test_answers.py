@@ -6,7 +6,7 @@ import pytest
 
 from runner.recipe.recipe import ExactMatch
 from runner.train.evaluation.answers import final_answer, same_answer
-from runner.train.evaluation.exact_match import ANSWER, questions
+from runner.train.evaluation.exact_match import ANSWER, find_questions
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_what_is_asked_of_a_row_is_all_before_its_last_answer() -> None:
         {"prompt": "Hello?", "completion": "Hello!"},
         {"prompt": "5?", "completion": "5"},
     ]
-    found = questions(rows, ExactMatch(max_samples=3))
+    found = find_questions(rows, ExactMatch(max_samples=3))
     assert [question.answer for question in found] == ["6", "2", "4"]
     assert found[0].prompt == turns("2 + 2?", "4", "And 3 + 3?")
-    assert len(questions(rows, ExactMatch(max_samples=None))) == 4
+    assert len(find_questions(rows, ExactMatch(max_samples=None))) == 4
 
 
 def test_a_column_holds_the_answer_where_the_recipe_says_so() -> None:
     """As it stands, or what it gives as its answer."""
     rows = [{"prompt": "x", ANSWER: said} for said in ("B", "So it is.\n#### 7", "", None)]
-    assert [question.answer for question in questions(rows, ExactMatch(answer="solution"))] == ["B", "7"]
+    assert [question.answer for question in find_questions(rows, ExactMatch(answer="solution"))] == ["B", "7"]

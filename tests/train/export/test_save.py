@@ -1,5 +1,6 @@
 """A merged model is tried before it is declared good."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,10 @@ def test_a_merge_that_went_wrong_is_not_kept_for_good(
 
 
 def test_a_merge_that_the_gpu_has_no_room_for_is_done_on_the_cpu(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What a GPU says when it is full is said here by hand."""
+    caplog.set_level(logging.INFO, "runner.train")
 
     def load(what: Recipe, *, cache_dir: Path, on_gpu: bool) -> tuple[Any, Any]:
         if on_gpu:
@@ -73,7 +75,7 @@ def test_a_merge_that_the_gpu_has_no_room_for_is_done_on_the_cpu(
     save_model(model, tokenizer, tmp_path / "adapter")
     monkeypatch.setattr("runner.train.export.save.load_model", load)
     save_merged(what, tmp_path / "adapter", tmp_path / "merged", cache_dir=cache)
-    assert "merging on the CPU" in capsys.readouterr().out
+    assert "merging on the CPU" in caplog.text
     tokens = tokenizer("Return the", return_tensors="pt")["input_ids"]
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto")
     with torch.no_grad():

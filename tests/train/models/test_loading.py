@@ -16,7 +16,7 @@ from transformers.models.llama import LlamaForCausalLM
 from runner.errors import UserError
 from runner.recipe.recipe import Data, Export, Recipe
 from runner.train.export.save import save_merged, save_model
-from runner.train.models.adapters import hold_reference, lora_config, make_scalable
+from runner.train.models.adapters import copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.models.precision import model_dtype, precision
 from runner.train.models.quantization import quantization_config
@@ -57,14 +57,14 @@ def test_the_reference_adapter_is_a_copy_in_all_its_parts(cache):
     """TRL copies by a pattern of names, which an adapter of the embeddings does not fit."""
     config = LoraConfig(r=2, target_modules=["embed_tokens", "q_proj"], init_lora_weights=False)
     model = get_peft_model(load_model(recipe(), cache_dir=cache)[0], config)
-    hold_reference(model)  # there is none
+    copy_to_reference(model)  # there is none
     model.add_adapter("ref", config)
     names = get_peft_model_state_dict(model)
     assert any("lora_embedding" in name for name in names)
     assert not all(
         torch.equal(names[name], get_peft_model_state_dict(model, adapter_name="ref")[name]) for name in names
     )
-    hold_reference(model)
+    copy_to_reference(model)
     copied = get_peft_model_state_dict(model, adapter_name="ref")
     assert names.keys() == copied.keys()
     assert all(torch.equal(names[name], copied[name]) for name in names)
@@ -242,7 +242,7 @@ def test_on_a_gpu_the_weights_go_straight_there(cache):
     [
         ({"model_name_or_path": "/nowhere/model"}, "model.model_name_or_path: there is no folder /nowhere/model"),
         ({"model_name_or_path": "builtin:nothing"}, "model.model_name_or_path: there is no built-in model"),
-        ({"dtype": "float99"}, "model.dtype: 'float99' is no type of weights"),
+        ({"dtype": "float99"}, "model.dtype: 'float99' is not a type of weights"),
         ({"attn_implementation": "nothing"}, "model: builtin:tiny-llama cannot be loaded"),
     ],
 )

@@ -1,217 +1,49 @@
-"""The docker engine: attempts are containers of the training image on this machine, with docker or podman.
+"""The backend ``docker``: attempts are containers of the training image on this machine.
 
-A container gets as little as will do: the user's own id, a read-only root, no capabilities, the folders that the run
-names, and variables by name. The network is the machine's, as with SkyPilot, so that a store on it is reached.
+The supervisor is that of ``local``: only what an attempt is differs.
 """
 
-import contextlib
-import os
-import re
-import secrets
-import signal
-import subprocess
-import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from runner.backends.docker.container_cli import Containers, find_containers
-from runner.backends.docker.image import Image, obtain
-from runner.paths import cache_folder, huggingface_home, work_folder
-from runner.process import boot_id
-from runner.recipe.inputs.references import is_local
-from runner.runs.layout import SECRET_NAMES
-from runner.runs.records import newest_attempt, write_killed
+from runner.backends.base import Placement, ResourceOptions
+from runner.backends.docker.attempts import ContainerRunner, container_runner, image_for, note_killed
+from runner.backends.local.supervised import SupervisedBackend
+from runner.recipe.recipe import Recipe
 from runner.storage.store import Store
 
-_GPU = Path("/dev/nvidiactl")
-_PASSED_ON = (
-    "AWS_",
-    "AZURE_",
-    "CUDA_VISIBLE_DEVICES",
-    "GOOGLE_",
-    "HF_",
-    "NCCL_",
-    "OMP_NUM_THREADS",
-    "PYTORCH_",
-    "TOKENIZERS_",
-    "TRANSFORMERS_",
-    "WANDB_",
-)
-"""Beginnings of the names of variables that a run reads: a container is given these of ours, and those that were named
-with ``--env-file`` and ``--secret``."""
 
-_STOP_SECONDS = 5.0
-_NAME = re.compile(r"runner-[0-9a-f]{12}")
+class DockerBackend(SupervisedBackend):
+    """Attempts are containers of the training image, with docker or podman."""
 
+    name = "docker"
 
-class DockerBackend:
-    """Containers of one image.
+    def attempts(self, document: Mapping[str, Any], *, entrypoint: str) -> ContainerRunner:
+        """Return what starts containers of the run's image; the image says what runs in them.
 
-    Args:
-        containers: docker or podman.
-        image: by id or digest.
-        recipe: the run's; local folders that it names are mounted.
-    """
+        Raises:
+            UserError: neither docker nor podman works, or the run's image does not exist.
+        """
+        return container_runner(document)
 
-    def __init__(self, containers: Containers, image: str, recipe: Mapping[str, Any]) -> None:
-        self._containers = containers
-        self._image = image
-        self._recipe = recipe
+    def resolve(
+        self, recipe: Recipe, options: ResourceOptions, *, image: str | None, before: Mapping[str, Any] | None = None
+    ) -> Placement:
+        """Find the image: the one that is asked for, that the run had before, or this machine's.
 
-    def command(self, store_url: str, run_id: str) -> list[str]:
-        """The command of one attempt, as `Engine.command`."""
-        return self._command(store_url, run_id, name=None, environment=os.environ)
+        Raises:
+            UserError: neither docker nor podman works, or there is no such image.
+        """
+        name = image or (before["image"] if before else None)
+        return Placement(infra=self.name, image=image_for(name).pinned)
 
-    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> "Container":
-        """Start a container, as `Engine.start`."""
-        name = f"runner-{secrets.token_hex(6)}"
-        for folder in (*_caches(), *([Path(store_url)] if is_local(store_url) else [])):
-            folder.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen(
-            self._command(store_url, run_id, name=name, environment=environment),
-            # Held open by this process and by nobody else: the attempt ends when it closes.
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        return Container(self._containers, name, process)
+    def require(self, store: Store, placement: Placement) -> None:
+        """Do nothing: `resolve` has asked docker for the image."""
 
-    def _command(self, store_url: str, run_id: str, *, name: str | None, environment: Mapping[str, str]) -> list[str]:
-        work = work_folder(store_url, run_id)
-        home = work / "home"
-        options = ["run", "--rm", *(["--interactive", f"--name={name}", f"--hostname={name}"] if name else [])]
-        options += [f"--user={os.getuid()}:{os.getgid()}", "--network=host", "--pull=never"]
-        options += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--security-opt=label=disable"]
-        # Data loaders hand batches over in shared memory; compiled kernels are loaded from /tmp.
-        options += ["--shm-size=8g", "--tmpfs=/tmp:rw,exec,nosuid,mode=1777"]
-        if self._containers.program == "podman" and os.getuid() != 0:
-            options.append("--userns=keep-id")
-        if _GPU.exists():
-            options.append("--gpus=all" if self._containers.program == "docker" else "--device=nvidia.com/gpu=all")
-        runner_cache, hub = _caches()
-        writable = [work, runner_cache, hub, *([Path(store_url)] if is_local(store_url) else [])]
-        options += [f"--volume={folder}:{folder}" for folder in writable]
-        options += [f"--volume={path}:{path}:ro" for path in self._read_only(environment)]
-        credentials = Path.home() / ".aws"
-        if store_url.startswith("s3://") and credentials.is_dir():
-            options.append(f"--volume={credentials}:{home / '.aws'}:ro")
-        # By name: the program takes the values from its own environment, and no list of processes shows them.
-        named = sorted(_names(environment) - {"HF_HOME"})
-        options += [f"--env={variable}" for variable in named]
-        # torch asks who the user is, and the image knows no name for this id.
-        places = {"HOME": home, "USER": "runner", "XDG_CACHE_HOME": runner_cache.parent, "HF_HOME": hub}
-        options += [f"--env={variable}={value}" for variable, value in places.items()]
-        attempt = ["--store", store_url, "--run", run_id, "--work-dir", str(work)]
-        return self._containers.command(
-            *options, self._image, *attempt, *(["--until-stdin-closes"] if name is not None else [])
-        )
+    def note_vanished(self, store: Store, run_id: str) -> None:
+        """Record that a container which no longer exists was killed.
 
-    def _read_only(self, environment: Mapping[str, str]) -> list[str]:
-        """Local folders and files that the recipe and the variables name."""
-        data = self._recipe.get("data", {})
-        named = [source["path"] for source in [*data.get("train", ()), *data.get("eval", ())]]
-        named += [value for value in self._recipe.get("model", {}).values() if isinstance(value, str)]
-        named += [environment[name] for name in _names(environment) if name.startswith(("AWS_", "GOOGLE_"))]
-        return sorted({path for path in named if is_local(path) and Path(path).exists()})
-
-
-class Container:
-    """One attempt in a container; `process` is the program that is attached to it. As `engine.Attempt`."""
-
-    def __init__(self, containers: Containers, name: str, process: "subprocess.Popen[bytes]") -> None:
-        self._containers = containers
-        self._name = name
-        self._process = process
-
-    def wait(self, timeout_seconds: float) -> int | None:
-        """Wait for its end; its exit code, or None if time is up."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_seconds)
-        return None
-
-    def stop(self) -> None:
-        """SIGTERM for the container's process 1. One that is only being made is waited for."""
-        until = time.monotonic() + _STOP_SECONDS
-        while self._process.poll() is None and time.monotonic() < until:
-            if self._containers.ask("kill", "--signal=TERM", self._name).returncode == 0:
-                return
-            time.sleep(0.1)
-        self._process.terminate()
-
-    def kill(self) -> None:
-        """SIGKILL for all that is in it."""
-        self._containers.ask("kill", "--signal=KILL", self._name)
-
-    def clear(self) -> None:
-        """Remove it, running or not, and end the program that is attached to it."""
-        if self._process.poll() is None:
-            self.kill()
-        self._containers.ask("rm", "--force", self._name)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        self._process.wait()
-
-    def made(self, claim: Mapping[str, Any]) -> bool:
-        """Whether the claim names this container as its host."""
-        return claim.get("host") == self._name
-
-
-def docker_backend(document: Mapping[str, Any]) -> DockerBackend:
-    """The engine of a run that was launched to docker.
-
-    Raises:
-        UserError: neither program is there, or the run's image is nowhere.
-    """
-    containers = find_containers()
-    return DockerBackend(containers, obtain(containers, document["image"]).pinned, document["recipe"])
-
-
-def image_for(name: str | None) -> Image:
-    """The image for a new run: `name`'s, or else the one that `runner image build` makes for this machine.
-
-    Raises:
-        UserError: neither program is there, or no such image.
-    """
-    containers = find_containers()
-    return obtain(containers, name or f"runner:{'cuda' if _GPU.exists() else 'cpu'}")
-
-
-def note_killed(store: Store, run_id: str) -> None:
-    """Write down that the run's newest attempt was killed, if it was a container of this machine that is gone.
-
-    Nobody else does for one whose supervisor died with it: it would look alive until its last sign of life is old.
-
-    Raises:
-        UserError: neither docker nor podman is there.
-    """
-    attempt = newest_attempt(store, run_id)
-    if attempt is None or attempt.ended is not None or attempt.claim.get("boot_id") != boot_id():
-        return
-    name = str(attempt.claim.get("host"))
-    if _NAME.fullmatch(name) is None:
-        return
-    containers = find_containers()
-    until = time.monotonic() + _STOP_SECONDS  # it may be dying at this moment
-    while containers.ask("container", "inspect", name).returncode == 0:
-        if time.monotonic() > until:
-            return
-        time.sleep(0.2)
-    write_killed(store, attempt, signal_number=signal.SIGKILL)
-
-
-def _names(environment: Mapping[str, str]) -> set[str]:
-    """The variables that a container is given."""
-    chosen = environment.get(SECRET_NAMES, "")
-    known = {name for name in environment if name.startswith(_PASSED_ON)}
-    return known | ({SECRET_NAMES, *chosen.split(",")} if chosen else set())
-
-
-def _caches() -> tuple[Path, Path]:
-    """runner's own cache and the hub's, shared by all runs."""
-    return cache_folder(), huggingface_home()
+        Raises:
+            UserError: neither docker nor podman works.
+        """
+        note_killed(store, run_id)

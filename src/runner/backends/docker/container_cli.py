@@ -25,7 +25,7 @@ class Containers:
         return [self.program, *arguments]
 
     def ask(self, *arguments: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> "subprocess.CompletedProcess[str]":
-        """Run a short command; its exit code and what it printed are the caller's to read.
+        """Run a short command, and return its exit code and what it printed.
 
         Raises:
             UserError: it does not answer in time.
@@ -47,13 +47,13 @@ class Containers:
 
 
 def find_containers(wanted: str | None = None) -> Containers:
-    """The program that is there and answers: docker, or else podman.
+    """Find the program that answers: docker, or else podman.
 
     Args:
-        wanted: ``docker`` or ``podman``, by who wants that one.
+        wanted: ``docker`` or ``podman``; None for either.
 
     Raises:
-        UserError: there is none, or none that works.
+        UserError: neither is installed and works.
     """
     trouble: list[str] = []
     for name in [wanted] if wanted else get_args(Program):
@@ -74,7 +74,7 @@ def find_containers(wanted: str | None = None) -> Containers:
 
 
 def first_line(text: str) -> str:
-    """The line of a program's complaint that says what is wrong: the first that is more than a warning."""
+    """Return the line of an error message that says what is wrong: the first one that is not a warning."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "warn" not in line.lower()[:20]]
-    return (telling or lines or ["it says nothing"])[0]
+    errors = [line for line in lines if "warn" not in line.lower()[:20]]
+    return (errors or lines or ["it says nothing"])[0]

@@ -49,7 +49,7 @@ class Image:
     id: str
     """``sha256:…`` of its configuration: what it is, on this machine."""
     digest: str | None
-    """``NAME@sha256:…`` of its manifest in a registry: what it is, everywhere. None: it has been in none."""
+    """``NAME@sha256:…`` of its manifest in a registry: what it is, everywhere; None if it was never in a registry."""
     size_bytes: int
     """All layers, unpacked."""
 
@@ -76,12 +76,12 @@ def build_command(
         context: a checkout of this project.
         accelerator: which lock of ``images/`` is installed.
         tag: the image's name.
-        target: a stage of the Dockerfile; None: its last.
+        target: a stage of the Dockerfile; None for its last.
         build_args: ``NAME=value`` for the Dockerfile's ARGs.
         more: options of the program's own, as they are.
 
     Raises:
-        UserError: `context` is no checkout, or a build argument is none.
+        UserError: `context` is not a checkout, or a build argument is not NAME=VALUE.
     """
     lock = context / "images" / f"{accelerator}.lock"
     try:
@@ -112,7 +112,7 @@ def build_command(
 
 
 def build(containers: Containers, command: Sequence[str], *, tag: str) -> Image:
-    """Run a command from `build_command`; what it says goes to standard error.
+    """Run a command from `build_command`; what it prints goes to standard error.
 
     Raises:
         UserError: a step failed; the message says which.
@@ -226,12 +226,12 @@ def _instruction(text: str) -> str:
     return words if len(words) <= 72 else words[:71] + "…"
 
 
-def _refused(containers: Containers, name: str, said: str) -> UserError:
+def _refused(containers: Containers, name: str, output: str) -> UserError:
     """Why a registry did not give or take an image."""
     registry = name.split("/")[0] if "." in name.split("/")[0] or ":" in name.split("/")[0] else ""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    reason = (lines or [first_line(said)])[-1].removeprefix("Error: ")
-    low = said.lower()
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reason = (lines or [first_line(output)])[-1].removeprefix("Error: ")
+    low = output.lower()
     if any(word in low for word in ("manifest unknown", "not found", "name unknown", "no such image", "404")):
         return UserError(
             "the registry has no such image",

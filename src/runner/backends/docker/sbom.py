@@ -43,7 +43,7 @@ def sbom(image: Image, packages: Mapping[str, Any]) -> dict[str, Any]:
     """The document.
 
     Args:
-        image: what it is about.
+        image: the image that it describes.
         packages: from `read_packages`.
     """
     debian: Sequence[Sequence[str]] = packages["deb"]

@@ -1,93 +1,54 @@
-"""Attempts as processes of this machine."""
+"""The backend ``local``: attempts are processes of this machine."""
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
-from runner.paths import work_folder
-from runner.process import boot_id
+from runner.backends.base import Placement, ResourceOptions
+from runner.backends.local import attempts
+from runner.backends.local.attempts import ProcessRunner
+from runner.backends.local.supervised import SupervisedBackend
+from runner.backends.local.training_side import require_training_side
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+from runner.storage.store import Store
 
-ENTRYPOINT = "runner.train.entrypoint"
-"""The module that runs one attempt."""
-
-
-def attempt_command(store_url: str, run_id: str, *, parent_pid: int | None, entrypoint: str = ENTRYPOINT) -> list[str]:
-    """The command that runs one attempt on this machine.
-
-    Args:
-        store_url: where the run lives.
-        run_id: the run.
-        parent_pid: the process that the attempt dies with; None for one that is started by hand.
-        entrypoint: the module to run.
-    """
-    work = str(work_folder(store_url, run_id))
-    # -P: a `datasets.py` in the working directory must not be taken for the library.
-    command = [sys.executable, "-P", "-m", entrypoint, "--store", store_url, "--run", run_id, "--work-dir", work]
-    return command if parent_pid is None else [*command, "--parent", str(parent_pid)]
+ENTRYPOINT = attempts.ENTRYPOINT
+"""The module that runs an attempt of the runs that this process launches. Tests put a stand-in here."""
 
 
-class LocalBackend:
-    """Attempts as processes of this machine.
+class LocalBackend(SupervisedBackend):
+    """Attempts are processes of this machine, with this Python's packages."""
 
-    Args:
-        entrypoint: the module that runs an attempt.
-    """
+    name = "local"
+    shares_environment = True
 
-    def __init__(self, entrypoint: str = ENTRYPOINT) -> None:
-        self._entrypoint = entrypoint
+    def __init__(self) -> None:
+        self.entrypoint = ENTRYPOINT
 
-    def command(self, store_url: str, run_id: str) -> list[str]:
-        """The command of one attempt, as `Engine.command`."""
-        return attempt_command(store_url, run_id, parent_pid=None, entrypoint=self._entrypoint)
+    def attempts(self, document: Mapping[str, Any], *, entrypoint: str) -> ProcessRunner:
+        """Return what starts processes."""
+        return ProcessRunner(entrypoint)
 
-    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> "LocalAttempt":
-        """Start a process, as `Engine.start`."""
-        process = subprocess.Popen(
-            attempt_command(store_url, run_id, parent_pid=os.getpid(), entrypoint=self._entrypoint),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        return LocalAttempt(process)
+    def check(self, options: ResourceOptions, *, cluster: str | None, image: str | None) -> None:
+        """Refuse options for other machines, and an image.
 
+        Raises:
+            UserError: one of them is given.
+        """
+        super().check(options, cluster=cluster, image=image)
+        if image is not None:
+            raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
 
-class LocalAttempt:
-    """One attempt in a session of its own. As `engine.Attempt`."""
+    def resolve(
+        self, recipe: Recipe, options: ResourceOptions, *, image: str | None, before: Mapping[str, Any] | None = None
+    ) -> Placement:
+        """Return this machine."""
+        return Placement(infra=self.name)
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
+    def require(self, store: Store, placement: Placement) -> None:
+        """Refuse at once if this machine cannot train.
 
-    def wait(self, timeout_seconds: float) -> int | None:
-        """Wait for its end; its exit code, or None if time is up."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_seconds)
-        return None
-
-    def stop(self) -> None:
-        """SIGTERM for its leader, which passes it on."""
-        self._process.terminate()
-
-    def kill(self) -> None:
-        """SIGKILL for its whole group."""
-        _kill_group(self._process.pid)
-
-    def clear(self) -> None:
-        """Kill what is left of its group, and reap it."""
-        _kill_group(self._process.pid)
-        self._process.wait()
-
-    def made(self, claim: Mapping[str, Any]) -> bool:
-        """Whether the claim names this process."""
-        return (claim.get("boot_id"), claim.get("pid")) == (boot_id(), self._process.pid)
-
-
-def _kill_group(leader: int) -> None:
-    """Kill what is left of the group that the process `leader` leads or led."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
+        Raises:
+            UserError: a package of the training side is not installed.
+        """
+        require_training_side()

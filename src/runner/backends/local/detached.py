@@ -1,4 +1,4 @@
-"""A supervisor of its own: it goes on when the terminal that launched the run is gone.
+"""A supervisor in a process of its own: it goes on when the terminal that launched the run is closed.
 
 `start_detached` starts ``python -m runner.backends.local.detached --store URL --run RUN_ID --lock FD``, which inherits
 the run's lock. What happens goes into ``supervisor.log`` in the run's state folder until the run has ended.
@@ -11,10 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from runner.backends.local.backend import ENTRYPOINT
-from runner.backends.local.registry import backend_of
+from runner.backends.local.attempts import ENTRYPOINT
+from runner.backends.local.supervised import SupervisedBackend
 from runner.backends.local.supervisor import Supervisor
 from runner.backends.lock import RunLock
+from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.runs.launches import run_placement
@@ -33,8 +34,8 @@ def start_detached(
     environment: Mapping[str, str],
     entrypoint: str = ENTRYPOINT,
     on_start: Callable[[int], None] = lambda pid: None,
-) -> None:
-    """Supervise the run in a process of its own, and come back when its attempt has claimed the run.
+) -> int:
+    """Supervise the run in a process of its own, and return when its attempt has claimed the run.
 
     Args:
         store: where the run lives.
@@ -42,10 +43,13 @@ def start_detached(
         lock: handed over; closed here.
         environment: variables for the attempts. They are passed through the supervisor's environment.
         entrypoint: the module that runs an attempt.
-        on_start: called with the supervisor's process id, when it has one.
+        on_start: called with the supervisor's process id, as soon as it has one.
+
+    Returns:
+        The supervisor's process id.
 
     Raises:
-        UserError: the supervisor ended before an attempt began; the message says what it said.
+        UserError: the supervisor ended before an attempt began; the message repeats its words.
     """
     before = newest_attempt(store, run_id)
     folder = state_folder(store.url, run_id)
@@ -67,17 +71,18 @@ def start_detached(
         ended = supervisor.poll() is not None
         newest = newest_attempt(store, run_id)
         if newest is not None and (before is None or newest.number > before.number):
-            return
+            return supervisor.pid
         if ended:
             break
         time.sleep(0.05)
     if run_result(store, run_id) is None:
-        said = (folder / _LOG).read_text(errors="replace").strip() or f"exit code {supervisor.returncode}"
-        raise UserError(f"no attempt began: {said}", where=run_id, remedy=f"mend that, then `runner resume {run_id}`")
+        message = (folder / _LOG).read_text(errors="replace").strip() or f"exit code {supervisor.returncode}"
+        raise UserError(f"no attempt began: {message}", where=run_id, remedy=f"fix that, then `runner resume {run_id}`")
+    return supervisor.pid
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Supervise a run whose lock was handed down; returns the exit code."""
+    """Supervise a run whose lock was inherited; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m runner.backends.local.detached")
     parser.add_argument("--store", required=True)
     parser.add_argument("--run", required=True)
@@ -91,8 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(utc_now(), sentence, flush=True)
 
     store = open_store(options.store)
-    engine = backend_of(run_placement(store, options.run), entrypoint=options.entrypoint)
-    supervisor = Supervisor(store, options.run, environment={}, say=say, engine=engine)
+    document = run_placement(store, options.run)
+    backend = backend_for(document["infra"])
+    if not isinstance(backend, SupervisedBackend):
+        raise UserError(f"the run was launched to {document['infra']}, not to this machine", where=options.run)
+    attempts = backend.attempts(document, entrypoint=options.entrypoint)
+    supervisor = Supervisor(store, options.run, environment={}, say=say, attempts=attempts)
     return supervisor.run()
 
 

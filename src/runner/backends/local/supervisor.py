@@ -1,7 +1,7 @@
-"""The supervisor of a run's attempts, one after the other until it has ended, and the local engine: processes.
+"""The supervisor of a run on this machine: it starts one attempt after the other until the run has ended.
 
-The attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
-exits 75); it is started again after that or after a kill, as long as the run gets anywhere.
+An attempt lives in a session of its own and dies with its supervisor. It is asked to stop with SIGTERM (it saves and
+exits 75). After an interruption or a kill another attempt is started, as long as the run makes progress.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TypeVar
 
-from runner.backends.base import Attempt, Backend
-from runner.backends.local.backend import ENTRYPOINT, LocalBackend
+from runner.backends.base import Attempt, AttemptRunner
+from runner.backends.local.attempts import ENTRYPOINT, ProcessRunner
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import state_folder, work_folder
@@ -40,7 +40,7 @@ _TAIL_BYTES = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How patient a supervisor is."""
+    """How often and how long a supervisor tries."""
 
     fruitless_attempts: int = 10
     """Give up after this many attempts in a row without a newer durable checkpoint."""
@@ -61,9 +61,9 @@ class Supervisor:
         environment: variables for the attempts, on top of this process's own.
         say: called with a sentence when something happens.
         on_tick: called about ten times a second, for a display.
-        limits: how patient it is.
+        limits: how often and how long it tries.
         entrypoint: the module that runs an attempt.
-        engine: where attempts run; None: as processes of this machine.
+        attempts: how attempts are started; None for processes of this machine.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Supervisor:
         on_tick: Callable[[], None] = lambda: None,
         limits: Limits = Limits(),
         entrypoint: str = ENTRYPOINT,
-        engine: Backend | None = None,
+        attempts: AttemptRunner | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -84,7 +84,7 @@ class Supervisor:
         self._say = say
         self._on_tick = on_tick
         self._limits = limits
-        self._engine = LocalBackend(entrypoint) if engine is None else engine
+        self._runner = ProcessRunner(entrypoint) if attempts is None else attempts
         self._folder = state_folder(store.url, run_id)
         self._signals: list[int] = []
         self._log_position = 0
@@ -102,7 +102,7 @@ class Supervisor:
 
         Raises:
             UserError: this machine's state folder cannot be written.
-            StoreUnavailable: the store stayed away.
+            StoreUnavailable: the store did not answer.
         """
         with self._signals_noted():
             try:
@@ -153,11 +153,11 @@ class Supervisor:
         """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
         self._log_position = 0
         with self._attempt_log() as log:
-            process = self._engine.start(self._store.url, self._run_id, environment=self._environment, log=log)
+            process = self._runner.start(self._store.url, self._run_id, environment=self._environment, log=log)
         try:
             code = self._wait(process)
         finally:
-            # Whatever happened here or there: nothing of the attempt outlives this call.
+            # Nothing of the attempt outlives this call, however it ended.
             process.clear()
         if code != CTRL_C and code - 128 in signal.valid_signals():
             code = 128 - code  # a shell's way of saying that a signal killed it
@@ -222,7 +222,7 @@ class Supervisor:
         return False
 
     def _pause(self, fruitless: int) -> None:
-        """Wait before the next attempt, unless the last one got further, or somebody wants us to stop."""
+        """Wait before the next attempt, unless the last one made progress, or a signal asks us to stop."""
         if not fruitless:
             return
         seconds = min(self._limits.longest_backoff_seconds, self._limits.first_backoff_seconds * 2.0 ** (fruitless - 1))
@@ -237,7 +237,7 @@ class Supervisor:
                 look_at = time.monotonic() + 1.0
 
     def _cancelled(self) -> bool:
-        """Whether somebody asked for the run to be cancelled."""
+        """Whether the run's cancellation was requested."""
         try:
             self._ask(lambda: self._store.get(run_key(self._run_id, CANCEL)))
         except NotFound:
@@ -245,7 +245,7 @@ class Supervisor:
         return True
 
     def _ended_by_cancel(self) -> bool:
-        """Whether somebody asked for the run to be cancelled; no attempt lives now, so the run ends with that."""
+        """End the run as cancelled if that was requested, now that no attempt is running; return whether it was."""
         if not self._cancelled():
             return False
         self._ask(lambda: write_cancelled(self._store, self._run_id))
@@ -253,10 +253,10 @@ class Supervisor:
         return True
 
     def _ask(self, call: Callable[[], R]) -> R:
-        """Ask the store, again and again while it is away, until somebody wants us to stop."""
-        return retrying(call, until=lambda: bool(self._signals), on_retry=self._say_that_the_store_is_away)
+        """Ask the store, again and again while it does not answer, until a signal asks us to stop."""
+        return retrying(call, until=lambda: bool(self._signals), on_retry=self._report_store_away)
 
-    def _say_that_the_store_is_away(self, error: StoreUnavailable, pause_seconds: float) -> None:
+    def _report_store_away(self, error: StoreUnavailable, pause_seconds: float) -> None:
         self._say(f"the store does not answer ({error}); asking again in {pause_seconds:.0f} s")
 
     def _attempt_log(self) -> IO[bytes]:
@@ -273,7 +273,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals_noted(self) -> Iterator[None]:
-        """Note the signals that ask us to stop, in the order they come; act on them in the loop."""
+        """Record the signals that ask us to stop, in their order; the loop acts on them."""
 
         def note(number: int, frame: FrameType | None) -> None:
             self._signals.append(number)
@@ -287,7 +287,7 @@ class Supervisor:
 
 
 def _last_lines(path: Path) -> list[str]:
-    """The end of a text file; nothing if there is none."""
+    """Return the last lines of a text file; none if it does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))

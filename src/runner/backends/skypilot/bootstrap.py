@@ -39,7 +39,7 @@ def setup_folder() -> Path:
         making.chmod(0o755)
         try:
             making.rename(folder)
-        except OSError:  # somebody else has just made it
+        except OSError:  # another process has just made it
             shutil.rmtree(making)
     except OSError as error:
         remedy = "make room there, or point XDG_CACHE_HOME to a folder that you may write to"

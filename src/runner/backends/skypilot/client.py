@@ -37,7 +37,7 @@ _REMEDIES = (
         "name other GPUs or infras (both may be repeated), or leave `--infra` out; `sky gpus list` shows what there is",
     ),
     (r"ApiServer", "`sky api info` shows the server; `sky api stop` and try again"),
-    (r"InvalidSkyPilotConfig", "mend ~/.sky/config.yaml"),
+    (r"InvalidSkyPilotConfig", "fix ~/.sky/config.yaml"),
 )
 
 
@@ -106,8 +106,8 @@ def ask(
 
     Args:
         question: its name.
-        python: the Python that has SkyPilot; None: it is looked for.
-        talk: where what SkyPilot prints goes; None: nowhere, but into the error if there is no answer at all.
+        python: the Python that has SkyPilot; None to look for it.
+        talk: where what SkyPilot prints goes; None to drop it, except from the error if there is no answer at all.
         arguments: of the question. Secrets among them go through a pipe.
 
     Raises:

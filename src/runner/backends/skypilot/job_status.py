@@ -23,18 +23,18 @@ from runner.runs.launches import newest_launch, note_ended
 from runner.storage.open import open_store
 
 FRESH_SECONDS = 10.0
-"""What SkyPilot said longer ago is asked anew; each question costs it seconds of computing."""
+"""Older answers are asked for again; each question costs SkyPilot seconds of computing."""
 
 
 def refresh_in_background(store_url: str, run_ids: Sequence[str]) -> None:
-    """Have SkyPilot asked by a process of its own about runs of which nothing fresh is known. Returns at once.
+    """Start a process that asks SkyPilot about the runs without a fresh answer. Returns at once.
 
-    One process asks about all of them, and one at a time, since each costs seconds of computing.
+    One process asks about all of them, one after the other, since each question costs seconds of computing.
     """
     stale = [run_id for run_id in run_ids if not _is_fresh(engine_cache(store_url, run_id))]
     if not stale or _is_locked(_lock_file(store_url)):
         return
-    import subprocess  # here: every listing would pay for what few need
+    import subprocess  # here: `runner ps` rarely needs it
 
     with contextlib.suppress(OSError):
         subprocess.Popen(
@@ -47,7 +47,7 @@ def refresh_in_background(store_url: str, run_ids: Sequence[str]) -> None:
 
 
 def refresh(store_url: str, run_ids: Sequence[str]) -> None:
-    """Ask now, remember the answers, and write ends to the store. Does nothing if somebody else is asking."""
+    """Ask now, remember the answers, and write ends to the store. Does nothing if another process is asking."""
     lock_file = _lock_file(store_url)
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with lock_file.open("w") as lock:

@@ -3,11 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from runner.backends.base import Placement, ResolvedResources, ResourceOptions
 from runner.backends.skypilot.bootstrap import setup_folder, shown
-from runner.backends.skypilot.resources import ResolvedResources, ResourceOptions, resolve_resources, with_image
+from runner.backends.skypilot.resources import resolve_resources, with_image
 from runner.backends.skypilot.store_access import StoreAccess, access
 from runner.backends.skypilot.task import TaskContext, task
 from runner.errors import UserError
@@ -21,26 +21,16 @@ IMAGE_VARIABLE = "RUNNER_IMAGE"
 """Names the image of remote runs that `--image` does not name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Where a run is to run, and in which image."""
-
-    resources: ResolvedResources
-    """The machines that would do, image and all."""
-    image: str | None
-    """The image; None: the machine is set up from the lock."""
-
-
-def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -> Plan:
-    """Where a new run is to run.
+def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -> Placement:
+    """Find out where a new run is to run.
 
     Args:
         recipe: what is to run.
-        resource_options: the command line's.
-        image: as named on the command line: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
+        resource_options: the machines that are asked for.
+        image: as it was asked for: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
 
     Raises:
-        UserError: no machine would do, or the wishes contradict the recipe.
+        UserError: no machine would do, or what is asked for contradicts the recipe.
     """
     named = image or os.environ.get(IMAGE_VARIABLE) or NO_IMAGE
     reference = None if named == NO_IMAGE else named.removeprefix("docker:")
@@ -49,17 +39,17 @@ def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -
         raise UserError("an image of this machine alone is of no use elsewhere", where="--image", remedy=remedy)
     if reference is not None and "image_id" in recipe.resources:
         raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
-    found = resolve_resources(recipe.resources, resource_options, fits=fits_on(recipe, resource_options.nodes or 1))
-    return Plan(resources=with_image(found, reference), image=reference)
+    machines = resolve_resources(recipe.resources, resource_options, fits=fits_on(recipe, resource_options.nodes or 1))
+    return Placement(infra=machines.infra, image=reference, machines=with_image(machines, reference))
 
 
-def plan_again(before: Mapping[str, Any], resource_options: ResourceOptions, image: str | None) -> Plan:
-    """Where an old run is to go on: what is not asked for anew stays as it was.
+def plan_again(before: Mapping[str, Any], resource_options: ResourceOptions, image: str | None) -> Placement:
+    """Find out where an interrupted run is to continue: what is not asked for now stays as it was.
 
     Args:
         before: its ``run.json``, with the machines of its newest launch.
-        resource_options: the command line's.
-        image: the same as in `plan`.
+        resource_options: the machines that are asked for.
+        image: as in `plan`.
 
     Raises:
         UserError: no machine would do.
@@ -75,18 +65,6 @@ def plan_again(before: Mapping[str, Any], resource_options: ResourceOptions, ima
     return plan(recipe, resource_options, image)
 
 
-def place(planned: Plan) -> dict[str, Any]:
-    """Where a run is to run, as its record says it."""
-    asked = planned.resources
-    return {
-        "infra": asked.infra,
-        "accelerators": asked.accelerators,
-        "resources": asked.resources,
-        "num_nodes": asked.num_nodes,
-        "image": planned.image,
-    }
-
-
 def remote_task(
     document: Mapping[str, Any],
     store_url: str,
@@ -94,12 +72,12 @@ def remote_task(
     secrets: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[dict[str, Any], StoreAccess]:
-    """A run's task, and what gives it access to the store.
+    """Build a run's task, and what gives it access to the store.
 
     Args:
         document: the run's ``run.json``.
         store_url: where it lives.
-        secrets: names of further variables that it is given.
+        secrets: names of further variables that it is given apart from the task.
         environ: this process's environment.
 
     Raises:
@@ -107,17 +85,17 @@ def remote_task(
     """
     entry = access(store_url, asked_for(document), environ)
     setup_from = shown(setup_folder()) if "image_id" not in document["resources"] else None
-    journey = TaskContext(
+    context = TaskContext(
         store_url=store_url,
         secrets=sorted({*entry.secrets, *secrets}),
         environment=entry.environment,
         setup_from=setup_from,
     )
-    return task(document, journey), entry
+    return task(document, context), entry
 
 
 def asked_for(document: Mapping[str, Any]) -> ResolvedResources:
-    """The machines that a run's record asks for."""
+    """Return the machines that a run's record asks for."""
     return ResolvedResources(
         resources=document["resources"],
         num_nodes=document["num_nodes"],

@@ -1,20 +1,16 @@
-"""From a recipe's `resources` and the command line's wishes to the machines that SkyPilot may take. Pure."""
+"""From a recipe's `resources` and the machines that are asked for to those that SkyPilot may take. Pure."""
 
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from runner.backends.base import ResolvedResources, ResourceOptions
+from runner.backends.registry import ANY
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED
 from runner.fit.accelerators import parse_accelerators
 from runner.planning.feasibility import Fits
-from runner.runs.launches import HERE
-
-ANY = "*"
-"""SkyPilot's word for an infra of its own choice."""
-
 
 _WITHOUT_SPOT = ("slurm",)
 """Clouds whose machines cannot be spot ones: SkyPilot refuses `use_spot` there."""
@@ -24,55 +20,18 @@ _GPU_KEYS = ("accelerators", "gpus", "instance_type", "accelerator_args")
 _PLACE_KEYS = ("infra", "cloud", "region", "zone")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResourceOptions:
-    """What the command line says about machines; what it leaves open is the recipe's to say."""
-
-    gpus: tuple[str, ...] = ()
-    """``a100:8`` each, in any case: any of them."""
-    infra: tuple[str, ...] = ()
-    """``aws``, ``aws/us-east-1``, ``slurm/CLUSTER``, ``k8s/CONTEXT`` each: any of them."""
-    nodes: int | None = None
-    """How many machines."""
-    use_spot: bool | None = None
-    """Whether spot machines are taken."""
-    max_hourly_cost: float | None = None
-    """The most that one hour of one machine may cost, in US dollars."""
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is wished for."""
-        return self != ResourceOptions()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResolvedResources:
-    """What SkyPilot is asked for."""
-
-    resources: Mapping[str, Any]
-    """SkyPilot's `resources`."""
-    num_nodes: int
-    """How many machines."""
-    infra: str
-    """The infras, with commas; ``*`` where SkyPilot chooses."""
-    accelerators: Mapping[str, float] | None
-    """Each accelerator that would do, and how many; None: a machine without."""
-    notes: tuple[str, ...]
-    """What was left out of what was asked for, and why."""
-
-
 def resolve_resources(
     recipe_resources: Mapping[str, Any], resource_options: ResourceOptions, *, fits: Fits = lambda name, count: None
 ) -> ResolvedResources:
-    """Which machines would do.
+    """Find out which machines would do.
 
     Args:
         recipe_resources: the recipe's `resources`.
-        resource_options: the command line's.
-        fits: which of them the recipe fits on.
+        resource_options: the machines that are asked for.
+        fits: says why the recipe does not fit on an accelerator.
 
     Raises:
-        UserError: a name that is none, or nothing is left.
+        UserError: an unknown GPU or infra, or the recipe fits on none of the machines.
     """
     base = {key: value for key, value in recipe_resources.items() if key not in (*_CHOICES, *_GPU_KEYS, *_PLACE_KEYS)}
     choice, entries = _entries(recipe_resources)
@@ -80,7 +39,7 @@ def resolve_resources(
         wanted = [_accelerator(text) for text in resource_options.gpus]
         entries = [{**_without(entry, _GPU_KEYS), "accelerators": gpu} for gpu in wanted for entry in entries]
     if resource_options.infra:
-        infras = [checked_infra(one) for one in resource_options.infra]
+        infras = [checked_infra(infra) for infra in resource_options.infra]
         entries = [{"infra": infra, **_without(entry, _PLACE_KEYS)} for entry in entries for infra in infras]
     entries = _unique(entries)
     notes: list[str] = []
@@ -106,66 +65,38 @@ def resolve_resources(
     )
 
 
-def place_of(resource_options: ResourceOptions, cluster: str | None) -> str | None:
-    """Which of `HERE` is meant; None: machines of SkyPilot's.
-
-    Raises:
-        UserError: both are asked for.
-    """
-    here = [one for one in resource_options.infra if one in HERE]
-    asked = [
-        name
-        for name, is_asked in (
-            ("--gpu", bool(resource_options.gpus)),
-            ("--nodes", resource_options.nodes is not None),
-            ("--spot", resource_options.use_spot is not None),
-            ("--max-hourly-cost", resource_options.max_hourly_cost is not None),
-            ("--cluster", cluster is not None),
-            ("--infra", len(resource_options.infra) > len(here)),
-        )
-        if is_asked
-    ]
-    if here and (asked or len(here) > 1):
-        other = asked[0] if asked else "--infra"
-        remedy = f"leave out one of the two; {other} is for machines that SkyPilot finds"
-        raise UserError(f"a run on this machine takes no {other}", where=f"--infra {here[0]}", remedy=remedy)
-    if here:
-        return here[0]
-    return None if asked else "local"
-
-
 def checked_infra(text: str) -> str:
-    """An infra as it was written, if it can be one. Which there are is SkyPilot's affair.
+    """Return an infra as it was written; SkyPilot knows which ones there are.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be the name of one.
     """
     if re.fullmatch(r"(\*|[A-Za-z][\w-]*)(/\S+)?", text) is None:
         remedy = "write `aws`, `aws/us-east-1`, `k8s/CONTEXT` or `slurm/CLUSTER`; `sky check` lists what is set up"
-        raise UserError(f"{text!r} is no infra", where="--infra", remedy=remedy)
+        raise UserError(f"unknown infra {text!r}", where="--infra", remedy=remedy)
     return text
 
 
-def only_on(machines_: ResolvedResources, clouds: Sequence[str]) -> bool:
+def only_on(machines: ResolvedResources, clouds: Sequence[str]) -> bool:
     """Whether every machine that would do is on one of these clouds."""
-    return all(infra.partition("/")[0].lower() in clouds for infra in machines_.infra.split(", "))
+    return all(infra.partition("/")[0].lower() in clouds for infra in machines.infra.split(", "))
 
 
-def with_image(machines_: ResolvedResources, image: str | None) -> ResolvedResources:
-    """The machines with the container image that runs there; None: as they are."""
+def with_image(machines: ResolvedResources, image: str | None) -> ResolvedResources:
+    """Return the machines with a container image; with None, as they are."""
     if image is None:
-        return machines_
-    resources = {**machines_.resources, "image_id": f"docker:{image}"}
-    return dataclasses.replace(machines_, resources=resources)
+        return machines
+    resources = {**machines.resources, "image_id": f"docker:{image}"}
+    return dataclasses.replace(machines, resources=resources)
 
 
 def _entries(resources: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     """The recipe's candidates, each with one accelerator, and whether their order counts."""
-    place = {key: resources[key] for key in _PLACE_KEYS if key in resources}
+    where = {key: resources[key] for key in _PLACE_KEYS if key in resources}
     gpu = {key: resources[key] for key in _GPU_KEYS if key in resources}
     choice = next((name for name in _CHOICES if name in resources), None)
-    listed = [{**place, **gpu, **entry} for entry in resources[choice]] if choice else [{**place, **gpu}]
-    entries = [one for entry in listed for one in _one_accelerator_each(entry)]
+    listed = [{**where, **gpu, **entry} for entry in resources[choice]] if choice else [{**where, **gpu}]
+    entries = [alternative for entry in listed for alternative in _one_accelerator_each(entry)]
     in_order = any(isinstance(entry.get("accelerators", entry.get("gpus")), list) for entry in listed)
     return choice or ("ordered" if in_order else "any_of"), entries
 
@@ -197,14 +128,14 @@ def _that_fit(entries: Sequence[dict[str, Any]], fits: Fits, notes: list[str]) -
     Raises:
         UserError: it fits on none.
     """
-    left = 0
+    fitting = 0
     for entry in entries:
         reasons = [f"{name}:{count:g}: {why}" for name, count in _counts(entry) if (why := fits(name, count))]
         if not reasons:
-            left += 1
+            fitting += 1
             yield entry
         notes.extend(f"left out {reason}" for reason in reasons)
-    if not left:
+    if not fitting:
         raise UserError(
             "the recipe fits on none of them:" + "".join(f"\n  {note.removeprefix('left out ')}" for note in notes),
             where="--gpu",

@@ -8,7 +8,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.backends.skypilot.resources import ANY, ResolvedResources, only_on
+from runner.backends.base import ResolvedResources
+from runner.backends.registry import ANY
+from runner.backends.skypilot.resources import only_on
 from runner.errors import UserError
 from runner.recipe.inputs.references import is_local
 
@@ -28,13 +30,13 @@ class StoreAccess:
     environment: Mapping[str, str]
     """Variables that are no secret."""
     secrets: Mapping[str, str | None]
-    """Values by name; None: not at hand on this machine, and a launch would refuse."""
+    """Values by name; None if this machine has no such value, and a launch would refuse."""
 
     def required(self) -> dict[str, str]:
-        """The secrets.
+        """Return the secrets.
 
         Raises:
-            UserError: one is not at hand.
+            UserError: this machine has no value for one of them.
         """
         missing = [name for name, value in self.secrets.items() if value is None]
         if missing:
@@ -47,15 +49,15 @@ class StoreAccess:
 
 
 def access(store_url: str, machines: ResolvedResources, environ: Mapping[str, str] = os.environ) -> StoreAccess:
-    """What the run's machines need to reach its store.
+    """Find out what the run's machines need to reach its store.
 
     Args:
         store_url: the store.
-        machines: where it may run.
+        machines: where the run may run.
         environ: this process's environment.
 
     Raises:
-        UserError: they would not see a folder of this machine.
+        UserError: the store is a folder of this machine, which they do not see.
     """
     if is_local(store_url) or store_url.startswith("file:"):
         if not only_on(machines, _SHARED):
@@ -92,7 +94,9 @@ def _aws_keys(environ: Mapping[str, str]) -> dict[str, str | None]:
         found = boto3.Session().get_credentials()
         keys = found.get_frozen_credentials() if found else None
     except BotoCoreError as error:
-        raise UserError(str(error), where="--store", remedy="mend it: `aws sts get-caller-identity` tells") from error
+        raise UserError(
+            str(error), where="--store", remedy="fix it: `aws sts get-caller-identity` shows the account"
+        ) from error
     if keys is None:
         return dict.fromkeys(_AWS_KEYS)
     values: dict[str, str | None] = dict(zip(_AWS_KEYS, (keys.access_key, keys.secret_key), strict=True))

@@ -27,7 +27,7 @@ _STOP_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContext:
-    """What a task takes along, and how."""
+    """What a task brings to its machines, and how."""
 
     store_url: str
     """Where the run lives."""
@@ -39,22 +39,22 @@ class TaskContext:
     """The folder of this machine that holds runner and its locks, for a task without an image."""
 
 
-def task(document: Mapping[str, Any], journey: TaskContext) -> dict[str, Any]:
-    """The task of a run.
+def task(document: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """Build the task of a run.
 
     Args:
         document: its ``run.json``, with `resources` and `num_nodes`.
-        journey: what goes along.
+        context: what it brings to its machines.
     """
     own = document["recipe"].get("sky") or {}
-    secrets = sorted({*journey.secrets, *own.get("secrets", ())})
-    envs = {**(journey.environment or {}), **own.get("envs", {}), RUN_VARIABLE: _dumped(_carried(document))}
+    secrets = sorted({*context.secrets, *own.get("secrets", ())})
+    envs = {**(context.environment or {}), **own.get("envs", {}), RUN_VARIABLE: _dumped(_carried(document))}
     if secrets:
         envs[SECRET_NAMES] = ",".join(secrets)
     mounts = {**own.get("file_mounts", {})}
     setup = [own["setup"].rstrip("\n")] if own.get("setup") else []
-    if journey.setup_from is not None:
-        mounts[SETUP_FOLDER] = journey.setup_from
+    if context.setup_from is not None:
+        mounts[SETUP_FOLDER] = context.setup_from
         setup.append(f"bash {SETUP_FOLDER}/setup.sh")
     hook = {"events": ["preemption"], "timeout": _STOP_SECONDS, "run": _stop(document["run_id"])}
     config = dict(own.get("config", {}))
@@ -70,7 +70,7 @@ def task(document: Mapping[str, Any], journey: TaskContext) -> dict[str, Any]:
         "volumes": own.get("volumes"),
         "config": config,
         "setup": "\n".join(setup) + "\n" if setup else None,
-        "run": _run(document["run_id"], journey),
+        "run": _run(document["run_id"], context),
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -80,10 +80,10 @@ def task_yaml(content: Mapping[str, Any]) -> str:
     return _dumped(content)
 
 
-def _run(run_id: str, journey: TaskContext) -> str:
-    python = _IMAGE_PYTHON if journey.setup_from is None else _SETUP_PYTHON
-    path = "" if journey.setup_from is None else 'export PYTHONPATH="$HOME/runner-setup/source"\n'
-    arguments = f"--store {shlex.quote(journey.store_url)} --run {run_id}"
+def _run(run_id: str, context: TaskContext) -> str:
+    python = _IMAGE_PYTHON if context.setup_from is None else _SETUP_PYTHON
+    path = "" if context.setup_from is None else 'export PYTHONPATH="$HOME/runner-setup/source"\n'
+    arguments = f"--store {shlex.quote(context.store_url)} --run {run_id}"
     # -P: a `datasets.py` in the working directory must not be taken for the library.
     return (
         f"{path}exec {python} -P -m runner.train.entrypoint \\\n"
@@ -99,7 +99,9 @@ def _stop(run_id: str) -> str:
 
 def _carried(document: Mapping[str, Any]) -> dict[str, Any]:
     """The record as it travels: of the settings, those that the command line changed; the recipe says the others."""
-    settings = {key: one for key, one in document["settings"].items() if one["source"] not in ("default", "recipe")}
+    settings = {
+        key: setting for key, setting in document["settings"].items() if setting["source"] not in ("default", "recipe")
+    }
     return {**document, "settings": settings}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @run_argument
 @click.option("--cli", is_flag=True, help="Talk in the terminal: a line in, an answer out.")
 @click.option(
-    "--port", type=int, default=7860, show_default=True, help="The page's port on 127.0.0.1; 0: any free one."
+    "--port", type=int, default=7860, show_default=True, help="The page's port on 127.0.0.1; 0 for any free one."
 )
 @click.option(
     "--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True, help="0: the likeliest answer."

@@ -1,16 +1,11 @@
 """``runner check``."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from runner.cli.options import json_option
-from runner.errors import UserError
-
-if TYPE_CHECKING:
-    from runner.recipe.loading.load import LoadedRecipe
 
 
 @click.command()
@@ -31,21 +26,18 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
       runner check quickstart
       runner check jobs/*.yaml --set training.learning_rate=1e-4
     """
-    from runner.recipe.loading.load import load_recipe
+    from runner.cli.output import print_json, say
+    from runner.control.check import check_recipe_named
 
-    rows: list[dict[str, Any]] = []
+    found = []
     for recipe in recipes:
-        try:
-            loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
-            if online:
-                _ask_hub(recipe, loaded)
-        except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            rows.append({"recipe": recipe, "ok": False, "problems": _problems(error)})
-        else:
-            rows.append(_row(recipe, loaded))
+        checked = check_recipe_named(recipe, overrides=overrides, online=online, cwd=Path.cwd(), say=say)
+        if checked.error is not None:
+            say(f"Error: {checked.error}")
+        found.append(checked)
+    rows = [checked.as_json() for checked in found]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         for row in rows:
             if row["ok"]:
@@ -54,41 +46,6 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
         raise click.exceptions.Exit(2)
 
 
-def _ask_hub(recipe: str, loaded: "LoadedRecipe") -> None:
-    from runner.hub.check import check_hub_access, run_token
-
-    check_hub_access(
-        loaded.recipe,
-        run_token({}, here=True),
-        where=str(loaded.path),
-        locate=loaded.locate,
-        say=lambda sentence: click.echo(f"{recipe}: {sentence}", err=True),
-    )
-
-
-def _row(recipe: str, loaded: "LoadedRecipe") -> dict[str, Any]:
-    return {
-        "recipe": recipe,
-        "ok": True,
-        "path": str(loaded.path),
-        "name": loaded.recipe.name,
-        "method": loaded.recipe.methods,
-        "model": loaded.recipe.model["model_name_or_path"],
-        "data_sources": sum(len(stage.data.train) for stage in loaded.recipe.in_order),
-    }
-
-
 def _line(row: dict[str, Any]) -> str:
     count = row["data_sources"]
     return f"{row['recipe']}: ok ({row['method']}, {row['model']}, {count} data source{'s' if count > 1 else ''})"
-
-
-def _problems(error: UserError) -> list[dict[str, str | None]]:
-    from runner.recipe.problems import RecipeError, dotted_path
-
-    if not isinstance(error, RecipeError):
-        return [{"setting": None, "where": error.where, "what": error.what, "remedy": error.remedy}]
-    return [
-        {"setting": dotted_path(problem.path) or None, "where": place, "what": problem.what, "remedy": problem.remedy}
-        for problem, place in zip(error.problems, error.places, strict=True)
-    ]

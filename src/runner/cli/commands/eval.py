@@ -26,25 +26,21 @@ if TYPE_CHECKING:
 def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str, ...], as_json: bool) -> None:
     """Measure a finished run again: what it began with beside what it ended with.
 
-    It works on this machine, from the artifacts in the store, and keeps what it found there.
+    It works on this machine, from the artifacts in the store, and keeps the result there.
 
     \b
     Example:
       runner eval last
       runner eval last --data test.jsonl --prompt "What is 12 * 7?"
     """
-    from runner.cli.output import print_json
+    from runner.cli.output import print_json, say
     from runner.control.evaluate import EvaluationFailed, evaluate_run
-    from runner.control.training_process import require_training_side
     from runner.reports import summary
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
-    require_training_side("runner eval")
     try:
-        record = evaluate_run(
-            store, run_id, data=data, prompts=prompts, cwd=Path.cwd(), say=lambda text: click.echo(text, err=True)
-        )
+        record = evaluate_run(store, run_id, data=data, prompts=prompts, cwd=Path.cwd(), say=say)
     except EvaluationFailed as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(1) from error
@@ -52,4 +48,4 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
         print_json(record)
         return
     click.echo(summary.format_measurements(record))
-    click.echo(f"\nkept in the store as evaluations/{record['id']}.json of {run_id}", err=True)
+    say(f"\nkept in the store as evaluations/{record['id']}.json of {run_id}")

@@ -52,45 +52,31 @@ def export(
     Example:
       runner export last --gguf q4_k_m --gguf q8_0
     """
-    from runner.backends.environment import chosen_environment
     from runner.cli.output import print_json, say
-    from runner.control.export import ExportFailed, quantization
+    from runner.control.export import ExportFailed, ExportOptions
     from runner.control.export import export as make
-    from runner.errors import UserError
     from runner.exit_codes import FAILED, INTERRUPTED
-    from runner.recipe.rules.export import is_repository
     from runner.runs.listing import find_run
 
-    if not (merge or gguf or hub_model_id):
-        raise UserError("nothing to export", remedy="say what: --merge, --gguf q4_k_m, --push-to-hub OWNER/NAME")
-    if hub_model_id is not None and not is_repository(hub_model_id):
-        raise UserError(
-            f"{hub_model_id!r} cannot be a repository's name", where="--push-to-hub", remedy="write OWNER/NAME"
-        )
-    if private is not None and hub_model_id is None:
-        raise UserError("there is no repository without --push-to-hub", where="--private")
-    names = list(dict.fromkeys(quantization(name) for name in gguf))
+    options = ExportOptions(
+        merge=merge,
+        gguf=gguf,
+        hub_model_id=hub_model_id,
+        private=private,
+        base=base,
+        env_files=[Path(file) for file in env_files],
+        secrets=secrets,
+    )
     run_id = find_run(store, run)
-    environment = chosen_environment([Path(file) for file in env_files], secrets)
     try:
-        made = make(
-            store,
-            run_id,
-            merge=merge,
-            gguf=names,
-            hub_model_id=hub_model_id,
-            private=private,
-            base=base,
-            environment=environment,
-            say=say,
-        )
+        artifacts = make(store, run_id, options, say=say)
     except ExportFailed as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(error.code if error.code in (FAILED, INTERRUPTED) else FAILED) from error
     if as_json:
-        print_json({"run_id": run_id, "artifacts": made})
+        print_json({"run_id": run_id, "artifacts": artifacts})
         return
     slash = "" if store.url.endswith("/") else "/"
-    for name, key in made.items():
+    for name, key in artifacts.items():
         click.echo(f"{name}  {store.url}{slash}runs/{run_id}/{key}")
-    click.echo(f"`runner pull {run_id}` fetches it", err=True)
+    say(f"`runner pull {run_id}` fetches it")

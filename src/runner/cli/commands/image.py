@@ -2,15 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from runner.cli.options import json_option
-
-if TYPE_CHECKING:
-    from runner.backends.docker.container_cli import Containers
-    from runner.backends.docker.image import Image
 
 _engine_option = click.option(
     "--engine", type=click.Choice(["docker", "podman"]), help="The program to use. Default: the one that is there."
@@ -88,34 +84,29 @@ def build(
     """
     import shlex
 
-    from runner.backends.docker import image as images
-    from runner.backends.docker.container_cli import find_containers
     from runner.cli.output import print_json
+    from runner.control.image import ImageOptions, build_image, image_command
 
-    containers = find_containers(engine)
-    name = tag or "-".join(filter(None, [f"runner:{accelerator}", target]))
-    command = images.build_command(
-        containers,
-        context.resolve(),
+    wanted = ImageOptions(
         accelerator=accelerator,
-        tag=name,
         target=target,
+        tag=tag,
         build_args=build_args,
+        context=context,
+        engine=engine,
         more=options,
     )
     if dry_run:
-        click.echo(shlex.join(command))
+        click.echo(shlex.join(image_command(wanted)))
         return
-    built = images.build(containers, command, tag=name)
-    if sbom is not None:
-        _write_sbom(sbom, containers, built)
-    layers = images.layers(containers, name)
+    built = build_image(wanted, sbom_file=sbom)
     if as_json:
-        print_json({**dataclasses.asdict(built), "layers": [dataclasses.asdict(layer) for layer in layers]})
+        layers = [dataclasses.asdict(layer) for layer in built.layers]
+        print_json({**dataclasses.asdict(built.image), "layers": layers})
         return
-    for layer in layers:
+    for layer in built.layers:
         click.echo(f"{_megabytes(layer.size_bytes)}  {layer.created_by}")
-    click.echo(f"{_megabytes(built.size_bytes)}  {name}, {built.pinned}")
+    click.echo(f"{_megabytes(built.image.size_bytes)}  {wanted.name}, {built.image.pinned}")
 
 
 @image.command()
@@ -132,28 +123,14 @@ def push(ref: str, engine: str | None, as_json: bool, options: tuple[str, ...]) 
     Example:
       runner image push registry.example.com/team/runner:cuda
     """
-    from runner.backends.docker import image as images
-    from runner.backends.docker.container_cli import find_containers
     from runner.cli.output import print_json
+    from runner.control.image import push_image
 
-    pinned = images.push(find_containers(engine), ref, options)
+    pinned = push_image(ref, engine=engine, more=options)
     if as_json:
         print_json({"image": pinned})
     else:
         click.echo(pinned)
-
-
-def _write_sbom(path: Path, containers: "Containers", built: "Image") -> None:
-    import json
-
-    from runner.backends.docker.sbom import read_packages, sbom
-    from runner.errors import UserError
-
-    document = sbom(built, read_packages(containers, built))
-    try:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror}", where=str(path), remedy="name another file") from error
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -13,7 +13,7 @@ from runner.errors import UserError
 @click.command()
 @json_option
 def jobs(as_json: bool) -> None:
-    """List the recipes at hand.
+    """List the recipes that can be launched by name.
 
     Those in ./jobs come first, and hide shipped ones of the same name.
 

@@ -1,8 +1,7 @@
 """``runner launch``."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +17,7 @@ from runner.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runner.backends.skypilot.resources import ResourceOptions
+    from runner.backends.base import ResourceOptions
     from runner.storage.store import Store
 
 
@@ -58,7 +57,7 @@ def launch(
 ) -> None:
     """Start a run of a recipe and follow it to its end.
 
-    RECIPE is the name of one that is at hand (see `runner jobs`) or a path. On this machine, Ctrl-C saves and stops,
+    RECIPE is a name (see `runner jobs`) or a path. On this machine, Ctrl-C saves and stops,
     and `runner resume` goes on; a run that SkyPilot has goes on without us. Exits 0 if the run succeeded, 1 if it
     failed, 2 for a mistake in the recipe, 75 if it was interrupted.
 
@@ -68,93 +67,33 @@ def launch(
       runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
       runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
     """
-    from runner.backends.environment import chosen_environment
-    from runner.backends.skypilot.client import require_sky
-    from runner.backends.skypilot.request import plan, remote_task
-    from runner.backends.skypilot.resources import place_of
-    from runner.backends.skypilot.store_access import access
-    from runner.cli.confirm import confirm_cost
-    from runner.cli.follow import launch_remote, run_attached, run_detached
-    from runner.cli.output import say, say_notes
-    from runner.control.export import require_exports
-    from runner.control.launch import begin, new_or_old, rehearse, rehearsed
-    from runner.control.prepare import prepare
-    from runner.control.submit import checked_name, needed_environment
-    from runner.control.training_process import require_training_side
-    from runner.errors import UserError
-    from runner.git import revision_of
-    from runner.hub.check import check_hub_access, run_token
-    from runner.recipe.loading.load import load_recipe
-    from runner.runs.layout import SECRET_NAMES
+    from runner.cli.confirm import ask_on_terminal
+    from runner.cli.follow import follow
+    from runner.cli.hints import as_typed
+    from runner.cli.output import other_output, print_json, say
+    from runner.control.launch import LaunchOptions
+    from runner.control.launch import dry_run as rehearse
+    from runner.control.launch import launch as start
 
-    place = place_of(resource_options, cluster)
-    if image is not None and place == "local":
-        raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
-    loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd())
-    files = [Path(file) for file in env_files]
-    environment = chosen_environment(files, secrets)
-    prepared = prepare(loaded)
-    run_name = None if name is None else checked_name(name)
-    revision = revision_of(loaded.path.parent)
-    if place is None:
-        planned = plan(loaded.recipe, resource_options, image)
-        say_notes(planned.resources)
-        if dry_run:
-            document, why = rehearsed(store, prepared, planned, name=run_name, git_revision=revision)
-            content, _ = remote_task(document, store.url, secrets=[key for key in environment if key != SECRET_NAMES])
-            _print_task(document, content, why, as_json=as_json)
-            return
-        access(store.url, planned.resources).required()
-        require_sky()
-        token = run_token(environment, here=False)
-        require_exports(prepared.recipe["export"], token, here=False)
-        check_hub_access(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
-        confirm_cost(loaded.recipe, planned.resources, yes=yes)
-        document = new_or_old(store, prepared, planned, name=run_name, git_revision=revision, say=say)
-        code = launch_remote(store, document, cluster=cluster, environment=environment, detach=detach, as_json=as_json)
-        raise click.exceptions.Exit(code)
-    pinned = None
-    if place == "docker":
-        from runner.backends.docker.backend import image_for
-
-        pinned = image_for(image).pinned
-    if dry_run:
-        document, command, why = rehearse(
-            store, prepared, name=run_name, git_revision=revision, infra=place, image=pinned
-        )
-        _print_dry_run(document, command, why, as_json=as_json)
-        return
-    if place == "local":
-        require_training_side()
-    token = run_token(environment, here=place == "local")
-    require_exports(prepared.recipe["export"], token, here=place == "local")
-    check_hub_access(loaded.recipe, token, where=str(loaded.path), locate=loaded.locate, say=say)
-    run_id, lock = begin(store, prepared, name=run_name, git_revision=revision, say=say, infra=place, image=pinned)
-    environment |= chosen_environment(files, secrets, needed=needed_environment(store, run_id))
-    follow = run_detached if detach else run_attached
-    raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))
-
-
-def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None, *, as_json: bool) -> None:
-    from runner.cli.output import print_json, say
-    from runner.runs.records import encoded
-
-    if why:
-        say(why)
+    options = LaunchOptions(
+        recipe=recipe,
+        overrides=overrides,
+        name=name,
+        resources=resource_options,
+        cluster=cluster,
+        image=image,
+        env_files=[Path(file) for file in env_files],
+        secrets=secrets,
+        detach=detach,
+    )
+    if not dry_run:
+        confirm = ask_on_terminal(yes=yes)
+        launched = start(store, options, confirm=confirm, say=say, typed=as_typed, output=other_output())
+        raise click.exceptions.Exit(follow(store, launched, detach=detach, as_json=as_json))
+    found = rehearse(store, options, say=say)
+    if found.message:
+        say(found.message)
     if as_json:
-        print_json({"run": document, "command": command})
-        return
-    click.echo(encoded(document), nl=False)
-    click.echo(shlex.join(command))
-
-
-def _print_task(document: dict[str, Any], content: dict[str, Any], why: str | None, *, as_json: bool) -> None:
-    from runner.backends.skypilot.task import task_yaml
-    from runner.cli.output import print_json, say
-
-    if why:
-        say(why)
-    if as_json:
-        print_json({"run": document, "task": content})
-        return
-    click.echo(task_yaml(content), nl=False)
+        print_json({"run": found.request.document, **found.request.as_json()})
+    else:
+        click.echo(found.request.as_text(), nl=False)

@@ -25,20 +25,21 @@ def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
     Example:
       runner logs -f last
     """
-    from runner.control.wait import RunWaiter, poll_seconds
+    from runner.backends.base import poll_seconds
+    from runner.control.wait import RunWaiter
     from runner.runs.listing import find_run
     from runner.runs.logs import read_log
 
     run_id = find_run(store, run)
-    vigil = RunWaiter(store, run_id)
+    waiter = RunWaiter(store, run_id)
     # Whether the run has ended is asked before its log is read: nothing comes after the end.
-    at_rest = not follow or vigil.look()[1]
+    at_rest = not follow or waiter.look()[1]
     text, cursor = read_log(store, run_id)
     if tail is not None:
         text = "".join(text.splitlines(keepends=True)[-tail:] if tail else [])
     click.echo(text, nl=False)
     while not at_rest:
         time.sleep(poll_seconds(store))
-        at_rest = vigil.look()[1]
+        at_rest = waiter.look()[1]
         text, cursor = read_log(store, run_id, cursor)
         click.echo(text, nl=False)

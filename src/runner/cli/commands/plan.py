@@ -1,5 +1,6 @@
 """``runner plan``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,30 +40,20 @@ def plan(
       runner plan smollm2-135m-lora
       runner plan my-recipe.yaml --gpu a100 --gpu h100:8 --spot
     """
-    import json
+    from runner.cli.output import print_json, say
+    from runner.control.plan import plan_recipe
 
-    from runner.fit.accelerators import parse_accelerators
-    from runner.hub.model_config import model_config
-    from runner.planning.plan import plan as planned
-    from runner.planning.prices import load_prices
-    from runner.recipe.loading.load import load_recipe
-
-    wanted = [parse_accelerators(gpu, where="--gpu") for gpu in gpus]
-    loaded = load_recipe(recipe, overrides=overrides, cwd=Path.cwd()).recipe
-    if spot is None:
-        spot = bool(loaded.resources.get("use_spot"))
-    offers = load_prices()
-    rows = planned(loaded, model_config(loaded), offers, wanted=wanted, nodes=nodes, spot=spot)
+    found = plan_recipe(recipe, gpus=gpus, nodes=nodes, spot=spot, overrides=overrides, cwd=Path.cwd())
     if as_json:
-        click.echo(json.dumps([row.as_json() for row in rows], indent=2))
+        print_json([row.as_json() for row in found.rows])
         return
-    _print_table(rows)
-    click.echo(f"\nPrices: {offers.source}. Times and costs are estimates.", err=True)
-    for note in dict.fromkeys(note for row in rows if row.fit.fits for note in row.as_json()["notes"]):
-        click.echo(f"Note: {note}.", err=True)
+    _print_table(found.rows)
+    say(f"\nPrices: {found.prices}. Times and costs are estimates.")
+    for note in found.notes:
+        say(f"Note: {note}.")
 
 
-def _print_table(rows: "list[Row]") -> None:
+def _print_table(rows: "Sequence[Row]") -> None:
     from runner.planning.plan import dollar_range, hours_range
     from runner.reports.tables import text_table
 

@@ -26,14 +26,10 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
       runner ps
       runner ps --all --json
     """
-    from runner.backends.skypilot.job_status import refresh_in_background
     from runner.cli.output import print_json, run_row
-    from runner.runs.launches import is_remote
-    from runner.runs.listing import list_runs
+    from runner.control.ps import list_and_refresh
 
-    runs = list_runs(store)
-    waiting = [run for run in runs if run.state in ("pending", "interrupted") and run.retry and is_remote(run.infra)]
-    refresh_in_background(store.url, [run.run_id for run in waiting])
+    runs = list_and_refresh(store)
     shown = [run for index, run in enumerate(runs) if show_all or index < _NEWEST or not run.terminal]
     if as_json:
         print_json([run_row(run) for run in shown])

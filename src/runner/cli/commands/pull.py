@@ -39,8 +39,8 @@ def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
         return
     for name in collected.fetched:
         click.echo(str(collected.folder / name))
-    there = f"; {len(collected.already_there)} files were there already" if collected.already_there else ""
+    skipped = f"; {len(collected.already_there)} files were there already" if collected.already_there else ""
     click.echo(
-        f"fetched {len(collected.fetched)} files, {size(collected.fetched_bytes)}, into {collected.folder}{there}",
+        f"fetched {len(collected.fetched)} files, {size(collected.fetched_bytes)}, into {collected.folder}{skipped}",
         err=True,
     )

@@ -19,7 +19,7 @@ def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool)
     """Wait until a run has ended, and exit as it did.
 
     Exits 0 if it succeeded, 1 if it failed or was cancelled, 2 if it failed by a mistake in its recipe or data, 75 if
-    it was interrupted and nobody continues it, or if it outlasts the timeout. With --json, prints its result.
+    it was interrupted and is not continued, or if it outlasts the timeout. With --json, prints its result.
 
     \b
     Example:

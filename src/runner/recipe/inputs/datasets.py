@@ -1,4 +1,4 @@
-"""What is known of an entry of the data before anything is trained, from its settings and from its first row."""
+"""Inspect an entry of the data by its settings and its first row, before anything is trained."""
 
 import pathlib
 from collections.abc import Callable, Mapping
@@ -14,19 +14,19 @@ from runner.recipe.recipe import Format, Json, Method
 Row = Mapping[str, Json]
 
 _CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": True, "alpaca": False, "text": False}
-"""Formats that say so; prompts and completions may be either."""
+"""Whether a format is conversational, if it decides that; prompts and completions may be either."""
 
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What is known of one entry of a mixture before anything is downloaded."""
+    """What is known about one entry of a mixture before anything is downloaded."""
 
     path: RecipePath
-    """Where it stands: ``("data", "train", 0)``."""
+    """The entry's path in the recipe: ``("data", "train", 0)``."""
     format: Format | None
-    """Declared, or recognized from the first row; None for what is not here yet."""
+    """Declared, or detected from the first row; None if there is no row on this machine."""
     conversational: bool | None
-    """Whether its rows have turns with roles; None where only the rows could say."""
+    """Whether its rows have turns with roles; None if only the rows would tell."""
 
 
 def inspect_source(
@@ -38,15 +38,15 @@ def inspect_source(
     *,
     first_row: Callable[[str], Row | None] | None = None,
 ) -> SourceFacts:
-    """Look at one entry whose path is resolved.
+    """Inspect one entry whose path is resolved.
 
     Args:
-        at: where it stands.
+        at: the entry's path in the recipe.
         entry: its settings.
-        method: what is trained.
+        method: decides which formats are possible.
         text_field: `training.dataset_text_field`.
-        problems: added to.
-        first_row: gives the first row of a path, or None where it cannot be had; left out: that of a local file.
+        problems: new ones are appended.
+        first_row: returns the first row for a path, or None if it is not available; by default `local_first_row`.
     """
     path: str = entry["path"]
     declared: Format | None = entry.get("format")
@@ -56,7 +56,7 @@ def inspect_source(
         problems.append(Problem((*at, "format"), f"{show(declared)} is not a format for {method}", f"write {formats}"))
         return SourceFacts(at, None, None)
     think = entry.get("think")
-    if think and (problem := _unfit_for_thinking(at, entry, method)):
+    if think and (problem := _think_problem(at, entry, method)):
         problems.append(problem)
         return SourceFacts(at, None, None)
     writer, texts = ("think", think) if isinstance(think, Mapping) else ("template", template)
@@ -86,18 +86,20 @@ def inspect_source(
         conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
         return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, declared, conversational)
     try:
-        found = row_formats.check_row({**row, **fill_template(template, row)}, declared, text_field, path, method)
+        row_format, conversational = row_formats.check_row(
+            {**row, **fill_template(template, row)}, declared, text_field, path, method
+        )
     except UserError as error:
         problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
         return SourceFacts(at, None, None)
-    if think and found[0] not in row_formats.OF_TURNS:
+    if think and row_format not in row_formats.OF_TURNS:
         remedy = 'write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields'
-        problems.append(Problem((*at, "think"), f"true, and {path} holds no conversations ({found[0]})", remedy))
-    return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, *found)
+        problems.append(Problem((*at, "think"), f"true, and {path} holds no conversations ({row_format})", remedy))
+    return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, row_format, conversational)
 
 
-def _unfit_for_thinking(at: RecipePath, entry: Mapping[str, Json], method: Method) -> Problem | None:
-    """What `think` cannot stand beside."""
+def _think_problem(at: RecipePath, entry: Mapping[str, Json], method: Method) -> Problem | None:
+    """Return what contradicts `think`, if anything."""
     if method != "sft":
         return Problem((*at, "think"), f"it writes answers, which {method} does not train on", "leave it out")
     if isinstance(entry["think"], Mapping):
@@ -111,7 +113,7 @@ def _unfit_for_thinking(at: RecipePath, entry: Mapping[str, Json], method: Metho
 
 
 def local_first_row(path: str) -> Row | None:
-    """The first row of what is on this machine; None where only the training can tell.
+    """Return the first row of data on this machine; None if only the training side can read it.
 
     Raises:
         UserError: there are no rows, or they cannot be read.
@@ -120,16 +122,16 @@ def local_first_row(path: str) -> Row | None:
         return dict.fromkeys(BUILTIN_DATA[path.removeprefix("builtin:")], "text")
     if not is_local(path):
         return None
-    place = pathlib.Path(path)
-    if place.is_dir():
-        if any((place / name).is_file() for name in SAVED_TO_DISK):
+    file = pathlib.Path(path)
+    if file.is_dir():
+        if any((file / name).is_file() for name in SAVED_TO_DISK):
             return None
-        file = first_data_file(place)
-        if file is None:
+        first_file = first_data_file(file)
+        if first_file is None:
             raise UserError(
                 "the folder holds no data files",
                 where=path,
                 remedy=f"put one there that ends in {', '.join(row_formats.SUFFIXES)}",
             )
-        place = file
-    return row_formats.first_row(place, str(place))
+        file = first_file
+    return row_formats.first_row(file, str(file))

@@ -1,4 +1,4 @@
-"""The model, data and other files that a recipe names: resolved, and looked at as far as that is cheap."""
+"""Resolve the model, data and other files that a recipe names, and inspect them as far as that is cheap."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,30 +17,30 @@ _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
 
 @dataclass(frozen=True)
 class Inspection:
-    """A recipe's mapping with its paths resolved."""
+    """The result of `inspect_inputs`."""
 
     data: dict[str, Json]
-    """The mapping; local paths are absolute."""
+    """The recipe's mapping; local paths are absolute."""
     sources: tuple[SourceFacts, ...]
     """The entries under `data.train`, then those under `data.eval`."""
     local_files: tuple[pathlib.Path, ...]
-    """The files and folders that it names."""
+    """The local files and folders that the recipe names."""
     problems: tuple[Problem, ...]
-    """What is missing, empty, or in no known format."""
+    """What is missing, empty, or in an unknown format."""
 
 
 def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathlib.Path]) -> Inspection:
-    """Resolve every path in a recipe's mapping that the schema accepts, and read the first row of each local dataset.
+    """Resolve every path in a recipe's mapping, and read the first row of each local dataset.
 
     Args:
-        data: the mapping; it is not changed.
-        base: the folder in which a relative path begins that stands at a path of the recipe.
+        data: a mapping that the schema accepts; not modified.
+        base: returns the folder for relative paths, given the path of the setting in the recipe.
     """
     problems: list[Problem] = []
     model = dict(data["model"])
     name = ("model", "model_name_or_path")
     written = model["model_name_or_path"]
-    model["model_name_or_path"] = _resolved(written, base(name), "model", name, problems) or written
+    model["model_name_or_path"] = _resolve(written, base(name), "model", name, problems) or written
     sections: dict[str, Json] = {}
     facts: list[SourceFacts] = []
     text_field = data.get("training", {}).get("dataset_text_field", "text")
@@ -51,7 +51,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
         sections[section] = []
         for index, entry in enumerate(entries):
             at: RecipePath = ("data", section, index)
-            path = _resolved(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
+            path = _resolve(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
             sections[section].append({**entry, "path": path or entry["path"]})
             facts.append(
                 inspect_source(at, sections[section][-1], data["method"], text_field, problems)
@@ -62,11 +62,11 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     if isinstance(training.get("deepspeed"), str):
         training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
     if "reward_funcs" in training:
-        training["reward_funcs"] = _rewards(training["reward_funcs"], base, problems)
+        training["reward_funcs"] = _resolve_rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
     if base_written := (data.get("export") or {}).get("base"):
         at = ("export", "base")
-        merged_into = _resolved(base_written, base(at), "model", at, problems) or base_written
+        merged_into = _resolve(base_written, base(at), "model", at, problems) or base_written
         resolved["export"] = {**data["export"], "base": merged_into}
     if training:
         resolved["training"] = training
@@ -81,7 +81,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     return Inspection(resolved, tuple(facts), tuple(local), tuple(problems))
 
 
-def _resolved(written: str, base: pathlib.Path, kind: "str", at: RecipePath, problems: list[Problem]) -> str | None:
+def _resolve(written: str, base: pathlib.Path, kind: "str", at: RecipePath, problems: list[Problem]) -> str | None:
     try:
         return resolve(written, base, "model" if kind == "model" else "data")
     except UserError as error:
@@ -89,7 +89,9 @@ def _resolved(written: str, base: pathlib.Path, kind: "str", at: RecipePath, pro
         return None
 
 
-def _rewards(written: list[str], base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]) -> list[str]:
+def _resolve_rewards(
+    written: list[str], base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]
+) -> list[str]:
     resolved = []
     for index, name in enumerate(written):
         at: RecipePath = ("training", "reward_funcs", index)
@@ -102,7 +104,7 @@ def _rewards(written: list[str], base: Callable[[RecipePath], pathlib.Path], pro
 
 
 def _deepspeed(written: str, base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]) -> Json:
-    """DeepSpeed's own configuration file, read into the recipe: the run carries it along."""
+    """Read DeepSpeed's configuration file into the recipe, so that the run contains it."""
     at: RecipePath = ("training", "deepspeed")
     try:
         return read_deepspeed_file(absolute(written, base(at)))
@@ -114,7 +116,7 @@ def _deepspeed(written: str, base: Callable[[RecipePath], pathlib.Path], problem
 def _files_under_training(
     data: Mapping[str, Json], base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]
 ) -> Iterator[tuple[str, str]]:
-    """Settings of the libraries that may name a file; a chat template may also be a tokenizer on the hub."""
+    """Yield the library settings that name a file, resolved. A chat template may also be a tokenizer on the hub."""
     for key in _FILES_UNDER_TRAINING:
         written = data.get("training", {}).get(key)
         if not isinstance(written, str) or written.startswith("{"):

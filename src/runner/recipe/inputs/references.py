@@ -1,4 +1,4 @@
-"""Where the model and the data of a recipe are: made on the spot, in a local file or folder, or on the hub."""
+"""References to models and data in a recipe: built in, a local file or folder, or on the hub."""
 
 import itertools
 import pathlib
@@ -16,17 +16,17 @@ BUILTIN_DATA: Mapping[str, tuple[str, ...]] = {
     "python-docstrings": ("prompt", "completion"),
     "arithmetic": ("prompt", "answer"),
 }
-"""Each builtin dataset with its columns, which hold texts."""
+"""The text columns of each built-in dataset."""
 SAVED_TO_DISK = ("state.json", "dataset_dict.json")
-"""What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder."""
+"""Files by which a folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk` is recognized."""
 MAX_ENTRIES = 10_000
-"""Entries of a folder that are looked at."""
+"""The most entries of a folder that are searched."""
 
 Kind: TypeAlias = Literal["model", "data"]
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _INPUT = re.compile(r"inputs/[0-9a-f]{64}/[^/]+")
-# Files that somebody may hand over as data and that cannot be read as such.
+# Endings of files that a user may name as data but that runner does not read.
 _OTHER_SUFFIXES = (
     ".arrow", ".bz2", ".doc", ".docx", ".feather", ".gz", ".htm", ".html", ".md", ".ndjson", ".pdf", ".pickle", ".pkl",
     ".sqlite", ".tar", ".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst",
@@ -39,18 +39,18 @@ def is_local(written: str) -> bool:
 
 
 def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
-    """The name as a recipe keeps it: a hub id and a builtin as they are, a file or folder as its absolute path.
+    """Resolve a reference: hub ids and built-ins stay unchanged, a file or folder becomes its absolute path.
 
-    What looks like a file (``./``, ``../``, ``/``, ``~``, or a data file's ending) has to be there; anything else is
-    local if it is there, and a hub id if it is not.
+    A reference that looks like a file (``./``, ``../``, ``/``, ``~``, or a data file's ending) must exist. Any other is
+    local if it exists, and a hub id if not.
 
     Args:
-        written: what stands in the recipe.
-        base: the folder that relative paths begin in.
-        kind: what it names.
+        written: the reference in the recipe.
+        base: the folder for relative paths.
+        kind: what it refers to.
 
     Raises:
-        UserError: there is no such file or builtin, or it can be no name.
+        UserError: there is no such file or built-in, or it is not a valid reference.
     """
     if written.startswith("builtin:"):
         return _builtin(written, kind)
@@ -79,10 +79,10 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
 
 
 def absolute(written: str, base: pathlib.Path) -> pathlib.Path:
-    """Where a path leads; a link to a file keeps its own name, whose ending says what the file is.
+    """Resolve a path. A link to a file keeps its own name, whose ending gives the file's type.
 
     Raises:
-        UserError: it begins with the home of nobody, or cannot be a path.
+        UserError: it starts with an unknown user's home, or is not a valid path.
     """
     try:
         path = base / pathlib.Path(written).expanduser()
@@ -95,7 +95,7 @@ def absolute(written: str, base: pathlib.Path) -> pathlib.Path:
 
 
 def first_data_file(folder: pathlib.Path) -> pathlib.Path | None:
-    """The first data file below a folder, in order; None where there is none among the first `MAX_ENTRIES`."""
+    """Return the first data file below a folder; None if there is none among the first `MAX_ENTRIES` entries."""
     entries = itertools.islice(folder.rglob("*"), MAX_ENTRIES)
     return min((path for path in entries if path.suffix.lower() in SUFFIXES and path.is_file()), default=None)
 
@@ -124,7 +124,11 @@ def _builtin(written: str, kind: Kind) -> str:
     remedy = (
         f"did you mean `builtin:{meant}`?" if meant else f"there is: {', '.join(f'builtin:{name}' for name in known)}"
     )
-    what = f"`{written}` is no {kind}" if name in others else f"there is no builtin {kind} `{name}`"
+    what = (
+        f"`{written}` is not {'a model' if kind == 'model' else 'data'}"
+        if name in others
+        else f"there is no builtin {kind} `{name}`"
+    )
     raise UserError(what, remedy=remedy)
 
 

@@ -1,4 +1,4 @@
-"""The reward functions that a recipe names: built in, or a Python file and a function in it."""
+"""The reward functions that a recipe names: built-in ones, or functions in Python files."""
 
 import ast
 import pathlib
@@ -13,30 +13,30 @@ _MAX_BYTES = 1 << 20
 
 
 def split_reward(name: str) -> tuple[str | None, str]:
-    """The file and the function of ``rewards.py:correct``; of ``builtin:length``, None and ``length``."""
+    """Split ``rewards.py:correct`` into file and function; ``builtin:length`` into None and ``length``."""
     file, _, function = name.rpartition(":")
     return (None, function) if file == "builtin" else (file, function)
 
 
 def resolve_reward(written: str, base: pathlib.Path) -> str:
-    """The name as a recipe keeps it, with the file's absolute path.
+    """Return the name with the file's absolute path.
 
     Args:
-        written: what stands in the recipe.
-        base: the folder that relative paths begin in.
+        written: the name in the recipe.
+        base: the folder for relative paths.
 
     Raises:
-        UserError: there is no such reward function, or it could not be called.
+        UserError: there is no such reward function, or TRL could not call it.
     """
     file, function = split_reward(written)
     if file is None:
         if function in BUILTIN_REWARDS:
             return written
         meant = closest(function, BUILTIN_REWARDS)
-        there_is = f"there is: {', '.join(f'builtin:{name}' for name in BUILTIN_REWARDS)}"
+        available = f"available: {', '.join(f'builtin:{name}' for name in BUILTIN_REWARDS)}"
         raise UserError(
             f"there is no builtin reward `{function}`",
-            remedy=f"did you mean `builtin:{meant}`?" if meant else there_is,
+            remedy=f"did you mean `builtin:{meant}`?" if meant else available,
         )
     if not file or not function.isidentifier():
         raise UserError(
@@ -52,7 +52,7 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
 
 
 def _check(path: pathlib.Path, function: str) -> None:
-    """See that the file defines the function, and that TRL can call it; nothing in it is run."""
+    """Check that the file defines the function and that TRL can call it, without running the file."""
     try:
         source = path.read_bytes()
         tree = ast.parse(source if len(source) <= _MAX_BYTES else b"")

@@ -1,6 +1,5 @@
-"""The first row of a local data file, and the format it has: read cheaply, and nothing beyond it."""
+"""Read the first row of a local data file, and no more, and detect its format."""
 
-import csv
 import itertools
 import json
 import pathlib
@@ -11,7 +10,7 @@ from runner.errors import UserError
 from runner.recipe.recipe import Format, Method
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
-"""The files that can be trained on."""
+"""Endings of the files that runner reads data from."""
 
 COLUMNS: Mapping[Format, tuple[str, ...]] = {
     "messages": ("messages",),
@@ -22,7 +21,7 @@ COLUMNS: Mapping[Format, tuple[str, ...]] = {
     "preference": ("chosen", "rejected"),
     "prompt_only": ("prompt",),
 }
-"""The columns that a format needs."""
+"""The columns that each format requires."""
 
 FORMATS: Mapping[Method, tuple[Format, ...]] = {
     "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "text"),
@@ -30,17 +29,17 @@ FORMATS: Mapping[Method, tuple[Format, ...]] = {
     "dpo": ("preference",),
     "grpo": ("prompt_only",),
 }
-"""The formats that a method trains on, in the order in which they are recognized."""
+"""The formats that each method trains on, in the order of detection."""
 
 OF_TURNS: tuple[Format, ...] = ("messages", "sharegpt")
-"""The formats that are conversations."""
+"""The formats with conversations."""
 
 _CHUNK = 1 << 16
 _MAX_ROW = 1 << 24
 
 
 def detect_format(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
-    """The format of a method that a row's columns speak of, the richer first; None where they are of none."""
+    """Return the first format of a method whose columns a row has, richer formats first; None if there is none."""
     if "messages" in FORMATS[method]:
         if "messages" in row:
             return "sharegpt" if _turns_have(row["messages"], "from") else "messages"
@@ -53,43 +52,44 @@ def detect_format(row: Mapping[str, Any], method: Method = "sft") -> Format | No
 
 
 def describe_formats(method: Method) -> str:
-    """The formats of a method with their columns, for errors."""
+    """List the formats of a method with their columns, for errors."""
     return "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in FORMATS[method])
 
 
 def check_row(
     row: Mapping[str, Any], declared: Format | None, text_field: str, where: str, method: Method = "sft"
 ) -> tuple[Format, bool]:
-    """The format of a row, declared or recognized, and whether it is a conversation, whose turns have roles.
+    """Return a row's format, and whether it is conversational (has turns with roles).
 
     Args:
-        row: the first one.
-        declared: what the recipe says, if it does.
-        text_field: `training.dataset_text_field`, the column that is taken for ``text``.
+        row: the first row of the data.
+        declared: the recipe's `format`; None to detect it.
+        text_field: `training.dataset_text_field`, the column that counts as ``text``.
         where: the file, for errors.
-        method: what is trained, which says what formats there may be.
+        method: decides which formats are possible.
 
     Raises:
-        UserError: the row lacks a column, or what stands in it is none of the format's.
+        UserError: a column is missing, or has the wrong type for the format.
     """
     columns = ", ".join(map(str, row)) or "none"
     row = {("text" if column == text_field else column): value for column, value in row.items()}
-    fitting = detect_format(row, method)
-    found = declared or fitting
-    if found is None:
+    detected = detect_format(row, method)
+    row_format = declared or detected
+    if row_format is None:
         raise UserError(
             f"the columns fit no format: {columns}",
             where=where,
             remedy=f"rename them to fit one ({describe_formats(method)}), or write a `template:`",
         )
-    missing = [column for column in COLUMNS[found] if column not in row]
-    if missing and not (found in OF_TURNS and fitting in OF_TURNS):
+    missing = [column for column in COLUMNS[row_format] if column not in row]
+    if missing and not (row_format in OF_TURNS and detected in OF_TURNS):
+        needed = " and ".join(f"`{column}`" for column in missing)
         raise UserError(
-            f"format `{found}` needs {' and '.join(f'`{column}`' for column in missing)}; the columns are: {columns}",
+            f"format `{row_format}` needs {needed}; the columns are: {columns}",
             where=where,
-            remedy=f"write `format: {fitting}`, which they fit" if fitting else "rename the columns",
+            remedy=f"write `format: {detected}`, which they fit" if detected else "rename the columns",
         )
-    if found in OF_TURNS:
+    if row_format in OF_TURNS:
         column = "messages" if "messages" in row else "conversations"
         if not (_turns_have(row[column], "role") or _turns_have(row[column], "from")):
             raise UserError(
@@ -97,24 +97,24 @@ def check_row(
                 where=where,
                 remedy="a turn has `role` and `content`, or `from` and `value`",
             )
-        return found, True
-    for column in COLUMNS[found]:
+        return row_format, True
+    for column in COLUMNS[row_format]:
         if not (isinstance(row[column], str) or row[column] is None or _turns_have(row[column], "role")):
             raise UserError(f"`{column}` in the first row is not text: {json.dumps(row[column])[:80]}", where=where)
-    if found == "preference" and isinstance(row["chosen"], str) and "prompt" not in row:
+    if row_format == "preference" and isinstance(row["chosen"], str) and "prompt" not in row:
         raise UserError(
             f"format `preference` needs `prompt`; the columns are: {columns}",
             where=where,
             remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
         )
-    return found, found not in ("alpaca", "text") and not isinstance(row[COLUMNS[found][0]], str)
+    return row_format, row_format not in ("alpaca", "text") and not isinstance(row[COLUMNS[row_format][0]], str)
 
 
 def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:
-    """The first row of a file; None for Parquet, which is only seen to be whole.
+    """Return the first row of a file; None for Parquet, which is only checked to be complete.
 
     Raises:
-        UserError: the file is empty, holds no rows, or its first row cannot be read.
+        UserError: the file is empty, has no rows, or its first row cannot be read.
     """
     try:
         if path.stat().st_size == 0:
@@ -146,7 +146,7 @@ def _turns_have(value: Any, key: str) -> bool:
 
 
 def _json(path: pathlib.Path, where: str) -> dict[str, Any]:
-    """The first object of JSON Lines, or of one array: both are read whatever the file's ending, as `datasets` does."""
+    """Return the first object of JSON Lines or of an array, whatever the file's ending, as `datasets` does."""
     decoder = json.JSONDecoder()
     with path.open(encoding="utf-8-sig") as file:
         text = ""
@@ -178,11 +178,13 @@ def _json(path: pathlib.Path, where: str) -> dict[str, Any]:
 
 
 def _is_broken_line(path: pathlib.Path, text: str) -> bool:
-    """Whether a row of JSON Lines ended without being whole, so that reading on cannot help."""
+    """Whether a row of JSON Lines ended before it was complete, so that reading more cannot help."""
     return path.suffix.lower() == ".jsonl" and "\n" in text
 
 
 def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
+    import csv  # not above: most recipes have no CSV file
+
     csv.field_size_limit(_MAX_ROW)  # 128 KiB otherwise, which a long document exceeds
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -207,7 +209,7 @@ def _text(path: pathlib.Path, where: str) -> dict[str, Any]:
 
 
 def _check_parquet(path: pathlib.Path, where: str) -> None:
-    """Parquet begins and ends with four letters; its rows are read where it is trained on."""
+    """Check the magic bytes at both ends; the training side reads the rows."""
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(-4, 2)

@@ -1,7 +1,7 @@
-"""An entry's `template`: columns that are written from the fields of a row.
+"""An entry's `template`: columns that are built from the fields of a row.
 
-``{name}`` stands for the field of that name, ``{{`` and ``}}`` for braces. A column is a text, or a list of messages
-whose texts are filled in; a system message that stays empty is left out.
+``{name}`` inserts the field of that name; ``{{`` and ``}}`` are braces. A column is text, or a list of messages whose
+texts are filled in. A system message that turns out empty is left out.
 """
 
 import json
@@ -15,12 +15,12 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 
 
 def template_fields(template: Mapping[str, Any]) -> list[str]:
-    """The fields that a template names, in order.
+    """Return the fields that a template uses, in order.
 
     Raises:
-        UserError: a brace stands alone.
+        UserError: a brace is unmatched.
     """
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for text in _texts(template):
         for brace in _BRACES.finditer(text):
             if brace[0] in ("{", "}"):
@@ -29,21 +29,21 @@ def template_fields(template: Mapping[str, Any]) -> list[str]:
                     remedy="write `{field}` for a field of the row, `{{` and `}}` for braces",
                 )
             if brace[1] is not None:
-                found[brace[1]] = None
-    return list(found)
+                names[brace[1]] = None
+    return list(names)
 
 
 def fill_template(template: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that a template makes of a row, which has all of its fields."""
-    return {column: _filled(part, row) for column, part in template.items()}
+    """Return the columns that a template builds from a row. The row must have all `template_fields`."""
+    return {column: _fill(part, row) for column, part in template.items()}
 
 
-def _filled(part: Any, row: Mapping[str, Any]) -> Any:
+def _fill(part: Any, row: Mapping[str, Any]) -> Any:
     if isinstance(part, str):
         return _BRACES.sub(lambda brace: _as_text(row[brace[1]]) if brace[1] else brace[0][0], part)
     if isinstance(part, Mapping):
-        return {key: _filled(text, row) for key, text in part.items()}
-    messages = [_filled(message, row) for message in part]
+        return {key: _fill(text, row) for key, text in part.items()}
+    messages = [_fill(message, row) for message in part]
     return [message for message in messages if not _is_empty_system(message)]
 
 

@@ -1,4 +1,4 @@
-"""Recipes by name: those in the working directory's ``jobs/``, then those that ship with the package."""
+"""Find recipes by name: in the working directory's ``jobs/``, then among those that ship with the package."""
 
 import pathlib
 
@@ -6,62 +6,62 @@ from runner.errors import UserError
 from runner.recipe.suggestions import closest
 
 MAX_BYTES = 1024 * 1024
-"""A recipe names its data; it does not hold it."""
+"""The largest recipe file. A recipe names its data and does not contain it."""
 _SUFFIXES = (".yaml", ".yml")
 
 
 def bundled_recipes_folder() -> pathlib.Path:
-    """The folder of the shipped recipes: inside the package in a wheel, ``jobs/`` beside ``src/`` in a checkout."""
+    """Return the folder of the shipped recipes: in the package of a wheel, ``jobs/`` beside ``src/`` in a checkout."""
     package = pathlib.Path(__file__).resolve().parents[2]
     inside = package / "jobs"
     return inside if inside.is_dir() else package.parents[1] / "jobs"
 
 
 def available_recipes(cwd: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Each name that a command takes for a recipe, with its file; the working directory's hide shipped ones."""
-    found: dict[str, pathlib.Path] = {}
+    """Return the file of each recipe by name. The working directory's recipes hide shipped ones."""
+    recipes: dict[str, pathlib.Path] = {}
     for folder in (cwd / "jobs", bundled_recipes_folder()):
         try:
             files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
         except OSError:
             continue
         for path in files:
-            found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+            recipes.setdefault(path.stem, path)
+    return dict(sorted(recipes.items()))
 
 
 def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
-    """The file of a recipe.
+    """Return the file of a recipe.
 
     Args:
-        name_or_path: ``quickstart``, or a path, which has a slash or the ending ``.yaml`` or ``.yml``.
-        cwd: where relative paths begin, and whose ``jobs/`` comes first.
+        name_or_path: ``quickstart``, or a path, which contains a slash or ends in ``.yaml`` or ``.yml``.
+        cwd: relative paths start here, and its ``jobs/`` is searched first.
 
     Raises:
-        UserError: there is none; the remedy names the nearest.
+        UserError: there is no such recipe; the remedy suggests the most similar name.
     """
     if not name_or_path or "\0" in name_or_path:
         raise UserError("that is not the name of a recipe", remedy="`runner jobs` lists the available recipes")
-    at_hand = available_recipes(cwd)
+    available = available_recipes(cwd)
     if _is_path(name_or_path):
         try:
             path = cwd / pathlib.Path(name_or_path).expanduser()
         except RuntimeError as error:
             raise UserError(str(error), where=name_or_path, remedy="write the path out") from error
-        return _existing(path, name_or_path, at_hand)
-    if name_or_path in at_hand:
-        return at_hand[name_or_path]
+        return _existing(path, name_or_path, available)
+    if name_or_path in available:
+        return available[name_or_path]
     beside = cwd / name_or_path
     if _exists(beside):
-        return _existing(beside, name_or_path, at_hand)
-    raise UserError("there is no such recipe", where=_cut(name_or_path), remedy=_suggestion(name_or_path, at_hand))
+        return _existing(beside, name_or_path, available)
+    raise UserError("there is no such recipe", where=_cut(name_or_path), remedy=_suggestion(name_or_path, available))
 
 
 def read_recipe(path: pathlib.Path, *, shown_as: str) -> str:
-    """The text of a recipe's file.
+    """Return the text of a recipe's file.
 
     Raises:
-        UserError: it cannot be read, is larger than `MAX_BYTES`, or is no UTF-8 text.
+        UserError: it cannot be read, is larger than `MAX_BYTES`, or is not UTF-8 text.
     """
     try:
         with path.open("rb") as file:
@@ -84,7 +84,7 @@ def read_recipe(path: pathlib.Path, *, shown_as: str) -> str:
 
 
 def description(text: str) -> str:
-    """What a recipe's first comment line says; empty if it begins with none."""
+    """Return a recipe's first comment line; empty if it does not begin with a comment."""
     for line in text.splitlines():
         comment = line.strip()
         if comment.startswith("#"):
@@ -96,7 +96,7 @@ def description(text: str) -> str:
     return ""
 
 
-def _existing(path: pathlib.Path, written: str, at_hand: dict[str, pathlib.Path]) -> pathlib.Path:
+def _existing(path: pathlib.Path, written: str, available: dict[str, pathlib.Path]) -> pathlib.Path:
     try:
         if path.is_file():
             return path.absolute()
@@ -104,7 +104,7 @@ def _existing(path: pathlib.Path, written: str, at_hand: dict[str, pathlib.Path]
             raise UserError("is a folder, not a recipe", where=written, remedy=_suggestion(path.name, _beside(path)))
         if path.exists():
             raise UserError("is not a regular file", where=written, remedy="give a YAML file")
-        remedy = _suggestion(path.stem, _beside(path.parent) or at_hand)
+        remedy = _suggestion(path.stem, _beside(path.parent) or available)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=_cut(written)) from error
     raise UserError("there is no such file", where=_cut(written), remedy=remedy)

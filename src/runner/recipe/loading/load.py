@@ -1,4 +1,4 @@
-"""From a recipe's name to a checked `Recipe`: found, read, overridden, checked by schema and rules, resolved."""
+"""Load a recipe: find it, read it, apply the command line, check schema and rules, resolve paths."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,7 @@ from runner.recipe import schema
 from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
-from runner.recipe.loading.overrides import Layered, apply_overrides
+from runner.recipe.loading.overrides import LayeredRecipe, apply_overrides
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path
@@ -23,19 +23,19 @@ from runner.recipe.settings import Setting, resolve_settings, source_of
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe that can be trusted."""
+    """A checked recipe, and where its settings come from."""
 
     recipe: Recipe
-    """What to train: local paths are absolute, only what was set stands in the mappings."""
+    """What to train. Local paths are absolute; the mappings contain only what was set."""
     settings: Mapping[str, Setting]
-    """Every setting by its dotted path, defaults included, with its value and who set it; a stage's settings begin with
+    """Every setting by its dotted path, with value and source, including defaults. A stage's settings begin with
     ``stages.<name>.``."""
     path: pathlib.Path
     """The recipe's file."""
     local_files: tuple[pathlib.Path, ...]
-    """The files and folders of this machine that the recipe names, absolute, as they stand in it."""
+    """Absolute paths of the files and folders on this machine that the recipe names."""
     locate: Callable[[RecipePath], str] = dotted_path
-    """Where a path of the recipe was written, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
+    """Returns where a path of the recipe was set, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
 
 
 def load_recipe(
@@ -45,19 +45,19 @@ def load_recipe(
     flags: Mapping[str, Any] | None = None,
     cwd: pathlib.Path,
 ) -> LoadedRecipe:
-    """Find a recipe, lay the command line over it, and check all of it. Nothing is written, and no network is used.
+    """Find a recipe, apply the command line to it, and check all of it. Writes nothing and uses no network.
 
     Args:
         name_or_path: a name in ``jobs/`` (the working directory's first, then the shipped ones), or a path.
-        overrides: ``training.learning_rate=1e-4`` each, as given to ``--set``; they count more than the recipe.
-        flags: values by dotted key, as other options set them; they count more than overrides.
+        overrides: ``training.learning_rate=1e-4`` each, as given to ``--set``; they win over the recipe.
+        flags: values by dotted key, as other options set them; they win over `overrides`.
         cwd: the working directory.
 
     Raises:
-        UserError: whatever is wrong, with its place and remedy; a `RecipeError` lists everything that is.
+        UserError: anything is wrong, with place and remedy; a `RecipeError` lists all problems.
     """
     path = find_recipe(name_or_path, cwd)
-    shown_as = _shown(path, cwd)
+    shown_as = _relative_to_cwd(path, cwd)
     document = parse_document(read_recipe(path, shown_as=shown_as), name=shown_as)
     return check_recipe(document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd)
 
@@ -71,7 +71,7 @@ def check_recipe(
     flags: Mapping[str, Any],
     cwd: pathlib.Path,
 ) -> LoadedRecipe:
-    """What `load_recipe` does after reading; `shown_as` is what errors call the file."""
+    """Do what `load_recipe` does after reading; `shown_as` is the file's name in errors."""
     layers = apply_overrides(document, overrides, flags)
 
     def locate(at: RecipePath) -> str:
@@ -91,67 +91,67 @@ def check_recipe(
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = merge_save_aliases(layers)
-    recipe, settings, inspection, found = _laid_together(layers, folders)
-    if problems := [*problems, *found]:
+    recipe, settings, inspection, other_problems = _build_recipe(layers, folders)
+    if problems := [*problems, *other_problems]:
         raise RecipeError(problems, locate, where=shown_as)
     return LoadedRecipe(recipe, settings, path, inspection.local_files, locate)
 
 
 def _check_stages(
-    layers: Layered,
+    layers: LayeredRecipe,
     path: pathlib.Path,
     folders: tuple[pathlib.Path, pathlib.Path],
     error: Callable[[Sequence[Problem]], RecipeError],
 ) -> LoadedRecipe:
-    """What `check_recipe` does of a recipe with stages: each is checked as a recipe of its own."""
+    """Do what `check_recipe` does for a recipe with stages: check each as a recipe of its own."""
     stages, problems = split_stages(layers)
-    problems += [problem for stage in stages for problem in stage.explained(schema.check(stage.layers.data))]
+    problems += [problem for stage in stages for problem in stage.relocate_problems(schema.check(stage.layers.data))]
     if problems:
         raise error(unique_problems(problems))
     recipes, settings, local_files = [], {}, dict[pathlib.Path, None]()
     for stage in stages:
-        recipe, found, inspection, contradictory = _laid_together(stage.layers, folders)
+        recipe, stage_settings, inspection, stage_problems = _build_recipe(stage.layers, folders)
         recipes.append(dataclasses.replace(recipe, stage=stage.name))
-        for key, setting in found.items():
+        for key, setting in stage_settings.items():
             shared = key.partition(".")[0] in SHARED
             settings[key if shared else f"stages.{stage.name}.{key}"] = setting
         local_files |= dict.fromkeys(inspection.local_files)
-        problems += stage.explained([*contradictory, *strategy_of_a_stage(recipe)])
+        problems += stage.relocate_problems([*stage_problems, *strategy_of_a_stage(recipe)])
     if problems:
         raise error(unique_problems(problems))
     whole = dataclasses.replace(recipes[0], stage=None, stages=tuple(recipes), export=recipes[-1].export)
     return LoadedRecipe(whole, settings, path, tuple(local_files))
 
 
-def _laid_together(
-    layers: Layered, folders: tuple[pathlib.Path, pathlib.Path]
+def _build_recipe(
+    layers: LayeredRecipe, folders: tuple[pathlib.Path, pathlib.Path]
 ) -> tuple[Recipe, dict[str, Setting], Inspection, list[Problem]]:
-    """The recipe that the schema accepts, its settings, its files, and what is wrong with it still.
+    """Return the recipe, its settings, its files, and the problems that the schema does not find.
 
     Args:
-        layers: the recipe's, or one stage's.
-        folders: where relative paths of the recipe begin, and those of the command line.
+        layers: a recipe, or one stage's, that the schema accepts.
+        folders: the folder of the recipe's relative paths, and that of the command line's.
     """
     known = schema.recipe_schema(layers.data["method"])
     data: dict[str, Json] = schema.normalize(layers.data, known)
     inspection = inspect_inputs(data, lambda at: folders[source_of(at, layers.sources) != "recipe"])
-    recipe = _recipe(inspection.data)
+    recipe = _recipe_from(inspection.data)
     settings = resolve_settings(inspection.data, layers.sources, known)
-    for key in _decided_elsewhere(recipe):
+    for key in _settings_without_default(recipe):
         settings.pop(f"training.{key}", None)
     problems = [*inspection.problems, *find_contradictions(RuleContext(recipe, settings, inspection.sources))]
     return recipe, settings, inspection, problems
 
 
-def _decided_elsewhere(recipe: Recipe) -> tuple[str, ...]:
-    """Settings under `training:` whose defaults in the libraries are not what happens."""
+def _settings_without_default(recipe: Recipe) -> tuple[str, ...]:
+    """Return settings under `training:` for which the libraries' defaults do not apply."""
     if recipe.training.get("effective_batch_size") is None:
         return SAVING
     split = ("per_device_train_batch_size", "gradient_accumulation_steps")
     return SAVING + tuple(key for key in split if key not in recipe.training)
 
 
-def _recipe(data: Mapping[str, Json]) -> Recipe:
+def _recipe_from(data: Mapping[str, Json]) -> Recipe:
     evaluation = data["data"].get("eval", ())
     held_out = evaluation["from_train"] if isinstance(evaluation, dict) else None
     evaluate, export = data.get("evaluate", {}), data.get("export", {})
@@ -181,8 +181,8 @@ def _recipe(data: Mapping[str, Json]) -> Recipe:
     )
 
 
-def _shown(path: pathlib.Path, cwd: pathlib.Path) -> str:
-    """The file as errors name it: short where it lies below the working directory."""
+def _relative_to_cwd(path: pathlib.Path, cwd: pathlib.Path) -> str:
+    """Return the path for errors: relative if it is below the working directory."""
     try:
         return str(path.relative_to(cwd.absolute()))
     except ValueError:

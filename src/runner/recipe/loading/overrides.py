@@ -1,4 +1,4 @@
-"""What the command line changes in a recipe: ``--set training.learning_rate=1e-4``, and flags."""
+"""Apply the command line's changes to a recipe: ``--set training.learning_rate=1e-4``, and flags."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -15,29 +15,29 @@ _EXAMPLE = "write `--set training.learning_rate=1e-4`"
 
 
 @dataclass(frozen=True)
-class Layered:
-    """A recipe's mapping with the command line's changes laid over it."""
+class LayeredRecipe:
+    """A recipe's mapping with the command line's changes applied."""
 
     data: dict[str, Json]
     """The values."""
     sources: dict[RecipePath, Source] = field(default_factory=dict)
-    """Who wrote a path, for those that the recipe's file did not write; it holds for what lies below."""
+    """The source of each path that the recipe's file did not set, and of everything below it."""
     places: dict[RecipePath, str] = field(default_factory=dict)
-    """For the same paths, what stood on the command line."""
+    """For the same paths, the words on the command line."""
 
 
-def apply_overrides(document: Document, overrides: Sequence[str], flags: Mapping[str, Any]) -> Layered:
-    """Lay `overrides` over a recipe, then `flags`; of two that set the same, the later one counts.
+def apply_overrides(document: Document, overrides: Sequence[str], flags: Mapping[str, Any]) -> LayeredRecipe:
+    """Apply `overrides` to a recipe, then `flags`. If two set the same key, the later one wins.
 
     Args:
-        document: the recipe as it was written.
-        overrides: ``KEY=VALUE`` each, the key dotted, the value YAML.
-        flags: values by dotted key, as other options of a command set them; the value is taken as it is.
+        document: the recipe's file.
+        overrides: ``KEY=VALUE`` each, with a dotted key and a YAML value.
+        flags: values by dotted key, from other options of a command; not parsed.
 
     Raises:
-        UserError: an override is none, or its key leads through a value that is neither mapping nor list.
+        UserError: an override is not ``KEY=VALUE``, or its key leads through a scalar.
     """
-    result = Layered(copy.deepcopy(document.data))
+    result = LayeredRecipe(copy.deepcopy(document.data))
     for override in overrides:
         key, equals, text = override.partition("=")
         where = f"--set {override if len(override) <= 80 else override[:77] + '...'}"
@@ -57,7 +57,7 @@ def _steps(key: str, where: str) -> tuple[str, ...]:
     return steps
 
 
-def _put(result: Layered, steps: tuple[str, ...], value: Json, source: Source, where: str) -> None:
+def _put(result: LayeredRecipe, steps: tuple[str, ...], value: Json, source: Source, where: str) -> None:
     at: Any = result.data
     path: RecipePath = ()
     for position, step in enumerate(steps):
@@ -85,7 +85,7 @@ def _put(result: Layered, steps: tuple[str, ...], value: Json, source: Source, w
 
 
 def _key(at: Any, path: RecipePath, step: str, where: str) -> str | int:
-    """The step as it indexes `at`: a list's next entry may be named, to add one."""
+    """Return the index or key that `step` means in `at`. The index after a list's last entry adds one."""
     if isinstance(at, dict):
         return step
     so_far = ".".join(map(str, path))
@@ -108,5 +108,5 @@ def _key(at: Any, path: RecipePath, step: str, where: str) -> str | int:
 
 
 def _name_of(stage: Json) -> Json:
-    """What an entry under `stages` is called."""
+    """Return the name of an entry under `stages`."""
     return stage.get("name", stage.get("method")) if isinstance(stage, dict) else None

@@ -1,7 +1,7 @@
-"""`stages:` taken apart: each stage as a recipe of its own, with the recipe's other sections as its defaults.
+"""Split `stages:`: each stage becomes a recipe of its own, with the recipe's other sections as defaults.
 
-A setting that a stage and the top both have is the stage's, unless the command line says it at the top: what counts is
-who said it first, and where only then.
+If a stage and the top both have a setting, the source with the higher rank wins, and the stage between equals. So a
+stage wins over the top of the recipe, but `--set` at the top wins over a stage in the recipe.
 """
 
 import re
@@ -9,22 +9,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner.recipe.loading.aliases import RANK, merge_save_aliases
-from runner.recipe.loading.overrides import Layered
+from runner.recipe.loading.overrides import LayeredRecipe
 from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.settings import Source, source_of
 from runner.recipe.suggestions import remedy_for_unknown
 
 STAGE_NAME = "^[a-z0-9_]{1,40}$"
-"""What names a stage: it stands in the names of checkpoints, before a `-`."""
+"""Valid names of stages. Names of checkpoints contain them, before a `-`."""
 SECTIONS = ("data", "adapter", "training", "checkpoint", "evaluate")
-"""What stands in a stage, or at the top as the default of all."""
+"""The sections that a stage may have; at the top they are the defaults of all stages."""
 SHARED = ("name", "model", "export", "resources")
-"""What stands at the top only."""
+"""The sections that only the top may have."""
 
 _KEYS = ("name", "method", *SECTIONS)
 _LENGTH = ("max_steps", "num_train_epochs")
-"""Two ways to say one thing: a stage that has one of them does not take the other from the top."""
+"""Two ways to set the length of training: a stage that has one does not inherit the other."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Stage:
     """One stage, to be checked as a recipe of its own."""
 
     name: str
-    """What it is called."""
+    """Unique in the recipe."""
     index: int
-    """Its place in the list."""
-    layers: Layered
-    """The recipe that it comes to."""
+    """Its index in `stages`."""
+    layers: LayeredRecipe
+    """Its recipe, with the defaults from the top."""
     own: frozenset[RecipePath] = field(default_factory=frozenset)
-    """The settings that stand in the stage itself, by their first two steps."""
+    """The settings that the stage itself has: the first two keys of their paths."""
 
-    def explained(self, problems: Iterable[Problem]) -> list[Problem]:
-        """What is wrong with the stage, where it was written: in the stage, or at the top."""
-        return [self._placed(problem) for problem in problems]
+    def relocate_problems(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Return the problems with paths of the whole recipe: in the stage, or at the top."""
+        return [self._relocate(problem) for problem in problems]
 
-    def _placed(self, problem: Problem) -> Problem:
+    def _relocate(self, problem: Problem) -> Problem:
         path = problem.path
         at_the_top = path[:1] in [(section,) for section in SHARED] or (
             path[:2] not in self.own and path[:1] not in self.own and path[:1] in [(section,) for section in SECTIONS]
@@ -57,11 +57,11 @@ class Stage:
         return problem
 
 
-def split_stages(layers: Layered) -> tuple[list[Stage], list[Problem]]:
-    """The stages of a recipe, in order, and what keeps them from being taken apart.
+def split_stages(layers: LayeredRecipe) -> tuple[list[Stage], list[Problem]]:
+    """Return the stages of a recipe in order, and problems with `stages` itself.
 
     Args:
-        layers: a recipe with `stages`; not changed.
+        layers: a recipe with `stages`; not modified.
     """
     written = layers.data["stages"]
     if not isinstance(written, list) or not written:
@@ -80,26 +80,29 @@ def split_stages(layers: Layered) -> tuple[list[Stage], list[Problem]]:
             problems.append(Problem(("stages", index), what, "give one of them a `name:` of its own"))
     if problems:
         return [], problems
-    tops = Layered({key: value for key, value in layers.data.items() if key != "stages"}, layers.sources, layers.places)
-    tops = _copied(tops)
-    problems += merge_save_aliases(tops)
-    stages, taken = [], set[RecipePath]()
+    top = _copy(
+        LayeredRecipe(
+            {key: value for key, value in layers.data.items() if key != "stages"}, layers.sources, layers.places
+        )
+    )
+    problems += merge_save_aliases(top)
+    stages, inherited = [], set[RecipePath]()
     for index, name in enumerate(names):
         own = _own(layers, index)
         problems += [replace(problem, path=("stages", index, *problem.path)) for problem in merge_save_aliases(own)]
-        stage = _merge_stage(tops, own, index, str(name), taken, last=index == len(written) - 1)
+        stage = _merge_stage(top, own, index, str(name), inherited, last=index == len(written) - 1)
         stages.append(stage)
-    problems += _never_taken(tops, taken)
+    problems += _unused_defaults(top, inherited)
     return stages, problems
 
 
 def unique_problems(problems: Iterable[Problem]) -> Sequence[Problem]:
-    """Each problem once: a default of all stages may be wrong in each of them."""
+    """Return each problem once: a wrong default at the top is a problem in every stage."""
     return list({(problem.path, problem.what): problem for problem in problems}.values())
 
 
 def _malformed(index: int, stage: Json) -> Iterable[Problem]:
-    from runner.recipe.schema import recipe_schema  # here: nothing is read before it is needed
+    from runner.recipe.schema import recipe_schema  # not above: reads the schema only if it is needed
 
     at: RecipePath = ("stages", index)
     if not isinstance(stage, dict):
@@ -120,14 +123,14 @@ def _malformed(index: int, stage: Json) -> Iterable[Problem]:
         )
 
 
-def _copied(layers: Layered) -> Layered:
+def _copy(layers: LayeredRecipe) -> LayeredRecipe:
     sections = {key: dict(value) if isinstance(value, dict) else value for key, value in layers.data.items()}
-    return Layered(sections, dict(layers.sources), dict(layers.places))
+    return LayeredRecipe(sections, dict(layers.sources), dict(layers.places))
 
 
-def _own(layers: Layered, index: int) -> Layered:
-    """What one stage itself says, with who said it."""
-    own = _copied(Layered(layers.data["stages"][index]))
+def _own(layers: LayeredRecipe, index: int) -> LayeredRecipe:
+    """Return what the stage itself sets, with the sources."""
+    own = _copy(LayeredRecipe(layers.data["stages"][index]))
     for path, source in layers.sources.items():
         if path in (("stages",), ("stages", index)):
             own.sources.update({(key,): source for key in own.data})
@@ -138,68 +141,70 @@ def _own(layers: Layered, index: int) -> Layered:
     return own
 
 
-def _merge_stage(tops: Layered, own: Layered, index: int, name: str, taken: set[RecipePath], *, last: bool) -> Stage:
-    """One stage's recipe. Adds to `taken` what it has from the top."""
-    result = Layered({key: tops.data[key] for key in SHARED if key in tops.data and (last or key != "export")})
+def _merge_stage(
+    top: LayeredRecipe, own: LayeredRecipe, index: int, name: str, inherited: set[RecipePath], *, last: bool
+) -> Stage:
+    """Return one stage with its defaults. Adds to `inherited` what it has from the top."""
+    result = LayeredRecipe({key: top.data[key] for key in SHARED if key in top.data and (last or key != "export")})
     result.data["method"] = own.data["method"]
-    result.sources.update({path: source for path, source in tops.sources.items() if path[0] in SHARED})
+    result.sources.update({path: source for path, source in top.sources.items() if path[0] in SHARED})
     result.sources.update({path: source for path, source in own.sources.items() if path[0] == "method"})
-    mine: set[RecipePath] = {("method",)}
+    own_paths: set[RecipePath] = {("method",)}
     for section in SECTIONS:
-        here, there = own.data.get(section), tops.data.get(section)
-        if not (isinstance(here, dict) and isinstance(there, dict)):
-            # At most one of them has settings: it is taken as a whole.
-            ours = section in own.data and (section not in tops.data or _counts((section,), own, tops))
-            if ours or section in tops.data:
-                layers = own if ours else tops
+        stage_section, top_section = own.data.get(section), top.data.get(section)
+        if not (isinstance(stage_section, dict) and isinstance(top_section, dict)):
+            # At most one of them is a mapping, so there is nothing to merge: the winner's section is used.
+            from_stage = section in own.data and (section not in top.data or _stage_wins((section,), own, top))
+            if from_stage or section in top.data:
+                layers = own if from_stage else top
                 result.data[section] = layers.data[section]
-                _take(result, layers, (section,))
-                (mine if ours else taken).add((section,))
-            if not ours and isinstance(there, dict):
-                taken.update((section, key) for key in there)
+                _copy_sources(result, layers, (section,))
+                (own_paths if from_stage else inherited).add((section,))
+            if not from_stage and isinstance(top_section, dict):
+                inherited.update((section, key) for key in top_section)
             continue
         result.data[section] = {}
-        dropped = _said_otherwise(section, own, tops)
-        for key in dict.fromkeys([*there, *here]):
+        dropped = _replaced_lengths(section, own, top)
+        for key in dict.fromkeys([*top_section, *stage_section]):
             path: RecipePath = (section, key)
             if key in dropped:
                 continue
-            ours = key in here and (key not in there or _counts(path, own, tops))
-            result.data[section][key] = (here if ours else there)[key]
-            _take(result, own if ours else tops, path)
-            (mine if ours else taken).add(path)
-    return Stage(name, index, result, frozenset(mine))
+            from_stage = key in stage_section and (key not in top_section or _stage_wins(path, own, top))
+            result.data[section][key] = (stage_section if from_stage else top_section)[key]
+            _copy_sources(result, own if from_stage else top, path)
+            (own_paths if from_stage else inherited).add(path)
+    return Stage(name, index, result, frozenset(own_paths))
 
 
-def _counts(path: RecipePath, own: Layered, tops: Layered) -> bool:
-    """Whether of two values the stage's counts."""
-    return RANK[source_of(path, own.sources)] >= RANK[source_of(path, tops.sources)]
+def _stage_wins(path: RecipePath, own: LayeredRecipe, top: LayeredRecipe) -> bool:
+    """Whether the stage's value wins over the one at the top."""
+    return RANK[source_of(path, own.sources)] >= RANK[source_of(path, top.sources)]
 
 
-def _said_otherwise(section: str, own: Layered, tops: Layered) -> list[str]:
-    """The length of training at the top, where the stage says it in its other form."""
-    here, there = own.data[section], tops.data[section]
+def _replaced_lengths(section: str, own: LayeredRecipe, top: LayeredRecipe) -> list[str]:
+    """Return the settings of the training's length at the top that the stage replaces with the other form."""
+    stage_section, top_section = own.data[section], top.data[section]
     return [
         key
         for key, other in (_LENGTH, _LENGTH[::-1])
-        if section == "training" and key in there and key not in here and other in here
-        if RANK[source_of((section, other), own.sources)] >= RANK[source_of((section, key), tops.sources)]
+        if section == "training" and key in top_section and key not in stage_section and other in stage_section
+        if RANK[source_of((section, other), own.sources)] >= RANK[source_of((section, key), top.sources)]
     ]
 
 
-def _take(result: Layered, layers: Layered, path: RecipePath) -> None:
-    """Note down who said what stands at `path` of `layers`, and below it."""
+def _copy_sources(result: LayeredRecipe, layers: LayeredRecipe, path: RecipePath) -> None:
+    """Copy the sources of `path` in `layers`, and below it."""
     source: Source = source_of(path, layers.sources)
     result.sources[path] = source
     result.sources.update({below: who for below, who in layers.sources.items() if below[: len(path)] == path})
 
 
-def _never_taken(tops: Layered, taken: set[RecipePath]) -> Iterable[Problem]:
+def _unused_defaults(top: LayeredRecipe, inherited: set[RecipePath]) -> Iterable[Problem]:
     for section in SECTIONS:
-        settings = tops.data.get(section)
+        settings = top.data.get(section)
         paths: list[RecipePath] = [(section, key) for key in settings] if isinstance(settings, dict) else []
         for path in paths:
-            if path not in taken:
+            if path not in inherited:
                 yield Problem(
                     path,
                     "every stage sets its own, so this one has no effect",

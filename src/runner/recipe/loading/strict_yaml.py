@@ -1,9 +1,9 @@
-"""Strict YAML: the scalars of YAML 1.2, nothing twice, nothing that is not data.
+"""Strict YAML: the scalars of YAML 1.2, no duplicate keys, plain data only.
 
-PyYAML scans and parses (with libyaml where it is built in); values are built here, from its events, because its own
-constructors follow YAML 1.1: there ``2e-4`` is text, ``no`` is false, ``010`` is eight, ``2026-01-31`` is a date and
-``1:30`` is ninety. Here a key that comes twice, a tag and a key that is not text are errors, and an alias bomb is one
-after `MAX_NODES` values, however large it would grow.
+PyYAML scans and parses (with libyaml if it has it). The values are built here from its events, because its own
+constructors follow YAML 1.1: ``2e-4`` is text, ``no`` is false, ``010`` is eight, ``2026-01-31`` is a date and
+``1:30`` is ninety. Here duplicate keys, tags and keys that are not text are errors, and an alias bomb ends with an
+error after `MAX_NODES` values.
 """
 
 import math
@@ -19,9 +19,9 @@ from runner.recipe.problems import RecipePath
 from runner.recipe.recipe import Json
 
 MAX_NODES = 20_000
-"""Values in one document, aliases and merge keys counted as what they stand for."""
+"""The most values in one document, with aliases and merge keys expanded."""
 MAX_DEPTH = 40
-"""Mappings and lists inside each other."""
+"""The deepest nesting of mappings and lists."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -54,12 +54,12 @@ _REMEDIES = (
 
 @dataclass(frozen=True)
 class Document:
-    """A mapping as it was written, and where."""
+    """A mapping and its lines in the file."""
 
     data: dict[str, Json]
     """The values."""
     lines: dict[RecipePath, int] = field(default_factory=dict)
-    """The line, from 1, of each key and list entry."""
+    """The line of each key and list entry, counted from 1."""
 
 
 @dataclass(slots=True)
@@ -74,10 +74,10 @@ def parse_document(text: str, *, name: str) -> Document:
 
     Args:
         text: a YAML document.
-        name: what to call it in an error: the file's name.
+        name: the file's name, for errors.
 
     Raises:
-        UserError: it is no YAML, or none that is taken here; `where` is ``name:line:column``.
+        UserError: it is not YAML, or not of the strict kind; `where` is ``name:line:column``.
     """
     builder = _Builder(text, name)
     root = builder.build()
@@ -95,12 +95,12 @@ def parse_document(text: str, *, name: str) -> Document:
 
 
 def parse_value(text: str, *, name: str) -> Json:
-    """Read one value as it would be read after ``key:`` in a recipe; nothing at all is null.
+    """Parse one value as after ``key:`` in a recipe. Empty text is null.
 
-    A plain text is taken as it stands, ``#`` included, since a shell's word has no comments.
+    Unquoted text is returned unchanged, with any ``#``: a word on the command line has no comments.
 
     Raises:
-        UserError: it is no YAML value.
+        UserError: it is not a YAML value.
     """
     builder = _Builder(text, name)
     root = builder.build()
@@ -125,7 +125,7 @@ class _Builder:
         raise UserError(what, where=where, remedy=remedy)
 
     def build(self) -> _Node | None:
-        """The root of the graph of values; None for a document without any."""
+        """Return the root of the graph of values; None for an empty document."""
         try:
             self._text.encode()
         except UnicodeEncodeError as error:
@@ -142,7 +142,7 @@ class _Builder:
             self.fail(f"there is a control character (U+{code:04X})", line, remedy="remove it")
 
     def expand(self, node: _Node, path: RecipePath, lines: dict[RecipePath, int]) -> Any:
-        """The plain values under `node`, aliases replaced by copies; fills `lines`."""
+        """Return the plain values under `node`, with copies for aliases. Fills `lines`."""
         self._count(node.line)
         if len(path) > MAX_DEPTH:
             self.fail(f"values are nested more than {MAX_DEPTH} deep", node.line, remedy="write them out flat")
@@ -301,7 +301,7 @@ class _Builder:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, in words."""
+    """Name the type of a value in words."""
     match value:
         case None:
             return "empty"

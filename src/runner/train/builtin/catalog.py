@@ -1,4 +1,4 @@
-"""What recipes name as ``builtin:…``: a model and datasets made on the spot, offline and reproducibly.
+"""The models and datasets that recipes name as ``builtin:…``, made on this machine, offline and reproducibly.
 
 ``model_name_or_path: builtin:tiny-llama`` and ``path: builtin:python-docstrings``.
 """
@@ -22,8 +22,8 @@ _DATASETS: dict[str, Callable[[], Sequence[Example]]] = {
     "arithmetic": arithmetic,
 }
 _MODELS = ("tiny-llama",)
-# Part of a cached model's name: to be raised with every change of the bytes that this code makes.
 _REVISION = 1
+"""Part of a cached model's name. Raise it with every change of the bytes that this code makes."""
 
 
 def is_builtin(path: str) -> bool:
@@ -32,10 +32,14 @@ def is_builtin(path: str) -> bool:
 
 
 def builtin_dataset(path: str, *, where: str) -> Sequence[Example]:
-    """The rows of the dataset that `path` (``builtin:<name>``) names.
+    """Return the rows of the dataset that `path` (``builtin:<name>``) names.
+
+    Args:
+        path: the name.
+        where: the place in the recipe that has it, for errors.
 
     Raises:
-        UserError: there is no such dataset; `where` is the place in the recipe that named it.
+        UserError: there is no such dataset.
     """
     make = _DATASETS.get(path.removeprefix(PREFIX))
     if make is None:
@@ -44,10 +48,10 @@ def builtin_dataset(path: str, *, where: str) -> Sequence[Example]:
 
 
 def materialize(path: str, cache_dir: Path) -> Path:
-    """The folder of the model that `path` (``builtin:<name>``) names, made in `cache_dir` if it is not there yet.
+    """Return the folder of the model that `path` (``builtin:<name>``) names; make it in `cache_dir` if it is missing.
 
-    The folder appears whole or not at all, also when several processes make it at once. The same Python and the same
-    libraries give the same bytes.
+    The folder appears complete or not at all, also when several processes make it at once. The same Python and the same
+    libraries make the same bytes.
 
     Raises:
         UserError: there is no such model.
@@ -58,7 +62,7 @@ def materialize(path: str, cache_dir: Path) -> Path:
     folder = cache_dir / f"builtin-{name}-{_provenance()}"
     if folder.is_dir():
         return folder
-    from runner.train.builtin.tiny_llama import save_tiny_llama  # torch: not for those who only ask for a dataset
+    from runner.train.builtin.tiny_llama import save_tiny_llama  # imports torch, which a dataset does not need
 
     cache_dir.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
@@ -67,7 +71,7 @@ def materialize(path: str, cache_dir: Path) -> Path:
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was sooner, with the same bytes
+        if not folder.is_dir():  # otherwise another process has made the same bytes
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -75,7 +79,7 @@ def materialize(path: str, cache_dir: Path) -> Path:
 
 
 def _provenance() -> str:
-    """A short digest of all that the bytes depend on, so that a cache never answers for another Python or library."""
+    """Return a short digest of all that the bytes depend on: another Python or library makes its own folder."""
     import tokenizers
     import torch
     import transformers

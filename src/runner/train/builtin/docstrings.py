@@ -1,4 +1,4 @@
-"""Training text that every machine has: the documentation strings of Python's own standard library."""
+"""Training text that every machine has: the docstrings of Python's standard library."""
 
 import ast
 import functools
@@ -19,21 +19,21 @@ Example: TypeAlias = dict[str, str]
 
 _Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
-# Tests document nothing, and the codecs' texts are generated: hundreds of times the same sentence.
+# Tests document nothing, and the codecs' texts are generated: the same sentence hundreds of times.
 _SKIPPED = frozenset({"test", "tests", "idle_test", "encodings"})
-# Short, so that a batch is little padding: a step of the quickstart takes tens of milliseconds on one core.
+# Short, so that batches have little padding: a step of the quickstart takes tens of milliseconds on one core.
 _PROMPT_CHARACTERS = 100
 _COMPLETION_CHARACTERS = (12, 160)
 
 
 @functools.cache
 def docstrings() -> tuple[Example, ...]:
-    """Examples from the running Python's documentation strings: what is it called, and what does it do?
+    """Return examples from the running Python's docstrings: the name of a thing, and what it does.
 
     ``{"prompt": "Function shlex.split(s, comments, posix):", "completion": " Split the string *s* using …"}``: the
     completion is the docstring's first paragraph on one line, after a space, so that the tokens of prompt and
     completion never merge. The sources are read with `ast`, nothing is imported. The same Python gives the same
-    examples in the same order, and no completion twice, so that a held-out part was never trained on.
+    examples in the same order, and no completion twice, so that nothing held out is trained on.
 
     Raises:
         UserError: this Python was installed without the sources of its library.
@@ -56,7 +56,7 @@ def docstrings() -> tuple[Example, ...]:
 
 @functools.cache
 def sources_digest() -> str:
-    """A digest of all that `docstrings` reads: a hundredth of the time that reading examples out of it takes."""
+    """Return a digest of all sources that `docstrings` reads, in a hundredth of its time."""
     root = Path(sysconfig.get_path("stdlib"))
     digest = blake3.blake3()
     for source in _sources(root):
@@ -67,7 +67,7 @@ def sources_digest() -> str:
 
 
 def _sources(root: Path) -> list[Path]:
-    """The library's source files in a fixed order, without what a site or a distributor added to the folder."""
+    """Return the library's source files in a fixed order, without what a site or a distributor added to the folder."""
     entries = (entry for entry in root.iterdir() if entry.name.removesuffix(".py") in sys.stdlib_module_names)
     files = (
         file
@@ -103,7 +103,7 @@ def _definitions(body: list[ast.stmt], qualified: str, *, inside_class: bool) ->
 
 
 def _parameters(arguments: ast.arguments) -> str:
-    """The parameters' names as in a call's documentation, without defaults and annotations."""
+    """Return the parameters' names as in documentation, without defaults and annotations."""
     names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     if arguments.vararg:
         names.append(f"*{arguments.vararg.arg}")
@@ -116,7 +116,7 @@ def _parameters(arguments: ast.arguments) -> str:
 
 
 def _example(prompt: str, node: ast.Module | _Definition) -> Iterator[Example]:
-    """One example, if the docstring of `node` begins with a paragraph that reads as a sentence."""
+    """Yield an example, if the docstring of `node` begins with a paragraph that reads like a sentence."""
     docstring = ast.get_docstring(node, clean=False)
     if docstring is None or len(prompt) > _PROMPT_CHARACTERS:
         return

@@ -1,4 +1,4 @@
-"""A small Llama and its tokenizer, made on the spot from `builtin_data`, for a first run without a network."""
+"""A small Llama and its tokenizer, made from `docstrings`, for a first run without a network."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ CONTEXT = 512
 _BEGIN, _END, _PADDING, _TURN_START, _TURN_END = "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>"
 _SEED = 42
 
-# ChatML, as Qwen and many others have it: messages work with the built-in model as they do with a real one. The
-# generation marks are what `assistant_only_loss` goes by.
+# ChatML, as Qwen and many others have it: messages work with the built-in model as with a real one.
+# `assistant_only_loss` needs the generation marks.
 _CHAT_TEMPLATE = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message['role'] + '\\n' }}"
@@ -41,7 +41,7 @@ def save_tiny_llama(folder: Path) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE, trained on the documentation strings: any text can be encoded."""
+    """Return a byte-level BPE tokenizer, trained on the docstrings: it can encode any text."""
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = ByteLevel(add_prefix_space=False)
     bpe.decoder = ByteLevelDecoder()

@@ -15,34 +15,34 @@ import gradio
 
 _THINKING = [("<think>", "</think>")]
 _SILENCE = "*(nothing)*"  # gradio draws no bubble around an empty answer
-_ONE_TOKEN_SECONDS = 60.0  # more than the slowest model takes for what it is at when it is told to stop
-_SHOWN_EVERY_SECONDS = 0.1  # the whole conversation travels each time; faster than it can be drawn, a browser freezes
+_STOP_SECONDS = 60.0  # more than the slowest model takes for the token that it computes when it is stopped
+_UPDATE_SECONDS = 0.1  # each update sends the whole conversation; a browser freezes if they come faster than it draws
 
 
-class _Ends:
-    """How a question's answers are ended before their time."""
+class _Answering:
+    """Events of the answers to one question, which may be stopped early."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        """All of them; what was said remains."""
+        """Stop all answers; the text so far remains."""
         self.forget = threading.Event()
-        """Nothing remains."""
+        """Discard the conversation."""
         self.over = threading.Event()
-        """They have ended: the page takes the next question."""
+        """All answers have ended: the page takes the next question."""
 
 
 def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, max_new_tokens: int) -> Any:
-    """The page as a gradio app.
+    """Return the page, a gradio app.
 
     Args:
-        pair: who answers.
-        title: what stands above.
+        pair: the models that answer.
+        title: the page's title.
         with_base: whether the base has a column.
-        temperature, max_new_tokens: where the sliders stand at first.
+        temperature, max_new_tokens: initial values of the sliders.
     """
-    # The browser asks nobody for fonts either.
+    # The browser must not load fonts from the network either.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    talks: dict[str, _Ends] = {}
+    conversations: dict[str, _Answering] = {}
 
     def talk(
         text: str,
@@ -55,14 +55,14 @@ def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, ma
         if not text.strip():
             yield text, of_base, of_tuned
             return
-        ends = talks[str(request.session_hash)] = _Ends()
+        ends = conversations[str(request.session_hash)] = _Answering()
         try:
             yield from stream_answer(ends, text, of_base, of_tuned, temperature, max_new_tokens)
         finally:
             ends.over.set()
 
     def stream_answer(
-        ends: _Ends,
+        ends: _Answering,
         text: str,
         of_base: list[dict[str, Any]],
         of_tuned: list[dict[str, Any]],
@@ -73,29 +73,29 @@ def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, ma
         columns = {True: [*of_base, asked], False: [*of_tuned, asked]}
         yield "", columns[True], columns[False]
         for base in (False, True) if with_base else (False,):
-            said = {"role": "assistant", "content": ""}
+            answer = {"role": "assistant", "content": ""}
             if not ends.stop.is_set():
                 messages = [_plain(message) for message in columns[base]]
                 settings = {"temperature": temperature, "max_new_tokens": int(max_new_tokens)}
                 shown_at = 0.0
-                for said["content"] in pair.stream_answer(messages, base=base, **settings, stop=ends.stop):  # type: ignore[arg-type]
-                    if time.monotonic() - shown_at > _SHOWN_EVERY_SECONDS and not ends.stop.is_set():
-                        yield "", _so_far(columns, True, base, said), _so_far(columns, False, base, said)
+                for answer["content"] in pair.stream_answer(messages, base=base, **settings, stop=ends.stop):  # type: ignore[arg-type]
+                    if time.monotonic() - shown_at > _UPDATE_SECONDS and not ends.stop.is_set():
+                        yield "", _with_answer(columns, True, base, answer), _with_answer(columns, False, base, answer)
                         shown_at = time.monotonic()
-            # What was stopped is answered too: chat templates want an answer to every question.
-            columns[base].append({**said, "content": said["content"] if said["content"].strip() else _SILENCE})
-        # What was on its way when a new conversation began would bring the old one back.
+            # A stopped answer is kept too: chat templates need an answer to every question.
+            columns[base].append({**answer, "content": answer["content"] if answer["content"].strip() else _SILENCE})
+        # An update that arrives after a new conversation began would bring the old one back.
         yield ("", [], []) if ends.forget.is_set() else ("", columns[True], columns[False])
 
     def stop_talking(request: gradio.Request) -> None:
-        if (ends := talks.get(str(request.session_hash))) is not None:
+        if (ends := conversations.get(str(request.session_hash))) is not None:
             ends.stop.set()
 
     def begin_anew(request: gradio.Request) -> tuple[list[Any], list[Any]]:
-        if (ends := talks.get(str(request.session_hash))) is not None:
+        if (ends := conversations.get(str(request.session_hash))) is not None:
             ends.forget.set()
             ends.stop.set()
-            ends.over.wait(_ONE_TOKEN_SECONDS)
+            ends.over.wait(_STOP_SECONDS)
         return [], []
 
     with gradio.Blocks(title=title, analytics_enabled=False, fill_height=True) as app:
@@ -120,11 +120,11 @@ def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, ma
 
 
 def serve(app: Any, port: int) -> None:
-    """Serve a page on 127.0.0.1 until the process is told to stop; prints the address.
+    """Serve a page on 127.0.0.1 until the process is stopped; print the address.
 
     Args:
         app: from `page`.
-        port: 0 for any that is free.
+        port: 0 for any free port.
     """
     _, address, _ = app.queue().launch(
         server_name="127.0.0.1",
@@ -149,12 +149,13 @@ def _free_port() -> int:
 
 
 def _plain(message: dict[str, Any]) -> dict[str, str]:
-    """A message as models take it: gradio gives contents as lists of parts, and marks of its own."""
+    """Return a message as models take it: gradio adds keys, and gives the content as a list of parts."""
     content = message["content"]
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content)
     return {"role": str(message["role"]), "content": "" if content == _SILENCE else str(content)}
 
 
-def _so_far(columns: dict[bool, list[Any]], column: bool, talking: bool, said: dict[str, str]) -> list[Any]:
-    return [*columns[column], dict(said)] if column is talking else columns[column]
+def _with_answer(columns: dict[bool, list[Any]], column: bool, answering: bool, answer: dict[str, str]) -> list[Any]:
+    """Return the messages of a column, with the answer so far if it is the one that is being answered."""
+    return [*columns[column], dict(answer)] if column is answering else columns[column]

@@ -1,4 +1,4 @@
-"""A run's model and its base, to be talked to: answers come piece by piece, from either."""
+"""A run's model and its base, either of which answers in a conversation, piece by piece."""
 
 import contextlib
 import json
@@ -22,26 +22,28 @@ from runner.train.models.loading import load_model
 Message = Mapping[str, str]
 """``role`` and ``content``."""
 
+_GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
 
 class ModelPair:
-    """The fine-tuned model beside its base. Where the run made an adapter, they share the base's weights.
+    """The fine-tuned model and its base. If the run made an adapter, they share the base's weights.
 
     Args:
-        store: where the run lives.
+        store: the store that holds the run.
         run_id: a run that has succeeded.
-        cache: a folder for what is fetched, and for built-in models.
-        with_base: whether the base is to answer too; without it, memory for one model is enough for any run.
+        cache: a folder for downloaded artifacts and built-in models.
+        with_base: whether the base answers too; without it, memory for one model is enough for any run.
 
     Raises:
-        UserError: the run has made no model, or what it was made from cannot be had here.
+        UserError: the run has no model, or its base cannot be loaded on this machine.
     """
 
     def __init__(self, store: Store, run_id: str, cache: Path, *, with_base: bool = True) -> None:
-        recipe, artifacts, base = _of_run(store, run_id)
-        fetched = cache / "chat" / run_id
-        tuned = _fetched(store, run_key(run_id, artifacts["model"]), fetched)
+        recipe, artifacts, base = _read_run(store, run_id)
+        folder = cache / "chat" / run_id
+        tuned = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
         if base is not None:
-            recipe = _with_model(recipe, _fetched(store, run_key(run_id, base), fetched))
+            recipe = _with_model(recipe, _fetch_artifact(store, run_key(run_id, base), folder))
         self._tokenizer = AutoTokenizer.from_pretrained(tuned)
         self._lock = threading.Lock()
         if (tuned / "adapter_config.json").is_file():
@@ -61,14 +63,14 @@ class ModelPair:
         max_new_tokens: int,
         stop: threading.Event | None = None,
     ) -> Iterator[str]:
-        """The answer to a conversation, as it grows: each text has the one before it as its beginning.
+        """Yield the answer to a conversation as it grows: each text begins with the one before it.
 
         Args:
             messages: of user and assistant, the last one a user's.
-            base: whether the base answers; else the fine-tuned model.
+            base: whether the base answers instead of the fine-tuned model.
             temperature: 0 for the most likely answer.
             max_new_tokens: the longest answer, in tokens.
-            stop: ends the answer when it is set.
+            stop: set it to end the answer.
         """
         with self._lock:
             stops = [threading.Event(), *([stop] if stop else [])]
@@ -85,8 +87,8 @@ class ModelPair:
         model = self._base if base and self._base is not None else self._tuned
         streamer: Any = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else _GREEDY
-        tokens = self._encoded(messages).to(model.device)
-        trouble: list[BaseException] = []
+        tokens = self._encode(messages).to(model.device)
+        errors: list[BaseException] = []
 
         def generate() -> None:
             as_base = self._tuned.disable_adapter() if base and self._base is None else contextlib.nullcontext()
@@ -100,8 +102,8 @@ class ModelPair:
                         pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
                         stopping_criteria=StoppingCriteriaList([_Stop(stops)]),
                     )
-            except Exception as error:  # noqa: BLE001 (told to whoever listens, in whose thread it is raised)
-                trouble.append(error)
+            except Exception as error:  # noqa: BLE001 (raised again in the thread that reads the answer)
+                errors.append(error)
                 streamer.end()
 
         thread = threading.Thread(target=generate, name="answer", daemon=True)
@@ -112,12 +114,12 @@ class ModelPair:
                 text += piece
                 yield text
         finally:
-            stops[0].set()  # nobody listens any more
+            stops[0].set()  # the caller reads no further
             thread.join()
-        if trouble:
-            raise trouble[0]
+        if errors:
+            raise errors[0]
 
-    def _encoded(self, messages: Sequence[Message]) -> Any:
+    def _encode(self, messages: Sequence[Message]) -> Any:
         if self._tokenizer.chat_template is None:
             text = "".join(message["content"] for message in messages)
             encoded = self._tokenizer(text, return_tensors="pt")
@@ -132,9 +134,6 @@ class ModelPair:
         return encoded
 
 
-_GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-
-
 class _Stop(StoppingCriteria):
     def __init__(self, stops: Sequence[threading.Event]) -> None:
         self._stops = stops
@@ -144,8 +143,8 @@ class _Stop(StoppingCriteria):
         return torch.full((input_ids.shape[0],), stopped, dtype=torch.bool, device=input_ids.device)
 
 
-def _of_run(store: Store, run_id: str) -> tuple[Recipe, dict[str, str], str | None]:
-    """The recipe, or its last stage, the artifacts, and the key of the artifact that the last stage started from."""
+def _read_run(store: Store, run_id: str) -> tuple[Recipe, dict[str, str], str | None]:
+    """Return the last stage's recipe, the run's artifacts, and the key of the artifact that the stage started from."""
     recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
     try:
         result = json.loads(store.get(run_key(run_id, RESULT)))
@@ -166,8 +165,8 @@ def _with_model(recipe: Recipe, folder: Path) -> Recipe:
     return Recipe.from_mapping({**recipe.to_mapping(), "model": {**model, "model_name_or_path": str(folder)}})
 
 
-def _fetched(store: Store, prefix: str, folder: Path) -> Path:
-    """The local copy of an artifact, verified; made once."""
+def _fetch_artifact(store: Store, prefix: str, folder: Path) -> Path:
+    """Return the local copy of an artifact, verified; download it once."""
     target = folder / prefix.rstrip("/").replace("/", "-")
     if not target.is_dir():
         folder.mkdir(parents=True, exist_ok=True)

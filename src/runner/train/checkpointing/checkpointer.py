@@ -1,10 +1,10 @@
-"""Saving beside training: snapshot in memory, staged to the local disk, uploaded and committed, pruned.
+"""Saving during training: copy in memory, write to the local disk, upload and commit, prune.
 
 Three threads, each with one job. The training thread hands over a `TrainingState` and goes on. The staging thread waits
-for the snapshot and writes files. The upload thread commits them to the store in order, tries again while the store is
-away, and prunes. So an absent store costs disk space, not training time; what waits on disk then is bounded by
-`MOST_WAITING`, the oldest dropped first, the best never. A store that answers but is slower than the saves holds
-training back instead: nothing is dropped without need.
+for the snapshot and writes files. The upload thread commits them to the store in order, tries again while the store
+does not answer, and prunes. So a store that does not answer costs disk space, not training time: at most `MOST_WAITING`
+checkpoints wait on disk, and the oldest are dropped first, the best never. If the store answers but is slower than the
+saves, training waits instead, and nothing is dropped.
 """
 
 import queue
@@ -28,6 +28,7 @@ from runner.train.checkpointing.snapshot import Snapshot
 from runner.train.checkpointing.state import TrainingState
 
 MOST_WAITING = 4
+"""Checkpoints on the local disk that may wait for a store that does not answer."""
 
 
 @dataclass(kw_only=True)
@@ -36,25 +37,25 @@ class _Job:
 
     name: CheckpointName
     state: TrainingState | None
-    """Let go of once it is on disk: it holds the live tensors."""
+    """Set to None once it is on disk: it holds the live tensors."""
     best_step: int | None
     metadata: dict[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
     left_out: bool = False
-    """The store was away for too long; the others must hear of it."""
+    """Dropped, since the store did not answer for too long; the main process is told by a part without files."""
 
 
 class Checkpointer:
     """Saves the checkpoints of one attempt.
 
     Args:
-        store: where to.
-        claim: our attempt; checked before each manifest and each deletion.
-        staging: a local folder of this attempt's own.
+        store: takes the checkpoints.
+        claim: our attempt's; checked before each manifest and each deletion.
+        staging: a local folder that only this process uses.
         before_manifest: called before a checkpoint becomes visible (the metrics up to it must be in the store first).
         on_committed: called with the step of each checkpoint that is safe in the store.
-        on_warning: called with a sentence when the store is away.
-        rank: which of the training processes this is. The first commits; others only add their part.
+        on_warning: called with a sentence when the store does not answer or a checkpoint is dropped.
+        rank: this training process's rank. Rank 0 commits; the others only add their part.
     """
 
     def __init__(
@@ -81,16 +82,16 @@ class Checkpointer:
         self._unfinished = 0
         self._deadline: float | None = None
         self._failure: BaseException | None = None
-        self._store_is_away = False
+        self._store_is_down = False
         self._swept = False
         self.staging = staging
-        """Where files wait for their upload."""
+        """The folder in which files wait for their upload."""
         self.save_total_limit: int | None = None
-        """How many of the newest to keep in the store; None: all. It is the stage's."""
+        """How many of the newest to keep in the store; None for all. Each stage sets its own."""
         self.writers = 1
-        """How many training processes have files of their own in a checkpoint. The stage's too."""
+        """How many training processes have files of their own in a checkpoint. Each stage sets its own."""
         self.last_saved: CheckpointName | None = None
-        """The newest checkpoint that was handed over."""
+        """The newest checkpoint that was passed to `save`."""
         self.last_committed: CheckpointName | None = None
         """The newest checkpoint that is safe in the store."""
         for loop in (self._stage_forever, self._upload_forever):
@@ -99,16 +100,16 @@ class Checkpointer:
     def save(
         self, state: TrainingState, name: CheckpointName, *, best_step: int | None, metadata: dict[str, Any]
     ) -> None:
-        """Take `state` now; it is durable some time later. Called between two steps, by the training thread.
+        """Begin to save `state`; it is durable some time later. Called between two steps, by the training thread.
 
         Args:
-            state: what to save.
-            name: under which name.
+            state: holds the live tensors, which must not change before `snapshot.wait_before_update` has returned.
+            name: the checkpoint's name.
             best_step: the step of the best checkpoint so far (this one included), which pruning spares.
-            metadata: what the manifest says besides.
+            metadata: further fields of the manifest.
 
         Raises:
-            Exception: whatever stopped an earlier checkpoint for good (`OSError` for a full disk, `Superseded`).
+            Exception: the error that made an earlier checkpoint fail (`OSError` for a full disk, `Superseded`).
         """
         self.check()
         with self._changed:
@@ -118,15 +119,15 @@ class Checkpointer:
         self._to_stage.put(_Job(name=name, state=state, best_step=best_step, metadata=metadata))
 
     def check(self) -> None:
-        """Raise what stopped an earlier checkpoint for good, if anything did."""
+        """Raise the error that made an earlier checkpoint fail, if one did."""
         if self._failure is not None:
             raise self._failure
 
     def finish(self, *, within_seconds: float) -> None:
-        """Wait until every checkpoint handed over is in the store.
+        """Wait until every checkpoint that was passed to `save` is in the store.
 
         Raises:
-            StoreUnavailable: the store was away for all of `within_seconds`.
+            StoreUnavailable: the store did not answer for `within_seconds`.
             Exception: as `check`.
         """
         with self._changed:
@@ -148,8 +149,8 @@ class Checkpointer:
             with self._changed:
                 self._waiting.append(job)
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: len(self._held()) <= MOST_WAITING or self._store_is_away)
-                self._drop_what_is_too_much()
+                self._changed.wait_for(lambda: len(self._jobs_with_files()) <= MOST_WAITING or self._store_is_down)
+                self._drop_surplus()
             self.snapshot.release()
 
     def _upload_forever(self) -> None:
@@ -185,16 +186,16 @@ class Checkpointer:
             )
 
         try:
-            retry_store_call(once, until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+            retry_store_call(once, until=self._gave_up, on_retry=self._warn_that_the_store_is_down)
         except PartLeftOut as error:
             self._on_warning(f"checkpoint {job.name} was dropped: {error}")
             return
-        self._store_is_away = False
+        self._store_is_down = False
         if self._rank:
             return
         self.last_committed = job.name
         self._on_committed(job.name.step)
-        retry_store_call(lambda: self._prune(job), until=self._gave_up, on_retry=self._say_that_the_store_is_away)
+        retry_store_call(lambda: self._prune(job), until=self._gave_up, on_retry=self._warn_that_the_store_is_down)
 
     def _before_visible(self) -> None:
         self._before_manifest()
@@ -203,8 +204,8 @@ class Checkpointer:
     def _prune(self, job: _Job) -> None:
         best = None
         if job.best_step is not None:
-            known = checkpoints(self._store, self._claim.run_id)
-            best = next((name for name in known if (name.stage, name.step) == (job.name.stage, job.best_step)), None)
+            stored = checkpoints(self._store, self._claim.run_id)
+            best = next((name for name in stored if (name.stage, name.step) == (job.name.stage, job.best_step)), None)
         prune(self._store, self._claim, save_total_limit=self.save_total_limit, best=best)
         if not self._swept:
             sweep(self._store, self._claim)
@@ -213,21 +214,24 @@ class Checkpointer:
     def _gave_up(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def _say_that_the_store_is_away(self, error: Exception, wait_seconds: float) -> None:
+    def _warn_that_the_store_is_down(self, error: Exception, wait_seconds: float) -> None:
         with self._changed:
-            self._store_is_away = True
+            self._store_is_down = True
             self._changed.notify_all()
         self._on_warning(f"the store does not answer, trying again in {wait_seconds:.0f} s; training goes on ({error})")
 
-    def _held(self) -> list[_Job]:
-        """What waits with its files."""
+    def _jobs_with_files(self) -> list[_Job]:
+        """The waiting jobs whose files are on the disk."""
         return [job for job in self._waiting if not job.left_out]
 
-    def _drop_what_is_too_much(self) -> None:
-        """Called with the lock held, while the store is away: keep what is on its way, the newest, and the best."""
-        while len(held := self._held()) > MOST_WAITING:
-            best = held[-1].best_step
-            droppable = [job for job in held[1:-1] if job.name.step != best]
+    def _drop_surplus(self) -> None:
+        """Drop waiting checkpoints until few enough are left, but not the one in upload, the newest, or the best.
+
+        Called with the lock held, while the store does not answer.
+        """
+        while len(jobs := self._jobs_with_files()) > MOST_WAITING:
+            best = jobs[-1].best_step
+            droppable = [job for job in jobs[1:-1] if job.name.step != best]
             if not droppable:
                 return
             job = droppable[0]

@@ -1,7 +1,7 @@
-"""What a training is made from besides its recipe: its rows and its tokenizer, in digests that its checkpoints hold.
+"""Digests of what a training depends on besides its recipe: its rows and its tokenizer. Its checkpoints hold them.
 
-A dataset of the hub can change while a run waits for a machine, and what is ``builtin:`` depends on Python's version.
-Whoever went on from a checkpoint then would end in a model that no undisturbed run makes, without a word.
+A dataset of the hub can change while a run waits for a machine, and ``builtin:`` data depends on Python's version. A
+run that went on from a checkpoint then would silently end in a model that no undisturbed run makes.
 """
 
 import json
@@ -12,22 +12,22 @@ from typing import Any
 from blake3 import blake3
 from datasets import Dataset
 
-from runner.runs.checkpoint_files import RUNNER_STATE
+from runner.runs.checkpoint_files import read_runner_state
 from runner.train.agent.preemption import CannotResumeHere
 
 _IN_WORDS = {"rows": "training rows", "vocabulary": "tokenizer's words"}
-_ROWS_AT_ONCE = 1000
+_BATCH_ROWS = 1000
 
 
 def fingerprint(rows: Dataset, tokenizer: Any) -> dict[str, str]:
-    """Digests of what is trained on, by name. By their contents: an upload to the hub that changes no row changes none.
+    """Return digests of rows and tokenizer. They depend on contents alone: an upload that changes no row changes none.
 
     Args:
-        rows: the mixture, as the trainer gets it; each is read once.
-        tokenizer: the model's; its words with their numbers and its chat template count.
+        rows: the mixture, as the trainer gets it; each row is read once.
+        tokenizer: the model's; the digest covers its vocabulary and its chat template.
     """
     digest = blake3()
-    for batch in rows.iter(batch_size=_ROWS_AT_ONCE):
+    for batch in rows.iter(batch_size=_BATCH_ROWS):
         digest.update(json.dumps(batch, default=str).encode())
     words = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.chat_template])
     return {
@@ -37,16 +37,16 @@ def fingerprint(rows: Dataset, tokenizer: Any) -> dict[str, str]:
 
 
 def check_fingerprint(restored: Path, now: Mapping[str, str]) -> None:
-    """See that a checkpoint has been trained on what there is now.
+    """Check that a checkpoint was trained on the same rows and tokenizer as there are now.
 
     Args:
         restored: the checkpoint's folder.
         now: from `fingerprint`.
 
     Raises:
-        ContinuesElsewhere: it has not.
+        CannotResumeHere: it was not.
     """
-    saved = json.loads((restored / RUNNER_STATE).read_text())
+    saved = read_runner_state(restored)
     before = saved.get("made_from", now)
     differ = [words for name, words in _IN_WORDS.items() if before[name] != now[name]]
     if differ:

@@ -17,55 +17,55 @@ from runner.train.loggers.metrics_writer import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class RunBinding:
-    """What ties a trainer to its run."""
+    """What a trainer has to know of the run that it belongs to."""
 
     stage: str
-    """The stage that it trains."""
+    """Name of the stage that it trains."""
     token: str
-    """The attempt that it is part of."""
+    """Token of the attempt that it is part of."""
     checkpoint: Checkpoint
     """When to save."""
     checkpointer: Checkpointer
-    """Where to."""
+    """Takes the checkpoints."""
     metrics: Metrics
-    """Where records go."""
+    """Takes the metric records."""
     notice: PreemptionNotice
-    """Whether the machine is going away."""
+    """Tells whether the machine is going away."""
     process_info: ProcessInfo
-    """The other training processes."""
+    """This training process among all of the run."""
     layout: Mapping[str, Any]
-    """What a checkpoint says about the processes that write it: `world_size`, `zero_stage`."""
+    """What a checkpoint records about the processes that write it: `world_size`, `zero_stage`."""
     tracks_best: bool
-    """Whether the best evaluation's checkpoint matters (`metric_for_best_model` and its like are set)."""
+    """Whether the best evaluation's checkpoint matters (`metric_for_best_model` or a similar setting is set)."""
     save_each_epoch: bool
     """Save at the end of each epoch too (`save_strategy: epoch`)."""
     logging_steps: float
     """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
     finished: Sequence[Mapping[str, Any]] = ()
-    """What is known of the stages before this one; each checkpoint holds it, so that a run goes on from it alone."""
+    """Records of the stages before this one. Each checkpoint holds them, so that a run can go on from it alone."""
 
     def is_logging_step(self, state: TrainerState) -> bool:
-        """Whether trackers and the log are told of this step; the run's metrics have every step."""
+        """Whether trackers and the log get this step; the run's metrics have every step."""
         every = self.logging_steps if self.logging_steps >= 1 else math.ceil(state.max_steps * self.logging_steps)
         return state.global_step == 1 or state.global_step % int(every) == 0
 
 
 class EarlyStopping(EarlyStoppingCallback):
-    """transformers' own, without its warning that the best model is not loaded: here it is."""
+    """transformers' own, without its warning that the best model is not loaded at the end: here it is loaded."""
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to check: the recipe's rules did."""
+        """Check nothing: the recipe's rules have checked the settings."""
 
 
 class SaveSchedule(TrainerCallback):
-    """Asks for a save when one is due, and ends training at the step boundary after SIGTERM.
+    """A callback that asks for a save when one is due, and ends training at the step boundary after SIGTERM.
 
-    A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: what is evaluated there belongs
-    before the checkpoint, or a run resumed from it would lack that evaluation.
+    A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: the evaluation there has to
+    come before the checkpoint, or a run resumed from it would lack that evaluation.
     """
 
-    def __init__(self, lineage: RunBinding) -> None:
-        self._lineage = lineage
+    def __init__(self, binding: RunBinding) -> None:
+        self._binding = binding
         self._last_save = time.monotonic()
         self._deferred = False
         self.preempted_at: int | None = None
@@ -73,16 +73,16 @@ class SaveSchedule(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Decide after each optimizer step."""
-        self._lineage.checkpointer.check()
+        self._binding.checkpointer.check()
         last = control.should_training_stop
-        # Clocks and signals are each process's own; what follows from them is not.
-        due, told_to_stop = self._lineage.process_info.any_rank(self._is_due(state), self._lineage.notice.given)
+        # Each process has its own clock and signals, and all must decide alike.
+        due, must_stop = self._binding.process_info.any_rank(self._is_due(state), self._binding.notice.given)
         if due or last:
             if last or float(state.epoch).is_integer():
                 self._deferred = True
             else:
                 control.should_save = True
-        if told_to_stop and not last:
+        if must_stop and not last:
             self.preempted_at = state.global_step
             control.should_training_stop = True
             if float(state.epoch).is_integer():
@@ -99,16 +99,16 @@ class SaveSchedule(TrainerCallback):
             control.should_evaluate = False
             control.should_log = False
             return
-        if self._deferred or self._lineage.save_each_epoch:
+        if self._deferred or self._binding.save_each_epoch:
             self._deferred = False
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Start the clock of `save_minutes` again."""
+        """Restart the clock of `save_minutes`."""
         self._last_save = time.monotonic()
 
     def _is_due(self, state: TrainerState) -> bool:
-        checkpoint = self._lineage.checkpoint
+        checkpoint = self._binding.checkpoint
         if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
             return True
         minutes = checkpoint.save_minutes

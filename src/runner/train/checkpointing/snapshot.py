@@ -1,4 +1,4 @@
-"""Copies of a training state, taken beside the next forward and backward pass.
+"""Copies of a training state, taken during the next forward and backward pass.
 
 Weights and optimizer state change in one place only, `optimizer.step()`. So after a step they can be copied while the
 next step's forward and backward passes run, and training waits only if the copy is not done when the next update is
@@ -14,33 +14,33 @@ from typing import Any
 import torch
 
 
-class _Place:
-    """Stands for a tensor in a state tree until the copy takes its place."""
+class _TensorName:
+    """A placeholder in a state tree for the tensor of this name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 def placeholder(name: str) -> Any:
-    """What stands in a state tree for the tensor `name`."""
-    return _Place(name)
+    """Return the placeholder for the tensor `name` in a state tree."""
+    return _TensorName(name)
 
 
-def take_tensors(tree: Any, prefix: str, found: dict[str, torch.Tensor]) -> Any:
-    """A copy of `tree` (dicts, lists, tuples) with each tensor put into `found` and a placeholder in its stead."""
+def take_tensors(tree: Any, prefix: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """Move each tensor of `tree` (dicts, lists, tuples) into `tensors`; return a copy with placeholders instead."""
     if isinstance(tree, torch.Tensor):
-        found[prefix] = tree
-        return _Place(prefix)
+        tensors[prefix] = tree
+        return _TensorName(prefix)
     if isinstance(tree, dict):
-        return {key: take_tensors(value, f"{prefix}/{key}", found) for key, value in tree.items()}
+        return {key: take_tensors(value, f"{prefix}/{key}", tensors) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return type(tree)(take_tensors(value, f"{prefix}/{index}", found) for index, value in enumerate(tree))
+        return type(tree)(take_tensors(value, f"{prefix}/{index}", tensors) for index, value in enumerate(tree))
     return tree
 
 
 def put_tensors(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """The inverse of `take_tensors`."""
-    if isinstance(tree, _Place):
+    """Return a copy of `tree` with each placeholder replaced by its tensor: the inverse of `take_tensors`."""
+    if isinstance(tree, _TensorName):
         return tensors[tree.name]
     if isinstance(tree, dict):
         return {key: put_tensors(value, tensors) for key, value in tree.items()}
@@ -50,7 +50,7 @@ def put_tensors(tree: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
 
 
 class Snapshot:
-    """One set of buffers in main memory, as large as the state, used again for every checkpoint.
+    """One set of buffers in main memory, as large as the state, reused for every checkpoint.
 
     The life of one copy: `begin` (training thread, returns at once), `wait_before_update` (training thread, called by
     the optimizer's hook), `tensors` (staging thread, waits for the copy), `release` (staging thread, when the files are
@@ -67,7 +67,7 @@ class Snapshot:
         self._on_gpu: torch.cuda.Event | None = None
         self._stream: torch.cuda.Stream | None = None
         self.waited_seconds = 0.0
-        """How long updates have waited for copies, in all."""
+        """How long updates have waited for copies, in total."""
 
     def begin(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Start copying. The tensors must not change until `wait_before_update` has returned."""
@@ -88,7 +88,7 @@ class Snapshot:
         threading.Thread(target=self._run, args=(work,), name="snapshot", daemon=True).start()
 
     def wait_before_update(self) -> None:
-        """Return when the weights may change again. Costs nothing when no copy is under way."""
+        """Return when the weights may change again. Costs nothing when no copy is running."""
         if self._copied.is_set() and self._on_gpu is None:
             return
         began = time.perf_counter()
@@ -99,7 +99,7 @@ class Snapshot:
         self.waited_seconds += time.perf_counter() - began
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The copies, once they are whole.
+        """Wait until the copies are complete, and return them.
 
         Raises:
             RuntimeError: the copy failed, for example because main memory ran out.
@@ -112,7 +112,7 @@ class Snapshot:
         return self._buffers
 
     def release(self) -> None:
-        """The copies are no longer needed; the next `begin` may write over them."""
+        """Give the copies up: the next `begin` may overwrite them."""
         self._free.set()
 
     def _run(self, work: Callable[[], None]) -> None:
@@ -139,7 +139,7 @@ class Snapshot:
         self._on_gpu = done
 
     def _fit_buffers(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Keep the buffers that fit; make those that are new. Fresh memory is slow to write, so old memory is kept."""
+        """Keep the buffers that fit and make the others: fresh memory is slow to write, so old memory is reused."""
         for name in self._buffers.keys() - tensors.keys():
             del self._buffers[name]
         for name, tensor in tensors.items():

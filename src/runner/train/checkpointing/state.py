@@ -1,4 +1,4 @@
-"""The training state that a checkpoint holds: which tensors and settings, and how they become files.
+"""The training state that a checkpoint holds: its tensors and settings, and how they become files.
 
 `capture` runs in the training thread and only collects references and small copies; `write` runs in the staging
 thread, on the snapshot's copies of the tensors.
@@ -40,20 +40,20 @@ class TrainingState:
     """One moment of training, between two steps."""
 
     tensors: Mapping[str, torch.Tensor]
-    """Weights (``weights/<name>``) and optimizer state (``optimizer/…``), still the live ones."""
+    """Weights (``weights/<name>``) and optimizer state (``optimizer/…``): the live tensors, not copies."""
     optimizer: Any
-    """The optimizer's state tree with placeholders for its tensors; None: it is in `capture_zero_shards`."""
+    """The optimizer's state tree with placeholders for its tensors; None if it is in `shards`."""
     small: Mapping[str, Any]
     """File name to what `torch.save` writes there: scheduler, gradient scaler, random number generators."""
     texts: Mapping[str, str]
-    """File name to text: the trainer's state and ours."""
+    """File name to text: the trainer's state, ours and the configuration."""
     weights_file: str | None
-    """`MODEL_WEIGHTS` or `ADAPTER_WEIGHTS`; None: the weights are in `capture_zero_shards`."""
+    """`MODEL_WEIGHTS` or `ADAPTER_WEIGHTS`; None if the weights are in `shards` alone."""
     shards: Mapping[str, Any] = field(default_factory=dict)
     """DeepSpeed's files by name: state trees with placeholders for their tensors."""
 
     def write(self, tensors: Mapping[str, torch.Tensor], folder: Path) -> dict[str, Path]:
-        """Write the checkpoint's files from the copied `tensors`; returns name to path.
+        """Write the checkpoint's files from the copied `tensors`; return name to path.
 
         Raises:
             OSError: the disk is full, for example.
@@ -77,7 +77,7 @@ class TrainingState:
 
 
 def _save(value: Any, path: Path) -> None:
-    """`torch.save`, with the disk's own word if it fails: torch's writer says "iostream error" whatever it was.
+    """`torch.save` that raises the disk's own error: torch's writer says "iostream error" for each.
 
     Raises:
         OSError: the disk is full, for example.
@@ -91,12 +91,12 @@ def _save(value: Any, path: Path) -> None:
         raise
 
 
-def own_state(trainer: Trainer, method_state: Mapping[str, Any]) -> dict[str, Any]:
-    """What every process has of its own between two steps: its random streams, and what its method keeps.
+def rank_state(trainer: Trainer, method_state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs between processes, by file name: the random streams, and what the method keeps.
 
     Args:
-        trainer: any transformers `Trainer`.
-        method_state: what the method keeps, copied; tensors, numbers, texts, lists and mappings of them.
+        trainer: any transformers `Trainer`, between two steps.
+        method_state: what the method keeps, copied: tensors, numbers, texts, and lists and mappings of them.
     """
     rank, world_size = trainer.args.process_index, trainer.args.world_size
     states: dict[str, Any] = {rng_state_file(rank, world_size): _random_states()}
@@ -105,23 +105,25 @@ def own_state(trainer: Trainer, method_state: Mapping[str, Any]) -> dict[str, An
     return states
 
 
-def capture(trainer: Trainer, *, extra: Mapping[str, Any], own_states: Sequence[Mapping[str, Any]]) -> TrainingState:
+def capture(
+    trainer: Trainer, *, runner_state: Mapping[str, Any], rank_states: Sequence[Mapping[str, Any]]
+) -> TrainingState:
     """Collect the state of `trainer` between two steps, without copying any weight.
 
     Args:
-        trainer: any transformers `Trainer` that has the whole model, its optimizer made.
-        extra: what our own state file holds.
-        own_states: what `own_state` gave in each process.
+        trainer: any transformers `Trainer` that holds the whole model and has made its optimizer.
+        runner_state: the content of our own state file, `RUNNER_STATE`.
+        rank_states: what `rank_state` returned in each process.
     """
     scheduler = trainer.lr_scheduler
     assert scheduler is not None
     assert trainer.optimizer is not None
     tensors: dict[str, torch.Tensor] = {}
-    texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(extra), indent=2)}
+    texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(runner_state), indent=2)}
     weights_file = take_weights(trainer.model, tensors, texts)
     optimizer = take_tensors(trainer.optimizer.state_dict(), "optimizer", tensors)
     small: dict[str, Any] = {SCHEDULER: copy.deepcopy(scheduler.state_dict())}
-    for states in own_states:
+    for states in rank_states:
         small.update(states)
     if getattr(trainer.accelerator, "scaler", None) is not None:
         small[SCALER] = copy.deepcopy(trainer.accelerator.scaler.state_dict())
@@ -138,40 +140,40 @@ def capture_shard(
     trainer: Trainer,
     folder: Path,
     *,
-    extra: Mapping[str, Any],
-    own_states: Sequence[Mapping[str, Any]],
-    whole: bool,
+    runner_state: Mapping[str, Any],
+    rank_states: Sequence[Mapping[str, Any]],
+    with_weights: bool,
 ) -> TrainingState:
-    """Collect this process's part of a state that DeepSpeed has spread. Called by all processes together.
+    """Collect this process's part of a state that DeepSpeed has partitioned. Called by all processes together.
 
     Args:
         trainer: between two steps.
-        folder: where this process's files will lie.
-        extra: what our own state file holds.
-        own_states: what `own_state` gave in each process, for the first; it writes them, and what is everybody's.
-        whole: the weights too, put together, so that they can be had without as many processes.
+        folder: where this process writes its files.
+        runner_state: the content of our own state file, `RUNNER_STATE`.
+        rank_states: what `rank_state` returned in each process; only the main process needs them, and writes them.
+        with_weights: write the gathered weights too, so that they can be loaded with any number of processes.
     """
-    is_first = trainer.args.process_index == 0
+    is_main_process = trainer.args.process_index == 0
     tensors: dict[str, torch.Tensor] = {}
-    files = capture_zero_shards(
+    shards = capture_zero_shards(
         trainer.deepspeed, folder, tensors, trained_only=isinstance(trainer.model, peft.PeftModel)
     )
     texts: dict[str, str] = {}
     small: dict[str, Any] = {}
     weights_file = None
     weights = None
-    if whole and is_zero3(cast(torch.nn.Module, trainer.model)):
-        weights = gather_zero3_weights(trainer.model, is_first=is_first)
-    if is_first:
+    if with_weights and is_zero3(cast(torch.nn.Module, trainer.model)):
+        weights = gather_zero3_weights(trainer.model, is_main_process=is_main_process)
+    if is_main_process:
         assert trainer.lr_scheduler is not None
-        texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(extra), indent=2)}
+        texts = {TRAINER_STATE: _trainer_state(trainer), RUNNER_STATE: json.dumps(dict(runner_state), indent=2)}
         small[SCHEDULER] = copy.deepcopy(trainer.lr_scheduler.state_dict())
-        for states in own_states:
+        for states in rank_states:
             small.update(states)
-        if whole:
+        if with_weights:
             weights_file = take_weights(trainer.model, tensors, texts, weights)
     return TrainingState(
-        tensors=tensors, optimizer=None, small=small, texts=texts, weights_file=weights_file, shards=files
+        tensors=tensors, optimizer=None, small=small, texts=texts, weights_file=weights_file, shards=shards
     )
 
 
@@ -179,38 +181,38 @@ def take_weights(
     model: Any,
     tensors: dict[str, torch.Tensor],
     texts: dict[str, str],
-    whole: dict[str, torch.Tensor] | None = None,
+    gathered: dict[str, torch.Tensor] | None = None,
 ) -> str:
-    """Put a model's or adapter's weights into `tensors` and its configuration into `texts`; returns the file's name.
+    """Put a model's or adapter's weights into `tensors`; return the name of the weights file.
 
     Args:
-        model: whose.
-        tensors: gets them, as ``weights/<name>``.
-        texts: gets the configuration's file.
-        whole: the weights, where the model holds them in parts.
+        model: the model, with its adapter if it has one.
+        tensors: gets the weights, as ``weights/<name>``.
+        texts: gets the configuration file.
+        gathered: the weights, if ZeRO-3 has partitioned those of the model.
     """
     if isinstance(model, peft.PeftModel):
-        weights_file, weights = ADAPTER_WEIGHTS, peft.get_peft_model_state_dict(model, state_dict=whole)
+        weights_file, weights = ADAPTER_WEIGHTS, peft.get_peft_model_state_dict(model, state_dict=gathered)
         texts["adapter_config.json"] = json.dumps(_adapter_config(model), indent=2)
     else:
-        weights_file, weights = MODEL_WEIGHTS, untied(model.state_dict() if whole is None else whole)
+        weights_file, weights = MODEL_WEIGHTS, without_ties(model.state_dict() if gathered is None else gathered)
         texts["config.json"] = cast(PreTrainedModel, model).config.to_json_string()
     for name, tensor in weights.items():
         tensors[f"weights/{name}"] = tensor.detach()
     return weights_file
 
 
-def untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Each weight once, by its first name: safetensors refuses two for one storage, and loading ties them again."""
+def without_ties(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return each weight once, by its first name: safetensors refuses two for one storage; loading ties them again."""
     seen: set[tuple[int, int, torch.Size]] = set()
-    kept = {}
+    unique = {}
     for name, tensor in weights.items():
-        place = (tensor.data_ptr(), tensor.numel(), tensor.shape)
-        if tensor.numel() and place in seen:
+        storage = (tensor.data_ptr(), tensor.numel(), tensor.shape)
+        if tensor.numel() and storage in seen:
             continue
-        seen.add(place)
-        kept[name] = tensor
-    return kept
+        seen.add(storage)
+        unique[name] = tensor
+    return unique
 
 
 def _random_states() -> dict[str, Any]:
@@ -225,13 +227,13 @@ def _random_states() -> dict[str, Any]:
 
 
 def _trainer_state(trainer: Trainer) -> str:
-    """`trainer_state.json`, with the state of callbacks as it is now.
+    """Return the text of `trainer_state.json`, with the present state of the callbacks.
 
-    Left out: `TrainerControl` (restored, it would end the resumed run at its first step when the checkpoint was made
-    because of a preemption) and the training records of `log_history` (they stand in the run's metrics, and writing
-    them all again at each save would grow with the length of the run).
+    Left out: `TrainerControl` (of a checkpoint taken at a preemption, it would end the resumed run at its first step)
+    and the training records of `log_history` (the run's metrics have them, and writing all of them at each save would
+    take longer and longer).
     """
-    kept = {
+    replaced = {
         "log_history": [record for record in trainer.state.log_history if "loss" not in record],
         "stateful_callbacks": {
             type(callback).__name__: callback.state()
@@ -240,7 +242,7 @@ def _trainer_state(trainer: Trainer) -> str:
         },
     }
     fields = {field.name: getattr(trainer.state, field.name) for field in dataclasses.fields(trainer.state)}
-    return json.dumps({**fields, **kept}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({**fields, **replaced}, indent=2, sort_keys=True) + "\n"
 
 
 def _adapter_config(model: peft.PeftModel) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""What is added to a TRL trainer so that a run that was killed ends as if it had not been.
+"""What is added to a TRL trainer so that a run that was killed ends as if it had not been killed.
 
 `ResumableTrainerMixin` goes in front of any of TRL's trainers: ``class ResumableSFTTrainer(ResumableTrainerMixin,
 SFTTrainer)``. It decides when to save (the trainer's own `save_strategy` is off), saves through the `Checkpointer`,
-writes one metric record for each step, tracks the best model, and repairs what transformers and TRL forget on a resume.
+writes one metric record for each step, tracks the best model, and restores what transformers and TRL lose on a resume.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,38 +13,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    Trainer,
-    TrainerState,
-)
+from transformers import Trainer, TrainerState
 
 from runner.errors import UserError
 from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
 from runner.runs.layout import CheckpointName
 from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule
-from runner.train.checkpointing.state import capture, capture_shard, own_state, untied
-from runner.train.checkpointing.zero import is_zero3, load_whole_weights
-from runner.train.devices.out_of_memory import OutOfMemory, in_short, is_out_of_memory
-from runner.train.evaluation.measure import unchanged
+from runner.train.checkpointing.state import capture, capture_shard, rank_state, without_ties
+from runner.train.checkpointing.zero import is_zero3, load_zero3_weights
+from runner.train.devices.out_of_memory import OutOfMemory, is_out_of_memory, short_reason
+from runner.train.evaluation.measure import preserve_state
+
+logger = logging.getLogger(__name__)
 
 
 class ResumableTrainerMixin(Trainer):
-    """Put before a TRL trainer class; see the module.
+    """Exact resume for a TRL trainer class, to be put before it; see the module.
 
     Args:
-        lineage: what ties it to its run; all else is the trainer's own.
+        binding: the run that it belongs to. All other arguments are the trainer's own.
     """
 
-    def __init__(self, *args: Any, lineage: RunBinding, **kwargs: Any) -> None:
-        self.lineage = lineage
-        self.schedule = SaveSchedule(lineage)
+    def __init__(self, *args: Any, binding: RunBinding, **kwargs: Any) -> None:
+        self.binding = binding
+        self.schedule = SaveSchedule(binding)
         self._hooked_optimizer: object | None = None
         self._step_ended = time.perf_counter()
         self._tokens_before = 0
         self._saving_seconds = 0.0
         self._evaluating = False
-        self.made_from: Mapping[str, str] = {}
-        """What is trained on, from `runner.train.checkpointing.fingerprint`; each checkpoint holds it."""
+        self.fingerprint: Mapping[str, str] = {}
+        """Digests of rows and tokenizer, from `runner.train.checkpointing.fingerprint`; each checkpoint holds them."""
         super().__init__(*args, **kwargs)
         self.add_callback(self.schedule)
 
@@ -55,9 +55,9 @@ class ResumableTrainerMixin(Trainer):
     # -- one record for each step --------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write the record into the run's metrics, then let everyone else see it."""
+        """Log as the trainer does, and write the record to the run's metrics."""
         super().log(logs, start_time)
-        if not self.lineage.process_info.is_main_process:
+        if not self.binding.process_info.is_main_process:
             return
         if "loss" in logs:
             now = time.perf_counter()
@@ -65,14 +65,14 @@ class ResumableTrainerMixin(Trainer):
             if tokens is not None:
                 logs["tokens_per_second"] = (tokens - self._tokens_before) / (now - self._step_ended)
                 self._tokens_before = int(tokens)
-            self.lineage.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
-            if self.lineage.is_logging_step(self.state):
-                print(f"step {self.state.global_step}/{self.state.max_steps}: {_in_words(logs)}", flush=True)
+            self.binding.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
+            if self.binding.is_logging_step(self.state):
+                logger.info(f"step {self.state.global_step}/{self.state.max_steps}: {_format_values(logs)}")
         elif any(key.startswith("eval_") for key in logs):
-            self.lineage.metrics.evaluation(self.state.global_step, logs)
-            phase = self.lineage.metrics.phase
+            self.binding.metrics.evaluation(self.state.global_step, logs)
+            phase = self.binding.metrics.phase
             when = f"at step {self.state.global_step}" if phase == "during" else f"{phase} training"
-            print(f"evaluation {when}: {_in_words(logs)}", flush=True)
+            logger.info(f"evaluation {when}: {_format_values(logs)}")
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
@@ -80,19 +80,19 @@ class ResumableTrainerMixin(Trainer):
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
-        if self.lineage.process_info.world_size > 1 and self.model_wrapped is self.model:
+        if self.binding.process_info.world_size > 1 and self.model_wrapped is self.model:
             raise RuntimeError("the model is not shared by the training processes: each would train by itself")
         return prepared
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def memory_watched(self) -> Iterator[None]:
-        """Within, memory that a training step lacks is told from every other error.
+    def recognize_out_of_memory(self) -> Iterator[None]:
+        """Within, raise the error of a training step or an evaluation that ran out of memory as such.
 
         Raises:
-            OutOfMemory: a training step lacked it.
-            UserError: an evaluation did, whose batches are the recipe's own affair.
+            OutOfMemory: a training step ran out of memory.
+            UserError: an evaluation did; its batch size is the recipe's to set.
         """
         try:
             yield
@@ -101,13 +101,13 @@ class ResumableTrainerMixin(Trainer):
                 raise
             if self._evaluating:
                 raise UserError(
-                    f"memory ran out in an evaluation ({in_short(error)})",
+                    f"memory ran out in an evaluation ({short_reason(error)})",
                     where="training.per_device_eval_batch_size",
                     remedy=f"Write less than {self.args.per_device_eval_batch_size}.",
                 ) from error
             split = (self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps)
             at = f"in step {self.state.global_step + 1}"
-            raise OutOfMemory(f"memory ran out {at} ({in_short(error)})", split) from error
+            raise OutOfMemory(f"memory ran out {at} ({short_reason(error)})", split) from error
 
     # -- the best model ------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class ResumableTrainerMixin(Trainer):
         was_stopping = self.control.should_training_stop
         self.control.should_training_stop = False
         self._evaluating = True
-        with unchanged(self.model):  # how often a run is evaluated must not change what it learns
+        with preserve_state(self.model):  # how often a run is evaluated must not change what it learns
             metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
         self._evaluating = False
         if self.control.should_training_stop:
@@ -127,7 +127,7 @@ class ResumableTrainerMixin(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         is_new_best: bool = super()._determine_best_metric(metrics, trial)
-        if is_new_best and self.lineage.tracks_best:
+        if is_new_best and self.binding.tracks_best:
             self.state.best_global_step = self.state.global_step
             self.control.should_save = True
         return is_new_best
@@ -136,44 +136,46 @@ class ResumableTrainerMixin(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
-        name = CheckpointName(self.lineage.stage, step, self.lineage.token)
-        if name == self.lineage.checkpointer.last_saved:
+        name = CheckpointName(self.binding.stage, step, self.binding.token)
+        if name == self.binding.checkpointer.last_saved:
             return
         began = time.perf_counter()
         self.store_flos()
-        extra = {
+        runner_state = {
             "version": 1,
-            "stage": self.lineage.stage,
+            "stage": self.binding.stage,
             "step": step,
             "max_steps": self.state.max_steps,
             "complete": self.is_complete,
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
-            **self.lineage.layout,
-            "made_from": dict(self.made_from),
-            "finished": list(self.lineage.finished),
+            **self.binding.layout,
+            "made_from": dict(self.fingerprint),
+            "finished": list(self.binding.finished),
         }
-        checkpointer, process_info = self.lineage.checkpointer, self.lineage.process_info
-        best_step = self.state.best_global_step if self.lineage.tracks_best else None
-        own_states = process_info.gather_object(own_state(self, self.method_state()))
+        checkpointer, process_info = self.binding.checkpointer, self.binding.process_info
+        best_step = self.state.best_global_step if self.binding.tracks_best else None
+        rank_states = process_info.gather_object(rank_state(self, self.method_state()))
         state = None
         if self.is_deepspeed_enabled:
-            # What is loaded without training on: by the export, or an evaluation, that a later attempt makes up for.
-            whole = extra["complete"] or best_step == step
+            # Checkpoints that a later attempt may load without training on, to evaluate or to export.
+            with_weights = runner_state["complete"] or best_step == step
             folder = checkpointer.staging / str(name)
-            state = capture_shard(self, folder, extra=extra, own_states=own_states, whole=whole)
+            state = capture_shard(
+                self, folder, runner_state=runner_state, rank_states=rank_states, with_weights=with_weights
+            )
         elif process_info.is_main_process:
-            state = capture(self, extra=extra, own_states=own_states)
+            state = capture(self, runner_state=runner_state, rank_states=rank_states)
         if state is None:
             checkpointer.last_saved = name
         else:
             self._hook_optimizer()
-            told = {key: extra[key] for key in ("complete", "best", "max_steps", *self.lineage.layout)}
-            checkpointer.save(state, name, best_step=best_step, metadata=told)
+            metadata = {key: runner_state[key] for key in ("complete", "best", "max_steps", *self.binding.layout)}
+            checkpointer.save(state, name, best_step=best_step, metadata=metadata)
         self._saving_seconds += time.perf_counter() - began
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """peft loads an adapter as float32, while TRL trains one on a quantized model in bfloat16: as it was before."""
+        """Load, and keep the types: peft loads an adapter as float32, TRL trains that of a 4-bit model in bfloat16."""
         loaded = self.model if model is None else model
         assert loaded is not None
         dtypes = {name: parameter.dtype for name, parameter in loaded.named_parameters()}
@@ -183,23 +185,23 @@ class ResumableTrainerMixin(Trainer):
                 parameter.data = parameter.data.to(dtypes[name])
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """transformers warns of tied weights, of which a checkpoint has one name only, and no more of all else."""
+        """Raise instead of warning, and do not count tied weights, of which a checkpoint has one name only."""
         assert self.model is not None
-        lacking = set(load_result.missing_keys) & set(untied(self.model.state_dict()))
-        if lacking or load_result.unexpected_keys:
+        missing = set(load_result.missing_keys) & set(without_ties(self.model.state_dict()))
+        if missing or load_result.unexpected_keys:
             raise RuntimeError(
-                f"the checkpoint is another model's: it lacks {sorted(lacking)}, "
+                f"the checkpoint is another model's: it lacks {sorted(missing)}, "
                 f"and has {sorted(load_result.unexpected_keys)} besides"
             )
 
     @property
     def checkpoint_stall_seconds(self) -> float:
-        """How long training has stood still for checkpoints in this attempt, in all."""
-        return self._saving_seconds + self.lineage.checkpointer.snapshot.waited_seconds
+        """How long training has waited for checkpoints in this attempt, in total."""
+        return self._saving_seconds + self.binding.checkpointer.snapshot.waited_seconds
 
     def best(self) -> dict[str, Any] | None:
-        """The best evaluation so far (``step``, ``metric``, ``value``); None where none is tracked."""
-        if not self.lineage.tracks_best or self.state.best_global_step is None:
+        """Return the best evaluation so far (``step``, ``metric``, ``value``); None if none is tracked."""
+        if not self.binding.tracks_best or self.state.best_global_step is None:
             return None
         return {
             "step": self.state.best_global_step,
@@ -208,17 +210,17 @@ class ResumableTrainerMixin(Trainer):
         }
 
     def _hook_optimizer(self) -> None:
-        """Make each update wait for a snapshot that is still being taken."""
+        """Make each update wait for a snapshot that is still being copied."""
         optimizer: Any = self.optimizer
         while hasattr(optimizer, "optimizer"):  # accelerate's and DeepSpeed's wrap torch's
             optimizer = optimizer.optimizer
         if optimizer is not self._hooked_optimizer:
-            snapshot = self.lineage.checkpointer.snapshot
+            snapshot = self.binding.checkpointer.snapshot
             optimizer.register_step_pre_hook(lambda *_: snapshot.wait_before_update())
             self._hooked_optimizer = optimizer
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
-        begun: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        position: tuple[int, int] = super()._init_training_state(*args, **kwargs)
         folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
         if folder is not None:
             self.restore_counts(read_runner_state(Path(folder)))
@@ -226,24 +228,24 @@ class ResumableTrainerMixin(Trainer):
             if method_state.is_file():
                 self.restore_method_state(torch.load(method_state, weights_only=True))
         self._step_ended = time.perf_counter()
-        return begun
+        return position
 
     def restore_counts(self, saved: Mapping[str, Any]) -> None:
-        """Take back what TRL counts in memory only (`num_tokens` would begin at 0 again)."""
+        """Restore what TRL counts in memory only (`num_tokens` would begin at 0 again)."""
         if hasattr(self, "_total_train_tokens"):
             self._total_train_tokens = self._tokens_before = int(saved["total_train_tokens"])
         else:
             self._tokens_before = int(self.state.num_input_tokens_seen)
 
     def method_state(self) -> dict[str, Any]:
-        """What the method keeps between steps and transformers does not save, as copies; for a method to override."""
+        """Return copies of what the method keeps between steps and transformers does not save. Methods override it."""
         return {}
 
     def restore_method_state(self, state: dict[str, Any]) -> None:
-        """Take back what `method_state` gave."""
+        """Restore what `method_state` returned."""
 
-    def take_over(self, folder: Path) -> dict[str, Any] | None:
-        """Stand where the trainer stood that saved `folder` after its last step; returns the best so far."""
+    def restore_finished(self, folder: Path) -> dict[str, Any] | None:
+        """Restore weights, state and counts from a checkpoint of the last step; return the best evaluation so far."""
         self.load_weights(folder)
         self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
         saved = read_runner_state(folder)
@@ -252,16 +254,16 @@ class ResumableTrainerMixin(Trainer):
         return best
 
     def load_weights(self, folder: Path) -> None:
-        """Take the weights of a checkpoint, and nothing else, into the model."""
-        self.lineage.checkpointer.snapshot.wait_before_update()
+        """Load the weights of a checkpoint, and nothing else, into the model."""
+        self.binding.checkpointer.snapshot.wait_before_update()
         assert self.model is not None
         if is_zero3(self.model):
-            load_whole_weights(self.model, folder, is_first=self.lineage.process_info.is_main_process)
+            load_zero3_weights(self.model, folder, is_main_process=self.binding.process_info.is_main_process)
             return
         with torch.no_grad():
             self._load_from_checkpoint(str(folder))
 
 
-def _in_words(logs: Mapping[str, float]) -> str:
+def _format_values(logs: Mapping[str, float]) -> str:
     names = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
     return " ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)

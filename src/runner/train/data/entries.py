@@ -13,32 +13,48 @@ from runner.recipe.recipe import DataSource, Format, Method
 from runner.train.data.formats import Row, RowLayout, natural_layout, row_converter
 from runner.train.data.reasoning import from_conversation, from_fields
 
-_MESSAGES = List(Json())  # JSON, since messages differ in their keys and Arrow would give each the keys of all
+MESSAGES = List(Json())
+"""Arrow type of a list of messages. JSON, since messages differ in their keys and Arrow would give each all keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """A source that has been read and recognized."""
+class Entry:
+    """One entry of a data section, read and recognized."""
 
     where: str
+    """Its place in the recipe (``data.train.0``)."""
     dataset: Dataset
+    """Its rows, as read, with the template filled in."""
     format: Format
+    """Its format."""
     shape: RowLayout
+    """The layout that its rows have on their own."""
     convert: Callable[[Mapping[str, Any]], Row] | None = None
-    """Makes a row of `shape`, where the format's own way is not what is asked for."""
+    """Makes a row of `shape`; None for the conversion of the format."""
 
 
-def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> _Entry:
-    """The entry with its template filled in, its format, given or recognized, and its text under the name ``text``."""
+def recognize_entry(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> Entry:
+    """Fill in the template of an entry, find its format, and name its text column ``text``.
+
+    Args:
+        dataset: the rows, as read.
+        source: the entry.
+        where: its place in the recipe, for errors.
+        text_field: the name of the column of plain text.
+        method: the training method, which decides between formats.
+
+    Raises:
+        UserError: the columns fit no format, or not the one that the recipe names.
+    """
     if isinstance(source.think, Mapping):
         _require_fields(dataset, source.think, f"{where}.think")
         convert = from_fields(source.think)
-        return _Entry(
+        return Entry(
             where=where, dataset=dataset, format="prompt_completion", shape=RowLayout.MESSAGE_PAIR, convert=convert
         )
     template = source.template or {}
     if template:
-        dataset = _filled(dataset, template, where)
+        dataset = _fill_template(dataset, template, where)
     if text_field != "text" and text_field in dataset.column_names:
         dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
         dataset = dataset.rename_column(text_field, "text")
@@ -52,7 +68,9 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
         )
     if name not in FORMATS[method]:
         raise UserError(
-            f"{name} is no format for {method}", where=f"{where}.format", remedy=f"Write {', '.join(FORMATS[method])}."
+            f"{name} is not a format for {method}",
+            where=f"{where}.format",
+            remedy=f"Write {', '.join(FORMATS[method])}.",
         )
     missing = [column for column in COLUMNS[name] if column not in columns]
     if missing and not (name in ("messages", "sharegpt") and {"messages", "conversations"} & set(columns)):
@@ -71,19 +89,19 @@ def _recognized(dataset: Dataset, source: DataSource, where: str, text_field: st
     if source.think:
         if shape is not RowLayout.CONVERSATION:
             raise UserError(
-                f"{source.path} holds {shape.value}, which are no conversations",
+                f"{source.path} holds {shape.value}, which are not conversations",
                 where=f"{where}.think",
                 remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
             )
         convert = from_conversation(row_converter(name, shape))
-        return _Entry(where=where, dataset=dataset, format=name, shape=RowLayout.MESSAGE_PAIR, convert=convert)
-    return _Entry(where=where, dataset=dataset, format=name, shape=shape)
+        return Entry(where=where, dataset=dataset, format=name, shape=RowLayout.MESSAGE_PAIR, convert=convert)
+    return Entry(where=where, dataset=dataset, format=name, shape=shape)
 
 
-def _filled(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
-    """The rows with the template's columns added to them, in the place of those of the same name."""
+def _fill_template(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
+    """Return the rows with the template's columns added, or replacing those of the same name."""
     _require_fields(dataset, template, f"{where}.template")
-    made = {column: Value("string") if isinstance(part, str) else _MESSAGES for column, part in template.items()}
+    made = {column: Value("string") if isinstance(part, str) else MESSAGES for column, part in template.items()}
     return dataset.map(
         lambda row: fill_template(template, row),
         features=Features({**dataset.features, **made}),

@@ -1,4 +1,4 @@
-"""The formats of training rows, and what TRL is given of each.
+"""The formats of training rows, and their conversion to what TRL takes.
 
 ==================  =========================================  ==========================================
 format              columns                                    becomes
@@ -14,9 +14,9 @@ prompt_only         ``prompt``, and any other                  a prompt, a strin
 ==================  =========================================  ==========================================
 
 The loss is on the completion of a pair, and on all of a conversation or text (TRL's `completion_only_loss`,
-`assistant_only_loss` and `dataset_text_field` change that). A mixture has one shape. Conversations and pairs of
+`assistant_only_loss` and `dataset_text_field` change that). A mixture has one layout. Conversations and pairs of
 messages mix, as conversations; Alpaca's rows join either as a user's and an assistant's turn, without the wording.
-Nothing else mixes, since the model would then be shown something else than the data says.
+Nothing else mixes, since the model would then see something else than the data says.
 """
 
 import itertools
@@ -31,7 +31,7 @@ Row: TypeAlias = dict[str, Any]
 
 
 class RowLayout(Enum):
-    """What TRL is given: the columns of every row of a mixture."""
+    """The columns of every row of a mixture, as TRL takes them."""
 
     CONVERSATION = "conversations"
     """``messages`` and perhaps ``tools``."""
@@ -46,9 +46,9 @@ class RowLayout(Enum):
     PREFERENCE_MESSAGES = "preferences in messages"
     """``prompt``, ``chosen`` and ``rejected``, lists of messages, and perhaps ``tools``."""
     PROMPT = "prompts in strings"
-    """``prompt``, a string, and what reward functions are given besides."""
+    """``prompt``, a string, and the columns for reward functions."""
     PROMPT_MESSAGES = "prompts in messages"
-    """``prompt``, a list of messages, and what reward functions are given besides."""
+    """``prompt``, a list of messages, and the columns for reward functions."""
 
     @property
     def is_conversational(self) -> bool:
@@ -62,7 +62,7 @@ class RowLayout(Enum):
 
 
 class UnusableRow(Exception):
-    """A row that nothing can be learned from; the message says why, in words that are the same for alike rows."""
+    """A row cannot be trained on. The message says why, in the same words for rows with the same fault."""
 
 
 _ROLES = {
@@ -81,10 +81,10 @@ _ROLES = {
 }
 
 _PART_KINDS = {"text": None, "input_text": None, "output_text": None, "code": "python", "execution": "output"}
-"""The kinds of content parts that are text, and the fence that each stands in."""
+"""The kinds of content parts that are text, and the language of the fence around each, if it has one."""
 
 # The wording of https://github.com/tatsu-lab/stanford_alpaca#data-release, to the letter. The line break at its end is
-# part of the prompt, as its successors have it: tokenizers that melt ":" and "\n" into one token do so in both.
+# part of the prompt, as in its successors: tokenizers that merge ":" and "\n" into one token then do so in both.
 _ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request.\n\n"
@@ -98,7 +98,7 @@ _ALPACA_WITHOUT_INPUT = (
 
 
 def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout:
-    """The shape that rows of a format have on their own; the first prompt there is says whether it is a string."""
+    """Return the layout that rows of a format have on their own; the first prompt decides between text and messages."""
     if name == "text":
         return RowLayout.TEXT
     if name in ("messages", "sharegpt"):
@@ -115,7 +115,7 @@ def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout
 
 
 def row_converter(name: Format, shape: RowLayout) -> Callable[[Mapping[str, Any]], Row]:
-    """The function that turns a row of a format into a row of `shape`, or raises `UnusableRow`."""
+    """Return the function that turns a row of a format into one of layout `shape`, or raises `UnusableRow`."""
     if name == "text":
         return _text
     by_shape: dict[RowLayout, Callable[[Mapping[str, Any]], Row]] = {
@@ -165,7 +165,7 @@ def _string_preference(row: Mapping[str, Any]) -> Row:
 
 
 def _message_preference(row: Mapping[str, Any]) -> Row:
-    """Of a row without messages for a prompt, the prompt is what both conversations begin with."""
+    """Convert a row; if its prompt is not messages, the turns that both conversations begin with are the prompt."""
     chosen, rejected = _messages(row["chosen"]), _messages(row["rejected"])
     if isinstance(row.get("prompt"), Sequence) and not isinstance(row["prompt"], str):
         prompt = _messages(row["prompt"])
@@ -189,7 +189,7 @@ def _text(row: Mapping[str, Any]) -> Row:
 def _alpaca_pair(row: Mapping[str, Any]) -> Row:
     instruction, further, output = _alpaca(row)
     wording = _ALPACA_WITH_INPUT if further else _ALPACA_WITHOUT_INPUT
-    # Without white space at its beginning: that would melt into one token with the line break before it.
+    # Without leading white space, which would merge into one token with the line break before it.
     return {"prompt": wording.format(instruction=instruction, input=further), "completion": output.lstrip()}
 
 
@@ -209,15 +209,15 @@ def _alpaca(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _as_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[Mapping[str, Any]], Row]:
-    def joined(row: Mapping[str, Any]) -> Row:
+    def join(row: Mapping[str, Any]) -> Row:
         pair = convert(row)
         return {"messages": [*pair["prompt"], *pair["completion"]], "tools": pair["tools"]}
 
-    return joined
+    return join
 
 
 def _messages(value: Any) -> list[Row]:
-    """Messages with role and content, of either spelling; other keys (``tool_calls``, …) are kept if they are set."""
+    """Return messages with role and content, from either spelling; other keys (``tool_calls``, …) stay if set."""
     if isinstance(value, str):
         value = _json(value)
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
@@ -228,7 +228,7 @@ def _messages(value: Any) -> list[Row]:
 def _message(item: Any) -> Row:
     if not isinstance(item, Mapping):
         raise UnusableRow("with a message that has no role and content")
-    # Arrow fills in the keys that other rows have; templates that ask `'tool_calls' in message` must not see them.
+    # Arrow adds the keys of other rows; templates that test `'tool_calls' in message` must not see them.
     message = {key: value for key, value in item.items() if value is not None}
     if "from" in message:
         message = {"role": message.pop("from"), "content": message.pop("value", None), **message}
@@ -240,15 +240,15 @@ def _message(item: Any) -> Row:
         raise UnusableRow(f"with a message of an unknown role, {role!r}")
     content = message.get("content")
     if isinstance(content, list):
-        content = message["content"] = _joined_parts(content)
+        content = message["content"] = _join_parts(content)
     if not isinstance(content, str) and "tool_calls" not in message:
         raise UnusableRow("with a message without content")
     message.setdefault("content", "")
     return message
 
 
-def _joined_parts(parts: list[Any]) -> str:
-    """A list of content parts as one string: OpenAI's, and those with code and what it printed, each in a fence."""
+def _join_parts(parts: list[Any]) -> str:
+    """Join content parts (OpenAI's, and those with code and its output, each in a fence) to one string."""
     texts = []
     for part in parts:
         text = (part.get("text") or part.get("content") or "") if isinstance(part, Mapping) else None
@@ -265,7 +265,7 @@ def _is_answer(message: Row) -> bool:
 
 
 def _tools(row: Mapping[str, Any]) -> Any:
-    """The tools that a conversation may call, without the empty keys that Arrow filled in; None if there are none."""
+    """Return the tools that a conversation may call, without the empty keys that Arrow adds; None if there are none."""
     tools = row.get("tools")
     if isinstance(tools, str):
         tools = _json(tools) if tools.strip() else None
@@ -283,14 +283,14 @@ def _without_nulls(value: Any) -> Any:
 def _string(row: Mapping[str, Any], column: str, *, may_be_empty: bool = False) -> str:
     value = row[column]
     if not isinstance(value, str):
-        raise UnusableRow(f"without {column}" if value is None else f"whose {column} is no text")
+        raise UnusableRow(f"without {column}" if value is None else f"whose {column} is not text")
     if not (may_be_empty or value.strip()):
         raise UnusableRow(f"with empty {column}")
     return value
 
 
 def _json(text: str) -> Any:
-    """Messages and tools as CSV and some Parquet files have them: JSON in a string."""
+    """Parse messages or tools from a JSON string, as CSV and some Parquet files have them."""
     try:
         return json.loads(text)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""A recipe's data: read, brought to one shape, mixed and split. The same on every machine and at every attempt.
+"""Read, convert, mix and split a recipe's data, with the same result on every machine and in every attempt.
 
-All draws come from `random.Random`, seeded with ``training.seed`` and the entry's place in the recipe: nothing
-depends on a cache, on what was read before, or on the random streams that training goes on with.
+All random choices come from `random.Random`, seeded with ``training.seed`` and the entry's place in the recipe: nothing
+depends on a cache, on what was read before, or on the random streams of the training.
 """
 
 import itertools
@@ -18,44 +18,44 @@ from datasets.fingerprint import get_temporary_cache_files_directory
 
 from runner.errors import UserError
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
-from runner.train.data.entries import _MESSAGES, _Entry, _recognized
+from runner.train.data.entries import MESSAGES, Entry, recognize_entry
 from runner.train.data.formats import Row, RowLayout, UnusableRow, row_converter
 from runner.train.data.sampling import select_rows
 from runner.train.data.sources import read_source
-from runner.train.evaluation.exact_match import ANSWER, Question, questions
+from runner.train.evaluation.exact_match import ANSWER, Question, find_questions
 
 DEFAULT_SEED = 42
 """transformers' default for ``seed``."""
 
 _FEATURES: Mapping[RowLayout, Mapping[str, Any]] = {
-    RowLayout.CONVERSATION: {"messages": _MESSAGES, "tools": Json()},
-    RowLayout.MESSAGE_PAIR: {"prompt": _MESSAGES, "completion": _MESSAGES, "tools": Json()},
+    RowLayout.CONVERSATION: {"messages": MESSAGES, "tools": Json()},
+    RowLayout.MESSAGE_PAIR: {"prompt": MESSAGES, "completion": MESSAGES, "tools": Json()},
     RowLayout.PAIR: {"prompt": Value("string"), "completion": Value("string")},
     RowLayout.TEXT: {"text": Value("string")},
     RowLayout.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
-    RowLayout.PREFERENCE_MESSAGES: {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES, "tools": Json()},
+    RowLayout.PREFERENCE_MESSAGES: {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "tools": Json()},
     RowLayout.PROMPT: {"prompt": Value("string")},
-    RowLayout.PROMPT_MESSAGES: {"prompt": _MESSAGES},
+    RowLayout.PROMPT_MESSAGES: {"prompt": MESSAGES},
 }
-_PROMPTS = (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES)
+_PROMPT_LAYOUTS = (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a trainer is given, and what is to be said about it."""
+    """A trainer's data, and sentences about it for the log."""
 
     train: Dataset
     """The mixture, shuffled, in the columns of `shape`."""
     eval: Dataset | None
-    """What is measured on, in the same columns; None: the recipe names nothing."""
+    """The evaluation data, in the same columns; None if the recipe has none."""
     shape: RowLayout
-    """What a row is."""
+    """The layout of each row."""
     questions: tuple[Question, ...] = ()
     """The evaluation rows whose answers are checked, if the recipe has `evaluate.exact_match`."""
     thinks: bool
     """Whether answers hold reasoning, which the chat template must not drop."""
     notes: tuple[str, ...]
-    """Sentences for the log: rows that were dropped and why, formats that were brought together."""
+    """Sentences for the log: rows that were dropped and why, formats that were mixed."""
 
     @property
     def conversational(self) -> bool:
@@ -64,11 +64,11 @@ class TrainingData:
 
 
 def keep_temporary_files_in(folder: Path) -> None:
-    """Have datasets write what it prepares into `folder`, which goes with the attempt however that ends.
+    """Make `datasets` write its temporary files to `folder`, which is removed with the attempt however that ends.
 
-    Left alone it makes a folder of its own below ``TMPDIR`` at the first need, and takes it away only where Python ends
-    in order (`datasets.fingerprint`): each attempt would leave its tokenized data on the machine.
-    A process has one such folder: its first call decides.
+    Left alone, `datasets` makes a folder below ``TMPDIR`` and only removes it when Python exits normally
+    (`datasets.fingerprint`): each attempt would leave its tokenized data on the machine. A process has one such folder:
+    the first call decides.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = os.environ.get("TMPDIR")
@@ -83,17 +83,17 @@ def keep_temporary_files_in(folder: Path) -> None:
 
 
 def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
-    """The training and evaluation data of a recipe.
+    """Return the training and evaluation data of a recipe.
 
-    Turns the caching of `datasets` off in this process: what a row became in an earlier attempt, perhaps under an
-    earlier version of a library, must not decide what it becomes in this one.
+    Turns off the caching of `datasets` in this process: rows that an earlier attempt converted, perhaps with an earlier
+    version of a library, must not be reused.
 
     Args:
-        recipe: whose data.
-        inputs: finds the local copy of a file that the run brought along (``inputs/<digest>/<name>``).
+        recipe: the stage's.
+        inputs: returns the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
 
     Raises:
-        UserError: the recipe's `data` does not fit what is there.
+        UserError: the data cannot be read as the recipe's `data` says.
     """
     disable_caching()
     seed = int(recipe.training.get("seed", DEFAULT_SEED))
@@ -101,10 +101,10 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
 
     notes: list[str] = []
 
-    def entries(section: str, sources: Sequence[DataSource]) -> list[_Entry]:
+    def entries(section: str, sources: Sequence[DataSource]) -> list[Entry]:
         places = [f"data.{section}.{index}" for index in range(len(sources))]
         return [
-            _recognized(
+            recognize_entry(
                 select_rows(read_source(source, where=where, inputs=inputs), source, where, seed, notes),
                 source,
                 where,
@@ -121,17 +121,17 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     train = _mixture(train_entries, shape, notes, answer=None if eval_entries else answer)
     order = list(range(len(train)))
     random.Random(f"{seed}:data.train").shuffle(order)
-    held_out = _held_out(recipe.data.eval_from_train, len(order))
+    held_out = _held_out_count(recipe.data.eval_from_train, len(order))
     evaluation = None
     if eval_entries:
         evaluation = _mixture(eval_entries, shape, notes, answer=answer)
     elif held_out:
         evaluation = train.select(order[-held_out:])
     train = train.select(order[: len(order) - held_out])
-    asked: tuple[Question, ...] = ()
+    checked: tuple[Question, ...] = ()
     if recipe.evaluate.exact_match is not None and evaluation is not None:
-        asked = _asked(evaluation, recipe.evaluate.exact_match, notes)
-        # Trainers are not to see the column.
+        checked = _find_questions(evaluation, recipe.evaluate.exact_match, notes)
+        # Trainers must not see the column.
         train, evaluation = (
             rows.remove_columns(ANSWER) if ANSWER in rows.column_names else rows for rows in (train, evaluation)
         )
@@ -140,14 +140,14 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         train=train.rename_columns(rename),
         eval=None if evaluation is None else evaluation.rename_columns(rename),
         shape=shape,
-        questions=asked,
+        questions=checked,
         thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
         notes=tuple(notes),
     )
 
 
-def _common_layout(entries: Sequence[_Entry], notes: list[str]) -> RowLayout:
-    """The one shape that all entries can take. Adds to `notes` what is to be said about it."""
+def _common_layout(entries: Sequence[Entry], notes: list[str]) -> RowLayout:
+    """Return the one layout that all entries can take; add to `notes` which entries change theirs."""
     shapes = {entry.shape for entry in entries}
     if len(shapes) == 1:
         return shapes.pop()
@@ -173,7 +173,7 @@ def _common_layout(entries: Sequence[_Entry], notes: list[str]) -> RowLayout:
 
 
 def _check_loss_settings(training: Mapping[str, Any], shape: RowLayout) -> None:
-    """TRL ignores the first of these without a word, and the second is a traceback."""
+    """Refuse loss settings that do not fit the data: TRL silently ignores the first and crashes on the second."""
     if training.get("completion_only_loss") and shape in (RowLayout.CONVERSATION, RowLayout.TEXT):
         raise UserError(
             f"the data are {shape.value}, which have no completion",
@@ -189,39 +189,39 @@ def _check_loss_settings(training: Mapping[str, Any], shape: RowLayout) -> None:
 
 
 def _answer_column(settings: ExactMatch | None, shape: RowLayout) -> str | None:
-    """The column that holds right answers; None: the rows' own completions do."""
+    """Return the column that holds the right answers; None if the rows' own completions do."""
     if settings is None:
         return None
     if shape is RowLayout.TEXT:
         raise UserError(
             "plain text asks nothing that could be answered", where="evaluate.exact_match", remedy="Leave it out."
         )
-    return settings.answer or ("answer" if shape in _PROMPTS else None)
+    return settings.answer or ("answer" if shape in _PROMPT_LAYOUTS else None)
 
 
-def _asked(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Question, ...]:
-    found = questions(rows, settings)
-    if not found:
+def _find_questions(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Question, ...]:
+    questions = find_questions(rows, settings)
+    if not questions:
         raise UserError(
             f"none of the {len(rows)} evaluation rows has an answer that can be made out",
             where="evaluate.exact_match",
             remedy='End completions with "Final Answer: …", or name the column that holds it: {answer: …}.',
         )
-    notes.append(f"evaluate.exact_match: {len(found)} of {len(rows)} evaluation rows are checked.")
-    return found
+    notes.append(f"evaluate.exact_match: {len(questions)} of {len(rows)} evaluation rows are checked.")
+    return questions
 
 
-def _mixture(entries: Sequence[_Entry], shape: RowLayout, notes: list[str], *, answer: str | None) -> Dataset:
-    """The entries' usable rows one after the other, in one shape. Adds to `notes` what was dropped.
+def _mixture(entries: Sequence[Entry], shape: RowLayout, notes: list[str], *, answer: str | None) -> Dataset:
+    """Return the usable rows of all entries, one entry after the other, in one layout.
 
     Args:
-        entries: what is mixed.
-        shape: what each row becomes.
-        notes: is added to.
-        answer: the column that is kept as `ANSWER` beside those of the shape; None: none.
+        entries: the entries to mix.
+        shape: the layout of the result.
+        notes: gets a sentence on dropped rows.
+        answer: the column to keep as `ANSWER` beside those of the layout; None if there is none.
     """
     features = dict(_FEATURES[shape])
-    if shape in _PROMPTS:
+    if shape in _PROMPT_LAYOUTS:
         features = {**_columns_for_rewards(entries), **features}
     if not any("tools" in entry.dataset.column_names for entry in entries):
         features.pop("tools", None)
@@ -234,11 +234,11 @@ def _mixture(entries: Sequence[_Entry], shape: RowLayout, notes: list[str], *, a
             )
     if answer is not None:
         features[ANSWER] = Value("string")
-    return concatenate_datasets([_converted(entry, shape, Features(features), answer, notes) for entry in entries])
+    return concatenate_datasets([_convert_entry(entry, shape, Features(features), answer, notes) for entry in entries])
 
 
-def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
-    """What stands beside the prompts: reward functions are given it, so that all rows must have the same."""
+def _columns_for_rewards(entries: Sequence[Entry]) -> Features:
+    """Return the columns beside the prompts, which reward functions get: all rows must have the same."""
     for entry in entries[1:]:
         if set(entry.dataset.column_names) != set(entries[0].dataset.column_names):
             raise UserError(
@@ -249,7 +249,7 @@ def _columns_for_rewards(entries: Sequence[_Entry]) -> Features:
     return entries[0].dataset.features
 
 
-def _converted(entry: _Entry, shape: RowLayout, features: Features, answer: str | None, notes: list[str]) -> Dataset:
+def _convert_entry(entry: Entry, shape: RowLayout, features: Features, answer: str | None, notes: list[str]) -> Dataset:
     convert = entry.convert or row_converter(entry.format, shape)
     dropped: Counter[str] = Counter()
 
@@ -261,8 +261,8 @@ def _converted(entry: _Entry, shape: RowLayout, features: Features, answer: str 
                 rows.append(convert(row))
                 if answer is not None:
                     rows[-1][ANSWER] = None if row[answer] is None else str(row[answer])
-            except UnusableRow as verdict:
-                dropped[str(verdict)] += 1
+            except UnusableRow as fault:
+                dropped[str(fault)] += 1
         return {column: [row[column] for row in rows] for column in features}
 
     dataset = entry.dataset.map(
@@ -282,8 +282,8 @@ def _converted(entry: _Entry, shape: RowLayout, features: Features, answer: str 
     return dataset
 
 
-def _held_out(part: float | None, rows: int) -> int:
-    """How many of the mixture's rows are kept for evaluation."""
+def _held_out_count(part: float | None, rows: int) -> int:
+    """Return how many of the mixture's rows are kept for evaluation."""
     if part is None:
         return 0
     count = part if isinstance(part, int) else max(1, round(part * rows))

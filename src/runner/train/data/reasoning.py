@@ -1,8 +1,8 @@
-"""Answers that think first: reasoning in ``<think>`` tags, and "Final Answer:" after it.
+"""Answers with reasoning: in ``<think>`` tags, with "Final Answer:" after it.
 
-Models that reason (DeepSeek-R1, Qwen3) write so, and their chat templates know the tags. Many of these templates drop
-the reasoning of past answers, which is right in a conversation and would empty what is trained on:
-`tokenize_with_reasoning` keeps the reasoning.
+Reasoning models (DeepSeek-R1, Qwen3) write this way, and their chat templates know the tags. Many of these templates
+drop the reasoning of past answers, which is right in a conversation but would remove what is to be trained on:
+`tokenize_with_reasoning` keeps it.
 """
 
 import re
@@ -17,16 +17,16 @@ from runner.train.data.formats import Row, UnusableRow
 
 _ANSWER = "<think>\n{reasoning}\n</think>\n\nFinal Answer: {answer}"
 _BOXED = re.compile(r"\\boxed\s*\{")
-# GSM8K's mark, and the two ways in which people end a solution. "the answer is therefore 5" counts.
-_SAID = re.compile(
-    r"####\s*(?P<marked>[^\n]+)|\b(?:final\s+)?answer(?:\s+is(?:\s+therefore)?\b\s*:?|\s*:)\s*(?P<said>[^\n]+)",
+# GSM8K's mark, and two common ways to end a solution, "the answer is therefore 5" included.
+_CONCLUSION = re.compile(
+    r"####\s*(?P<marked>[^\n]+)|\b(?:final\s+)?answer(?:\s+is(?:\s+therefore)?\b\s*:?|\s*:)\s*(?P<stated>[^\n]+)",
     re.IGNORECASE,
 )
-_STAND_IN = "\ue000answer\ue000"
+_PLACEHOLDER = "\ue000answer\ue000"
 
 
 def from_fields(texts: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Row]:
-    """A function from a row to a question and its answer, in messages; it raises `UnusableRow` where a part is missing.
+    """Return a function that makes question and answer, as messages, of a row; it raises `UnusableRow` without a part.
 
     Args:
         texts: ``prompt``, ``reasoning`` and perhaps ``answer``, each with ``{field}`` for the fields of a row.
@@ -45,13 +45,13 @@ def from_fields(texts: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Row]:
 
 
 def from_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[Mapping[str, Any]], Row]:
-    """A function that splits a conversation before its last answer, and has that answer think.
+    """Return a function that splits a conversation before its last answer, and brings that answer to our form.
 
     Args:
         convert: makes a conversation of a row.
     """
 
-    def think(row: Mapping[str, Any]) -> Row:
+    def split(row: Mapping[str, Any]) -> Row:
         conversation = convert(row)
         messages = conversation["messages"]
         last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
@@ -65,7 +65,7 @@ def from_conversation(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[
         reasoning = reasoning.replace("<think>", "")
         return _pair(prompt, reasoning, concluding_answer(answer) or answer, conversation["tools"])
 
-    return think
+    return split
 
 
 def _pair(prompt: list[Row], reasoning: str, answer: str | None, tools: Any) -> Row:
@@ -80,75 +80,75 @@ def _pair(prompt: list[Row], reasoning: str, answer: str | None, tools: Any) -> 
 
 
 def concluding_answer(text: str) -> str | None:
-    r"""What a solution ends in: the last ``\boxed{…}``, else what follows the last ``####`` or "the answer is".
+    r"""Return the answer of a solution: the last ``\boxed{…}``, else what follows the last ``####`` or "the answer is".
 
     None if it has neither. The model is trained on it, so it ends with its sentence. `runner.train.evaluation.answers`,
     which compares answers, accepts more forms.
     """
     boxes = list(_BOXED.finditer(text))
     if boxes:
-        inner = _until_closed(text[boxes[-1].end() :])
+        inner = _before_closing_brace(text[boxes[-1].end() :])
         if inner:
             return inner
-    said = [match["marked"] or match["said"] for match in _SAID.finditer(text)]
-    answer = said[-1].strip().strip("*").strip() if said else ""
+    conclusions = [match["marked"] or match["stated"] for match in _CONCLUSION.finditer(text)]
+    answer = conclusions[-1].strip().strip("*").strip() if conclusions else ""
     return re.split(r"\.(?=\s|$)", answer, maxsplit=1)[0].strip(" $*") or None
 
 
-def _until_closed(text: str) -> str | None:
+def _before_closing_brace(text: str) -> str | None:
     depth = 1
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         depth += {"{": 1, "}": -1}.get(letter, 0)
         if depth == 0:
-            return text[:place].strip() or None
+            return text[:index].strip() or None
     return None
 
 
 def template_keeps_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template shows the reasoning of a conversation's last answer, right after the prompt."""
+    """Whether the chat template writes the reasoning of a conversation's last answer, right after the prompt."""
     prompt = [{"role": "user", "content": "Why?"}]
     answer = _ANSWER.format(reasoning="Because of this.", answer="that")
-    whole = _text(tokenizer, [*prompt, {"role": "assistant", "content": answer}])
-    begun = _text(tokenizer, prompt, add_generation_prompt=True)
-    return answer in whole and whole.startswith(begun)
+    rendered = _render(tokenizer, [*prompt, {"role": "assistant", "content": answer}])
+    prefix = _render(tokenizer, prompt, add_generation_prompt=True)
+    return answer in rendered and rendered.startswith(prefix)
 
 
 def tokenize_with_reasoning(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, loss_on_prompt: bool) -> Dataset:
-    """Pairs of messages as tokens, in the words of the chat template around the answer as it stands.
+    """Tokenize pairs of messages by the chat template, with the answer as it is in the data.
 
-    A template is asked to show a stand-in for the answer, which then makes room for it. What the template begins an
-    answer with when it generates (``<think>`` and a line break, for one) belongs to the prompt, as it does then.
+    The template renders a placeholder for the answer, which is then replaced. What the template puts before a generated
+    answer (for example ``<think>`` and a line break) belongs to the prompt, as in generation.
 
     Args:
         dataset: columns ``prompt`` and ``completion``, lists of messages, and perhaps ``tools``.
-        tokenizer: whose template.
+        tokenizer: the model's.
         loss_on_prompt: whether the prompt is trained on as well.
 
     Returns:
         ``input_ids`` and ``labels``, as TRL would make them of the pairs: -100 for what is not trained on.
     """
 
-    def render(row: Mapping[str, Any]) -> dict[str, list[int]]:
+    def tokenize(row: Mapping[str, Any]) -> dict[str, list[int]]:
         messages, tools = list(row["prompt"]), row.get("tools")
         *between, answer = row["completion"]
         messages += between
-        whole = _text(tokenizer, [*messages, {**answer, "content": _STAND_IN}], tools=tools)
-        before, _, after = whole.partition(_STAND_IN)
-        begun = _text(tokenizer, messages, tools=tools, add_generation_prompt=True)
+        rendered = _render(tokenizer, [*messages, {**answer, "content": _PLACEHOLDER}], tools=tools)
+        before, _, after = rendered.partition(_PLACEHOLDER)
+        prefix = _render(tokenizer, messages, tools=tools, add_generation_prompt=True)
         content = str(answer["content"])
-        opening = begun.removeprefix(before)
-        if begun.startswith(before) and content.startswith(opening):
-            before, content = begun, content.removeprefix(opening)
+        opening = prefix.removeprefix(before)
+        if prefix.startswith(before) and content.startswith(opening):
+            before, content = prefix, content.removeprefix(opening)
         # A template writes the special tokens itself.
         prompt = tokenizer(before, add_special_tokens=False)["input_ids"]
         completion = tokenizer(content + after, add_special_tokens=False)["input_ids"]
-        unseen = prompt if loss_on_prompt else [-100] * len(prompt)
-        return {"input_ids": prompt + completion, "labels": unseen + completion}
+        prompt_labels = prompt if loss_on_prompt else [-100] * len(prompt)
+        return {"input_ids": prompt + completion, "labels": prompt_labels + completion}
 
     return dataset.map(
-        render, remove_columns=dataset.column_names, load_from_cache_file=False, desc="Writing out the reasoning"
+        tokenize, remove_columns=dataset.column_names, load_from_cache_file=False, desc="Writing out the reasoning"
     )
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, messages: list[Row], **arguments: Any) -> str:
+def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Row], **arguments: Any) -> str:
     return str(tokenizer.apply_chat_template(messages, tokenize=False, **arguments))

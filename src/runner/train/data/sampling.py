@@ -1,4 +1,4 @@
-"""Which rows of a source are taken: those that its `filter` lets through, and of those the ones that `sample` draws."""
+"""Select rows of a source by its `filter`, then by its `sample`."""
 
 import json
 import random
@@ -10,26 +10,27 @@ from datasets import Dataset
 from runner.errors import UserError
 from runner.recipe.recipe import DataSource
 
-_MOST_VALUES = 8
+_SHOWN_VALUES = 8
+"""Values of a column that a message lists at most."""
 
 
 def select_rows(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:
-    """The rows of one entry, in the order of the source (the mixture is shuffled as a whole). Never empty.
+    """Return the selected rows of one entry, in the order of the source (the mixture is shuffled later). Never empty.
 
     Args:
         dataset: all of its rows.
         source: the entry.
-        where: its place in the recipe, for errors; with the seed, it decides what is drawn.
+        where: its place in the recipe, for errors; together with the seed, it decides which rows `sample` takes.
         seed: the run's.
-        notes: added to, where fewer rows are taken than were asked for.
+        notes: gets a sentence if there are fewer rows than `sample` asks for.
 
     Raises:
-        UserError: `filter` names no column, or lets no row through.
+        UserError: `filter` names a column that does not exist, or excludes all rows.
     """
-    return _sample(_filtered(dataset, source, where), source, where, seed, notes)
+    return _sample(_filter(dataset, source, where), source, where, seed, notes)
 
 
-def _filtered(dataset: Dataset, source: DataSource, where: str) -> Dataset:
+def _filter(dataset: Dataset, source: DataSource, where: str) -> Dataset:
     wanted = source.filter or {}
     missing = [column for column in wanted if column not in dataset.column_names]
     if missing:
@@ -40,34 +41,34 @@ def _filtered(dataset: Dataset, source: DataSource, where: str) -> Dataset:
         )
     left = list(range(len(dataset)))
     for column, value in wanted.items():
-        keys = {_key(one) for one in (value if isinstance(value, list | tuple) else [value])}
-        there = [_key(one) for one in dataset[column][:]]
-        fitting = [index for index in left if there[index] in keys]
+        wanted_keys = {_key(item) for item in (value if isinstance(value, list | tuple) else [value])}
+        keys = [_key(item) for item in dataset[column][:]]
+        fitting = [index for index in left if keys[index] in wanted_keys]
         if not fitting:
             raise UserError(
                 f"no row of {source.path} is left where {column} is {_shown(value)}",
                 where=f"{where}.filter",
-                remedy=f"In {column} stand {_values(there, left)}.",
+                remedy=f"In {column} stand {_values(keys, left)}.",
             )
         left = fitting
     return dataset if len(left) == len(dataset) else dataset.select(left)
 
 
 def _key(value: Any) -> str:
-    """What values are compared by: 1 and 1.0 are one number, and neither is "1" or true."""
-    number = isinstance(value, float) and value.is_integer()
-    return json.dumps(int(value) if number else value, sort_keys=True, default=str)
+    """Return what a value is compared by: 1 and 1.0 are equal, and neither equals "1" or true."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if is_whole else value, sort_keys=True, default=str)
 
 
 def _shown(value: Any) -> str:
-    return " or ".join(_key(one) for one in value) if isinstance(value, list | tuple) else _key(value)
+    return " or ".join(_key(item) for item in value) if isinstance(value, list | tuple) else _key(value)
 
 
-def _values(there: list[str], rows: list[int]) -> str:
-    """What stands in a column, the most frequent first."""
-    counted = Counter(there[row] if len(there[row]) <= 60 else f"{there[row][:60]}…" for row in rows)
-    shown = ", ".join(f"{value} ({count}x)" for value, count in counted.most_common(_MOST_VALUES))
-    return shown + (f", and {len(counted) - _MOST_VALUES} others" if len(counted) > _MOST_VALUES else "")
+def _values(keys: list[str], rows: list[int]) -> str:
+    """Return the values of a column for a message, the most frequent first."""
+    counted = Counter(keys[row] if len(keys[row]) <= 60 else f"{keys[row][:60]}…" for row in rows)
+    shown = ", ".join(f"{value} ({count}x)" for value, count in counted.most_common(_SHOWN_VALUES))
+    return shown + (f", and {len(counted) - _SHOWN_VALUES} others" if len(counted) > _SHOWN_VALUES else "")
 
 
 def _sample(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:

@@ -1,4 +1,4 @@
-"""One entry of a recipe's data, read as it lies: from the hub, a file, a folder, or made on the spot."""
+"""Read one entry of a recipe's data: from the hub, a file, a folder, or a built-in dataset."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +19,15 @@ _BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parq
 
 
 def read_source(source: DataSource, *, where: str, inputs: Callable[[str], Path]) -> Dataset:
-    """The rows of one entry, with the columns they have. Never empty.
+    """Return the rows of one entry, with their own columns. Never empty.
 
     Args:
         source: the entry.
         where: its place in the recipe (``data.train.0``), for errors.
-        inputs: finds the local copy of a file that the run brought along (``inputs/<digest>/<name>``).
+        inputs: returns the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
 
     Raises:
-        UserError: it is not there, cannot be read, has no such split, or has no rows.
+        UserError: it does not exist, cannot be read, has no such split, or has no rows.
     """
     if is_builtin(source.path):
         dataset = _builtin(source, where)
@@ -86,7 +86,7 @@ def _hub(source: DataSource, where: str) -> Dataset:
 
 
 def _load(source: DataSource, where: str, path: str, **arguments: Any) -> Dataset:
-    """`load_dataset`, with its many ways to say that the recipe is wrong turned into one."""
+    """Call `load_dataset`, and turn its many errors about a wrong recipe into `UserError`."""
     try:
         dataset = load_dataset(path, split=source.split, **arguments)
     except DatasetNotFoundError as error:
@@ -106,7 +106,7 @@ def _load(source: DataSource, where: str, path: str, **arguments: Any) -> Datase
             remedy="Is this machine online, and HF_HUB_OFFLINE unset? Offline, name a local file.",
         ) from error
     except ValueError as error:
-        # Both come as bare ValueErrors that list what there is.
+        # Both are plain ValueErrors whose text lists the existing names.
         if "split" in str(error).lower():
             raise _unknown_split(source, where, str(error)) from error
         raise UserError(f"{source.path} cannot be read: {error}", where=where) from error

@@ -1,5 +1,6 @@
-"""What `max_length` left of the data, said before the first step."""
+"""Log before the first step how many examples `max_length` cuts or drops."""
 
+import logging
 from typing import Any
 
 import pyarrow.compute
@@ -8,17 +9,19 @@ from datasets import Dataset
 from runner.errors import UserError
 from runner.train.data.mixture import TrainingData
 
-_BATCH = 10_000
+logger = logging.getLogger(__name__)
+
+_BATCH_ROWS = 10_000
 
 
 def check_lengths(data: TrainingData, trainer: Any) -> None:
-    """Say how many examples `max_length` cuts or drops, and refuse to train where none is left.
+    """Log how many examples `max_length` cuts or drops, and refuse to train if none is left.
 
-    TRL cuts what is too long, and drops without a word an example of which nothing to train on is left.
+    TRL cuts long examples, and silently drops those of which nothing to train on is left.
 
     Args:
-        data: what was given to the trainer.
-        trainer: of TRL's, with its datasets prepared.
+        data: the trainer's data.
+        trainer: one of TRL's, with its datasets prepared.
 
     Raises:
         UserError: no example has anything left to train on, or to measure on.
@@ -41,18 +44,18 @@ def _check(where: str, before: Dataset, after: Dataset, length: int) -> None:
             where="training.max_length",
             remedy="Write a larger max_length, or shorten the prompts.",
         )
-    lost, cut = len(before) - len(after), _reaching(after, length)
+    lost, cut = len(before) - len(after), _count_at_limit(after, length)
     if lost:
         what = f"the first {length} tokens (training.max_length) hold nothing that is trained on"
-        print(f"{where}: dropped {lost} of {len(before)} examples: {what}", flush=True)
+        logger.info(f"{where}: dropped {lost} of {len(before)} examples: {what}")
     if cut:
-        print(f"{where}: {cut} of {len(after)} examples are cut at {length} tokens (training.max_length)", flush=True)
+        logger.info(f"{where}: {cut} of {len(after)} examples are cut at {length} tokens (training.max_length)")
 
 
-def _reaching(dataset: Dataset, length: int) -> int:
-    """How many examples are as long as one may be. TRL cuts them while it prepares them for `sft`, later for `dpo`."""
+def _count_at_limit(dataset: Dataset, length: int) -> int:
+    """Count the examples as long as the limit. TRL cuts them while it prepares them for `sft`, and later for `dpo`."""
     if "input_ids" not in dataset.column_names:
         return 0
-    batches = dataset.select_columns("input_ids").with_format("arrow").iter(_BATCH)
+    batches = dataset.select_columns("input_ids").with_format("arrow").iter(_BATCH_ROWS)
     lengths = (pyarrow.compute.list_value_length(batch["input_ids"]).to_numpy() for batch in batches)
-    return sum(int((one >= length).sum()) for one in lengths)
+    return sum(int((batch >= length).sum()) for batch in lengths)

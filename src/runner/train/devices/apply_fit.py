@@ -1,5 +1,6 @@
-"""The fit, applied: a recipe's training as the GPU at hand needs it (`runner.fit.fit`). On a CPU nothing changes."""
+"""Apply the fit (`runner.fit.fit`) to a recipe, for the GPU of this process. On a CPU nothing changes."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from runner.fit.fit import Fit, apply_fit_settings, fit
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 
-_OF_A_KIND = 0.9
-"""A GPU that has this much of its kind's usual memory is taken to have the usual: drivers differ by some megabytes, and
-the same kind must be fitted alike each time. One that has less is a slice of it."""
+logger = logging.getLogger(__name__)
+
+_USUAL_SHARE = 0.9
+"""A GPU with this share of its model's usual memory is taken to have all of it: drivers differ by some megabytes, and
+the same GPU must be fitted alike each time. One with less is a slice of a GPU."""
 
 
 def apply_fit(
@@ -28,22 +31,26 @@ def apply_fit(
     nodes: int,
     earlier: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Recipe, dict[str, Any]]:
-    """A recipe for a GPU that is known, and the record of how it was fitted.
+    """Return a recipe fitted to a GPU, and the record of the fit; log the choice.
+
+    The settings of an earlier attempt on the same GPUs are taken again.
 
     Args:
-        recipe: what to train.
+        recipe: the stage's.
         config: the model's `config.json`.
-        accelerator: which GPU.
-        devices: how many of it a machine has.
-        nodes: how many machines.
-        earlier: records of attempts before this one, oldest first.
+        accelerator: the GPU.
+        devices: GPUs on each machine.
+        nodes: machines.
+        earlier: the fit records of earlier attempts, oldest first.
     """
     chosen = fit(recipe, config, accelerator, devices=devices, nodes=nodes)
     settings = dict(chosen.settings)
-    before = [one["settings"] for one in earlier if (one["accelerators"], one["nodes"]) == (chosen.accelerators, nodes)]
-    if before:
-        settings = dict(before[-1])
-    _say(chosen, again=bool(before) and settings != chosen.settings, settings=settings)
+    same_gpus = [
+        record for record in earlier if (record["accelerators"], record["nodes"]) == (chosen.accelerators, nodes)
+    ]
+    if same_gpus:
+        settings = dict(same_gpus[-1]["settings"])
+    _log_choice(chosen, settings)
     record = {
         "accelerators": chosen.accelerators,
         "nodes": chosen.nodes,
@@ -57,30 +64,36 @@ def apply_fit(
 
 
 def detect_accelerator() -> Accelerator:
-    """The GPU of this process."""
+    """Return the GPU of this process."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     capability = (properties.major, properties.minor)
-    return as_its_kind(identify_accelerator(properties.name, properties.total_memory / GIB, capability))
+    return with_usual_memory(identify_accelerator(properties.name, properties.total_memory / GIB, capability))
 
 
-def as_its_kind(accelerator: Accelerator) -> Accelerator:
-    """With its kind's usual memory, where it has about that."""
+def with_usual_memory(accelerator: Accelerator) -> Accelerator:
+    """Return the GPU with its model's usual memory, if it has about that much."""
     usual = ACCELERATORS.get(accelerator.name)
-    if usual is None or accelerator.memory_gib < _OF_A_KIND * usual.memory_gib:
+    if usual is None or accelerator.memory_gib < _USUAL_SHARE * usual.memory_gib:
         return accelerator
     return replace(accelerator, memory_gib=min(accelerator.memory_gib, usual.memory_gib))
 
 
-def keep_off_math_attention() -> None:
-    """Have keys and values repeated for each query head instead of asking torch to.
+def avoid_math_attention() -> None:
+    """Make transformers repeat keys and values for each query head, instead of leaving that to torch.
 
     On GPUs without its flash kernel (before Ampere) torch can only do that in its math kernel, which holds the scores
-    of all pairs of tokens; with them repeated the memory-efficient kernel does it.
+    of all pairs of tokens. With repeated keys and values it uses the memory-efficient kernel.
     """
     sdpa_attention.use_gqa_in_sdpa = lambda attention_mask, key, value: False
 
 
-def _config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
+def model_config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
+    """Return the `config.json` of a recipe's model; None if it cannot be read.
+
+    Args:
+        recipe: names the model.
+        cache_dir: where a built-in model is made.
+    """
     name = str(recipe.model["model_name_or_path"])
     source = str(materialize(name, cache_dir)) if is_builtin(name) else name
     try:
@@ -92,14 +105,14 @@ def _config(recipe: Recipe, cache_dir: Path) -> Mapping[str, Any] | None:
     return config
 
 
-def _say(chosen: Fit, *, again: bool, settings: Mapping[str, Any]) -> None:
+def _log_choice(chosen: Fit, settings: Mapping[str, Any]) -> None:
     size = f"about {chosen.memory_gib:.1f} of {chosen.capacity_gib:.1f} GiB"
-    if again:
+    if settings != chosen.settings:
         words = ", ".join(f"{path.partition('.')[2]} {value}" for path, value in settings.items())
-        print(f"fit: {chosen.accelerators}: as the attempts before: {words}", flush=True)
+        logger.info(f"fit: {chosen.accelerators}: as the attempts before: {words}")
     elif chosen.fits:
-        print(f"fit: {chosen.accelerators}: {chosen.reason}; {size}", flush=True)
+        logger.info(f"fit: {chosen.accelerators}: {chosen.reason}; {size}")
     else:
-        print(f"warning: {chosen.accelerators}: {chosen.reason}. Trying all the same", flush=True)
+        logger.warning(f"{chosen.accelerators}: {chosen.reason}. Trying all the same")
     for note in chosen.notes:
-        print(f"fit: {note}", flush=True)
+        logger.info(f"fit: {note}")

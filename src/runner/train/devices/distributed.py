@@ -1,7 +1,7 @@
-"""The other training processes of a run, as each of them sees them: who is first, and what is agreed on together.
+"""The training processes of a run: which one this is, and how they decide together.
 
-What one process alone would decide (a signal that came, a clock) has to be decided by all at the same step, or some
-would wait in a collective operation for others that have gone another way.
+What depends on one process (a signal, a clock) has to be decided by all of them at the same step, or some would wait in
+a collective operation for others that never enter it.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ import torch.distributed as dist
 
 from runner.errors import causes
 
-_LOST = (
+_PEER_FAILURES = (
     "Connection closed by peer",
     "Connection reset by peer",
     "Connection refused",
@@ -39,26 +39,30 @@ _LOST = (
     "Gloo connectFullMesh failed",
     "gloo/transport",
 )
+"""Words in the errors of torch, NCCL and gloo when another process has gone."""
+
+_SIOCGIFADDR = 0x8915
+"""Linux's request for the address of a network interface."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessInfo:
-    """One training process among those of its run."""
+    """One training process among all of its run."""
 
     rank: int = 0
-    """Which one it is."""
+    """Its number among all processes, from 0."""
     world_size: int = 1
-    """How many there are."""
+    """How many processes there are."""
     local_rank: int = 0
-    """Which one of this machine's it is."""
+    """Its number among those of its machine, from 0."""
 
     @property
     def is_main_process(self) -> bool:
-        """Whether it is the one that speaks: metrics, log, manifests, artifacts, the result."""
+        """Whether this process writes what a run has once: metrics, log, manifests, artifacts, the result."""
         return self.rank == 0
 
     def any_rank(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag, whether any process has raised it. Called by all at the same point."""
+        """Return for each flag whether any process has raised it. Called by all processes at the same point."""
         if self.world_size == 1:
             return flags
         raised = torch.tensor([int(flag) for flag in flags], dtype=torch.int32)
@@ -66,29 +70,29 @@ class ProcessInfo:
         return tuple(bool(flag) for flag in raised.tolist())
 
     def gather_object(self, value: Any) -> list[Any]:
-        """What each process has, in the order of ranks, for the first; the others get an empty list."""
+        """Return each process's value, in the order of ranks, in the main process; an empty list in the others."""
         if self.world_size == 1:
             return [value]
-        found: list[Any] = [None] * self.world_size
-        dist.gather_object(value, found if self.is_main_process else None, dst=0)
-        return found if self.is_main_process else []
+        values: list[Any] = [None] * self.world_size
+        dist.gather_object(value, values if self.is_main_process else None, dst=0)
+        return values if self.is_main_process else []
 
     def broadcast_object(self, value: Any) -> Any:
-        """What the first process has, for all."""
+        """Return the main process's value, in all processes."""
         if self.world_size == 1:
             return value
-        carried = [value if self.is_main_process else None]
-        dist.broadcast_object_list(carried, src=0)
-        return carried[0]
+        values = [value if self.is_main_process else None]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def barrier(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes have called this."""
         if self.world_size > 1:
             self.any_rank(True)
 
     @contextmanager
     def local_main_process_first(self) -> Iterator[bool]:
-        """Within, the first process of each machine runs, then the others; yields whether this is the first."""
+        """Within, the first process of each machine runs before the others; yield whether this is the first."""
         first = self.local_rank == 0
         if not first:
             self.barrier()
@@ -97,23 +101,23 @@ class ProcessInfo:
             self.barrier()
 
 
-def init_distributed(told: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> ProcessInfo:
-    """Find the other processes and set up what torch, accelerate and DeepSpeed look for.
+def init_distributed(assignment: Mapping[str, Any], *, local_rank: int, deepspeed: bool) -> ProcessInfo:
+    """Join the process group, and set the environment that torch, accelerate and DeepSpeed read.
 
     Tensors on a GPU go through NCCL, those in main memory through gloo.
 
     Args:
-        told: `rank`, `world_size`, `local_world_size`, the machines' `addresses`, the `port` that the first listens on.
-        local_rank: which process of this machine this is.
-        deepspeed: DeepSpeed takes part, which needs all of it also for a single process.
+        assignment: `rank`, `world_size`, `local_world_size`, the machines' `addresses`, the `port` of the first.
+        local_rank: this process's number among those of its machine.
+        deepspeed: whether DeepSpeed is used, which needs a process group even for a single process.
     """
-    rank, world_size = int(told["rank"]), int(told["world_size"])
+    rank, world_size = int(assignment["rank"]), int(assignment["world_size"])
     process_info = ProcessInfo(rank=rank, world_size=world_size, local_rank=local_rank)
     if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # accelerate imports DeepSpeed, which would warn of it
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # accelerate imports DeepSpeed, which would warn
     if world_size == 1 and not deepspeed:
         return process_info
-    address = told["addresses"][rank // int(told["local_world_size"])]
+    address = assignment["addresses"][rank // int(assignment["local_world_size"])]
     interface = interface_of(address)
     if interface is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
@@ -123,23 +127,23 @@ def init_distributed(told: Mapping[str, Any], *, local_rank: int, deepspeed: boo
         RANK=str(rank),
         WORLD_SIZE=str(world_size),
         LOCAL_RANK=str(local_rank),
-        LOCAL_WORLD_SIZE=str(told["local_world_size"]),
-        MASTER_ADDR=str(told["addresses"][0]),
-        MASTER_PORT=str(told["port"]),
+        LOCAL_WORLD_SIZE=str(assignment["local_world_size"]),
+        MASTER_ADDR=str(assignment["addresses"][0]),
+        MASTER_PORT=str(assignment["port"]),
     )
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     elif deepspeed:
-        _spare_the_compiler()
-    # Others wait while the first generates, exports or uploads. One that has died is noticed by who started it.
+        _avoid_shared_memory_allreduce()
+    # Others wait while the main process generates, exports or uploads. The agent notices a process that has died.
     dist.init_process_group(backend, timeout=timedelta(hours=12))
     return process_info
 
 
 def silence_other_ranks(process_info: ProcessInfo) -> None:
-    """Have what all processes would say be said once; errors are still said by each."""
+    """Let only the main process write to standard output; errors go to standard error in each."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")  # DeepSpeed's calls
     if process_info.is_main_process:
         return
@@ -153,48 +157,45 @@ def silence_other_ranks(process_info: ProcessInfo) -> None:
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for the rest of the process's life)
 
 
-def _spare_the_compiler() -> None:
-    """Keep DeepSpeed from compiling its own all-reduce through shared memory, which takes a minute; gloo has one."""
+def _avoid_shared_memory_allreduce() -> None:
+    """Keep DeepSpeed from compiling its all-reduce through shared memory, which takes a minute; gloo has its own."""
     if find_spec("deepspeed") is None:
-        return  # which is said where the strategy is looked at
-    from deepspeed.ops import __compatible_ops__ as known
+        return  # `split_over_processes` reports that it is missing
+    from deepspeed.ops import __compatible_ops__ as compatible_ops
 
-    known["deepspeed_shm_comm"] = False
+    compatible_ops["deepspeed_shm_comm"] = False
 
 
 def is_peer_failure(error: BaseException | None) -> bool:
-    """Whether `error` says no more than that another process has gone."""
+    """Whether `error` only says that another process has gone."""
     if not dist.is_initialized():
         return False
     return any(
         isinstance(cause, dist.DistNetworkError | dist.DistBackendError)
-        or (isinstance(cause, RuntimeError) and any(words in str(cause) for words in _LOST))
+        or (isinstance(cause, RuntimeError) and any(words in str(cause) for words in _PEER_FAILURES))
         for cause in causes(error, contexts=True)
     )
 
 
-_SIOCGIFADDR = 0x8915
-
-
 def interface_of(address: str) -> str | None:
-    """The network interface that has an IPv4 address; None if none has it.
+    """Return the network interface that has an IPv4 address; None if none has it.
 
-    gloo and NCCL look for their interface by the host's name, which on many machines (Debian's ``127.0.1.1``) is that
-    of the loopback.
+    Left alone, gloo and NCCL take the interface of the host's name, which is the loopback on many machines (Debian's
+    ``127.0.1.1``).
     """
     if address.startswith("127."):
         return "lo"
     try:
-        wanted = socket.inet_aton(address)
+        packed = socket.inet_aton(address)
     except OSError:
         return None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
             try:
-                found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
             except OSError:
                 continue
-            if found[20:24] == wanted:
+            if answer[20:24] == packed:
                 return name
     return None

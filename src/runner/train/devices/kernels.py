@@ -1,12 +1,13 @@
-"""Which kernels a machine has, which of them are used, and a record of what a training is computed with.
+"""Choice of attention and layer kernels, and the record of what a training is computed with.
 
-What the recipe names is used. What it leaves open is chosen here, and always said: the fastest attention and layer
-kernels that are installed and that the GPU can run, and none that would cost a run its exact resume
-(``full_determinism``). Nothing is downloaded: transformers' kernels from the hub are code of others, and are used
-only where the recipe names them (``attn_implementation: kernels-community/flash-attn2``).
+Kernels that the recipe names are used. What it leaves open is chosen here, and logged: the fastest kernels that are
+installed and that the GPU can run, but none that would cost a run its exact resume (``full_determinism``). Nothing is
+downloaded: transformers' kernels from the hub are code of third parties, and are used only if the recipe names them
+(``attn_implementation: kernels-community/flash-attn2``).
 """
 
 import importlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,18 +18,21 @@ from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.train.devices.triton import has_compiler
 
+logger = logging.getLogger(__name__)
+
 _AMPERE = 8
+"""Major compute capability of the first GPUs that FlashAttention 2 and Liger's kernels run on."""
 _SIXTEEN_BITS = (torch.float16, torch.bfloat16)
 
 
-def attention(recipe: Recipe, dtype: torch.dtype | str) -> str | None:
-    """The attention to load a model with; None: transformers' own choice, which is torch's (``sdpa``).
+def choose_attention(recipe: Recipe, dtype: torch.dtype | str) -> str | None:
+    """Return the attention to load a model with; None for transformers' own choice, which is torch's (``sdpa``).
 
-    FlashAttention 2 where it is installed, on Ampere and later, for weights of 16 bits: it takes no others.
+    FlashAttention 2 if it is installed, on Ampere and later, for weights of 16 bits: it takes no others.
 
     Args:
-        recipe: whose `model` may name one.
-        dtype: of the weights that are not quantized.
+        recipe: its `model` may name one.
+        dtype: the type of the weights that are not quantized.
     """
     named = recipe.model.get("attn_implementation")
     if named is not None:
@@ -37,11 +41,11 @@ def attention(recipe: Recipe, dtype: torch.dtype | str) -> str | None:
     return "flash_attention_2" if fits and not recipe.training.get("full_determinism") else None
 
 
-def layer_kernels(recipe: Recipe) -> bool:
-    """Whether Liger's kernels replace layers: the recipe's ``use_liger_kernel``, else where they can run.
+def uses_liger(recipe: Recipe) -> bool:
+    """Whether Liger's kernels replace layers: as the recipe's ``use_liger_kernel`` says, else if they can run.
 
-    They are written in Triton, which compiles them on the spot and needs a C compiler for it. Left open, they are used
-    by `sft` and `cpt`; the other methods take them where the recipe says so.
+    They are written in Triton, which compiles them at first use and needs a C compiler. If the recipe leaves it open,
+    `sft` and `cpt` use them; the other methods only use them if the recipe asks.
 
     Raises:
         UserError: the recipe asks for them on a GPU, and they are not installed or cannot be compiled there.
@@ -51,7 +55,7 @@ def layer_kernels(recipe: Recipe) -> bool:
         return False
     if not _has_ampere(recipe.training):
         if asked:
-            print("kernels: use_liger_kernel needs a GPU (Ampere or later); not used here", flush=True)
+            logger.info("kernels: use_liger_kernel needs a GPU (Ampere or later); not used here")
         return False
     if asked and not is_liger_kernel_available():
         raise UserError(
@@ -66,10 +70,10 @@ def layer_kernels(recipe: Recipe) -> bool:
     return recipe.method in ("sft", "cpt") and is_liger_kernel_available() and has_compiler() and not deterministic
 
 
-def check_compiled(training: Mapping[str, Any]) -> None:
-    """Refuse ``torch_compile`` where nothing can compile, before anything is trained.
+def check_compile(training: Mapping[str, Any]) -> None:
+    """Refuse ``torch_compile`` on a machine without a compiler, before anything is trained.
 
-    Naming a backend or a mode of it asks for it, too (`transformers.TrainingArguments`); only the default backend,
+    A recipe asks for it by its backend or mode, too (`transformers.TrainingArguments`); only the default backend,
     TorchInductor, compiles C or Triton.
 
     Raises:
@@ -85,18 +89,18 @@ def _require_compiler(where: str) -> None:
     if has_compiler():
         return
     raise UserError(
-        "this needs a C compiler and Python's headers, and the machine that trains has not got them",
+        "this needs a C compiler and Python's headers, and the machine that trains does not have them",
         where=where,
         remedy="leave it out, or give the run the image that has a compiler: "
         "`runner image build --target devel` (docs/image.md)",
     )
 
 
-def computed_with(trainer: Any) -> dict[str, Any]:
-    """What a trainer computes with, read back from it: what was asked for and not to be had does not stand there.
+def hardware_record(trainer: Any) -> dict[str, Any]:
+    """Return what a trainer computes with, read back from it: not what was asked for, but what is used.
 
     Args:
-        trainer: of TRL's, ready to train.
+        trainer: one of TRL's, ready to train.
 
     Returns:
         JSON: the device and its compute capability, torch's version, precision, attention, optimizer, kernels, packing,
@@ -145,7 +149,7 @@ def _quantization(model: Any) -> str | None:
 
 
 def _loss_on(trainer: Any) -> str | None:
-    """What part of each example the loss is on; None for methods whose loss is no matter of tokens."""
+    """The part of each example that the loss is on; None for methods whose loss is not on tokens."""
     if not hasattr(trainer, "completion_only_loss"):
         return None
     if trainer.args.assistant_only_loss:

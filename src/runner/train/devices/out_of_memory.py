@@ -1,13 +1,13 @@
-"""Running out of memory in a training step: the same step again, in smaller pieces.
+"""Recognize a training step that ran out of memory, so that a new attempt can retry it in smaller pieces.
 
-A step's samples are cut into micro-batches, and what a micro-batch needs is what runs out. Half the micro-batch and
-twice the accumulation are the same samples in the same order, so the effective batch stays the recipe's. The new split
-is remembered in the record of the attempt's end, for all attempts to come.
+Memory runs out in a micro-batch. Half the micro-batch and twice the accumulation are the same samples in the same
+order, so the effective batch stays the recipe's. The record of the attempt's end holds the new split, for all later
+attempts.
 """
 
 from runner.errors import causes
 
-_WORDS = (
+_MESSAGES = (
     "out of memory",  # CUDA's, and torch's for it
     "can't allocate memory",  # torch's on a CPU
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -21,7 +21,7 @@ class OutOfMemory(Exception):
     """A training step needed more memory than there is.
 
     Args:
-        reason: in the words of who noticed.
+        reason: the allocator's words.
         split: micro-batch and accumulation of the step.
     """
 
@@ -32,19 +32,19 @@ class OutOfMemory(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means, or comes from, memory that could not be had: a GPU's or, for torch's tensors, main memory.
+    """Whether `error` is, or was caused by, a lack of memory: a GPU's or, for torch's tensors, main memory.
 
     `torch.cuda.OutOfMemoryError` is one; other allocators, cuBLAS and DeepSpeed say it in the text of a RuntimeError.
     """
     for cause in causes(error, contexts=True):
         if type(cause).__name__ == "OutOfMemoryError" or isinstance(cause, MemoryError):
             return True
-        if isinstance(cause, RuntimeError) and any(words in str(cause) for words in _WORDS):
+        if isinstance(cause, RuntimeError) and any(words in str(cause) for words in _MESSAGES):
             return True
     return False
 
 
-def in_short(error: BaseException) -> str:
-    """The first sentence of what an allocator says, which goes on about fragmentation for a page."""
+def short_reason(error: BaseException) -> str:
+    """Return the first sentence of an allocator's message, which goes on about fragmentation for a page."""
     text = str(next((cause for cause in causes(error, contexts=True) if is_out_of_memory(cause)), error)).strip()
     return text.splitlines()[0].split(". ")[0].rstrip(".") if text else type(error).__name__

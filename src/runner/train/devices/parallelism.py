@@ -1,7 +1,6 @@
-"""The recipe as it is trained on the devices that there are: the same step, cut up for them."""
+"""The recipe on the available devices: the same optimizer step, split over their processes."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,22 +8,22 @@ from pathlib import Path
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import choose_strategy, deepspeed_config, layout, zero_stage
-from runner.runs.checkpoint_files import RUNNER_STATE, rng_state_file
+from runner.runs.checkpoint_files import read_runner_state, rng_state_file
 from runner.storage.atomic import temporary_path
 from runner.train.agent.preemption import CannotResumeHere
 
 
 def split_step(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, pin_memory: bool) -> Recipe:
-    """`recipe` with its batch split and DeepSpeed's configuration written out, for this many processes.
+    """Return `recipe` with its batch split and DeepSpeed's configuration filled in, for this many processes.
 
     Args:
-        recipe: what to train.
-        world_size: how many training processes take part.
-        split: the micro-batch and accumulation that a run was left with when it ran out of memory.
+        recipe: the stage's.
+        world_size: number of training processes.
+        split: micro-batch and accumulation of the run's step after it ran out of memory; None if it did not.
         pin_memory: see `deepspeed_config`.
 
     Raises:
-        UserError: the effective batch cannot be shared by so many.
+        UserError: the effective batch cannot be divided by so many.
     """
     training = dict(recipe.training)
     micro_batch, accumulation = split_batch(training, world_size)
@@ -43,8 +42,8 @@ def split_step(recipe: Recipe, world_size: int, *, split: Sequence[int] | None, 
     return dataclasses.replace(recipe, training=training)
 
 
-def in_words(adapted: Recipe, world_size: int) -> str:
-    """How a step is shared, for the log."""
+def describe_step(adapted: Recipe, world_size: int) -> str:
+    """Return how a step is split, for the log."""
     micro_batch = adapted.training["per_device_train_batch_size"]
     accumulation = adapted.training["gradient_accumulation_steps"]
     zero = zero_stage(adapted.training, None)
@@ -55,24 +54,24 @@ def in_words(adapted: Recipe, world_size: int) -> str:
 
 
 def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size: int) -> None:
-    """See that these processes can go on from what those of the checkpoint left.
+    """Check that these processes can go on from the checkpoint of those that wrote it.
 
-    With the whole state in every process (alone, or `ddp`) another number of them can: with `effective_batch_size` each
-    step has the same samples as before. ZeRO's parts, and completions that GRPO has generated ahead, belong to the
-    processes that have made them.
+    If every process has the whole state (a single one, or `ddp`), another number of processes can: with
+    `effective_batch_size` each step has the same samples as before. ZeRO's parts, and completions that GRPO has
+    generated ahead, belong to the processes that made them.
 
     Raises:
-        ContinuesElsewhere: they cannot.
+        CannotResumeHere: they cannot.
     """
-    saved = json.loads((restored / RUNNER_STATE).read_text())
+    saved = read_runner_state(restored)
     before = {"world_size": saved["world_size"], "zero_stage": saved.get("zero_stage", 0)}
     now = layout(adapted.training, world_size)
     if before == now or saved["complete"]:
         return
-    wanted = f"{before['world_size']} training processes" + (
+    writers = f"{before['world_size']} training processes" + (
         f" with ZeRO-{before['zero_stage']}" if before["zero_stage"] else ""
     )
-    found = f"{world_size}" + (f" with ZeRO-{now['zero_stage']}" if now["zero_stage"] else "")
+    available = f"{world_size}" + (f" with ZeRO-{now['zero_stage']}" if now["zero_stage"] else "")
     if before["zero_stage"] or now["zero_stage"]:
         why = "ZeRO's parts of the state belong to as many processes as wrote them"
     elif recipe.training.get("effective_batch_size") is None:
@@ -82,37 +81,37 @@ def check_processes(restored: Path, recipe: Recipe, adapted: Recipe, world_size:
     else:
         return
     raise CannotResumeHere(
-        f"the checkpoint was written by {wanted}, and there are {found}: {why}; "
+        f"the checkpoint was written by {writers}, and there are {available}: {why}; "
         f"resume it on {before['world_size']} devices"
     )
 
 
 def drop_deepspeed_if_done(restored: Path, adapted: Recipe) -> Recipe:
-    """`adapted`, without DeepSpeed where training has ended and DeepSpeed could only train (ZeRO-1 and 2).
+    """Return `adapted` without DeepSpeed if training has ended and DeepSpeed could only train (ZeRO-1 and 2).
 
-    What is left is an evaluation and the export, of whole weights that lie in the checkpoint.
+    An evaluation and the export are left; the checkpoint has the whole weights for them.
     """
-    complete = bool(json.loads((restored / RUNNER_STATE).read_text())["complete"])
+    complete = bool(read_runner_state(restored)["complete"])
     if not complete or zero_stage(adapted.training, None) not in (1, 2):
         return adapted
     return without_deepspeed(adapted)
 
 
-def random_states_for(restored: Path, rank: int, world_size: int) -> None:
-    """Give a process that was not there when `restored` was written the random streams of one that was.
+def add_random_states(restored: Path, rank: int, world_size: int) -> None:
+    """Add random states to a checkpoint for a process that it has none for: those of one of its own processes.
 
-    transformers would go on without a word, from wherever its own streams stand.
+    transformers would silently go on with whatever random streams the process has.
     """
     own = restored / rng_state_file(rank, world_size)
     if own.exists():
         return
-    before = json.loads((restored / RUNNER_STATE).read_text())["world_size"]
-    free = temporary_path(own)
-    shutil.copyfile(restored / rng_state_file(rank % before, before), free)
-    free.replace(own)
+    writers = read_runner_state(restored)["world_size"]
+    temporary = temporary_path(own)
+    shutil.copyfile(restored / rng_state_file(rank % writers, writers), temporary)
+    temporary.replace(own)
 
 
 def without_deepspeed(recipe: Recipe) -> Recipe:
-    """`recipe` without DeepSpeed, for an evaluation by one process alone."""
+    """Return `recipe` without DeepSpeed, for an evaluation by a single process."""
     training = {key: value for key, value in recipe.training.items() if key != "deepspeed"}
     return dataclasses.replace(recipe, training=training)

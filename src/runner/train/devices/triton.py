@@ -1,8 +1,8 @@
-"""Triton on a machine where nothing can compile: it is left aside, so that torch's kernels are used.
+"""Hide Triton on a machine without a compiler, so that torch's kernels are used.
 
 Triton compiles a little C at its first kernel, and fails without a C compiler and Python's headers
-(`triton.runtime.build`). TRL takes its loss for one of Triton's kernels wherever Triton is installed on a GPU; it comes
-with torch, also onto machines that have no compiler. Without Triton TRL computes the same loss with torch.
+(`triton.runtime.build`). TRL computes its loss with a Triton kernel on a GPU whenever Triton is installed, and torch
+installs it even on machines without a compiler. Without Triton TRL computes the same loss with torch.
 """
 
 import importlib.util
@@ -13,6 +13,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 
 def has_compiler() -> bool:
     """Whether there are a C compiler (``CC``, gcc or clang, as Triton looks for them) and Python's headers."""
@@ -22,19 +24,19 @@ def has_compiler() -> bool:
 
 
 def leave_triton_aside() -> bool:
-    """Let no library see Triton where it could not compile; to be called before torch, transformers or TRL is imported.
+    """Hide Triton from all libraries if it could not compile. Call it before torch, transformers or TRL is imported.
 
     Returns:
-        whether Triton is installed and was hidden. It is said in a line.
+        whether Triton is installed and was hidden; a line in the log says so.
     """
     installed = importlib.util.find_spec("triton") is not None
     if installed and has_compiler():
         return False
-    # torch's CUDA build would warn that it cannot count the operations of Triton's kernels: nobody counts them here.
+    # torch's CUDA build would warn that it cannot count the operations of Triton's kernels; they are not counted here.
     logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
     if not installed:
         return False
-    # What `import` and `find_spec` take for a module that is not there.
+    # `import` and `find_spec` take this for a missing module.
     sys.modules["triton"] = None  # type: ignore[assignment] # documented: None stops an import
-    print("kernels: no C compiler or no Python headers here, so Triton's kernels are not used", flush=True)
+    logger.info("kernels: no C compiler or no Python headers here, so Triton's kernels are not used")
     return True

@@ -1,9 +1,9 @@
-"""Final answers: where a text gives one, and whether two are the same. Of rewards and of evaluation alike."""
+"""Find the final answer of a text, and compare two of them. Rewards and evaluation share this."""
 
 import re
 from fractions import Fraction
 
-_SAID = re.compile(r"answer(?: is)?:?\s*(.+)", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"answer(?: is)?:?\s*(.+)", re.IGNORECASE)
 _HASHES = re.compile(r"####\s*(.+)")
 """As in GSM8K."""
 _BOXED = "\\boxed{"
@@ -14,55 +14,55 @@ _DECORATION = "*$ \t\n.,;:!"
 
 
 def final_answer(text: str) -> str | None:
-    """The answer that a text ends with, as it is written there; None if it gives none.
+    """Return the answer that a text ends with, as it is written there; None if it gives none.
 
-    It is what follows the last "answer:" or "answer is" on that line, stands in the last ``\\boxed{}``, or follows the
-    last ``####``, whichever comes last; else the last number.
+    It is the rest of the line after the last "answer:" or "answer is", the content of the last ``\\boxed{}``, or the
+    text after the last ``####``, whichever comes last; else the last number.
     """
     return marked_answer(text) or next((number.group() for number in reversed(list(_NUMBER.finditer(text)))), None)
 
 
 def marked_answer(text: str) -> str | None:
-    """The answer that a text says to be one, as in `final_answer`; None if it says so of nothing."""
-    found = [(match.start(), match[1]) for pattern in (_SAID, _HASHES) for match in pattern.finditer(text)]
-    found += _boxed(text)
-    answers = [_plain(answer) for _, answer in sorted(found)]
+    """Return the answer that a text marks as one, as in `final_answer`; None if it marks none."""
+    marked = [(match.start(), match[1]) for pattern in (_ANSWER_IS, _HASHES) for match in pattern.finditer(text)]
+    marked += _boxed_answers(text)
+    answers = [_plain(answer) for _, answer in sorted(marked)]
     return next((answer for answer in reversed(answers) if answer), None)
 
 
-def same_answer(one: str, other: str) -> bool:
-    """Whether two answers come to the same: equal numbers, however they are written, or equal texts.
+def same_answer(first: str, second: str) -> bool:
+    """Whether two answers are equal: the same number, however it is written, or the same text.
 
-    Of a number on one side and words on the other, which hold one number (``72 dollars``), the numbers are compared.
+    A number also equals words that hold it as their only number (``72 dollars``).
     """
-    one, other = _plain(one), _plain(other)
-    numbers = _number(one), _number(other)
+    first, second = _plain(first), _plain(second)
+    numbers = _number(first), _number(second)
     if numbers[0] is None and numbers[1] is not None:
-        numbers = _only_number(one), numbers[1]
+        numbers = _only_number(first), numbers[1]
     elif numbers[1] is None and numbers[0] is not None:
-        numbers = numbers[0], _only_number(other)
+        numbers = numbers[0], _only_number(second)
     if numbers[0] is not None and numbers[1] is not None:
         return numbers[0] == numbers[1]
-    return one == other
+    return first == second
 
 
-def _boxed(text: str) -> list[tuple[int, str]]:
-    """What stands in each ``\\boxed{}``, whose braces may hold others."""
-    found = []
+def _boxed_answers(text: str) -> list[tuple[int, str]]:
+    """Return the position and content of each ``\\boxed{}``, which may hold other braces."""
+    answers = []
     start = text.find(_BOXED)
     while start >= 0:
         begin, depth = start + len(_BOXED), 1
         for end in range(begin, len(text)):
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             if depth == 0:
-                found.append((start, text[begin:end]))
+                answers.append((start, text[begin:end]))
                 break
         start = text.find(_BOXED, begin)
-    return found
+    return answers
 
 
 def _plain(answer: str) -> str:
-    """Without the signs around an answer that are none of it."""
+    """Return an answer without the signs around it that do not belong to it."""
     answer = answer.strip().removeprefix("\\(").removesuffix("\\)").strip(_DECORATION)
     return _FRACTION.sub(r"\1/\2", answer).removesuffix("%").removesuffix("\\").strip(_DECORATION)
 

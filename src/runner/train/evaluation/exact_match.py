@@ -1,4 +1,4 @@
-"""Exact match: how many evaluation rows a model answers rightly, by their final answers."""
+"""Exact match: the share of evaluation rows whose final answer a model gives."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from runner.train.evaluation.answers import final_answer, marked_answer, same_an
 from runner.train.evaluation.measure import Prompt, generate
 
 ANSWER = "exact_match_answer"
-"""The column in which right answers travel beside a mixture's own columns."""
+"""The column of a mixture that holds the right answers, beside its own columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,33 +19,33 @@ class Question:
     """One evaluation row whose answer can be checked."""
 
     prompt: Prompt
-    """What is asked, a text or messages."""
+    """The prompt, a text or messages."""
     answer: str
     """The right answer."""
 
 
-def questions(rows: Iterable[Mapping[str, Any]], settings: ExactMatch) -> tuple[Question, ...]:
-    """The first `max_samples` rows whose right answer can be made out.
+def find_questions(rows: Iterable[Mapping[str, Any]], settings: ExactMatch) -> tuple[Question, ...]:
+    """Return the first `max_samples` rows that have a right answer.
 
     Args:
         rows: evaluation rows in one of the layouts of `runner.train.data.formats`, with the column `ANSWER` where the
             recipe names a column.
-        settings: the recipe's.
+        settings: `evaluate.exact_match` of the recipe.
     """
-    found: list[Question] = []
+    questions: list[Question] = []
     for row in rows:
-        if settings.max_samples is not None and len(found) == settings.max_samples:
+        if settings.max_samples is not None and len(questions) == settings.max_samples:
             break
-        prompt, answer = _asked(row)
+        prompt, answer = _prompt_and_answer(row)
         if prompt and answer:
-            found.append(Question(prompt=prompt, answer=answer))
-    return tuple(found)
+            questions.append(Question(prompt=prompt, answer=answer))
+    return tuple(questions)
 
 
 def exact_match(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     *,
     max_new_tokens: int,
     batch_size: int,
@@ -53,9 +53,7 @@ def exact_match(
     """Answer each question greedily and compare; the model stays as it is.
 
     Args:
-        model: any causal language model.
-        tokenizer: its tokenizer.
-        asked: at least one question.
+        questions: at least one.
         max_new_tokens: the length at which an answer is cut off.
         batch_size: questions that are answered at a time.
 
@@ -65,19 +63,20 @@ def exact_match(
     texts = generate(
         model,
         tokenizer,
-        [question.prompt for question in asked],
+        [question.prompt for question in questions],
         max_new_tokens=max_new_tokens,
         conversational=False,
         batch_size=batch_size,
     )
     right = sum(
-        same_answer(final_answer(text) or text, question.answer) for question, text in zip(asked, texts, strict=True)
+        same_answer(final_answer(text) or text, question.answer)
+        for question, text in zip(questions, texts, strict=True)
     )
-    return {"exact_match": right / len(asked), "exact_match_samples": len(asked)}
+    return {"exact_match": right / len(questions), "exact_match_samples": len(questions)}
 
 
-def _asked(row: Mapping[str, Any]) -> tuple[Prompt | None, str | None]:
-    """A row's prompt and right answer, each None where there is none."""
+def _prompt_and_answer(row: Mapping[str, Any]) -> tuple[Prompt | None, str | None]:
+    """Return a row's prompt and right answer, each None if the row has none."""
     if "messages" in row:
         turns = row["messages"]
         last = max((index for index, turn in enumerate(turns) if turn["role"] == "assistant"), default=0)
@@ -86,12 +85,12 @@ def _asked(row: Mapping[str, Any]) -> tuple[Prompt | None, str | None]:
         prompt = row.get("prompt")
         completion = _content(row.get("completion") or row.get("chosen") or "")
     if ANSWER in row:
-        said = str(row[ANSWER] if row[ANSWER] is not None else "").strip()
-        return prompt, marked_answer(said) or said
+        answer = str(row[ANSWER] if row[ANSWER] is not None else "").strip()
+        return prompt, marked_answer(answer) or answer
     return prompt, final_answer(completion)
 
 
-def _content(written: Any) -> str:
-    if isinstance(written, str):
-        return written
-    return "".join(str(turn.get("content") or "") for turn in written)
+def _content(text_or_messages: Any) -> str:
+    if isinstance(text_or_messages, str):
+        return text_or_messages
+    return "".join(str(message.get("content") or "") for message in text_or_messages)

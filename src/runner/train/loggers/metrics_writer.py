@@ -17,46 +17,47 @@ from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.events import Events
 
 FLUSH_SECONDS = 3.0
+"""Pause between two writes to the store."""
 
-# What transformers adds to an evaluation's record and that says nothing about the model.
 _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_second", "eval_num_tokens")
+"""What transformers adds to an evaluation's record and says nothing about the model."""
 
 
 class Metrics:
-    """Takes records as they come and sends them in pieces.
+    """Takes metric records one by one and writes them to the store in pieces.
 
     Args:
-        writer: where to; None: nowhere, for an evaluation that is no part of its run.
-        events: to the attempt.
+        writer: writes to the store; None to keep nothing, for an evaluation that is not part of its run.
+        events: tells the agent of progress.
     """
 
     def __init__(self, writer: ChunkWriter | None, events: Events) -> None:
         self._writer = writer
         self._events = events
         self.stage = ""
-        """The stage that records are of."""
+        """Name of the stage that the next records belong to."""
         self._collected: dict[str, Any] | None = None
         self._phase = "during"
         if writer is not None:
             threading.Thread(target=self._flush_forever, args=(writer,), name="metrics", daemon=True).start()
 
     def train_step(self, step: int, max_steps: int, values: dict[str, float]) -> None:
-        """One optimizer step was taken."""
-        known = in_json(values)
-        self._append({"kind": "train", "stage": self.stage, "step": step, **known, "time": time.time()})
+        """Record one optimizer step."""
+        finite = in_json(values)
+        self._append({"kind": "train", "stage": self.stage, "step": step, **finite, "time": time.time()})
         self._events.progress(
             force=step == max_steps,
             phase="training",
             step=step,
             max_steps=max_steps,
-            loss=known.get("loss"),
-            tokens_per_second=known.get("tokens_per_second"),
+            loss=finite.get("loss"),
+            tokens_per_second=finite.get("tokens_per_second"),
         )
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
-        """An evaluation ended."""
-        kept = {name: value for name, value in values.items() if name not in _NOT_METRICS}
-        record = {"kind": "eval", "stage": self.stage, "step": step, "phase": "during", **kept, "time": time.time()}
+        """Record an evaluation."""
+        metrics = {name: value for name, value in values.items() if name not in _NOT_METRICS}
+        record = {"kind": "eval", "stage": self.stage, "step": step, "phase": "during", **metrics, "time": time.time()}
         if self._collected is None:
             self._append(in_json(record))
         else:
@@ -64,7 +65,7 @@ class Metrics:
 
     @contextmanager
     def evaluating(self, phase: str) -> Iterator[dict[str, Any]]:
-        """Within, an evaluation is collected into the yielded record, to be added to, and written at the end.
+        """Within, collect evaluations into the yielded record, which the caller may add to; write it at the end.
 
         Args:
             phase: ``before`` or ``after`` training.
@@ -79,14 +80,14 @@ class Metrics:
 
     @property
     def phase(self) -> str:
-        """When an evaluation takes place that takes place now: ``before``, ``during`` or ``after`` training."""
+        """The phase of an evaluation that runs now: ``before``, ``during`` or ``after`` training."""
         return self._phase
 
     def flush(self) -> None:
-        """Send what there is.
+        """Write all records so far.
 
         Raises:
-            StoreUnavailable: it is kept, and goes with the next flush.
+            StoreUnavailable: the records are kept for the next flush.
         """
         if self._writer is not None:
             self._writer.flush()
@@ -101,11 +102,11 @@ class Metrics:
             try:
                 writer.flush()
             except STORE_ERRORS:
-                continue  # kept, and tried again; the checkpointer says that the store is away
+                continue  # the records are kept; the checkpointer warns that the store does not answer
 
 
 def in_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what JSON has no word for: a loss that is not a number, or infinite, becomes null."""
+    """Return values that JSON can hold: a loss that is infinite or not a number becomes null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
     }

@@ -1,8 +1,8 @@
 """`report_to`: W&B and TensorBoard as transformers does them, fed every `logging_steps`, one run across attempts.
 
-What these two write to this machine's disk dies with the machine, and W&B loses what it has not written yet when the
-process is killed. So an attempt begins their files anew and tells them the run's metrics so far, which the store has:
-the files of the last attempt are those of a run that was never interrupted. W&B online has been told already.
+What these two write to this machine's disk is lost with the machine, and W&B loses what it has not written yet when the
+process is killed. So each attempt begins their files anew and replays the run's metrics so far from the store: the
+files of the last attempt are those of a run that was never interrupted. W&B online has the earlier metrics already.
 """
 
 import copy
@@ -29,11 +29,11 @@ _OFFLINE = ("offline", "dryrun")
 """W&B's modes that write to this machine's disk only."""
 
 
-_ours: dict[str, str] = {}
-"""Variables of the environment that were set here: the next stage may set them again."""
+_set_here: dict[str, str] = {}
+"""Environment variables that this module has set, with their values: the next stage may set them again."""
 
 
-def reporters(
+def make_trackers(
     report_to: str | Sequence[str],
     *,
     run_id: str,
@@ -41,33 +41,40 @@ def reporters(
     folder: Path,
     is_logging_step: Callable[[TrainerState], bool],
 ) -> list[TrainerCallback]:
-    """transformers' own callbacks for `report_to`, set up for this run.
+    """Return transformers' own callbacks for `report_to`, set up for this run.
 
     W&B gets the run's id, so that all attempts are one W&B run, and works offline where there is no `WANDB_API_KEY`
-    (unless `WANDB_MODE` says otherwise). A stage is a W&B run of its own, since its steps begin at 1; they are a group
-    with the run's id. What is set in the environment wins.
+    (unless `WANDB_MODE` says otherwise). Each stage is a W&B run of its own, since its steps begin at 1; the stages of
+    a run are a W&B group with the run's id. Variables that the user has set in the environment win.
+
+    Args:
+        report_to: names of trackers, as in the recipe.
+        run_id: the run.
+        stage: the stage's name; None in a recipe without stages.
+        folder: where trackers write on this machine.
+        is_logging_step: whether trackers get a training step's record.
 
     Raises:
         UserError: a tracker's package is not installed, or the name is unknown.
     """
     names = [report_to] if isinstance(report_to, str) else list(report_to)
     names = [name for name in names if name != "none"]
-    whole = run_id if stage is None else f"{run_id}-{stage}"
-    _set("WANDB_RUN_ID", whole)
+    name = run_id if stage is None else f"{run_id}-{stage}"
+    _set("WANDB_RUN_ID", name)
     _set("WANDB_RESUME", "allow")
-    _set("WANDB_NAME", whole)
+    _set("WANDB_NAME", name)
     if stage is not None:
         _set("WANDB_RUN_GROUP", run_id)
     _set("WANDB_DIR", str(folder))
     if not os.environ.get("WANDB_API_KEY"):
         _set("WANDB_MODE", "offline")
     _set("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
-    for name in FOLDERS:
-        if name != "wandb" or _wandb_is_offline():
-            shutil.rmtree(folder / name, ignore_errors=True)
+    for tracker in FOLDERS:
+        if tracker != "wandb" or _wandb_is_offline():
+            shutil.rmtree(folder / tracker, ignore_errors=True)
     try:
         classes = get_reporting_integration_callbacks(names)
-        return [_thinned(cls, is_logging_step)() for cls in classes]
+        return [_thin_out(cls, is_logging_step)() for cls in classes]
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"{names!r} cannot be reported to: {error}",
@@ -77,13 +84,13 @@ def reporters(
 
 
 def _set(name: str, value: str) -> None:
-    """Set a variable of the environment, unless whoever started us has."""
-    if os.environ.get(name) == _ours.get(name):
-        os.environ[name] = _ours[name] = value
+    """Set an environment variable, unless the user has set it."""
+    if os.environ.get(name) == _set_here.get(name):
+        os.environ[name] = _set_here[name] = value
 
 
-def _thinned(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState], bool]) -> type[TrainerCallback]:
-    """`cls`, seeing a training record only every `logging_steps`; the trainer itself logs each step."""
+def _thin_out(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState], bool]) -> type[TrainerCallback]:
+    """Return a subclass that gets a training record only every `logging_steps`; the trainer itself logs each step."""
 
     def on_log(
         self: Any,
@@ -100,34 +107,36 @@ def _thinned(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState
     return type(cls.__name__, (cls,), {"on_log": on_log})
 
 
-def replay(trainer: Trainer, read_records: Callable[[], Iterable[Mapping[str, Any]]], *, max_steps: int) -> None:
-    """Tell the trackers that write to this machine's disk what earlier attempts have measured.
+def replay_metrics(
+    trainer: Trainer, read_records: Callable[[], Iterable[Mapping[str, Any]]], *, max_steps: int
+) -> None:
+    """Give the metrics of earlier attempts to the trackers that write to this machine's disk.
 
     Args:
-        trainer: its callbacks are told; it stands where it goes on.
-        read_records: gives the run's metrics so far, as `read_metrics` does; called if there is anyone to tell.
-        max_steps: how many steps the run has.
+        trainer: its callbacks get the records.
+        read_records: returns the run's metrics so far, as `read_metrics` does; only called if there is such a tracker.
+        max_steps: the number of steps of the run.
     """
-    told: list[Any] = [
+    trackers: list[Any] = [
         callback
         for callback in trainer.callback_handler.callbacks
         if isinstance(callback, TensorBoardCallback) or (isinstance(callback, WandbCallback) and _wandb_is_offline())
     ]
-    if not told:
+    if not trackers:
         return
     state = copy.copy(trainer.state)
     state.max_steps = max_steps
     for record in read_records():
         if record.get("phase") == "after":
-            continue  # measured once more
+            continue  # this attempt measures it again
         state.global_step = record["step"]
         logs = _as_logged(record)
-        for callback in told:
+        for callback in trackers:
             callback.on_log(trainer.args, state, trainer.control, model=trainer.model, logs=dict(logs))
 
 
 def _as_logged(record: Mapping[str, Any]) -> dict[str, float]:
-    """A record of the run's metrics as the trainer logged it."""
+    """Return a record of the run's metrics in the form in which the trainer logged it."""
     numbers = {
         name: value for name, value in record.items() if isinstance(value, int | float) and name not in ("step", "time")
     }
@@ -141,7 +150,7 @@ def _wandb_is_offline() -> bool:
 
 
 def finish_reporting() -> None:
-    """Have W&B write what it still holds; safe to call when nothing is reported."""
+    """Make W&B write what it still holds; does nothing if W&B is not in use."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish()

@@ -1,7 +1,7 @@
 """Continued pretraining on raw text, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom.
 
-It differs from supervised fine-tuning in what it is given: text without turns, prompts or a chat template, packed into
-sequences of `max_length` so that nothing is cut off and nothing is padding.
+It differs from supervised fine-tuning in its data: text without turns, prompts or a chat template, packed into
+sequences of `max_length` so that nothing is cut off and nothing is padded.
 """
 
 from pathlib import Path
@@ -12,19 +12,19 @@ from trl import SFTConfig
 from runner.recipe.recipe import Recipe
 from runner.train.methods.sft import ResumableSFTTrainer
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 DEFAULTS = {"packing": True, "packing_strategy": "bfd_split"}
-"""Where TRL's own are made for conversations; the recipe's schema says the same."""
+"""Defaults where TRL's own are made for conversations; the recipe's schema has the same."""
 
 
-def train(context: Context) -> dict[str, Any]:
-    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+def train(context: StageContext) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
-        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+        Preempted: the machine is going away; a checkpoint has been taken if training had begun.
     """
     stage_run = build(context)
     stage_run.evaluate_before()
@@ -34,16 +34,16 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
-    """The model that the stage starts from, its data and its trainer.
+def build(context: StageContext) -> StageRun:
+    """Load the data and the model that the stage starts from, and make its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = cpt_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = cpt_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 partitions it as it is loaded
     data, model, tokenizer = load(context)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
         model=model,
         args=args,
@@ -51,12 +51,12 @@ def build(context: Context) -> StageRun:
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
     return StageRun(context, trainer, tokenizer, data=data)
 
 
 def cpt_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
-    """TRL's config for a recipe."""
+    """Return TRL's config for a recipe."""
     return SFTConfig(**{**DEFAULTS, **trainer_arguments(recipe, output_dir, config=SFTConfig)})

@@ -13,15 +13,15 @@ from runner.recipe.recipe import Recipe
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.methods.rewards import load_rewards
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
 
 
 class EpochSampler(RepeatSampler):
-    """TRL's sampler, able to begin at any epoch: its own draws an epoch's order from where the last one left off."""
+    """TRL's sampler, able to begin at any epoch: TRL's own shuffles from wherever the last epoch left the generator."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Stand where all epochs before `epoch` have been drawn."""
+        """Move the generator to its state after all epochs before `epoch`."""
         if self.shuffle:
             assert self.seed is not None
             self.generator.manual_seed(self.seed)
@@ -30,41 +30,46 @@ class EpochSampler(RepeatSampler):
 
 
 class ResumableGRPOTrainer(ResumableTrainerMixin, GRPOTrainer):
-    """TRL's `GRPOTrainer`, resumable exactly, also between two generations.
+    """TRL's `GRPOTrainer` with exact resume, also between two generations.
 
-    It generates completions once for several steps and keeps them in memory. They go into each checkpoint, with the
-    place in the cycle where they are used.
+    It generates completions once for several steps and keeps them in memory. Each checkpoint holds them, and how many
+    of them are used.
     """
 
     def method_state(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the trainer's own: the generated completions, and how far they are used."""
+        """Return copies of the generated completions, and the step within them."""
         buffered: list[dict[str, Any]] = self._buffered_inputs or []
-        return {"step": self._step, "buffered_inputs": [_on(inputs, "cpu") for inputs in buffered]}
+        return {"step": self._step, "buffered_inputs": [_to_device(inputs, "cpu") for inputs in buffered]}
 
     def restore_method_state(self, state: dict[str, Any]) -> None:
-        """Take back what `method_state` gave."""
-        buffered: Any = [_on(inputs, self.accelerator.device) for inputs in state["buffered_inputs"]]
+        """Restore what `method_state` returned."""
+        buffered: Any = [_to_device(inputs, self.accelerator.device) for inputs in state["buffered_inputs"]]
         self._step = state["step"]
         if buffered:
-            # Memory ran out since: what was a micro-batch is several now.
+            # The step was split since, when it ran out of memory: one micro-batch has become several.
             pieces = len(buffered[0]["prompt_ids"]) // self.args.per_device_train_batch_size
-            buffered = [piece for inputs in buffered for piece in _cut(inputs, pieces)]
+            buffered = [piece for inputs in buffered for piece in _split_inputs(inputs, pieces)]
             self._step *= pieces
         self._buffered_inputs = buffered or None
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
-        trls = cast(RepeatSampler, super()._get_train_sampler(dataset))
+        sampler = cast(RepeatSampler, super()._get_train_sampler(dataset))
         return EpochSampler(
-            trls.data_source, trls.mini_repeat_count, trls.batch_size, trls.repeat_count, trls.shuffle, trls.seed
+            sampler.data_source,
+            sampler.mini_repeat_count,
+            sampler.batch_size,
+            sampler.repeat_count,
+            sampler.shuffle,
+            sampler.seed,
         )
 
 
-def train(context: Context) -> dict[str, Any]:
-    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+def train(context: StageContext) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
 
     Raises:
         UserError: the model, the data, a reward function or a setting is wrong.
-        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+        Preempted: the machine is going away; a checkpoint has been taken if training had begun.
     """
     stage_run = build(context)
     stage_run.evaluate_before()
@@ -74,23 +79,23 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
-    """The model that the stage starts from, its data and its trainer.
+def build(context: StageContext) -> StageRun:
+    """Load the data and the model that the stage starts from, and make its trainer.
 
     Raises:
         UserError: the model, the data, a reward function or a setting is wrong.
     """
     recipe = context.recipe
     data, model, tokenizer = load(context)
-    args = grpo_config(recipe, context.folder)
+    args = grpo_config(recipe, context.attempt.folder)
     assert args.max_completion_length is not None
     _check_prompts(args, data.train)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableGRPOTrainer(
         model=model,
         reward_funcs=load_rewards(
             recipe.training["reward_funcs"],
-            inputs=context.input_path,
+            inputs=context.attempt.input_path,
             columns=data.train.column_names,
             max_completion_length=args.max_completion_length,
         ),
@@ -99,14 +104,14 @@ def build(context: Context) -> StageRun:
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
     return StageRun(context, trainer, tokenizer, data=data, loss_is_cross_entropy=False)
 
 
 def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
-    """TRL's config for a recipe."""
+    """Return TRL's config for a recipe."""
     arguments = trainer_arguments(recipe, output_dir, config=GRPOConfig)
     del arguments["reward_funcs"]  # an argument of the trainer
     try:
@@ -116,7 +121,7 @@ def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
 
 
 def _check_prompts(args: GRPOConfig, prompts: Dataset) -> None:
-    """TRL trains on whole generation batches only, and would end without a step where there are too few prompts."""
+    """Refuse too few prompts: TRL only trains on whole generation batches, and would end without a single step."""
     assert args.generation_batch_size
     assert args.num_generations
     needed = args.generation_batch_size // args.num_generations
@@ -129,8 +134,8 @@ def _check_prompts(args: GRPOConfig, prompts: Dataset) -> None:
         )
 
 
-def _cut(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
-    """A micro-batch's inputs as several; what is not by row, each of them has."""
+def _split_inputs(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
+    """Split a micro-batch's inputs by rows into `pieces`; each piece gets the inputs that are not by row."""
     rows = len(inputs["prompt_ids"])
     size = rows // pieces
 
@@ -141,8 +146,8 @@ def _cut(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
     return [{name: part(value, index) for name, value in inputs.items()} for index in range(pieces)]
 
 
-def _on(inputs: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
-    """A step's inputs on another device, as copies."""
+def _to_device(inputs: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
+    """Return copies of a step's inputs on another device."""
     return {
         name: value.detach().to(device, copy=True) if isinstance(value, torch.Tensor) else value
         for name, value in inputs.items()

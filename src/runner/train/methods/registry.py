@@ -1,24 +1,24 @@
-"""Which script trains by which method: one each, and what it needs is imported with it only."""
+"""The script of each training method, imported when asked for."""
 
 from typing import Any, Protocol
 
 from runner.recipe.recipe import Method
-from runner.train.stages.context import Context
+from runner.train.stages.context import StageContext
 from runner.train.stages.steps import StageRun
 
 
-class Script(Protocol):
+class MethodScript(Protocol):
     """A method's script."""
 
-    def build(self, context: Context) -> StageRun:
-        """The stage's model, data and trainer, ready to train and to be measured."""
+    def build(self, context: StageContext) -> StageRun:
+        """Return the stage's model, data and trainer, ready to train and to be measured."""
 
-    def train(self, context: Context) -> dict[str, Any]:
-        """Train the stage from where it stands to its artifacts; returns what the result says of it."""
+    def train(self, context: StageContext) -> dict[str, Any]:
+        """Train the stage, from its checkpoint if it has one, and commit its artifacts; return its result."""
 
 
-def method_script(method: Method) -> Script:
-    """The method's script."""
+def method_script(method: Method) -> MethodScript:
+    """Return the method's script."""
     if method == "cpt":
         from runner.train.methods import cpt
 

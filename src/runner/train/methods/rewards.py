@@ -1,7 +1,7 @@
-"""Reward functions: the built-in ones, and those of a Python file that travels with the run.
+"""Reward functions: the built-in ones, and those of a Python file that is uploaded with the recipe.
 
-A reward function is TRL's: it is called with ``prompts``, ``completions``, ``completion_ids`` and every other column of
-the data, each a list with one entry for each completion, and gives a list of numbers.
+A reward function is called by TRL with ``prompts``, ``completions``, ``completion_ids`` and every other column of
+the data, each a list with one entry for each completion, and returns a list of numbers.
 """
 
 import importlib.util
@@ -21,16 +21,16 @@ RewardFunction: TypeAlias = Callable[..., list[float | None]]
 def load_rewards(
     names: Sequence[str], *, inputs: Callable[[str], Path], columns: Sequence[str], max_completion_length: int
 ) -> list[RewardFunction]:
-    """The functions that `training.reward_funcs` names, in order.
+    """Return the functions that `training.reward_funcs` names, in order.
 
     Args:
         names: ``builtin:<name>``, or a file and a function in it, ``rewards.py:correct``.
-        inputs: finds the local copy of a file that the run brought along.
-        columns: the data's.
+        inputs: returns the local copy of a file that was uploaded with the recipe.
+        columns: the columns of the training data.
         max_completion_length: the length in tokens at which a generation is cut off.
 
     Raises:
-        UserError: there is no such function, or it needs a column that the data lack.
+        UserError: a function does not exist, or needs a column that the data do not have.
     """
     builtin = _builtin(max_completion_length)
     functions: list[RewardFunction] = []
@@ -47,20 +47,18 @@ def load_rewards(
                 )
         else:
             path = inputs(source) if source.startswith("inputs/") else Path(source)
-            functions.append(_from_file(path, function, where))
+            functions.append(_load_from_file(path, function, where))
     return functions
 
 
-def _from_file(path: Path, function: str, where: str) -> RewardFunction:
-    module = _imported(path, where)
-    found = getattr(module, function, None)
-    if not callable(found):
+def _load_from_file(path: Path, function: str, where: str) -> RewardFunction:
+    reward: RewardFunction | None = getattr(_import_file(path, where), function, None)
+    if not callable(reward):
         raise UserError(f"{path.name} has no function `{function}`", where=where)
-    reward: RewardFunction = found
     return reward
 
 
-def _imported(path: Path, where: str) -> ModuleType:
+def _import_file(path: Path, where: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"rewards_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -84,10 +82,10 @@ def _builtin(max_completion_length: int) -> Mapping[str, RewardFunction]:
 
 
 def exact_answer(completions: Sequence[Any], answer: Sequence[Any], **columns: Any) -> list[float | None]:
-    """1 where the completion's answer is that of the column ``answer``, else 0.
+    """Return 1 for each completion whose answer is that of the column ``answer``, else 0.
 
-    `runner.train.evaluation.answers` finds both: what follows "Answer:", what ``\\boxed{}`` holds, or the last number.
-    Numbers are compared as numbers: ``1,000`` is ``1000.0``.
+    `runner.train.evaluation.answers` finds both: the text after "Answer:", the content of ``\\boxed{}``, or the last
+    number. Numbers are compared as numbers: ``1,000`` is ``1000.0``.
     """
     rewards: list[float | None] = []
     for completion, expected in zip(completions, answer, strict=True):
@@ -97,13 +95,13 @@ def exact_answer(completions: Sequence[Any], answer: Sequence[Any], **columns: A
 
 
 def answer_format(completions: Sequence[Any], **columns: Any) -> list[float | None]:
-    """1 where the completion's last line that is not blank gives an answer after "Answer:", else 0."""
+    """Return 1 for each completion whose last line that is not blank has an answer after "Answer:", else 0."""
     last_lines = [(text_of(completion).strip().splitlines() or [""])[-1] for completion in completions]
     return [float(re.match(r"\W*(final )?answer:\s*\S", line, re.IGNORECASE) is not None) for line in last_lines]
 
 
 def text_of(completion: Any) -> str:
-    """What was generated, of a string or of messages."""
+    """Return the generated text of a completion: a string or messages."""
     if isinstance(completion, str):
         return completion
     return "".join(str(message.get("content") or "") for message in completion)

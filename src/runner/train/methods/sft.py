@@ -1,5 +1,6 @@
 """Supervised fine-tuning, full or LoRA, through TRL's `SFTTrainer`. Read it from top to bottom."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +16,22 @@ from runner.train.data.mixture import TrainingData
 from runner.train.data.reasoning import template_keeps_reasoning, tokenize_with_reasoning
 from runner.train.data.truncation import check_lengths
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
-from runner.train.stages.context import Context
-from runner.train.stages.steps import StageRun, callbacks, load, new_adapter
+from runner.train.stages.context import StageContext
+from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
+
+logger = logging.getLogger(__name__)
 
 
 class ResumableSFTTrainer(ResumableTrainerMixin, SFTTrainer):
-    """TRL's `SFTTrainer`, resumable exactly."""
+    """TRL's `SFTTrainer` with exact resume."""
 
 
-def train(context: Context) -> dict[str, Any]:
-    """Train `context.recipe`, from its checkpoint if it has one, to the artifacts; returns what the result says.
+def train(context: StageContext) -> dict[str, Any]:
+    """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
-        Preempted: the machine goes away; a checkpoint has been taken if training had begun.
+        Preempted: the machine is going away; a checkpoint has been taken if training had begun.
     """
     stage_run = build(context)
     stage_run.evaluate_before()
@@ -38,36 +41,36 @@ def train(context: Context) -> dict[str, Any]:
     return stage_run.save_artifacts()
 
 
-def build(context: Context) -> StageRun:
-    """The model that the stage starts from, its data and its trainer.
+def build(context: StageContext) -> StageRun:
+    """Load the data and the model that the stage starts from, and make its trainer.
 
     Raises:
         UserError: the model, the data or a setting is wrong.
     """
     recipe = context.recipe
-    args = sft_config(recipe, context.folder)  # before the model: ZeRO-3 cuts it up as it is loaded
+    args = sft_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 partitions it as it is loaded
     data, model, tokenizer = load(context)
-    given = keep_reasoning(data, tokenizer, recipe.training)
-    lineage = context.lineage(tracks_best=tracks_best(recipe))
+    prepared = keep_reasoning(data, tokenizer, recipe.training)
+    binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
         model=model,
         args=args,
-        train_dataset=given.train,
-        eval_dataset=given.eval,
+        train_dataset=prepared.train,
+        eval_dataset=prepared.eval,
         processing_class=tokenizer,
         peft_config=new_adapter(context),
-        callbacks=callbacks(context, lineage),
-        lineage=lineage,
+        callbacks=make_callbacks(context, binding),
+        binding=binding,
     )
-    check_lengths(given, trainer)
+    check_lengths(prepared, trainer)
     return StageRun(context, trainer, tokenizer, data=data)
 
 
 def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any]) -> TrainingData:
-    """The data as they are, or with their answers written out where the chat template would drop the reasoning.
+    """Return the data, tokenized here if the chat template would drop the reasoning of their answers.
 
     Raises:
-        UserError: the model has no chat template, or the loss is asked for on turns that only a template can tell.
+        UserError: the model has no chat template, or the recipe wants a loss that only the template can place.
     """
     if not data.conversational or training.get("chat_template_path"):
         return data
@@ -85,7 +88,7 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
             where="training.assistant_only_loss",
             remedy="Leave it out: the loss is on the completion alone.",
         )
-    print("data: the model's chat template drops reasoning; answers are written out around it", flush=True)
+    logger.info("data: the model's chat template drops reasoning; answers are written out around it")
     on_prompt = training.get("completion_only_loss") is False
     return replace(
         data,
@@ -95,5 +98,5 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
 
 
 def sft_config(recipe: Recipe, output_dir: Path) -> SFTConfig:
-    """TRL's config for a recipe."""
+    """Return TRL's config for a recipe."""
     return SFTConfig(**trainer_arguments(recipe, output_dir, config=SFTConfig))

@@ -1,4 +1,4 @@
-"""LoRA adapters: their configuration, and the reference that DPO compares with."""
+"""LoRA adapters: their configuration, and the reference that DPO and GRPO compare with."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 
 _REFERENCE = "ref"
-"""What TRL calls the adapter that is the reference of DPO and GRPO."""
+"""TRL's name for the adapter that is the reference of DPO and GRPO."""
 
 
 def lora_config(recipe: Recipe) -> LoraConfig | None:
-    """peft's settings of the adapter for a causal language model; None: full fine-tuning.
+    """Return peft's settings of the adapter for a causal language model; None for full fine-tuning.
 
     Raises:
         UserError: peft refuses them.
@@ -31,11 +31,11 @@ def lora_config(recipe: Recipe) -> LoraConfig | None:
         raise UserError(str(error), where="adapter") from error
 
 
-def hold_reference(model: Any) -> None:
-    """Make the reference adapter the very copy of the one in training, where TRL has made one.
+def copy_to_reference(model: Any) -> None:
+    """Make TRL's reference adapter, if there is one, an exact copy of the adapter in training.
 
-    TRL adds it to a model that comes with an adapter, and copies weights by a pattern of their names that does not fit
-    all (rows of embeddings, embeddings' own adapters).
+    TRL adds it to a model that comes with an adapter, but copies weights by a pattern of names that misses some (single
+    rows of embeddings, adapters of embeddings).
     """
     if isinstance(model, PeftModel) and _REFERENCE in model.peft_config:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -43,9 +43,9 @@ def hold_reference(model: Any) -> None:
 
 
 def check_head(model: Any) -> None:
-    """See that TRL's trainers can read the head of a model that peft has wrapped.
+    """Check that TRL's trainers can read the head of a model that peft has wrapped.
 
-    They compute log-probabilities from the weight of the head itself. Where it is tied to the embeddings,
+    They compute log-probabilities from the head's own weight. If the head is tied to the embeddings,
     `trainable_token_indices` hides it behind a wrapper.
 
     Raises:
@@ -60,9 +60,9 @@ def check_head(model: Any) -> None:
 
 
 def make_scalable(model: Any, *, fp16: bool) -> None:
-    """Give the trained weights float32 where gradients are scaled (``fp16``), as on a T4.
+    """Convert the trained weights to float32 if gradients are scaled (``fp16``), as on a T4.
 
-    TRL brings the adapter of a quantized model to bfloat16, whose gradients torch's `GradScaler` cannot unscale.
+    TRL converts the adapter of a quantized model to bfloat16, whose gradients torch's `GradScaler` cannot unscale.
     """
     for parameter in model.parameters():
         if fp16 and parameter.requires_grad and parameter.dtype is not torch.float32:

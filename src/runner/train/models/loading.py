@@ -1,4 +1,4 @@
-"""The recipe's model, tokenizer and adapter, and the precision that the hardware has."""
+"""Load a recipe's model and tokenizer."""
 
 import os
 from pathlib import Path
@@ -16,8 +16,8 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.errors import UserError, causes
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
-from runner.train.devices.kernels import attention
-from runner.train.models.precision import _sixteen_bits, model_dtype
+from runner.train.devices.kernels import choose_attention
+from runner.train.models.precision import model_dtype, sixteen_bit_dtype
 from runner.train.models.quantization import disable_cpu_repacking, fit_quantization, quantization_config
 from runner.train.models.rotary import forget_lengths
 
@@ -25,19 +25,19 @@ from runner.train.models.rotary import forget_lengths
 def load_model(
     recipe: Recipe, *, cache_dir: Path, on_gpu: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model with its weights, and its tokenizer.
+    """Load a recipe's model and its tokenizer.
 
-    The weights come in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
-    computes in `precision`. Quantized (``load_in_4bit``, ``load_in_8bit``), what is not quantized comes in the
-    16-bit type that the hardware has, unless ``dtype`` says otherwise. So does a model that comes quantized.
+    The weights are in ``model.dtype``, by default float32 as in TRL: full fine-tuning keeps float32 weights and
+    computes in `precision`. Of a quantized model (``load_in_4bit``, ``load_in_8bit``, or one that comes quantized) the
+    weights that are not quantized are in the 16-bit type that the hardware has, unless ``dtype`` says otherwise.
 
     Args:
-        recipe: whose `model`.
+        recipe: names the model.
         cache_dir: where a built-in model is made, once for all runs on this machine.
         on_gpu: whether it may be loaded to the GPU, if there is one.
 
     Raises:
-        UserError: there is no such model, it is not a language model, or it cannot be had from here.
+        UserError: the model does not exist, is not a language model, or cannot be loaded on this machine.
     """
     model = recipe.model
     name = str(model["model_name_or_path"])
@@ -61,24 +61,24 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
         config = AutoConfig.from_pretrained(source, **shared)
-        if fit_quantization(recipe, config, _sixteen_bits()):
-            # As it comes: without settings of ours, which transformers would pass over with a warning.
+        if fit_quantization(recipe, config, sixteen_bit_dtype()):
+            # Without settings of ours, which transformers would ignore with a warning.
             arguments.pop("quantization_config", None)
             arguments |= {"config": config, "dtype": model_dtype({"load_in_4bit": True, **model})}
             if with_gpu:
                 arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
-        if on_gpu and (implementation := attention(recipe, arguments["dtype"])) is not None:
-            arguments["attn_implementation"] = implementation  # the GPU's kernels are no use without it
+        if on_gpu and (implementation := choose_attention(recipe, arguments["dtype"])) is not None:
+            arguments["attn_implementation"] = implementation
         loaded = AutoModelForCausalLM.from_pretrained(source, **shared, **arguments)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise _explained(error, name) from error
+        raise _explain(error, name) from error
     disable_cpu_repacking(loaded)
     forget_lengths(loaded)
     return loaded, tokenizer
 
 
-def _explained(error: Exception, name: str) -> Exception:
-    """The mistake in the recipe that `error` comes from, or `error` itself if it comes from none."""
+def _explain(error: Exception, name: str) -> Exception:
+    """Return the mistake in the recipe that caused `error`, or `error` itself if none did."""
     where = "model.model_name_or_path"
     chain = list(causes(error, contexts=True))
     if any(isinstance(cause, GatedRepoError) for cause in chain):

@@ -1,4 +1,4 @@
-"""The number format that a model is computed in on this device."""
+"""The number formats of weights and computation on this device."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ _AMPERE = 8
 
 
 def model_dtype(model: Mapping[str, Any]) -> torch.dtype | str:
-    """The type of the weights that are not quantized: ``dtype`` of TRL's `ModelConfig`, or its default."""
+    """Return the type of the weights that are not quantized: ``dtype`` of TRL's `ModelConfig`, or its default."""
     dtype = model.get("dtype")
     if dtype is None:
-        return _sixteen_bits() if model.get("load_in_4bit") or model.get("load_in_8bit") else torch.float32
+        return sixteen_bit_dtype() if model.get("load_in_4bit") or model.get("load_in_8bit") else torch.float32
     return "auto" if dtype == "auto" else _torch_dtype(dtype)
 
 
 def precision(training: Mapping[str, Any]) -> dict[str, bool]:
-    """``bf16`` and ``fp16`` for the trainer's config: the recipe's if it says either, else what the hardware has.
+    """Return ``bf16`` and ``fp16`` for the trainer's config: the recipe's if it sets one, else the hardware's.
 
     bfloat16 from Ampere on, float16 on older NVIDIA GPUs, neither on a CPU.
 
@@ -50,7 +50,8 @@ def _has_bfloat16() -> bool:
     return torch.cuda.is_bf16_supported() and torch.cuda.get_device_capability()[0] >= _AMPERE
 
 
-def _sixteen_bits() -> torch.dtype:
+def sixteen_bit_dtype() -> torch.dtype:
+    """Return the 16-bit type that the GPU computes in; float32 without a GPU."""
     if not torch.cuda.is_available():
         return torch.float32
     return torch.bfloat16 if _has_bfloat16() else torch.float16
@@ -60,6 +61,6 @@ def _torch_dtype(name: str) -> torch.dtype:
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise UserError(
-            f"{name!r} is no type of weights", where="model.dtype", remedy="auto, bfloat16, float16 or float32."
+            f"{name!r} is not a type of weights", where="model.dtype", remedy="auto, bfloat16, float16 or float32."
         )
     return dtype

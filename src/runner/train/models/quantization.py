@@ -1,7 +1,7 @@
-"""Models that come quantized (``…-bnb-4bit``): what their own ``config.json`` says of it, fitted to this machine.
+"""Quantization: by the recipe, and of models that come quantized (``…-bnb-4bit``).
 
-transformers takes the settings from the model and passes over the recipe's, the type to compute in among them: a model
-that was quantized for bfloat16 would be computed in it on a T4, which has none.
+Of a model that comes quantized, transformers takes all settings from the model's ``config.json`` and ignores the
+recipe's, even the type to compute in: a model quantized for bfloat16 would be computed in it on a T4, which has none.
 """
 
 import inspect
@@ -14,28 +14,28 @@ from transformers.utils.quantization_config import BitsAndBytesConfig
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
-from runner.train.models.precision import _sixteen_bits, model_dtype
+from runner.train.models.precision import model_dtype, sixteen_bit_dtype
 
 _COMPUTE = "bnb_4bit_compute_dtype"
-_OTHER_NAMES = {"use_bnb_nested_quant": "bnb_4bit_use_double_quant"}
+_TRL_NAMES = {"use_bnb_nested_quant": "bnb_4bit_use_double_quant"}
 
 
 def own_quantization(config: PreTrainedConfig) -> dict[str, Any] | None:
-    """What a model's configuration says of its quantization, as a mapping; None: its weights are as they were."""
+    """Return the quantization settings of a model's configuration; None if its weights are not quantized."""
     own = getattr(config, "quantization_config", None)
     return None if not own else dict(own if isinstance(own, Mapping) else own.to_dict())
 
 
 def fit_quantization(recipe: Recipe, config: PreTrainedConfig, compute_dtype: torch.dtype) -> bool:
-    """Have a model that comes quantized compute in a type that the hardware has; its configuration is changed.
+    """Make a model that comes quantized compute in a type that the hardware has, by changing its configuration.
 
     Args:
-        recipe: whose `model` and `adapter`.
-        config: the model's.
-        compute_dtype: what is computed in, unless the recipe says.
+        recipe: the stage's.
+        config: the model's; is changed.
+        compute_dtype: the type to compute in, unless the recipe sets one.
 
     Returns:
-        whether it comes quantized.
+        whether the model comes quantized.
 
     Raises:
         UserError: the recipe asks for another quantization, would train quantized weights, or names no base to merge
@@ -59,11 +59,11 @@ def fit_quantization(recipe: Recipe, config: PreTrainedConfig, compute_dtype: to
             remedy="Name the model that it was made from: export: {base: …}, or `runner export --base`.",
         )
     for key, value in recipe.model.items():
-        there = own.get(_OTHER_NAMES.get(key, key))
+        own_value = own.get(_TRL_NAMES.get(key, key))
         asked = key.startswith(("bnb_4bit_", "use_bnb_", "load_in_", "llm_int8_")) and key != _COMPUTE
-        if asked and value is not None and value != there:
+        if asked and value is not None and value != own_value:
             raise UserError(
-                f"{value}, and {name} comes quantized with {there}",
+                f"{value}, and {name} comes quantized with {own_value}",
                 where=f"model.{key}",
                 remedy="Leave it out, or name the model that it was made from.",
             )
@@ -74,9 +74,9 @@ def fit_quantization(recipe: Recipe, config: PreTrainedConfig, compute_dtype: to
 
 
 def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
-    """bitsandbytes' settings, under its own names and TRL's; None: not quantized.
+    """Return bitsandbytes' settings for a recipe's `model`, by its own names or TRL's; None if it is not quantized.
 
-    As in TRL, the type is ``nf4`` and computing is done in the type of the other weights.
+    As in TRL, the type is ``nf4`` and computations are in the type of the other weights.
     """
     if not (model.get("load_in_4bit") or model.get("load_in_8bit")):
         return None
@@ -84,7 +84,7 @@ def quantization_config(model: Mapping[str, Any]) -> BitsAndBytesConfig | None:
     settings = {key: value for key, value in model.items() if key in names and value is not None}
     if model.get("load_in_4bit"):
         dtype = model_dtype(model)
-        settings.setdefault("bnb_4bit_compute_dtype", _sixteen_bits() if isinstance(dtype, str) else dtype)
+        settings.setdefault("bnb_4bit_compute_dtype", sixteen_bit_dtype() if isinstance(dtype, str) else dtype)
         settings.setdefault("bnb_4bit_quant_type", "nf4")
         settings.setdefault("bnb_4bit_use_double_quant", bool(model.get("use_bnb_nested_quant")))
     try:

@@ -1,4 +1,4 @@
-"""What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
+"""What a training script works with: the attempt that it is part of, and the stage that it trains."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
@@ -29,205 +29,12 @@ from runner.train.loggers.metrics_writer import Metrics
 T = TypeVar("T")
 
 FINISH_SECONDS = 900.0
-"""How long the end of a run waits for a store that is away, before it leaves the rest to a later attempt."""
+"""How long the end of a run waits for a store that does not answer, before it leaves the rest to a later attempt."""
 
 LOGGING_STEPS = 10
-"""TRL's default."""
+"""TRL's default for ``logging_steps``."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """One attempt at one stage."""
-
-    recipe: Recipe
-    """What to train: the stage's recipe; its model is where the stage starts from."""
-    store: Store
-    """Where the run lives."""
-    claim: Claim
-    """Which attempt of which run this is."""
-    folder: Path
-    """The attempt's own folder on this machine."""
-    shared_folder: Path
-    """A folder on this machine that all attempts of the run share."""
-    cache: Path
-    """A folder on this machine that all runs share, for builtin models."""
-    restored: Path | None
-    """The checkpoint to go on from, downloaded and verified; None: begin at the beginning."""
-    events: Events
-    """To the attempt."""
-    notice: PreemptionNotice
-    """From the attempt."""
-    metrics: Metrics
-    """Takes records."""
-    checkpointer: Checkpointer
-    """Takes checkpoints."""
-    process_info: ProcessInfo = field(default_factory=ProcessInfo)
-    """The other training processes of the run."""
-    split: Sequence[int] | None = None
-    """Micro-batch and accumulation that the run was left with when it ran out of memory; None: it has not."""
-    adapter: Path | None = None
-    """The adapter of the stage before, which this one goes on training; None: a new one, if any."""
-    following: Recipe | None = None
-    """The stage after this one; None: this is the last."""
-    finished: Sequence[Mapping[str, Any]] = ()
-    """What `runner.train.stages.run` knows of the stages before this one, in order."""
-    measures_only: bool = False
-    """Nothing is trained: of the training data only so much is made ready as a trainer asks for."""
-
-    @property
-    def stage(self) -> str:
-        """The stage's name in the store; without stages the method's."""
-        return self.recipe.stage_name
-
-    def lineage(self, *, tracks_best: bool) -> RunBinding:
-        """What ties a trainer to this run."""
-        return RunBinding(
-            stage=self.stage,
-            token=self.claim.token,
-            checkpoint=self.recipe.checkpoint,
-            checkpointer=self.checkpointer,
-            metrics=self.metrics,
-            notice=self.notice,
-            process_info=self.process_info,
-            layout=layout(self.recipe.training, self.process_info.world_size),
-            tracks_best=tracks_best,
-            save_each_epoch=self.recipe.training.get("save_strategy") == "epoch",
-            logging_steps=float(self.recipe.training.get("logging_steps") or LOGGING_STEPS),
-            finished=self.finished,
-        )
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the checkpoint to go on from is that of a training that had ended."""
-        return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
-
-    def run_document(self) -> dict[str, Any]:
-        """The run's ``run.json``."""
-        document: dict[str, Any] = json.loads(self._try(lambda: self.store.get(run_key(self.claim.run_id, RUN))))
-        return document
-
-    def input_path(self, key: str) -> Path:
-        """The local copy of a file that the run brought along (``inputs/<digest>/<name>``)."""
-        path = self.shared_folder / key
-        if not path.exists():
-            self._try(lambda: self.store.download(f"runs/{self.claim.run_id}/{key}", path))
-        return path
-
-    def fetch_checkpoint(self, step: int) -> Path:
-        """Download one checkpoint of this stage from the store.
-
-        Raises:
-            FileNotFoundError: it is not there (deleted by hand: pruning spares the best).
-        """
-        name = self._checkpoint_at(step)
-        folder = self.folder / "fetched" / str(name)
-        with self.process_info.local_main_process_first() as first:
-            if first:
-                self._try(lambda: fetch(self.store, checkpoint_prefix(self.claim.run_id, name), folder))
-        return folder
-
-    @cached_property
-    def artifact_store(self) -> ArtifactStore:
-        """Where the run's artifacts stand."""
-        return ArtifactStore(
-            self.store,
-            self.claim.run_id,
-            self.claim.token,
-            self.folder,
-            trusted=self._equals,
-            before_manifest=lambda: fence(self.store, self.claim),
-            call=self._try,
-        )
-
-    def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
-        """Make an artifact in a folder and put it into the store; returns its key in the run.
-
-        An artifact that an earlier attempt has made of the very same end of training is not made again.
-
-        Args:
-            name: the artifact's name.
-            make: writes the files into the folder that it is given.
-            keep: leave the files here, for `fetch_artifact`.
-        """
-        return self.artifact_store.commit(name, make, keep=keep)
-
-    def record_hardware(self, record: Mapping[str, Any]) -> None:
-        """Record the hardware and kernels of this attempt at the stage.
-
-        Args:
-            record: what `runner.train.devices.kernels.computed_with` returned.
-        """
-        if self.measures_only:
-            return
-        key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
-        data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
-        self._try(lambda: self.store.create(key, data))
-
-    def fetch_artifact(self, key: str) -> Path:
-        """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.
-
-        Raises:
-            NotFound, Damaged: it is not in the store as it was put there.
-        """
-        with self.process_info.local_main_process_first():
-            return self.artifact_store.folder(key)
-
-    def copy_shared(self, name: str, folder: Path) -> None:
-        """Copy what lies in the shared folder `name` into `folder`, but for links (W&B's to its newest run)."""
-
-        def links(parent: str, names: list[str]) -> set[str]:
-            return {name for name in names if Path(parent, name).is_symlink()}
-
-        shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
-
-    def metrics_so_far(self) -> list[dict[str, Any]]:
-        """The stage's records, of the attempts that this one goes on from."""
-        records = self._try(lambda: read_metrics(self.store, self.claim.run_id))
-        return [record for record in records if record["stage"] == self.stage]
-
-    def before_and_after(self) -> dict[str, Any]:
-        """What the result says of the stage: `before`, `after` and `generations`, whichever attempt measured them."""
-        self._try(self.metrics.flush)
-        records = {
-            record["phase"]: record
-            for record in self.metrics_so_far()
-            if record["kind"] == "eval" and record["phase"] in ("before", "after")
-        }
-        return compared(records)
-
-    def _equals(self) -> list[str]:
-        """The earlier attempts whose artifacts are this one's too: this one goes on from the end of training, and they
-        either wrote that checkpoint or went on from it."""
-        if not self.is_complete:
-            return []
-        known = self._try(lambda: attempts(self.store, self.claim.run_id))
-        end = next(attempt.restored for attempt in known if attempt.token == self.claim.token)
-        if end is None or end.stage != self.stage:
-            return []
-        tokens = [one.token for one in known if one.number < self.claim.number and one.restored == end]
-        return [*reversed(tokens), end.token]
-
-    def _checkpoint_at(self, step: int) -> CheckpointName:
-        for name in self._try(lambda: checkpoints(self.store, self.claim.run_id)):
-            if name.stage == self.stage and name.step == step:
-                return name
-        raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
-
-    def _try(self, call: Callable[[], T]) -> T:
-        return retry_store_call(call, until=after(FINISH_SECONDS))
-
-
-def compared(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`before`, `after` and `generations` as a result has them, from the records of the two evaluations, if any."""
-    before, after = records.get("before"), records.get("after")
-    generations = [
-        {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
-        for old, new in zip(before["generations"] if before else (), after["generations"] if after else (), strict=True)
-    ]
-    return {"before": _measured(before), "after": _measured(after), "generations": generations}
-
-
-_MEASURED = (
+_MEASUREMENTS = (
     "eval_loss",
     "perplexity",
     "exact_match",
@@ -238,8 +45,273 @@ _MEASURED = (
     "eval_completions/mean_length",
     "samples_per_second",
 )
-"""What of a measurement stands in the result, where the method has it."""
+"""The values of an evaluation that the result has, where the method gives them."""
 
 
-def _measured(record: Mapping[str, Any] | None) -> dict[str, float] | None:
-    return None if record is None else {name: record[name] for name in _MEASURED if name in record}
+class StageStart(TypedDict):
+    """What a stage starts from, by keys of artifacts."""
+
+    base: str | None
+    """The model; None for the recipe's own."""
+    adapter: str | None
+    """The adapter that the stage goes on training; None if it makes a new one, or none."""
+
+
+class FinishedStage(TypedDict):
+    """The record of a finished stage, as each checkpoint of a later stage holds it."""
+
+    stage: str
+    """The stage's name in the store."""
+    method: str
+    """Its method."""
+    step: int | None
+    """Optimizer steps taken."""
+    max_steps: int | None
+    """Optimizer steps planned."""
+    best: dict[str, Any] | None
+    """Its best evaluation (``step``, ``metric``, ``value``), where one is tracked."""
+    artifacts: dict[str, str]
+    """Keys of its artifacts by name."""
+    started_from: StageStart
+    """What it started from."""
+    leaves: StageStart | None
+    """What the next stage starts from; None for the last stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptContext:
+    """One attempt at a run, as one of its training processes sees it. All stages of the attempt share it."""
+
+    store: Store
+    """The store that holds the run."""
+    claim: Claim
+    """Which attempt of which run this is."""
+    folder: Path
+    """The attempt's own folder on this machine."""
+    shared_folder: Path
+    """A folder on this machine that all attempts of the run share."""
+    cache: Path
+    """A folder on this machine that all runs share, for built-in models."""
+    events: Events
+    """Tells the agent how the training goes."""
+    notice: PreemptionNotice
+    """Tells whether the machine is going away."""
+    metrics: Metrics
+    """Takes metric records."""
+    checkpointer: Checkpointer
+    """Takes checkpoints."""
+    process_info: ProcessInfo = field(default_factory=ProcessInfo)
+    """This training process among all of the run."""
+    split: Sequence[int] | None = None
+    """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """Make a request to the store, again and again for `FINISH_SECONDS` while the store does not answer."""
+        return retry_store_call(call, until=after(FINISH_SECONDS))
+
+    def run_document(self) -> dict[str, Any]:
+        """Return the run's ``run.json``."""
+        document: dict[str, Any] = json.loads(self.retry(lambda: self.store.get(run_key(self.claim.run_id, RUN))))
+        return document
+
+    def input_path(self, key: str) -> Path:
+        """Return the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``)."""
+        path = self.shared_folder / key
+        if not path.exists():
+            self.retry(lambda: self.store.download(f"runs/{self.claim.run_id}/{key}", path))
+        return path
+
+    def artifact_store(self, reusable_tokens: Callable[[], Sequence[str]] = tuple) -> ArtifactStore:
+        """Return access to the run's artifacts.
+
+        Args:
+            reusable_tokens: gives the attempts whose artifacts need not be made again, the newest first.
+        """
+        return ArtifactStore(
+            self.store,
+            self.claim.run_id,
+            self.claim.token,
+            self.folder,
+            trusted=reusable_tokens,
+            before_manifest=lambda: fence(self.store, self.claim),
+            call=self.retry,
+        )
+
+    def fetch_artifact(self, key: str) -> Path:
+        """Return the local copy of a committed artifact of this run, verified.
+
+        Args:
+            key: what `StageContext.commit_artifact` returned.
+
+        Raises:
+            NotFound, Damaged: the store does not have it as it was committed.
+        """
+        with self.process_info.local_main_process_first():
+            return self.artifact_store().folder(key)
+
+    def copy_shared(self, name: str, folder: Path) -> None:
+        """Copy the shared folder `name` into `folder`, without links (W&B's link to its newest run)."""
+
+        def links(parent: str, names: list[str]) -> set[str]:
+            return {name for name in names if Path(parent, name).is_symlink()}
+
+        shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
+
+    def metrics_so_far(self, stage: str) -> list[dict[str, Any]]:
+        """Return the records of a stage, from this attempt and those that it goes on from."""
+        records = self.retry(lambda: read_metrics(self.store, self.claim.run_id))
+        return [record for record in records if record["stage"] == stage]
+
+    def before_and_after(self, stage: str) -> dict[str, Any]:
+        """Return `before`, `after` and `generations` of a stage's result, whichever attempt measured them."""
+        self.retry(self.metrics.flush)
+        records = {
+            record["phase"]: record
+            for record in self.metrics_so_far(stage)
+            if record["kind"] == "eval" and record["phase"] in ("before", "after")
+        }
+        return compare_evaluations(records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """One stage, as one attempt trains it."""
+
+    attempt: AttemptContext
+    """The attempt."""
+    recipe: Recipe
+    """The stage's recipe, fitted to the devices; its model is what the stage starts from."""
+    adapter: Path | None = None
+    """The adapter of the stage before, which this stage goes on training; None for a new one, or none."""
+    restored: Path | None = None
+    """The checkpoint of this stage to go on from, downloaded and verified; None to begin at its first step."""
+    following: Recipe | None = None
+    """The next stage; None if this is the last."""
+    finished: Sequence[FinishedStage] = ()
+    """The stages before this one, in order."""
+    measures_only: bool = False
+    """Only measure the model: load as few training rows as a trainer accepts."""
+
+    @property
+    def stage(self) -> str:
+        """The stage's name in the store: without stages, the method's."""
+        return self.recipe.stage_name
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the checkpoint to go on from was taken after the last step."""
+        return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
+
+    def run_binding(self, *, tracks_best: bool) -> RunBinding:
+        """Return what a trainer has to know of its run.
+
+        Args:
+            tracks_best: whether the best evaluation's checkpoint matters.
+        """
+        attempt, training = self.attempt, self.recipe.training
+        return RunBinding(
+            stage=self.stage,
+            token=attempt.claim.token,
+            checkpoint=self.recipe.checkpoint,
+            checkpointer=attempt.checkpointer,
+            metrics=attempt.metrics,
+            notice=attempt.notice,
+            process_info=attempt.process_info,
+            layout=layout(training, attempt.process_info.world_size),
+            tracks_best=tracks_best,
+            save_each_epoch=training.get("save_strategy") == "epoch",
+            logging_steps=float(training.get("logging_steps") or LOGGING_STEPS),
+            finished=self.finished,
+        )
+
+    def fetch_checkpoint(self, step: int) -> Path:
+        """Download one checkpoint of this stage from the store.
+
+        Raises:
+            FileNotFoundError: the store no longer has it (deleted by hand: pruning spares the best).
+        """
+        attempt = self.attempt
+        name = self._checkpoint_at(step)
+        folder = attempt.folder / "fetched" / str(name)
+        with attempt.process_info.local_main_process_first() as first:
+            if first:
+                attempt.retry(lambda: fetch(attempt.store, checkpoint_prefix(attempt.claim.run_id, name), folder))
+        return folder
+
+    @cached_property
+    def artifact_store(self) -> ArtifactStore:
+        """The run's artifacts; those that an earlier attempt made of the same end of training are not made again."""
+        return self.attempt.artifact_store(self._reusable_tokens)
+
+    def commit_artifact(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
+        """Make an artifact in a folder and put it into the store; return its key in the run.
+
+        An artifact that an earlier attempt made of the same end of training is not made again.
+
+        Args:
+            name: the artifact's name.
+            make: writes the files into the folder that it is given.
+            keep: leave the files on this machine, for `AttemptContext.fetch_artifact`.
+        """
+        return self.artifact_store.commit(name, make, keep=keep)
+
+    def record_hardware(self, record: Mapping[str, Any]) -> None:
+        """Record the hardware and kernels that this attempt trains the stage with.
+
+        Args:
+            record: what `runner.train.devices.kernels.hardware_record` returned.
+        """
+        if self.measures_only:
+            return
+        store, claim = self.attempt.store, self.attempt.claim
+        key = attempt_key(claim.run_id, claim.number, f"hardware-{self.stage}")
+        data = json.dumps({**record, "token": claim.token}, indent=2).encode() + b"\n"
+        self.attempt.retry(lambda: store.create(key, data))
+
+    def metrics_so_far(self) -> list[dict[str, Any]]:
+        """Return the stage's records, from this attempt and those that it goes on from."""
+        return self.attempt.metrics_so_far(self.stage)
+
+    def before_and_after(self) -> dict[str, Any]:
+        """Return `before`, `after` and `generations` of the stage's result."""
+        return self.attempt.before_and_after(self.stage)
+
+    def _reusable_tokens(self) -> list[str]:
+        """The earlier attempts whose artifacts this one can take, the newest first.
+
+        This attempt goes on from the end of training; they wrote that checkpoint or went on from it too.
+        """
+        if not self.is_complete:
+            return []
+        store, claim = self.attempt.store, self.attempt.claim
+        all_attempts = self.attempt.retry(lambda: attempts(store, claim.run_id))
+        end = next(attempt.restored for attempt in all_attempts if attempt.token == claim.token)
+        if end is None or end.stage != self.stage:
+            return []
+        earlier = [attempt for attempt in all_attempts if attempt.number < claim.number and attempt.restored == end]
+        return [*(attempt.token for attempt in reversed(earlier)), end.token]
+
+    def _checkpoint_at(self, step: int) -> CheckpointName:
+        store, run_id = self.attempt.store, self.attempt.claim.run_id
+        for name in self.attempt.retry(lambda: checkpoints(store, run_id)):
+            if name.stage == self.stage and name.step == step:
+                return name
+        raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
+
+
+def compare_evaluations(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return `before`, `after` and `generations` as a result has them.
+
+    Args:
+        records: the records of the evaluations ``before`` and ``after`` training, as far as they were made.
+    """
+    before, after = records.get("before"), records.get("after")
+    generations = [
+        {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
+        for old, new in zip(before["generations"] if before else (), after["generations"] if after else (), strict=True)
+    ]
+    return {"before": _measurements(before), "after": _measurements(after), "generations": generations}
+
+
+def _measurements(record: Mapping[str, Any] | None) -> dict[str, float] | None:
+    return None if record is None else {name: record[name] for name in _MEASUREMENTS if name in record}

@@ -1,10 +1,11 @@
-"""From a stage's recipe to one that fits the devices of this attempt."""
+"""From a stage of the recipe to the context that its script is given: start, fit, split over the processes."""
 
 import dataclasses
+import logging
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -12,59 +13,114 @@ from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import is_sharded
 from runner.runs.attempts import fits_so_far, write_fit
-from runner.storage.retry import after, retry_store_call
-from runner.train.devices.apply_fit import _config, apply_fit, detect_accelerator, keep_off_math_attention
+from runner.train.devices.apply_fit import apply_fit, avoid_math_attention, detect_accelerator, model_config
 from runner.train.devices.parallelism import (
+    add_random_states,
     check_processes,
+    describe_step,
     drop_deepspeed_if_done,
-    in_words,
-    random_states_for,
     split_step,
 )
-from runner.train.stages.context import FINISH_SECONDS, Context
+from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
+
+logger = logging.getLogger(__name__)
+
+RECIPE_START: StageStart = {"base": None, "adapter": None}
+"""What the first stage starts from: the recipe's own model."""
 
 
-def fit_to_device(context: Context) -> Context:
-    """The context of a stage with its recipe fitted to the GPU of this process; says in a line what was chosen.
+def prepare_stage(
+    attempt: AttemptContext,
+    recipe: Recipe,
+    start: StageStart,
+    *,
+    restored: Path | None,
+    following: Recipe | None,
+    finished: Sequence[FinishedStage],
+) -> StageContext:
+    """Return the context of a stage.
 
-    The fit is recorded with the attempt, and a later attempt on the same GPUs takes it again as it was. A recipe whose
-    fit says that it will not do is trained nevertheless, in the smallest way: estimates are cautious, and who launched
-    it here may know better.
+    Args:
+        attempt: the attempt that trains it.
+        recipe: the stage as the recipe has it.
+        start: what it starts from.
+        restored: its checkpoint to go on from, if there is one.
+        following: the next stage, if there is one.
+        finished: the stages before it.
+
+    Raises:
+        UserError: the recipe does not fit the model or the devices.
+        CannotResumeHere: the checkpoint needs other processes than there are.
+    """
+    recipe, adapter = start_from(attempt, recipe, start)
+    recipe = fit_to_device(attempt, recipe)
+    recipe = split_over_processes(attempt, recipe, restored)
+    return StageContext(
+        attempt=attempt, recipe=recipe, adapter=adapter, restored=restored, following=following, finished=finished
+    )
+
+
+def start_from(attempt: AttemptContext, recipe: Recipe, start: StageStart) -> tuple[Recipe, Path | None]:
+    """Fetch what a stage starts from; return its recipe with the local copy as its model, and the adapter's folder."""
+    model = dict(recipe.model)
+    if start["base"] is not None:
+        model["model_name_or_path"] = str(attempt.fetch_artifact(start["base"]))
+        model.pop("model_revision", None)
+    adapter = None if start["adapter"] is None else attempt.fetch_artifact(start["adapter"])
+    return dataclasses.replace(recipe, model=model), adapter
+
+
+def fit_to_device(attempt: AttemptContext, recipe: Recipe, *, record: bool = True) -> Recipe:
+    """Return a stage's recipe fitted to the GPU of this process, and log the choice in a line.
+
+    The fit is recorded with the attempt, and a later attempt on the same GPUs takes it again as it was. A recipe that
+    the estimate says will not fit is trained nevertheless, in the smallest way: estimates are cautious, and the user
+    may know better.
+
+    Args:
+        attempt: the attempt that trains it.
+        recipe: the stage's.
+        record: whether to record the fit with the attempt.
 
     Raises:
         UserError: the adapter's targets are not in the model.
     """
-    recipe = context.recipe
     if not torch.cuda.is_available() or recipe.training.get("use_cpu"):
-        return context
+        return recipe
     accelerator = detect_accelerator()
     if not accelerator.flash_attention:
-        keep_off_math_attention()
+        avoid_math_attention()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    config = _config(recipe, context.cache)
+    config = model_config(recipe, attempt.cache)
     if config is None:
-        print("fit: the model's config cannot be read, so nothing is fitted to the GPU", flush=True)
-        return context
-    store, claim, stage = context.store, context.claim, recipe.stage_name
-    until = after(FINISH_SECONDS)
-    earlier = retry_store_call(lambda: fits_so_far(store, claim, stage), until=until)
-    chosen, record = apply_fit(recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier)
-    if os.environ.get("RANK", "0") == "0" and not context.measures_only:
-        retry_store_call(lambda: write_fit(store, claim, stage, record), until=until)
-    return replace(context, recipe=chosen)
+        logger.info("fit: the model's config cannot be read, so nothing is fitted to the GPU")
+        return recipe
+    store, claim, stage = attempt.store, attempt.claim, recipe.stage_name
+    earlier = attempt.retry(lambda: fits_so_far(store, claim, stage))
+    chosen, fit_record = apply_fit(
+        recipe, config, accelerator, devices=devices, nodes=world // devices, earlier=earlier
+    )
+    if record and os.environ.get("RANK", "0") == "0":
+        attempt.retry(lambda: write_fit(store, claim, stage, fit_record))
+    return chosen
 
 
-def split_over_processes(context: Context) -> Context:
-    """The context of a stage with its recipe as the training processes that there are share it.
+def split_over_processes(attempt: AttemptContext, recipe: Recipe, restored: Path | None) -> Recipe:
+    """Return a stage's recipe with each step split over the training processes; tell the checkpointer who writes.
+
+    Args:
+        attempt: the attempt that trains it.
+        recipe: the stage's.
+        restored: its checkpoint to go on from, if there is one; gets random states for processes that it lacks.
 
     Raises:
-        UserError: the batch cannot be shared, or DeepSpeed is not installed.
-        ContinuesElsewhere: the checkpoint to go on from is other processes'.
+        UserError: the batch cannot be split so, or DeepSpeed is not installed.
+        CannotResumeHere: the checkpoint needs other processes than there are.
     """
-    process_info, recipe = context.process_info, context.recipe
+    process_info = attempt.process_info
     adapted = split_step(
-        recipe, process_info.world_size, split=context.split, pin_memory=torch.accelerator.is_available()
+        recipe, process_info.world_size, split=attempt.split, pin_memory=torch.accelerator.is_available()
     )
     if is_sharded(adapted.training) and find_spec("deepspeed") is None:
         raise UserError(
@@ -72,30 +128,11 @@ def split_over_processes(context: Context) -> Context:
             where="training.strategy",
             remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
         )
-    if context.restored is not None:
-        check_processes(context.restored, recipe, adapted, process_info.world_size)
-        random_states_for(context.restored, process_info.rank, process_info.world_size)
-        adapted = drop_deepspeed_if_done(context.restored, adapted)
-    context.checkpointer.writers = process_info.world_size if is_sharded(adapted.training) else 1
+    if restored is not None:
+        check_processes(restored, recipe, adapted, process_info.world_size)
+        add_random_states(restored, process_info.rank, process_info.world_size)
+        adapted = drop_deepspeed_if_done(restored, adapted)
+    attempt.checkpointer.writers = process_info.world_size if is_sharded(adapted.training) else 1
     if process_info.is_main_process and (is_sharded(adapted.training) or process_info.world_size > 1):
-        print(in_words(adapted, process_info.world_size), flush=True)
-    return dataclasses.replace(context, recipe=adapted)
-
-
-Start = Mapping[str, str | None]
-"""What a stage starts from, by keys of artifacts: ``base``, a model (None: the recipe's own), and ``adapter``, which it
-goes on with (None: it makes its own, if any)."""
-
-
-THE_RECIPES: Start = {"base": None, "adapter": None}
-"""What the first stage starts from."""
-
-
-def started(context: Context, stage: Recipe, start: Start) -> Context:
-    """The context of a stage that starts from `start`: the model's name is that of the local copy."""
-    model = dict(stage.model)
-    if start["base"] is not None:
-        model["model_name_or_path"] = str(context.fetch_artifact(start["base"]))
-        model.pop("model_revision", None)
-    adapter = None if start["adapter"] is None else context.fetch_artifact(start["adapter"])
-    return dataclasses.replace(context, recipe=dataclasses.replace(stage, model=model), adapter=adapter)
+        logger.info(describe_step(adapted, process_info.world_size))
+    return adapted

@@ -1,13 +1,14 @@
-"""The stages of a run, one after the other: each starts from the very weights that the one before it left in the store.
+"""The stages of a run, one after the other: each starts from the weights that the one before it committed.
 
 What a stage starts from is an artifact of the stage before, committed before the stage begins; its key is part of every
 checkpoint of the stage. So a run that goes on inside a stage, on whatever machine, finds the same start again: the base
 of its adapter, and the reference of DPO.
 """
 
-import dataclasses
 import gc
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,62 +17,72 @@ from transformers import set_seed
 from runner.recipe.recipe import Recipe, continues_adapter
 from runner.runs.checkpoint_files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
-from runner.train.stages.context import Context
-from runner.train.stages.prepare import THE_RECIPES, Start, fit_to_device, split_over_processes, started
+from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
+from runner.train.stages.prepare import RECIPE_START, prepare_stage
 
-Script = Callable[[Context], dict[str, Any]]
+logger = logging.getLogger(__name__)
+
+TrainStage = Callable[[StageContext], dict[str, Any]]
+"""Trains one stage; returns its part of the result."""
 
 
-def run(context: Context, recipe: Recipe, script: Callable[[Recipe], Script]) -> dict[str, Any]:
-    """Train all stages that are not finished yet; returns what the run's result says.
+def run_stages(
+    attempt: AttemptContext, recipe: Recipe, *, restored: Path | None, script: Callable[[Recipe], TrainStage]
+) -> dict[str, Any]:
+    """Train all stages that are not finished yet; return the run's result.
 
     Args:
-        context: the attempt's, with the checkpoint to go on from, whichever stage's it is.
+        attempt: the attempt that trains them.
         recipe: the run's.
-        script: gives the script of a stage's method.
+        restored: the checkpoint to go on from, of any stage; None to begin with the first.
+        script: gives the function that trains a stage by its method.
 
     Raises:
-        what the scripts raise.
+        Exception: what the scripts raise.
     """
     stages = recipe.in_order
-    finished: list[dict[str, Any]] = []
-    if context.restored is not None:
-        finished = list(read_runner_state(context.restored).get("finished", ()))
-    restored = context.restored
+    finished: list[FinishedStage] = []
+    if restored is not None:
+        finished = list(read_runner_state(restored).get("finished", ()))
     result: dict[str, Any] = {}
     while len(finished) < len(stages):
         stage = stages[len(finished)]
-        start = finished[-1]["leaves"] if finished else THE_RECIPES
-        context.metrics.stage = stage.stage_name
-        context.checkpointer.save_total_limit = stage.checkpoint.save_total_limit
+        following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
+        start = finished[-1]["leaves"] if finished else RECIPE_START
+        assert start is not None, "only the last stage leaves nothing to a next one"
+        attempt.metrics.stage = stage.stage_name
+        attempt.checkpointer.save_total_limit = stage.checkpoint.save_total_limit
         if recipe.stages:
-            _announce(context, stage, number=len(finished) + 1, afresh=restored is None)
+            _announce(attempt, stage, number=len(finished) + 1, count=len(stages), afresh=restored is None)
         # In a fresh process as in one that has trained a stage already: an adapter's first weights are drawn.
         set_seed(int(stage.training.get("seed", DEFAULT_SEED)))
-        following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
-        of_stage = fit_to_device(started(context, stage, start))
-        of_stage = dataclasses.replace(of_stage, restored=restored, following=following, finished=tuple(finished))
-        of_stage = split_over_processes(of_stage)
-        result = script(stage)(of_stage)
+        context = prepare_stage(attempt, stage, start, restored=restored, following=following, finished=tuple(finished))
+        result = script(stage)(context)
         if recipe.stages:
-            result = context.process_info.broadcast_object(result)  # the first has made what the next stage starts from
+            # The main process made the artifact that the next stage starts from.
+            result = attempt.process_info.broadcast_object(result)
         finished.append(
             {
                 "stage": stage.stage_name,
                 "method": stage.method,
-                **{name: result.get(name) for name in ("step", "max_steps", "best", "artifacts")},
-                "started_from": dict(start),
-                "leaves": _left(stage, following, start, result),
+                "step": result.get("step"),
+                "max_steps": result.get("max_steps"),
+                "best": result.get("best"),
+                "artifacts": result.get("artifacts", {}),
+                "started_from": start,
+                "leaves": _next_start(stage, following, start, result),
             }
         )
         restored = None
-        _let_go()
-    if not recipe.stages or not context.process_info.is_main_process:
+        _free_memory()
+    if not recipe.stages or not attempt.process_info.is_main_process:
         return result
-    return {**result, "artifacts": _all_artifacts(finished), "stages": _told(context, recipe, finished)}
+    return {**result, "artifacts": _all_artifacts(finished), "stages": _stage_results(attempt, recipe, finished)}
 
 
-def _left(stage: Recipe, following: Recipe | None, start: Start, result: Mapping[str, Any]) -> Start | None:
+def _next_start(
+    stage: Recipe, following: Recipe | None, start: StageStart, result: Mapping[str, Any]
+) -> StageStart | None:
     if following is None:
         return None
     artifact = result["artifacts"][f"stage-{stage.stage_name}"]
@@ -80,29 +91,27 @@ def _left(stage: Recipe, following: Recipe | None, start: Start, result: Mapping
     return {"base": artifact, "adapter": None}
 
 
-def _announce(context: Context, stage: Recipe, *, number: int, afresh: bool) -> None:
-    count = len(context.recipe.stages)
-    print(f"stage {number} of {count}: {stage.stage_name} ({stage.method})", flush=True)
-    before = dict.fromkeys(("step", "max_steps", "loss", "tokens_per_second", "checkpoint_step")) if afresh else {}
-    context.events.progress(force=True, stage=stage.stage_name, stage_number=number, stage_count=count, **before)
+def _announce(attempt: AttemptContext, stage: Recipe, *, number: int, count: int, afresh: bool) -> None:
+    logger.info(f"stage {number} of {count}: {stage.stage_name} ({stage.method})")
+    cleared = dict.fromkeys(("step", "max_steps", "loss", "tokens_per_second", "checkpoint_step")) if afresh else {}
+    attempt.events.progress(force=True, stage=stage.stage_name, stage_number=number, stage_count=count, **cleared)
 
 
-def _let_go() -> None:
-    """Have the memory back that the stage's model and optimizer took."""
+def _free_memory() -> None:
+    """Release the memory that the stage's model and optimizer took."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _all_artifacts(finished: list[dict[str, Any]]) -> dict[str, str]:
+def _all_artifacts(finished: Sequence[FinishedStage]) -> dict[str, str]:
     return {name: key for stage in finished for name, key in stage["artifacts"].items()}
 
 
-def _told(context: Context, recipe: Recipe, finished: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the result says of each stage."""
-    told = []
-    for stage, known in zip(recipe.stages, finished, strict=True):
-        of_stage = dataclasses.replace(context, recipe=stage)
-        kept = {name: value for name, value in known.items() if name != "leaves"}
-        told.append({**kept, **of_stage.before_and_after()})
-    return told
+def _stage_results(attempt: AttemptContext, recipe: Recipe, finished: Sequence[FinishedStage]) -> list[dict[str, Any]]:
+    """The `stages` of the result: each stage's record, without what the next one started from, and its evaluations."""
+    results = []
+    for stage, record in zip(recipe.stages, finished, strict=True):
+        shown = {name: value for name, value in record.items() if name != "leaves"}
+        results.append({**shown, **attempt.before_and_after(stage.stage_name)})
+    return results

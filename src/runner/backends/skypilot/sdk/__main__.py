@@ -22,8 +22,8 @@ Json = dict[str, Any]
 def launch(task: Json, secrets: dict[str, str], cluster: str | None) -> Json:
     """Hand a task to SkyPilot, as a managed job or, with the name of a cluster, to that one.
 
-    The machines are chosen first, so that what SkyPilot cannot find (a cloud that is not set up, a GPU that nobody has
-    there, a wrong region) is an error here and now.
+    The machines are chosen first, so that what SkyPilot cannot find (a cloud that is not set up, a GPU that no cloud
+    has there, a wrong region) is an error now.
     """
     import sky
 

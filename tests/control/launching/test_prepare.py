@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.control.prepare import PreparedRecipe, prepare
-from runner.control.training_process import require_training_side
+from runner.backends.local.training_side import require_training_side
+from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
 
@@ -75,7 +75,7 @@ def test_a_changed_file_in_a_data_folder_changes_the_digest(folder: Path) -> Non
 
 def test_a_machine_without_the_training_side_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever asks for it: a launch here, or an evaluation."""
-    monkeypatch.setattr("runner.control.training_process._TRAINING_SIDE", ("json", "no_such_package"))
+    monkeypatch.setattr("runner.backends.local.training_side._TRAINING_SIDE", ("json", "no_such_package"))
     with pytest.raises(UserError) as caught:
         require_training_side("runner eval")
     assert str(caught.value).startswith("runner eval: this machine cannot train: no_such_package not installed")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.control.reuse import changes, choose_by_name, find_interrupted_run
-from runner.control.submit import run_json, submit
+from runner.control.launching.reuse import changes, choose_by_name, find_interrupted_run
+from runner.control.launching.submit import run_json, submit
 from runner.errors import UserError
 from support.bench import Bench
 

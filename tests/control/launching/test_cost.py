@@ -2,16 +2,14 @@
 
 import pytest
 
-from runner.control.cost import ask_above, has_to_ask
+from runner.control.launching.cost import ask_above, has_to_ask
 from runner.errors import UserError
 
 
-def test_only_a_terminal_is_asked_and_only_above_the_limit() -> None:
-    assert has_to_ask((2.0, 12.0), limit=10.0, yes=False, terminal=True)
-    assert not has_to_ask((2.0, 9.0), limit=10.0, yes=False, terminal=True)
-    assert not has_to_ask((2.0, 12.0), limit=10.0, yes=True, terminal=True)
-    assert not has_to_ask((2.0, 12.0), limit=10.0, yes=False, terminal=False)
-    assert not has_to_ask(None, limit=0.0, yes=False, terminal=True)
+def test_only_a_cost_above_the_limit_is_asked_about() -> None:
+    assert has_to_ask((2.0, 12.0), limit=10.0)
+    assert not has_to_ask((2.0, 9.0), limit=10.0)
+    assert not has_to_ask(None, limit=0.0)
 
 
 def test_the_limit_can_be_set() -> None:

@@ -1,22 +1,19 @@
-"""Make a run in the store: its inputs, then ``run.json``. Built purely, written last, never changed."""
+"""Create a run in the store: its inputs, then ``run.json``, which is built purely, written last and never changed."""
 
-import json
 import re
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from runner import __version__
-from runner.backends.skypilot.resources import ResolvedResources
-from runner.control.prepare import PreparedRecipe
+from runner.backends.base import Placement, ResolvedResources
+from runner.control.launching.prepare import PreparedRecipe
 from runner.errors import UserError
 from runner.paths import listing_cache
-from runner.process import boot_id
-from runner.runs.layout import RUN, SUBMISSION, is_run_id, new_nonce, run_key
+from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
-from runner.runs.records import encoded, utc_now
+from runner.runs.records import encoded
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
 
@@ -24,16 +21,16 @@ LONGEST_ID = 100
 
 
 def new_run_id(recipe_name: str, now: datetime) -> str:
-    """A fresh id: ``<name>-<yyyymmdd>-<hhmmss>-<4 random>``, in UTC."""
+    """Return a fresh id: ``<name>-<yyyymmdd>-<hhmmss>-<4 random>``, in UTC."""
     end = f"-{now.astimezone(UTC):%Y%m%d-%H%M%S}-{new_nonce(4)}"
     return recipe_name[: LONGEST_ID - len(end)] + end
 
 
 def checked_name(name: str) -> str:
-    """A name that a person chose for a run, if it can be an id.
+    """Return a name that a person chose for a run.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be an id.
     """
     if name == "last" or not is_run_id(name):
         near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
@@ -56,18 +53,18 @@ def run_json(
     image: str | None = None,
     machines: ResolvedResources | None = None,
 ) -> dict[str, Any]:
-    """The contents of ``run.json``.
+    """Build the contents of ``run.json``.
 
     Args:
         run_id: the run.
-        recipe: what `prepare` made of its recipe.
-        settings: the same.
-        recipe_digest: the same.
+        recipe: from `prepare`, as are `settings` and `recipe_digest`.
+        settings: every setting with its source.
+        recipe_digest: what makes two runs of one recipe equal.
         git_revision: of the recipe's folder.
-        created_at: when.
-        infra: where it runs.
+        created_at: ISO 8601, UTC.
+        infra: where the run is to run.
         image: by digest or id, for an infra that runs images.
-        machines: what SkyPilot is asked for; None: the run runs on this machine.
+        machines: the machines that are asked for; None for this machine.
     """
     asked: dict[str, Any] = {}
     if machines is not None:
@@ -90,15 +87,16 @@ def run_json(
 
 
 def new_run_document(
-    prepared: PreparedRecipe,
-    *,
-    run_id: str | None = None,
-    git_revision: str | None,
-    infra: str = "local",
-    image: str | None = None,
-    machines: ResolvedResources | None = None,
+    prepared: PreparedRecipe, placement: Placement, *, run_id: str | None = None, git_revision: str | None
 ) -> dict[str, Any]:
-    """The ``run.json`` of a run that begins now; its id is a fresh one unless it is given."""
+    """Build the ``run.json`` of a run that begins now.
+
+    Args:
+        prepared: the recipe.
+        placement: where the run is to run.
+        run_id: its id; None for a fresh one.
+        git_revision: of the recipe's folder.
+    """
     now = datetime.now(UTC)
     return run_json(
         run_id=run_id or new_run_id(prepared.recipe["name"], now),
@@ -107,25 +105,25 @@ def new_run_document(
         recipe_digest=prepared.digest,
         git_revision=git_revision,
         created_at=now.isoformat(timespec="seconds"),
-        infra=infra,
-        image=image,
-        machines=machines,
+        infra=placement.infra,
+        image=placement.image,
+        machines=placement.machines,
     )
 
 
 def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
-    """Write a run's inputs and its ``run.json``; from then on it exists, and is pending.
+    """Write a run's inputs and its ``run.json``; from then on the run exists, and is pending.
 
     Args:
-        store: where to.
+        store: where the run is to live.
         document: from `run_json`.
         inputs: local files by their key within the run (``inputs/<digest>/<name>``).
 
     Returns:
-        False: somebody else has just submitted a run with this id; nothing of theirs was changed.
+        False: another process has just submitted a run with this id; nothing of it was changed.
 
     Raises:
-        UserError: a file cannot be read any more, or has changed since the recipe was checked.
+        UserError: a file cannot be read, or has changed since the recipe was checked.
     """
     run_id = document["run_id"]
     if _exists(store, run_id):
@@ -141,32 +139,6 @@ def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]
         return False
     EndedRuns(listing_cache(store.url)).forget(run_id)
     return True
-
-
-def write_submission(store: Store, run_id: str, *, pid: int, environment: Sequence[str]) -> None:
-    """Record who supervises the run, and the names (never the values) of the variables it was given.
-
-    The first one stands: it says how the run was launched.
-    """
-    record = {
-        "version": 1,
-        "engine": "local",
-        "host": socket.gethostname(),
-        "boot_id": boot_id(),
-        "pid": pid,
-        "environment": sorted(environment),
-        "submitted_at": utc_now(),
-    }
-    store.create(run_key(run_id, SUBMISSION), encoded(record))
-
-
-def needed_environment(store: Store, run_id: str) -> list[str]:
-    """The names of the variables that a run was launched with."""
-    try:
-        names: list[str] = json.loads(store.get(run_key(run_id, SUBMISSION)))["environment"]
-    except NotFound:
-        return []
-    return names
 
 
 def _exists(store: Store, run_id: str) -> bool:

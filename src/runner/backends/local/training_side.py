@@ -1,4 +1,4 @@
-"""What a command needs before it starts a training process on this machine."""
+"""Whether this machine has the packages that a training process needs."""
 
 from importlib.util import find_spec
 
@@ -11,7 +11,7 @@ def require_training_side(where: str = "--infra local") -> None:
     """Make sure that this machine can train, without importing what that takes.
 
     Args:
-        where: what asks for it.
+        where: the option or command that needs it, for the message.
 
     Raises:
         UserError: a package of the training side is not installed.

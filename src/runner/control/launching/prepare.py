@@ -1,4 +1,4 @@
-"""From a checked recipe to what stands in ``run.json``: local data files become inputs of the run, named by digest."""
+"""Turn a checked recipe into what ``run.json`` holds: local data files become inputs of the run, named by digest."""
 
 import json
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ class PreparedRecipe:
     settings: Mapping[str, Any]
     """Every setting: its value and who set it."""
     digest: str
-    """Equal for equal recipes with equal data, wherever the files lie."""
+    """Equal for equal recipes with equal data, wherever the files are."""
     inputs: Mapping[str, Path]
-    """Files to bring along, by their key in the run (``inputs/<digest>/<name>``)."""
+    """Local files to copy to the store, by their key in the run (``inputs/<digest>/<name>``)."""
 
 
 def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
-    """Read the recipe's data files once, for their digests.
+    """Prepare a recipe; its data files are read once, for their digests.
 
-    Data in single files, and files of reward functions, travel with the run. Folders (of data, or a model) stay where
-    they are: the run names their path, and for data the digest covers their contents.
+    Data in single files, and files of reward functions, are copied to the store. Folders (of data, or a model) stay
+    where they are: the run names their path, and for data the digest covers their contents.
 
     Raises:
         UserError: a file cannot be read.
@@ -42,45 +42,45 @@ def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
     recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
     recipe["sky"] = resolve_sky_paths(recipe["sky"], loaded.path.parent)
     inputs: dict[str, Path] = {}
-    left_behind: dict[str, str] = {}
+    not_copied: dict[str, str] = {}
 
-    def brought(path: Path) -> str:
+    def add_input(path: Path) -> str:
         name = path.name if is_relative_name(path.name) else f"data{path.suffix}"
         key = f"inputs/{_file_digest(path)}/{name}"
         inputs[key] = path
         return key
 
-    for one in [recipe, *recipe["stages"]]:
-        for source in [*one["data"]["train"], *one["data"]["eval"]]:
+    for stage in [recipe, *recipe["stages"]]:
+        for source in [*stage["data"]["train"], *stage["data"]["eval"]]:
             path = Path(source["path"])
             if not is_local(source["path"]):
                 continue
             if path.is_dir():
-                left_behind[source["path"]] = _folder_digest(path)
+                not_copied[source["path"]] = _folder_digest(path)
             else:
-                source["path"] = brought(path)
-        rewards = one["training"].get("reward_funcs", [])
+                source["path"] = add_input(path)
+        rewards = stage["training"].get("reward_funcs", [])
         for index, name in enumerate(rewards):
             file, function = split_reward(name)
             if file is not None and is_local(file):
-                rewards[index] = f"{brought(Path(file))}:{function}"
+                rewards[index] = f"{add_input(Path(file))}:{function}"
     for path in loaded.local_files:
         if path.is_file() and path not in inputs.values():
-            left_behind[str(path)] = _file_digest(path)
-    identity = {"recipe": recipe, "left_behind": left_behind} if left_behind else recipe
+            not_copied[str(path)] = _file_digest(path)
+    identity = {"recipe": recipe, "left_behind": not_copied} if not_copied else recipe
     return PreparedRecipe(
         recipe=recipe,
-        settings={key: {"value": one.value, "source": one.source} for key, one in loaded.settings.items()},
+        settings={key: {"value": setting.value, "source": setting.source} for key, setting in loaded.settings.items()},
         digest=blake3(canonical_json(identity)).hexdigest(),
         inputs=inputs,
     )
 
 
 def resolve_sky_paths(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A recipe's `sky` with the local paths in it absolute: they are relative to the recipe's file.
+    """Make the local paths in a recipe's `sky` absolute: they are relative to the recipe's file.
 
     Raises:
-        UserError: there is nothing there.
+        UserError: one of them does not exist.
     """
     placed = dict(own)
     if isinstance(own.get("workdir"), str):

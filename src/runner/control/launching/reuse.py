@@ -1,10 +1,10 @@
-"""New run or old one: what a launch means, given the runs that there are."""
+"""Decide whether a launch starts a new run or resumes an existing one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.control.submit import LONGEST_ID
+from runner.control.launching.submit import LONGEST_ID
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUNS
@@ -19,21 +19,21 @@ _MOST_LOOKS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """What a launch with a name means."""
+    """The run that a launch means."""
 
     run_id: str
     """The run."""
     exists: bool
-    """Whether it is an old one, to be resumed; else it is to be submitted."""
+    """Whether it exists and is to be resumed; otherwise it is to be submitted."""
     why: str | None
-    """What to tell the person; None: nothing out of the ordinary."""
+    """What to tell the user; None if there is nothing unusual."""
 
 
 def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_digest: str) -> Match:
-    """Which run is meant by ``launch --name``.
+    """Find the run that ``launch --name`` means.
 
-    The run of that name and its successors (``name-2``, ``name-3``, …) are looked at in turn. One that can go on with
-    these very settings does; one that runs is in the way; when there is none of either, a new one begins.
+    The run of that name and its successors (``name-2``, ``name-3``, …) are looked at in turn. The first one that was
+    interrupted and has the same settings is resumed; one that is running is refused; otherwise a new run begins.
 
     Raises:
         UserError: a run of that name is running.
@@ -59,7 +59,7 @@ def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_di
 
 
 def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> str | None:
-    """An interrupted run of this recipe with these settings, the newest one, among those that were not given a name."""
+    """Return the newest interrupted run of this recipe with these settings that has no name of its own, if any."""
     ended = EndedRuns(listing_cache(store.url)).read()
     names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-") and name not in ended]
     interrupted = [
@@ -72,7 +72,7 @@ def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> 
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What differs between two recipes, as ``training.learning_rate: 0.0002 -> 0.001``."""
+    """List what differs between two recipes, as ``training.learning_rate: 0.0002 -> 0.001``."""
     old, new = dict(_leaves(before, "")), dict(_leaves(after, ""))
     return [
         f"{path}: {old.get(path, '(unset)')} -> {new.get(path, '(unset)')}"
@@ -91,7 +91,9 @@ def _why_new(store: Store, newest: RunStatus | None, recipe: Mapping[str, Any], 
     shown = different[:_MOST_CHANGES]
     if len(different) > len(shown):
         shown.append(f"and {len(different) - len(shown)} more")
-    return f"the settings differ from {newest.run_id}'s, so this is a new run:" + "".join(f"\n  {one}" for one in shown)
+    return f"the settings differ from {newest.run_id}'s, so this is a new run:" + "".join(
+        f"\n  {change}" for change in shown
+    )
 
 
 def _how_far(status: RunStatus) -> str:

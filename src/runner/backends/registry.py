@@ -1,0 +1,45 @@
+"""Find backends by name. A backend is imported when it is asked for, so that no command pays for the others."""
+
+import importlib
+from typing import cast
+
+from runner.backends.base import Backend, ResourceOptions
+
+BACKENDS = {
+    "local": "runner.backends.local.backend:LocalBackend",
+    "docker": "runner.backends.docker.backend:DockerBackend",
+}
+"""The name of an infra (what comes before a slash): module and class of its backend."""
+
+SKYPILOT = "runner.backends.skypilot.backend:SkyPilotBackend"
+"""The backend of every other infra: SkyPilot knows which ones there are."""
+
+DEFAULT = "local"
+"""The infra of a launch that asks for nothing."""
+
+ANY = "*"
+"""The infra of a launch that leaves the choice to SkyPilot."""
+
+
+def backend_for(infra: str) -> Backend:
+    """Return the backend that runs what is launched to an infra.
+
+    Args:
+        infra: as ``run.json`` names it: ``local``, ``aws/us-east-1``, ``aws, gcp``, ``*``.
+    """
+    module, _, name = BACKENDS.get(infra.partition("/")[0], SKYPILOT).partition(":")
+    return cast(Backend, getattr(importlib.import_module(module), name)())
+
+
+def infra_for(options: ResourceOptions, cluster: str | None) -> str:
+    """Return an infra of the backend that a launch with these options means.
+
+    Of several that are asked for, one with a backend of its own comes first: its `check` refuses what does not go
+    together.
+    """
+    named = [infra for infra in options.infra if infra.partition("/")[0] in BACKENDS]
+    if named:
+        return named[0]
+    if options.infra:
+        return options.infra[0]
+    return ANY if options.any or cluster is not None else DEFAULT

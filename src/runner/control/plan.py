@@ -1,0 +1,49 @@
+"""Find out on which machines a recipe fits, and for how much."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.fit.accelerators import parse_accelerators
+from runner.hub.model_config import model_config
+from runner.planning.plan import Row, plan
+from runner.planning.prices import load_prices
+from runner.recipe.loading.load import load_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipePlan:
+    """The ways to run a recipe."""
+
+    rows: Sequence[Row]
+    """One for each machine and offer, the cheapest first; what does not fit comes last."""
+    prices: str
+    """Where the prices are from."""
+    notes: Sequence[str]
+    """What the estimates of the rows that fit assume."""
+
+
+def plan_recipe(
+    recipe: str, *, gpus: Sequence[str], nodes: int, spot: bool | None, overrides: Sequence[str], cwd: Path
+) -> RecipePlan:
+    """Estimate how a recipe runs on each machine. Nothing is started; of the hub, only the model's config is read.
+
+    Args:
+        recipe: a name or a path.
+        gpus: ``A100`` or ``h100:8`` each; none for every GPU that is known.
+        nodes: how many machines.
+        spot: whether spot machines are taken; None for what the recipe says.
+        overrides: ``KEY=VALUE`` each.
+        cwd: where relative paths begin.
+
+    Raises:
+        UserError: the recipe is wrong, a GPU is unknown, or the model's config cannot be read.
+    """
+    wanted = [parse_accelerators(gpu, where="--gpu") for gpu in gpus]
+    loaded = load_recipe(recipe, overrides=overrides, cwd=cwd).recipe
+    if spot is None:
+        spot = bool(loaded.resources.get("use_spot"))
+    offers = load_prices()
+    rows = plan(loaded, model_config(loaded), offers, wanted=wanted, nodes=nodes, spot=spot)
+    notes = dict.fromkeys(note for row in rows if row.fit.fits for note in row.as_json()["notes"])
+    return RecipePlan(rows=rows, prices=offers.source, notes=list(notes))

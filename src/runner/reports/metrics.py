@@ -1,0 +1,35 @@
+"""A run's metrics for people and spreadsheets."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from runner.reports.tables import number, text_table
+
+_COLUMNS = {
+    "stage": "STAGE",
+    "step": "STEP",
+    "loss": "LOSS",
+    "eval_loss": "EVAL LOSS",
+    "exact_match": "EXACT MATCH",
+    "learning_rate": "LEARNING RATE",
+    "grad_norm": "GRAD NORM",
+    "tokens_per_second": "TOKENS/S",
+}
+
+
+def metrics_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return a run's metrics as a table, with the columns that have a value; at least one record is given."""
+    columns = {name: title for name, title in _COLUMNS.items() if any(name in record for record in records)}
+    if len({record["stage"] for record in records}) == 1:
+        del columns["stage"]
+    rows = [[number(record[name]) if record.get(name) is not None else "" for name in columns] for record in records]
+    return text_table(list(columns.values()), rows, right=range("stage" in columns, len(columns)))
+
+
+def write_csv(records: Sequence[Mapping[str, Any]], file: TextIO) -> None:
+    """Write a run's metrics as CSV, with every column that any record has."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
