@@ -53,7 +53,7 @@ def test_killed_at_this_moment_it_ends_the_same(
     assert_same(outcome(store, run_id), references(make(data)).outcome)
 
 
-@pytest.mark.parametrize("kind", cases(METHODS, quick=lambda kind: kind in ("cpt", "dpo-lora", "grpo")))
+@pytest.mark.parametrize("kind", cases(METHODS, quick=lambda kind: kind in ("dpo-lora", "grpo")))
 def test_told_to_stop_in_a_step_it_checkpoints_there_and_ends_the_same(
     kind: str, references: References, forked: Attempts, data: Path
 ) -> None:

@@ -46,11 +46,10 @@ def with_data(what: Recipe, data: Path) -> Recipe:
     return replace(what, data=Data(train=sources, eval_from_train=9))
 
 
-# What decides which rows come next, what is evaluated and saved when, and what the optimizer remembers.
+# What decides which rows come next, and what is evaluated and saved when.
 QUICK = (
     "evaluated and saved by the epoch",
     "packed",
-    "a scheduler with a memory",
     "batches of like lengths",
 )
 
