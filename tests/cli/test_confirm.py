@@ -39,7 +39,7 @@ def launch(home: Path, *arguments: str, answer: str | None, limit: str = "1") ->
     command = [sys.executable, "-c", CODE, *arguments]
     if answer is None:
         done = subprocess.run(
-            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
         )
         return done.returncode, done.stdout, done.stderr
     outer, inner = pty.openpty()
@@ -48,7 +48,7 @@ def launch(home: Path, *arguments: str, answer: str | None, limit: str = "1") ->
     ) as process:
         os.close(inner)
         os.write(outer, f"{answer}\n".encode())
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     os.close(outer)
     return process.returncode, out, err
 

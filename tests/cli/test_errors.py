@@ -61,7 +61,7 @@ def test_a_reader_that_leaves_is_no_error(bench: Bench) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
 

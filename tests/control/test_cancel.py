@@ -21,7 +21,7 @@ def test_a_running_run_is_cancelled_by_its_attempt(bench: Bench) -> None:
     supervisor = bench.start_supervisor("run", {"pace": 0.2})
     pids = bench.pids()
     assert cancelled(bench) == "cancelled"
-    assert supervisor.wait(20) == 1
+    assert supervisor.wait(120) == 1
     assert all(map(gone, pids))
     result = run_result(bench.store, "run")
     assert result is not None
@@ -48,7 +48,7 @@ def test_an_attempt_that_is_deaf_is_stopped_through_its_supervisor(
     supervisor = bench.start_supervisor("run", {"1": ["hang", 2], "deaf": True}, grace_seconds=0.5)
     pids = bench.pids()
     assert cancelled(bench) == "cancelled"
-    assert supervisor.wait(20) == 1
+    assert supervisor.wait(120) == 1
     wait_until(lambda: all(map(gone, pids)))
 
 

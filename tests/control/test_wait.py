@@ -65,7 +65,7 @@ def test_it_ends_when_time_is_up(bench: Bench) -> None:
     lock = bench.lock("run")  # somebody is about to start it
     began = time.monotonic()
     assert wait_for_end(bench.store, "run", timeout_seconds=0.7).state == "pending"
-    assert 0.6 < time.monotonic() - began < 30
+    assert 0.6 < time.monotonic() - began < 120
     lock.close()
 
 

@@ -95,11 +95,12 @@ def test_an_adapter_becomes_gguf_files_that_generate(lora: dict[str, str], forke
     assert "14 of 20 tensor(s) required fallback quantization" in forked.log("lora"), "the small rows are told of"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "moment",
     [
         Moment(EXPORTING, 2),
-        pytest.param(Moment("runner.runs.artifacts:commit", 3, signal=signal.SIGTERM), marks=pytest.mark.thorough),
+        Moment("runner.runs.artifacts:commit", 3, signal=signal.SIGTERM),
     ],
     ids=str,
 )

@@ -52,7 +52,7 @@ def assert_ends_the_same(model: tuple[str, Path], method: str, forked: Attempts,
     what = replace(what, model={**what.model, "model_name_or_path": str(folder)})
     if method == "cpt" and what.adapter is not None:
         what = replace(what, adapter={**what.adapter, "ensure_weight_tying": is_tied(family)})
-    assert_survives(forked, f"{family}-{method}", what, Moment(step, 7))
+    assert_survives(forked, f"{family}-{method}", what, Moment(step, 7, saves=1))
 
 
 @pytest.mark.parametrize(

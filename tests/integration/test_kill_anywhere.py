@@ -35,12 +35,12 @@ MOMENTS: list[tuple[Moment, str | None]] = [
     (Moment("runner.train.checkpointing.snapshot:Snapshot._copy", 2), "full"),
     (Moment("runner.train.checkpointing.snapshot:Snapshot._fit_buffers", 1, after=True), None),
     (Moment("runner.train.checkpointing.state:TrainingState.write", 2), "lora"),
-    (Moment("runner.train.checkpointing.state:TrainingState.write", 3, after=True), "full"),
+    (Moment("runner.train.checkpointing.state:TrainingState.write", 3, after=True), None),
     # in an upload, between data and manifest, after the manifest
     (Moment(f"{LOCAL}.upload", 1), None),
     (Moment(f"{LOCAL}.upload", 4, after=True), None),
     (Moment(f"{LOCAL}.upload", 12), "full"),
-    (Moment(f"{CHECKPOINT}._before_visible", 2), "full"),
+    (Moment(f"{CHECKPOINT}._before_visible", 2), None),
     (Moment(f"{CHECKPOINT}._before_visible", 2, after=True), None),
     (Moment("runner.train.checkpointing.checkpointer:commit", 3, after=True), "full"),
     # in an evaluation
@@ -66,7 +66,7 @@ MOMENTS: list[tuple[Moment, str | None]] = [
 
 TERMS: list[tuple[Moment, str | None]] = [
     (Moment("runner.train.stages.steps:load_model", signal=signal.SIGTERM), None),
-    (Moment("runner.train.stages.steps:measure", signal=signal.SIGTERM), "full"),
+    (Moment("runner.train.stages.steps:measure", signal=signal.SIGTERM), None),
     (Moment(f"{TRAINER}.training_step", 1, signal=signal.SIGTERM), None),
     (Moment(f"{TRAINER}.training_step", 7, signal=signal.SIGTERM), "full"),
     (

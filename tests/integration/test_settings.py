@@ -46,11 +46,10 @@ def with_data(what: Recipe, data: Path) -> Recipe:
     return replace(what, data=Data(train=sources, eval_from_train=9))
 
 
-# What decides which rows come next, what is evaluated and saved when, and what the optimizer remembers.
+# What decides which rows come next, and what is evaluated and saved when.
 QUICK = (
     "evaluated and saved by the epoch",
     "packed",
-    "a scheduler with a memory",
     "batches of like lengths",
 )
 
@@ -64,7 +63,7 @@ def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attem
         what = replace(what, checkpoint=Checkpoint(save_steps=None, save_minutes=None, save_total_limit=2))
     else:
         what = with_data(what, data)
-    moments = [Moment(SFT_STEP, nth) for nth in ((40,) if by_epoch else (17, 5))]
+    moments = [Moment(SFT_STEP, 40 if by_epoch else 17, saves=1), *([] if by_epoch else [Moment(SFT_STEP, 5)])]
     assert_survives(forked, case.replace(" ", "-"), what, *moments)
 
 
@@ -81,7 +80,7 @@ def test_with_such_an_adapter_a_killed_run_ends_the_same(adapter: dict[str, Any]
     what = recipe(data, adapter=True)
     assert what.adapter is not None
     what = replace(what, adapter={**what.adapter, **adapter})
-    assert_survives(forked, "-".join(adapter).replace("_", "-"), what, Moment(SFT_STEP, 17))
+    assert_survives(forked, "-".join(adapter).replace("_", "-"), what, Moment(SFT_STEP, 17, saves=1))
 
 
 def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_base(
@@ -90,7 +89,9 @@ def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_b
     """QLoRA."""
     what = recipe(data, adapter=True)
     quantized = {**what.model, "load_in_4bit": True, "bnb_4bit_use_double_quant": True}
-    assert_survives(forked, "qlora", replace(what, model=quantized, export=Export(merge=True)), Moment(SFT_STEP, 17))
+    assert_survives(
+        forked, "qlora", replace(what, model=quantized, export=Export(merge=True)), Moment(SFT_STEP, 17, saves=1)
+    )
     store = open_store(forked.store_url)
     artifacts = json.loads(store.get(run_key("qlora-killed", "result.json")))["artifacts"]
     merged = AutoModelForCausalLM.from_pretrained(Path(forked.store_url) / run_key("qlora-killed", artifacts["merged"]))
@@ -118,13 +119,13 @@ def test_a_model_that_stretches_its_positions_ends_the_same(forked: Attempts, da
     tokenizer.save_pretrained(tmp_path / "model")
     what = recipe(data, adapter=False, max_length=128, learning_rate=1e-2)
     what = replace(what, model={"model_name_or_path": str(tmp_path / "model")})
-    assert_survives(forked, "stretched", what, Moment(SFT_STEP, 17))
+    assert_survives(forked, "stretched", what, Moment(SFT_STEP, 17, saves=1))
 
 
 def test_a_run_that_stops_early_stops_at_the_same_step(forked: Attempts, data: Path) -> None:
     """The evaluations that it was patient through lie before the kill."""
     what = recipe(data, adapter=False, eval_steps=2, early_stopping_patience=3)  # "greater is better", and it falls
-    ended = assert_survives(forked, "early", what, Moment(SFT_STEP, 15))
+    ended = assert_survives(forked, "early", what, Moment(SFT_STEP, 15, saves=1))
     assert ended["step"] == 8, "the best is that of step 2, and three evaluations are no better"
     assert ended["max_steps"] == 12
     assert ended["best"]["step"] == 2

@@ -24,7 +24,7 @@ def shared(what: Recipe, strategy: str) -> Recipe:
 STRATEGIES = {"cpt": "zero2", "dpo": "zero3", "dpo-lora": "ddp", "grpo-lora": "ddp"}
 
 
-@pytest.mark.parametrize("kind", cases(STRATEGIES, quick=lambda kind: kind in ("cpt", "dpo-lora")))
+@pytest.mark.parametrize("kind", cases(STRATEGIES, quick=lambda kind: kind == "cpt"))
 def test_a_method_goes_on_after_one_of_two_processes_has_died(kind: str, pair: Attempts, data: Path) -> None:
     make, step = METHODS[kind]
     assert_survives(pair, kind, shared(make(data), STRATEGIES[kind]), Moment(step, 9, rank=1))

@@ -34,7 +34,7 @@ def write(bench: Bench, number: int, kind: str = "", *, age_seconds: float = 0.0
 @pytest.fixture
 def process() -> Iterator[int]:
     """A living process that has the run's id in its command line, as an attempt has."""
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "--run", "run"])
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "--run", "run"])
     yield sleeper.pid
     sleeper.kill()
     sleeper.wait()

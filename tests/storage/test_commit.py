@@ -239,7 +239,7 @@ def test_a_manifest_cannot_write_outside_the_folder(memory: MemoryStore, tmp_pat
 
 def test_files_go_up_side_by_side(files: dict[str, Path]) -> None:
     """Four uploads wait for each other here, which none could alone."""
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=120)
 
     def meet(request: str) -> None:
         if request.startswith("upload"):

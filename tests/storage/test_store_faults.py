@@ -381,7 +381,7 @@ def test_retrying_stops_when_told_to(stores: tuple[Store, Store], proxy: FaultPr
     with pytest.raises(StoreUnavailable):
         retrying(lambda: stores[0].get("a"), until=after(0.5), first_seconds=0.1)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
 
 
 def test_a_refusal_is_not_repeated(stores: tuple[Store, Store], proxy: FaultProxy) -> None:

@@ -137,7 +137,7 @@ class Bench:
         self, command: list[str], plan: Plan | None, options: dict[str, Any]
     ) -> "subprocess.CompletedProcess[str]":
         environment = {**self.environment, "STAND_IN": json.dumps(plan or {}), **options.pop("env", {})}
-        options = {"cwd": self.folder, "timeout": 60, **options}
+        options = {"cwd": self.folder, "timeout": 300, **options}
         return subprocess.run(command, env=environment, capture_output=True, text=True, **options)
 
 
@@ -151,8 +151,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return made
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    """Wait for something that another process does."""
+def wait_until(condition: Callable[[], bool], *, seconds: float = 120.0) -> None:
+    """Wait for something that another process does; the limit is only for what never happens."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -55,6 +55,8 @@ class Moment:
     """In which training process of this machine; None: in all."""
     hits_attempt: bool = False
     """Hit the attempt's process, from inside the training process."""
+    saves: int = 0
+    """Wait for so many checkpoints of this attempt first: a busy machine uploads them later than an idle one."""
 
     def __str__(self) -> str:
         name = self.target.split(":")[1]
@@ -69,11 +71,14 @@ class Moment:
             owner = getattr(owner, parent)
         real = getattr(owner, name)
         calls = 0
+        saved = _count_saves() if self.saves else []
 
         def trapped(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
             calls += 1
             mine = calls == self.nth
+            while mine and len(saved) < self.saves:
+                time.sleep(0.01)
             if mine and not self.after:
                 self._strike()
             result = real(*args, **kwargs)
@@ -87,6 +92,22 @@ class Moment:
         os.kill(os.getppid() if self.hits_attempt else os.getpid(), self.signal)
         if self.signal == signal.SIGKILL:
             time.sleep(60)  # another thread than the one that dies first must not go on
+
+
+def _count_saves() -> list[None]:
+    """Return a list that gets an entry with each checkpoint that this process commits."""
+    from runner.train.checkpointing import checkpointer
+
+    saved: list[None] = []
+    real = checkpointer.commit
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        result = real(*args, **kwargs)
+        saved.append(None)
+        return result
+
+    checkpointer.commit = counted  # type: ignore[assignment]
+    return saved
 
 
 @dataclass(frozen=True)

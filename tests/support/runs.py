@@ -93,6 +93,7 @@ def assert_survives(forked: Attempts, name: str, what: Recipe, *moments: Moment)
 
     Args:
         name: what the ids of the two runs begin with.
+        moments: let the first wait for a checkpoint (`saves`), or nothing proves that the next attempt resumed.
 
     Returns:
         What both ended with.
@@ -106,7 +107,8 @@ def assert_survives(forked: Attempts, name: str, what: Recipe, *moments: Moment)
     submit(store, killed, what)
     for moment in moments:
         assert forked.run(killed, moment) == 75, forked.log(killed)
-        assert checkpoints(store, killed), "it goes on from somewhere"
+        if any(moment.saves for moment in moments):
+            assert checkpoints(store, killed), "it goes on from somewhere"
     assert forked.run(killed) == 0, forked.log(killed)
     assert len(attempts(store, killed)) == len(moments) + 1
     assert_same(outcome(store, killed), expected)

@@ -103,7 +103,7 @@ def test_a_signal_lets_the_attempt_save_and_leaves_no_process(bench: Bench, numb
     pids = bench.pids()
     wait_until(lambda: (run_status(bench.store, "run").step or 0) >= 3)
     supervisor.send_signal(number)
-    assert supervisor.wait(20) == code
+    assert supervisor.wait(120) == code
     assert all(map(gone, pids))
     attempt = newest_attempt(bench.store, "run")
     assert attempt is not None
@@ -123,7 +123,7 @@ def test_a_second_ctrl_c_kills_an_attempt_that_does_not_stop(bench: Bench) -> No
         pass
     assert not any(map(gone, pids))
     supervisor.send_signal(signal.SIGINT)
-    assert supervisor.wait(20) == 130
+    assert supervisor.wait(120) == 130
     wait_until(lambda: all(map(gone, pids)))
 
 
@@ -132,7 +132,7 @@ def test_an_attempt_that_does_not_stop_is_killed_after_its_grace(bench: Bench) -
     supervisor = bench.start_supervisor("run", {"1": ["hang", 2]}, grace_seconds=0.5)
     pids = bench.pids()
     supervisor.send_signal(signal.SIGTERM)
-    assert supervisor.wait(20) == 75
+    assert supervisor.wait(120) == 75
     wait_until(lambda: all(map(gone, pids)))
 
 
@@ -143,7 +143,7 @@ def test_killing_the_supervisor_takes_the_whole_tree_with_it(bench: Bench) -> No
     assert not any(map(gone, pids))
     supervisor.kill()
     supervisor.wait()
-    wait_until(lambda: all(map(gone, pids)), seconds=5)
+    wait_until(lambda: all(map(gone, pids)))
     assert run_status(bench.store, "run").state == "interrupted"
 
 
@@ -152,8 +152,8 @@ def test_killing_the_attempt_alone_leaves_no_worker_that_trains_on(bench: Bench)
     supervisor = bench.start_supervisor("run", {"1": ["hang", 2]})
     leader, worker = bench.pids()
     os.kill(leader, signal.SIGKILL)
-    wait_until(lambda: gone(worker), seconds=5)
-    assert supervisor.wait(20) == 0
+    wait_until(lambda: gone(worker))
+    assert supervisor.wait(120) == 0
 
 
 def test_a_cancelled_run_is_not_started_again(bench: Bench) -> None:
@@ -163,7 +163,7 @@ def test_a_cancelled_run_is_not_started_again(bench: Bench) -> None:
     leader, _ = bench.pids()
     bench.store.create("runs/run/cancel.json", b"{}")
     os.kill(leader, signal.SIGKILL)
-    assert supervisor.wait(20) == 1
+    assert supervisor.wait(120) == 1
     result = run_result(bench.store, "run")
     assert result is not None
     assert (result["state"], result["attempts"]) == ("cancelled", 1)
@@ -174,7 +174,7 @@ def test_a_pause_between_attempts_ends_when_the_run_is_cancelled(bench: Bench) -
     supervisor = bench.start_supervisor("run", {"*": ["kill", 1]}, first_backoff_seconds=60.0)
     wait_until(lambda: run_status(bench.store, "run").state == "interrupted")
     bench.store.create("runs/run/cancel.json", b"{}")
-    assert supervisor.wait(20) == 1
+    assert supervisor.wait(120) == 1
     assert run_status(bench.store, "run").state == "cancelled"
 
 
@@ -185,7 +185,7 @@ def test_nothing_is_started_beside_an_attempt_that_began_elsewhere(bench: Bench)
     claim = {"token": "0002-abcd", "number": 2, "host": "elsewhere", "boot_id": "another", "pid": 1}
     bench.store.create("runs/run/attempts/0002.json", json.dumps(claim).encode())
     os.kill(leader, signal.SIGKILL)
-    assert supervisor.wait(20) == 75
+    assert supervisor.wait(120) == 75
     assert "attempt 2 of the run began elsewhere, on elsewhere" in (
         supervisor.stdout.read() if supervisor.stdout else ""
     )

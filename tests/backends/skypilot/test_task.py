@@ -155,7 +155,7 @@ def test_what_a_machine_is_set_up_from_is_whole_and_runs(tmp_path: Path) -> None
         env={"PYTHONPATH": str(folder / "source")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "--give-up-after" in done.stdout

@@ -25,7 +25,7 @@ def runner(environment: dict[str, str], *arguments: str) -> "subprocess.Complete
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

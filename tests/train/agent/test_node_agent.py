@@ -82,5 +82,5 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
         timing=Timing(look=0.05, join=20.0),
     )
     assert NodeAgent(setup, result=lambda: None).run() == 0
-    heads[0].join(20)
+    heads[0].join(120)
     assert not heads[0].is_alive()
