@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runner.runs import layout
 from runner.runs.layout import CheckpointName
-from runner.storage.manifest import is_relative_name
+from runner.storage.manifest import MANIFEST, is_relative_name
 
 stages = st.from_regex(r"[a-z0-9_]+", fullmatch=True)
 numbers = st.integers(min_value=1, max_value=10**6)
@@ -53,8 +53,8 @@ def test_every_key_stays_below_its_run(run_id: str, name: CheckpointName, sequen
     """No run's key can be another run's, whatever its id."""
     keys = [
         layout.attempt_key(run_id, 3, "ended"),
-        layout.checkpoint_prefix(run_id, name) + layout.MANIFEST,
-        layout.artifact_prefix(run_id, "model", name.token) + layout.MANIFEST,
+        layout.checkpoint_prefix(run_id, name) + MANIFEST,
+        layout.artifact_prefix(run_id, "model", name.token) + MANIFEST,
         layout.chunk_key(run_id, "metrics", name.token, sequence),
         layout.run_key(run_id, layout.RUN),
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.reports.tables import number, text_table
-from runner.runs.hardware import described
+from runner.runs.attempts import describe_hardware
 
 _WIDTH = 100
 _SHARES = ("exact_match",)
@@ -34,7 +34,7 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
     if not stages and (comparison := measured(result)):
         parts.append(comparison)
     if result.get("hardware"):
-        parts.append(f"Computed with: {described(result['hardware'])}.")
+        parts.append(f"Computed with: {describe_hardware(result['hardware'])}.")
     where = [("store", store_url), ("run", f"{_slashed(store_url)}runs/{run_id}/")]
     where += [(name, f"{_slashed(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
     parts.append("Where everything is:\n" + _pairs(where))

@@ -11,22 +11,23 @@ Of several machines (`runner.train.agent.topology`) each runs this. The head's c
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
-from runner.runs.layout import RESULT, run_key
+from runner.runs.record_types.result import Result
+from runner.runs.record_types.run import RecipeSection
+from runner.runs.records import run_result
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import STORE_PATIENCE_SECONDS, after, retrying
-from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.node_agent import NodeAgent
 from runner.train.agent.run_record import load_or_register_run
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreUnavailable as error:
         print(f"the store does not answer: {error}", file=sys.stderr)
         return INTERRUPTED
+    except Damaged as error:
+        print(f"error: damaged in the store: {error}", file=sys.stderr)
+        return 1
 
 
 class AttemptLife:
@@ -92,7 +96,7 @@ class AttemptLife:
         if ended is not None:
             print(f"run {self._run_id} has {ended['state']} already", file=sys.stderr)
             return 0 if ended["state"] == "succeeded" else 1
-        stages = recipe.get("stages", ())
+        stages = recipe.get("stages") or []
         use_cpu = bool((stages or [recipe])[0].get("training", {}).get("use_cpu"))
         topology = detect_topology(os.environ, use_cpu=use_cpu)
         where = (self._store, self._run_id, self._work_dir, topology)
@@ -106,16 +110,12 @@ class AttemptLife:
             give_up_after=self._give_up_after,
         ).run()
 
-    def _look(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _look(self) -> tuple[RecipeSection, Result | None]:
         """The run's recipe, and its result if it has one."""
         return load_or_register_run(self._store, self._run_id)["recipe"], self._result()
 
-    def _result(self) -> dict[str, Any] | None:
-        try:
-            result: dict[str, Any] = json.loads(self._store.get(run_key(self._run_id, RESULT)))
-        except NotFound:
-            return None
-        return result
+    def _result(self) -> Result | None:
+        return run_result(self._store, self._run_id)
 
     def _arguments(self) -> list[str]:
         return [

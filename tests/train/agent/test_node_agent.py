@@ -17,7 +17,8 @@ from runner.train.agent import node_agent
 from runner.train.agent.node_agent import NodeAgent
 from runner.train.agent.topology import Topology
 
-ASSIGNMENT = {"assignment": {"token": "t"}, "checkpoint": None}
+PROCESSES = {"number": 1, "split": None, "world_size": 2, "local_world_size": 1, "addresses": ["127.0.0.1"] * 2}
+ASSIGNMENT = {"assignment": {"token": "0001-aaaa", "port": 1, **PROCESSES}, "checkpoint": None}
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 Of several machines the other ones run `runner.train.agent.node_agent`.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from runner.exit_codes import INTERRUPTED
 from runner.runs.attempts import (
@@ -28,9 +27,11 @@ from runner.runs.attempts import (
     write_restored,
 )
 from runner.runs.chunks import ChunkWriter
-from runner.runs.layout import CANCEL, RESULT, CheckpointName, run_key
+from runner.runs.layout import CheckpointName
+from runner.runs.record_types.result import Result
+from runner.runs.records import is_cancel_requested, write_result
 from runner.storage.retry import STORE_ERRORS, STORE_PATIENCE_SECONDS, after, retry_store_call, retrying
-from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import attempt_outcome
 from runner.train.agent.preemption import is_eviction
@@ -279,10 +280,9 @@ class HeadAgent:
 
     def _is_cancelled(self) -> bool:
         try:
-            self._store.get(run_key(self._run_id, CANCEL))
-        except (NotFound, *STORE_ERRORS):
+            return is_cancel_requested(self._store, self._run_id)
+        except STORE_ERRORS:
             return False
-        return True
 
     def _say(self, text: str, *, level: str = "warning: ") -> None:
         self._write(f"{level}{text}\n")
@@ -315,8 +315,8 @@ class HeadAgent:
             time.sleep(0.2)
         for rank, end in self._nodes.ended.items():
             if end["exit_code"] not in (0, INTERRUPTED):
-                for line in end["last_lines"]:
-                    self._write(f"[machine {rank}, {end['host']}] {line}")
+                for line in end.get("last_lines", []):
+                    self._write(f"[machine {rank}, {end.get('host', '?')}] {line}")
 
     def _how_it_ended(self, *, out_of_memory: bool) -> dict[str, Any]:
         if self._cancelled:
@@ -383,7 +383,4 @@ class HeadAgent:
             **progress,
             **end.get("result", {}),
         }
-        key = run_key(self._run_id, RESULT)
-        if self._store.create(key, json.dumps(result, indent=2).encode()):
-            return str(end["outcome"])
-        return str(json.loads(self._store.get(key))["state"])
+        return write_result(self._store, self._run_id, cast(Result, result))["state"]

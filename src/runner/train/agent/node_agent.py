@@ -19,13 +19,15 @@ from types import FrameType
 from typing import Any
 
 from runner.exit_codes import INTERRUPTED
-from runner.runs.attempts import read_heartbeat
+from runner.runs.attempts import newest_number, read_heartbeat
 from runner.runs.layout import CheckpointName, checkpoint_prefix
+from runner.runs.record_types.attempt import AttemptEnded
+from runner.runs.record_types.node import Admission
+from runner.runs.record_types.result import Result
 from runner.runs.rendezvous import (
     NotAdmitted,
     Participant,
     join,
-    newest_number,
     read_admission,
     read_head_end,
     write_node_beat,
@@ -52,9 +54,9 @@ class HeadEnded(Exception):
         end: its record.
     """
 
-    def __init__(self, end: dict[str, Any]) -> None:
+    def __init__(self, end: AttemptEnded) -> None:
         self.end = end
-        super().__init__(str(end["reason"]))
+        super().__init__(str(end.get("reason")))
 
 
 class NodeAgent:
@@ -79,7 +81,7 @@ class NodeAgent:
         *,
         spawn: Callable[[Sequence[str], int], Process],
         arguments: Sequence[str],
-        result: Callable[[], dict[str, Any] | None],
+        result: Callable[[], Result | None],
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -141,7 +143,7 @@ class NodeAgent:
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
-    def _invited(self, gone: threading.Event) -> tuple[Participant, dict[str, Any]]:
+    def _invited(self, gone: threading.Event) -> tuple[Participant, Admission]:
         """Ask to take part in the newest attempt, again for each newer one, until one begins with us.
 
         Raises:
@@ -176,11 +178,12 @@ class NodeAgent:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         return {"host": socket.gethostname(), "pid": os.getpid(), "started_at": at}
 
-    def _assignment(self, told: dict[str, Any]) -> dict[str, Any]:
+    def _assignment(self, told: Admission) -> dict[str, Any]:
         """What the training processes are told: the head's words, and the checkpoint's place on this machine."""
         folder = None
-        if told["checkpoint"] is not None:
-            name = CheckpointName.parse(told["checkpoint"])
+        checkpoint = told.get("checkpoint")
+        if checkpoint is not None:
+            name = CheckpointName.parse(checkpoint)
             assert name is not None
             folder = self._work_dir / f"attempt-{told['token']}" / "restored" / str(name)
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +191,7 @@ class NodeAgent:
                 lambda: fetch(self._store, checkpoint_prefix(self._run_id, name), folder),
                 until=after(STORE_PATIENCE_SECONDS),
             )
-        return {**told["assignment"], "checkpoint": None if folder is None else str(folder)}
+        return {**told.get("assignment", {}), "checkpoint": None if folder is None else str(folder)}
 
     # -- while it lives ------------------------------------------------------------------------------------------
 
@@ -261,6 +264,6 @@ class NodeAgent:
             time.sleep(LOOK_SECONDS)
         return INTERRUPTED
 
-    def _code_after(self, end: dict[str, Any]) -> int | None:
+    def _code_after(self, end: AttemptEnded) -> int | None:
         """The head's exit code; None if it goes on with another attempt."""
-        return None if end.get("again") and not self._stopping else int(end["exit_code"])
+        return None if end.get("again") and not self._stopping else end.get("exit_code", INTERRUPTED)

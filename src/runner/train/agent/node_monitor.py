@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.exit_codes import INTERRUPTED
 from runner.runs.attempts import Claim
+from runner.runs.record_types.node import NodeEnded
 from runner.runs.rendezvous import Participant, admit, participants, read_node_beat, read_node_end
 from runner.storage.retry import STORE_ERRORS
 from runner.storage.store import Store
@@ -54,7 +55,7 @@ class NodeMonitor:
         self._wanted = set(range(1, topology.num_nodes))
         self._participants: dict[int, Participant] = {}
         self._vigils = {rank: StallDetector() for rank in self._wanted}
-        self.ended: dict[int, dict[str, Any]] = {}
+        self.ended: dict[int, NodeEnded] = {}
         """How it went on each machine that has said so."""
         self.missing: list[int] = []
         """Machines that were not heard of any more."""
@@ -107,4 +108,4 @@ class NodeMonitor:
 
     def ends(self) -> list[dict[str, Any]]:
         """How the training processes on other machines ended, for `runner.train.agent.outcome`."""
-        return [end for record in self.ended.values() for end in record["ends"]]
+        return [{**end} for record in self.ended.values() for end in record["ends"]]
