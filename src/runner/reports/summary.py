@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.reports.tables import number, text_table
 from runner.runs.attempts import describe_hardware
+from runner.runs.records import printable
 
 _WIDTH = 100
 _SHARES = ("exact_match",)
@@ -125,7 +126,7 @@ def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
         height = max(len(left), len(right))
         left += [""] * (height - len(left))
         right += [""] * (height - len(right))
-        prompt = textwrap.shorten(generation["prompt"], _WIDTH - len("Prompt: "), placeholder=" …")
+        prompt = textwrap.shorten(printable(generation["prompt"]), _WIDTH - len("Prompt: "), placeholder=" …")
         lines = [f"Prompt: {prompt}", f"{'before':<{column}} | after"]
         lines += [f"{a:<{column}} | {b}".rstrip() for a, b in zip(left, right, strict=True)]
         blocks.append("\n".join(lines))

@@ -125,7 +125,7 @@ def _check_depth(value: Any) -> None:
         ]
         if not layer:
             return
-    raise Mismatch("", value, f"nested at most {_DEEPEST} deep")
+    raise Mismatch(f"it is nested more than {_DEEPEST} deep")
 
 
 def numbered_records(store: Store, prefix: str) -> dict[int, dict[str, datetime]]:

@@ -151,8 +151,8 @@ def _launched(document: RunDocument) -> dict[str, Any]:
     max_steps = recipe.get("training", {}).get("max_steps")
     return {
         "run_id": document["run_id"],
-        "recipe": printable(document["name"]),
-        "infra": printable(document["infra"]),
+        "recipe": document["name"],
+        "infra": document["infra"],
         "accelerators": document["accelerators"],
         "created_at": document["created_at"],
         "max_steps": max_steps if type(max_steps) is int and max_steps > 0 else None,
@@ -189,7 +189,7 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Result) 
             **known,
             "state": result["state"],
             "reason": _line(result.get("reason")),
-            "ended_at": _line(result.get("ended_at")),
+            "ended_at": result.get("ended_at"),
             "attempts": attempts,
             "step": result.get("step"),
             "max_steps": result.get("max_steps") or known["max_steps"],

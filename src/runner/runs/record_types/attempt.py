@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from runner.runs.record_types.rules import Checkpoint, Count, Size, Split, StageName, Token
+from runner.runs.record_types.rules import Checkpoint, Count, Line, Size, Split, StageName, Token
 
 
 class ClaimRecord(TypedDict):
@@ -13,15 +13,15 @@ class ClaimRecord(TypedDict):
     """Unique among the run's attempts; in the keys of all that the attempt writes."""
     number: NotRequired[Count]
     """Counted from 1, as in the key."""
-    host: NotRequired[str]
+    host: NotRequired[Line]
     """The host name, which in a container is the container's."""
-    boot_id: NotRequired[str | None]
+    boot_id: NotRequired[Line | None]
     """The kernel's id of the machine's present boot; None if it has none."""
-    pid_namespace: NotRequired[str | None]
+    pid_namespace: NotRequired[Line | None]
     """Of the process, by which containers of one machine are told apart."""
     pid: NotRequired[Count]
     """The attempt's process."""
-    started_at: NotRequired[str]
+    started_at: NotRequired[Line]
     """When."""
     nodes: NotRequired[Size]
     """Machines, for an attempt of several training processes."""
@@ -45,7 +45,7 @@ class Heartbeat(TypedDict):
 
     token: NotRequired[Token]
     """The attempt's."""
-    at: NotRequired[str]
+    at: NotRequired[Line]
     """When, by the attempt's clock."""
     phase: NotRequired[str | None]
     """``starting``, ``restoring``, ``loading``, ``training``, ``evaluating``, ``exporting``, ``uploading`` …"""
@@ -76,11 +76,11 @@ class AttemptEnded(TypedDict):
 
     token: NotRequired[Token]
     """The attempt's."""
-    ended_at: NotRequired[str]
+    ended_at: NotRequired[Line]
     """When."""
     exit_code: NotRequired[int]
     """The attempt's; negative: the signal that killed it."""
-    outcome: NotRequired[str]
+    outcome: NotRequired[Line]
     """``succeeded``, ``failed``, ``cancelled``, ``interrupted`` or ``superseded``."""
     reason: NotRequired[str | None]
     """Why, for people."""
@@ -97,7 +97,7 @@ class FitRecord(TypedDict):
 
     token: NotRequired[Token]
     """The attempt's."""
-    accelerators: str
+    accelerators: Line
     """Which GPUs, as ``A100:8``."""
     nodes: NotRequired[Size]
     """How many machines."""
@@ -118,29 +118,29 @@ class HardwareRecord(TypedDict):
 
     token: NotRequired[Token]
     """The attempt's; absent from a result."""
-    device: str
+    device: Line
     """The GPU's name, or ``cpu``."""
-    compute_capability: str | None
+    compute_capability: Line | None
     """CUDA's, as ``8.0``."""
-    torch: str
+    torch: Line
     """Its version."""
-    precision: str
+    precision: Line
     """``bf16``, ``fp16`` or ``float32``."""
-    weights: str
+    weights: Line
     """The type of the weights."""
-    quantization: str | None
+    quantization: Line | None
     """``nf4``, ``fp4``, ``int8`` or another method; None: not quantized."""
-    attn_implementation: str | None
+    attn_implementation: Line | None
     """transformers' name."""
-    optim: str
+    optim: Line
     """transformers' name."""
     use_liger_kernel: bool
     """Whether Liger's kernels replace layers."""
-    packing: str | None
+    packing: Line | None
     """The packing strategy; None: not packed."""
     padding_free: bool
     """Whether batches are flattened."""
-    loss_on: str | None
+    loss_on: Line | None
     """What part of each example the loss is on; None for methods that have no such choice."""
     activation_checkpointing: bool
     """Whether activations are computed again in the backward pass."""

@@ -28,11 +28,11 @@ _PLAIN = {str: "text", bool: "true or false", type(None): "null"}
 class Mismatch(ValueError):
     """A value is not of its type; the message names the path to it and shows it."""
 
-    def __init__(self, path: str, value: object, words: str) -> None:
+    @classmethod
+    def of(cls, path: str, value: object, words: str) -> "Mismatch":
+        """For a value that is there and is not what `words` say."""
         shown = ascii(value)
-        if len(shown) > _SHOWN:
-            shown = shown[:_SHOWN] + "…"
-        super().__init__(f"{path or 'it'} is {shown}, not {words}")
+        return cls(f"{path or 'it'} is {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'}, not {words}")
 
 
 @cache
@@ -74,12 +74,12 @@ def _fields(kind: Any) -> Check:
 
     def check(value: Any, path: str) -> None:
         if type(value) is not dict:
-            raise Mismatch(path, value, "a map")
+            raise Mismatch.of(path, value, "a map")
         for name, (check_field, required) in fields.items():
             if name in value:
                 check_field(value[name], f"{path}.{name}" if path else name)
             elif required:
-                raise Mismatch(f"{path}.{name}" if path else name, None, "there, as it must be")
+                raise Mismatch(f"{path}.{name} is missing" if path else f"{name} is missing")
 
     return check
 
@@ -89,7 +89,7 @@ def _with_rules(check_base: Check, rules: tuple[Any, ...]) -> Check:
         check_base(value, path)
         for rule in rules:
             if not rule.holds(value):
-                raise Mismatch(path, value, rule.words)
+                raise Mismatch.of(path, value, rule.words)
 
     return check
 
@@ -97,7 +97,7 @@ def _with_rules(check_base: Check, rules: tuple[Any, ...]) -> Check:
 def _one_of(values: tuple[Any, ...]) -> Check:
     def check(value: Any, path: str) -> None:
         if not isinstance(value, str) or value not in values:
-            raise Mismatch(path, value, f"one of {', '.join(values)}")
+            raise Mismatch.of(path, value, f"one of {', '.join(values)}")
 
     return check
 
@@ -126,7 +126,7 @@ def _any_of(kinds: tuple[Any, ...]) -> Check:
 def _items(check_item: Check) -> Check:
     def check(value: Any, path: str) -> None:
         if type(value) is not list:
-            raise Mismatch(path, value, "a list")
+            raise Mismatch.of(path, value, "a list")
         for place, item in enumerate(value):
             check_item(item, f"{path}[{place}]")
 
@@ -136,7 +136,7 @@ def _items(check_item: Check) -> Check:
 def _entries(check_key: Check, check_value: Check) -> Check:
     def check(value: Any, path: str) -> None:
         if type(value) is not dict:
-            raise Mismatch(path, value, "a map")
+            raise Mismatch.of(path, value, "a map")
         for key, inner in value.items():
             check_key(key, f"a key of {path}")
             check_value(inner, f"{path}.{key}" if key.isidentifier() else f"{path}[{ascii(key)[:_SHOWN]}]")
@@ -146,19 +146,19 @@ def _entries(check_key: Check, check_value: Check) -> Check:
 
 def _whole_number(value: Any, path: str) -> None:
     if type(value) is not int or not -_LARGEST <= value < _LARGEST:
-        raise Mismatch(path, value, "a whole number")
+        raise Mismatch.of(path, value, "a whole number")
 
 
 def _number(value: Any, path: str) -> None:
     if type(value) is int and -_LARGEST <= value < _LARGEST:
         return
     if type(value) is not float or not isfinite(value):
-        raise Mismatch(path, value, "a number")
+        raise Mismatch.of(path, value, "a number")
 
 
 def _instance(kind: Any) -> Check:
     def check(value: Any, path: str) -> None:
         if type(value) is not kind:
-            raise Mismatch(path, value, _PLAIN[kind])
+            raise Mismatch.of(path, value, _PLAIN[kind])
 
     return check

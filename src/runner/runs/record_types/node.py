@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from runner.runs.record_types.rules import Checkpoint, Count, Nonce, Size, Split, Token
+from runner.runs.record_types.rules import Checkpoint, Count, Line, Nonce, Size, Split, Token
 
 
 class NodeJoined(TypedDict):
@@ -13,11 +13,11 @@ class NodeJoined(TypedDict):
     """The machine's, from 1: the head has 0."""
     nonce: Nonce
     """Made for this attempt by this process."""
-    host: NotRequired[str]
+    host: NotRequired[Line]
     """Its host name."""
     pid: NotRequired[Count]
     """Its process."""
-    started_at: NotRequired[str]
+    started_at: NotRequired[Line]
     """When."""
 
 
@@ -34,7 +34,7 @@ class NodeAssignment(TypedDict):
     """Training processes in all."""
     local_world_size: Size
     """Training processes on each machine."""
-    addresses: list[str]
+    addresses: list[Line]
     """The machines' addresses, by rank."""
     port: Count
     """Where the first machine's process group listens."""
@@ -86,5 +86,5 @@ class NodeEnded(TypedDict):
     """How each training process ended."""
     last_lines: NotRequired[list[str]]
     """The end of what they printed."""
-    host: NotRequired[str]
+    host: NotRequired[Line]
     """The machine's host name."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, NotRequired, TypedDict
 
 from runner.runs.record_types.attempt import HardwareRecord
-from runner.runs.record_types.rules import ArtifactKey, ArtifactName, Count, StageName
+from runner.runs.record_types.rules import ArtifactKey, ArtifactName, Count, Line, StageName
 
 
 class Generation(TypedDict):
@@ -23,7 +23,7 @@ class Best(TypedDict):
 
     step: int
     """Its step."""
-    metric: str | None
+    metric: Line | None
     """Which metric is compared."""
     value: float | None
     """Its value there."""
@@ -62,7 +62,7 @@ class StageResult(Measured):
 
     stage: StageName
     """Its name."""
-    method: NotRequired[str]
+    method: NotRequired[Line]
     """How it was trained."""
     started_from: NotRequired[StartedFrom]
     """What it started from."""
@@ -75,7 +75,7 @@ class Result(Measured):
     """Never changes."""
     reason: NotRequired[str | None]
     """Why it failed or was cancelled."""
-    ended_at: NotRequired[str | None]
+    ended_at: NotRequired[Line | None]
     """When."""
     attempts: NotRequired[Count]
     """The number of the last attempt; 0: it ended before one began."""
@@ -103,13 +103,13 @@ class TextSample(TypedDict):
 class MetricRecord(TypedDict):
     """A line of ``metrics/…jsonl``; further fields are the trainer's own metrics."""
 
-    kind: str
+    kind: Line
     """``train`` or ``eval``."""
     stage: StageName
     """The stage that it is of."""
     step: Count
     """The stage's step."""
-    phase: NotRequired[str]
+    phase: NotRequired[Line]
     """Of an evaluation: ``before``, ``during`` or ``after`` training."""
     time: NotRequired[float]
     """When, in seconds since 1970."""

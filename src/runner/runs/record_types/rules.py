@@ -46,6 +46,7 @@ _STAGE = re.compile(r"[a-z0-9_]{1,100}")
 _JOB_NAME = re.compile(r"[a-z][a-z0-9._-]{0,149}")
 _NONCE = re.compile(r"[0-9a-z]{1,40}")
 
+Line: TypeAlias = Annotated[str, Rule(str.isprintable, "text in one line")]
 Count: TypeAlias = Annotated[int, Rule(lambda value: value >= 0, "a number from 0 on")]
 Size: TypeAlias = Annotated[int, Rule(lambda value: value >= 1, "a number from 1 on")]
 Time: TypeAlias = Annotated[str, Rule(_is_time, "a time with its zone (ISO 8601)")]

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from runner.runs.record_types.rules import Count, JobName, RunId, Size, StageName, Time
+from runner.runs.record_types.rules import Count, JobName, Line, RunId, Size, StageName, Time
 
 
 class StageSection(TypedDict):
     """What readers without `runner.recipe.recipe` look at in a recipe, or in a stage of it."""
 
-    name: NotRequired[str | None]
+    name: NotRequired[Line | None]
     """The recipe's."""
     stage: NotRequired[StageName | None]
     """The stage's name; None for a recipe without stages."""
-    method: NotRequired[str]
+    method: NotRequired[Line]
     """How it is trained; absent from a recipe with stages."""
     model: NotRequired[Mapping[str, Any]]
     """The model's settings."""
@@ -35,15 +35,15 @@ class RecipeSection(StageSection):
 class Placement(TypedDict):
     """The fields of ``run.json`` and of a launch that say where a run runs."""
 
-    infra: NotRequired[str]
+    infra: NotRequired[Line]
     """``local``, ``docker``, or SkyPilot's name of a cloud, region or cluster."""
-    accelerators: NotRequired[Mapping[str, float] | None]
+    accelerators: NotRequired[Mapping[Line, float] | None]
     """How many of which GPU a machine has; None: what there is, or a CPU."""
     resources: NotRequired[Mapping[str, Any] | None]
     """What SkyPilot is asked for; absent or None on this machine."""
     num_nodes: NotRequired[Size]
     """How many machines."""
-    image: NotRequired[str | None]
+    image: NotRequired[Line | None]
     """The image by digest or id, for an infra that runs images."""
 
 
@@ -54,27 +54,27 @@ class RunDocument(TypedDict):
     """Of this format: 1."""
     run_id: RunId
     """The run's id, which is also its folder."""
-    name: str
+    name: Line
     """The recipe's name."""
     recipe: RecipeSection
     """The resolved recipe."""
     settings: NotRequired[Mapping[str, Any]]
     """Each setting with its source."""
-    digest: NotRequired[str]
+    digest: NotRequired[Line]
     """Of the recipe and its inputs: equal for equal trainings."""
-    infra: str
+    infra: Line
     """See `Placement`; where the run was launched to first."""
-    accelerators: Mapping[str, float] | None
+    accelerators: Mapping[Line, float] | None
     """See `Placement`."""
     resources: NotRequired[Mapping[str, Any] | None]
     """See `Placement`."""
     num_nodes: NotRequired[Size]
     """See `Placement`."""
-    image: NotRequired[str | None]
+    image: NotRequired[Line | None]
     """See `Placement`."""
-    runner_version: NotRequired[str]
+    runner_version: NotRequired[Line]
     """The version that launched it."""
-    git_revision: NotRequired[str | None]
+    git_revision: NotRequired[Line | None]
     """Of the recipe's folder; None outside a repository."""
     created_at: Time
     """When it was launched."""
@@ -85,26 +85,26 @@ class Submission(TypedDict):
 
     version: NotRequired[Count]
     """Of this format: 1."""
-    engine: NotRequired[str]
+    engine: NotRequired[Line]
     """``local``."""
-    host: NotRequired[str]
+    host: NotRequired[Line]
     """The supervisor's host name."""
-    boot_id: NotRequired[str | None]
+    boot_id: NotRequired[Line | None]
     """The kernel's id of that machine's present boot; None if it has none."""
     pid: NotRequired[Count]
     """The supervisor's process."""
-    environment: NotRequired[list[str]]
+    environment: NotRequired[list[Line]]
     """Names of the variables that the run was given."""
-    submitted_at: NotRequired[str]
+    submitted_at: NotRequired[Line]
     """When."""
 
 
 class CancelRequest(TypedDict):
     """``cancel.json``: somebody wants the run to end. That it exists is all that readers look at. Written once."""
 
-    requested_at: str
+    requested_at: Line
     """When."""
-    host: str
+    host: Line
     """Where `runner cancel` ran."""
     pid: int
     """Its process."""
@@ -117,15 +117,15 @@ class LaunchRecord(Placement):
     """SkyPilot's name of the job."""
     number: NotRequired[Count]
     """Counted from 1, as in the key."""
-    engine: NotRequired[str]
+    engine: NotRequired[Line]
     """``skypilot`` (also if it is absent), or the infra of this machine that the run came back to."""
-    cluster: NotRequired[str | None]
+    cluster: NotRequired[Line | None]
     """SkyPilot's, for a run on one; None: a managed job."""
-    environment: NotRequired[list[str]]
+    environment: NotRequired[list[Line]]
     """Names of the variables that the run is given."""
-    requested_at: NotRequired[str]
+    requested_at: NotRequired[Line]
     """When."""
-    host: NotRequired[str]
+    host: NotRequired[Line]
     """Where it was launched."""
     pid: NotRequired[Count]
     """The process that launched it."""
