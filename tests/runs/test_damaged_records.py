@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -261,6 +262,11 @@ def damage(draw: st.DrawFn) -> tuple[str, bytes]:
 
 def good_store(*, ended: bool) -> MemoryStore:
     """A store with the run and every record of it, and another run that is in order."""
+    return MemoryStore(data=dict(good_objects(ended)))
+
+
+@cache
+def good_objects(ended: bool) -> dict[str, bytes]:
     store = MemoryStore()
     for name, record in RECORDS.items():
         if ended or name != "result.json":
@@ -273,7 +279,7 @@ def good_store(*, ended: bool) -> MemoryStore:
         commit(store, f"runs/run/artifacts/model/{TOKEN}/", {"weights": weights}, {})
     neighbour = {**RECORDS["run.json"], "run_id": "neighbour", "infra": "local"}
     store.create("runs/neighbour/run.json", json.dumps(neighbour).encode())
-    return store
+    return store.data
 
 
 @pytest.fixture(autouse=True)
@@ -358,7 +364,7 @@ def test_every_reader_takes_a_good_store(ended: bool) -> None:
     assert {name: error for name, error in raised.items() if error is not None and name != "recipe"} == {}
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage(), st.booleans())
 def test_readers_work_or_name_the_record(damaged: tuple[str, bytes], ended: bool) -> None:
     """Nothing else is raised, and nothing that a terminal acts on is shown."""
@@ -369,7 +375,7 @@ def test_readers_work_or_name_the_record(damaged: tuple[str, bytes], ended: bool
         assert error is None or isinstance(error, DamagedRecord)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage(), st.booleans())
 def test_a_listing_shows_the_other_runs(damaged: tuple[str, bytes], ended: bool) -> None:
     """The damaged one is shown too, or left out with its error."""
@@ -381,7 +387,7 @@ def test_a_listing_shows_the_other_runs(damaged: tuple[str, bytes], ended: bool)
     assert "neighbour" in runs
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage(), st.booleans())
 def test_pull_writes_only_into_its_folder(damaged: tuple[str, bytes], ended: bool) -> None:
     store = good_store(ended=ended)

@@ -16,7 +16,7 @@ from runner.process import boot_id
 from runner.runs import records
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
-from runner.runs.record_types.run import RecipeSection, RunDocument, Submission
+from runner.runs.record_types.run import ResolvedRecipe, RunDocument, Submission
 from runner.runs.records import encoded, utc_now
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
@@ -74,7 +74,7 @@ def run_json(
         "version": 1,
         "run_id": run_id,
         "name": recipe["name"],
-        "recipe": cast(RecipeSection, recipe),
+        "recipe": cast(ResolvedRecipe, recipe),
         "settings": settings,
         "digest": recipe_digest,
         "infra": infra,

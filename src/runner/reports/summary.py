@@ -30,7 +30,9 @@ def succeeded(result: Mapping[str, Any], *, run_id: str, store_url: str, typed: 
     parts = [f"{run_id} succeeded: {_steps(result)}."]
     stages = result.get("stages") or []
     for place, stage in enumerate(stages, 1):
-        heading = f"Stage {place} of {len(stages)}: {stage['stage']}, {stage['step']} of {stage['max_steps']} steps"
+        heading = (
+            f"Stage {place} of {len(stages)}: {stage['stage']}, {stage.get('step')} of {stage.get('max_steps')} steps"
+        )
         parts.append("\n".join(filter(None, [heading, measured(stage)])))
     if not stages and (comparison := measured(result)):
         parts.append(comparison)

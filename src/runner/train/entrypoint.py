@@ -22,7 +22,7 @@ from runner.exit_codes import INTERRUPTED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.runs.record_types.result import Result
-from runner.runs.record_types.run import RecipeSection
+from runner.runs.record_types.run import ResolvedRecipe
 from runner.runs.records import run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
@@ -110,7 +110,7 @@ class AttemptLife:
             give_up_after=self._give_up_after,
         ).run()
 
-    def _look(self) -> tuple[RecipeSection, Result | None]:
+    def _look(self) -> tuple[ResolvedRecipe, Result | None]:
         """The run's recipe, and its result if it has one."""
         return load_or_register_run(self._store, self._run_id)["recipe"], self._result()
 

@@ -6,15 +6,11 @@ from typing import Any, NotRequired, TypedDict
 from runner.runs.record_types.rules import Count, JobName, Line, RunId, Size, StageName, Time
 
 
-class StageSection(TypedDict):
+class RecipeSections(TypedDict):
     """What readers without `runner.recipe.recipe` look at in a recipe, or in a stage of it."""
 
-    name: NotRequired[Line | None]
-    """The recipe's."""
-    stage: NotRequired[StageName | None]
-    """The stage's name; None for a recipe without stages."""
-    method: NotRequired[Line]
-    """How it is trained; absent from a recipe with stages."""
+    method: NotRequired[Line | None]
+    """How it is trained; of a recipe with stages, the first one's."""
     model: NotRequired[Mapping[str, Any]]
     """The model's settings."""
     training: NotRequired[Mapping[str, Any]]
@@ -25,11 +21,20 @@ class StageSection(TypedDict):
     """What is made of the trained model."""
 
 
-class RecipeSection(StageSection):
-    """The resolved recipe in ``run.json``; `runner.recipe.recipe.Recipe` has all of it."""
+class RecipeStage(RecipeSections):
+    """A stage of the recipe in ``run.json``."""
 
-    stages: NotRequired[list[StageSection] | None]
-    """The stages in order; absent from a recipe of one stage."""
+    stage: StageName
+    """The stage's name."""
+
+
+class ResolvedRecipe(RecipeSections):
+    """The recipe in ``run.json``; `runner.recipe.recipe.Recipe` has all of it."""
+
+    name: NotRequired[Line | None]
+    """The recipe's name."""
+    stages: NotRequired[list[RecipeStage] | None]
+    """The stages in order; empty or absent for a recipe without stages."""
 
 
 class Placement(TypedDict):
@@ -56,7 +61,7 @@ class RunDocument(TypedDict):
     """The run's id, which is also its folder."""
     name: Line
     """The recipe's name."""
-    recipe: RecipeSection
+    recipe: ResolvedRecipe
     """The resolved recipe."""
     settings: NotRequired[Mapping[str, Any]]
     """Each setting with its source."""
