@@ -7,7 +7,7 @@ commits after the claim, the chooser either sees it or leaves it off the lineage
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from runner.runs.layout import CheckpointName, attempt_key, attempt_token, new_nonce, run_key, token_number
 from runner.runs.record_types.attempt import (
@@ -21,6 +21,8 @@ from runner.runs.record_types.attempt import (
 from runner.runs.records import DamagedRecord, encoded, find_hint, find_record, numbered_records, read_record
 from runner.storage.manifest import canonical_json
 from runner.storage.store import NotFound, Store, create_ours
+
+T = TypeVar("T")
 
 _READS_AT_ONCE = 8
 
@@ -165,7 +167,7 @@ def fence(store: Store, claim: Claim) -> None:
         Superseded: it is not.
     """
     _check_claim(store, claim)
-    restored = find_record(store, attempt_key(claim.run_id, claim.number, "restored"), RestoredRecord)
+    restored = _find_own(store, attempt_key(claim.run_id, claim.number, "restored"), RestoredRecord)
     if restored is not None and restored["token"] != claim.token:
         raise Superseded(f"another attempt has begun as number {claim.number}")
 
@@ -183,11 +185,19 @@ def _check_claim(store: Store, claim: Claim) -> None:
     newest = newest_number(store, claim.run_id)
     if newest > claim.number:
         raise Superseded(f"attempt {newest} has begun")
-    record = find_record(store, attempt_key(claim.run_id, claim.number), ClaimRecord)
+    record = _find_own(store, attempt_key(claim.run_id, claim.number), ClaimRecord)
     if record is None:
         raise Superseded("the attempt's claim is gone from the store")
     if record["token"] != claim.token:
         raise Superseded(f"another attempt has claimed number {claim.number}")
+
+
+def _find_own(store: Store, key: str, kind: type[T]) -> T | None:
+    """One of our own records; one that is damaged is no longer ours."""
+    try:
+        return find_record(store, key, kind)
+    except DamagedRecord as error:
+        raise Superseded(f"a record of the attempt is damaged in the store: {error}") from error
 
 
 def _attempt(store: Store, run_id: str, number: int, kinds: Collection[str]) -> Attempt:

@@ -212,6 +212,19 @@ def write_result(store: Store, run_id: str, result: Result) -> Result:
     return read_record(store, key, Result)
 
 
+def last_start(run_id: str, result: Result | None) -> dict[str, str | None]:
+    """The keys of the artifacts that the last stage of a run with stages started from, as in `StartedFrom`.
+
+    Raises:
+        DamagedRecord: the result does not say.
+    """
+    stages = result.get("stages") if result is not None else None
+    if not stages or "started_from" not in stages[-1]:
+        raise DamagedRecord(run_key(run_id, RESULT), "it does not say what the last stage started from")
+    start = stages[-1]["started_from"]
+    return {"base": start["base"], "adapter": start["adapter"]}
+
+
 def read_submission(store: Store, run_id: str) -> Submission | None:
     """A run's ``submission.json``; None if it was not launched to a machine of one's own.
 

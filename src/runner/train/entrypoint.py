@@ -97,7 +97,8 @@ class AttemptLife:
             print(f"run {self._run_id} has {ended['state']} already", file=sys.stderr)
             return 0 if ended["state"] == "succeeded" else 1
         stages = recipe.get("stages") or []
-        use_cpu = bool((stages or [recipe])[0].get("training", {}).get("use_cpu"))
+        first = stages[0] if stages else recipe
+        use_cpu = bool(first.get("training", {}).get("use_cpu"))
         topology = detect_topology(os.environ, use_cpu=use_cpu)
         where = (self._store, self._run_id, self._work_dir, topology)
         if not topology.is_head:
