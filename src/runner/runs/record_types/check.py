@@ -10,6 +10,7 @@ from typing import (
     Literal,
     NotRequired,
     Required,
+    TypedDict,
     Union,
     get_args,
     get_origin,
@@ -23,6 +24,10 @@ Check = Callable[[Any, str], None]
 _LARGEST = 2**63
 _SHOWN = 60
 _PLAIN = {str: "text", bool: "true or false", type(None): "null"}
+
+
+class _Anything(TypedDict):
+    """A map with any entries."""
 
 
 class Mismatch(ValueError):
@@ -56,6 +61,8 @@ def check_for(kind: Any) -> Check:
         return _any_of(arguments)
     if origin is list:
         return _items(check_for(arguments[0]))
+    if origin is Mapping and arguments == (str, Any):
+        return _fields(_Anything)  # the settings of a run are hundreds: nothing is to be looked at
     if origin is Mapping:
         return _entries(check_for(arguments[0]), check_for(arguments[1]))
     if kind is int:
