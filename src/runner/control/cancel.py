@@ -1,6 +1,5 @@
 """End a run for good, whoever runs it."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,8 +12,9 @@ from runner.control.wait import poll_seconds
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.runs.launches import is_remote, newest_launch, note_ended
-from runner.runs.layout import CANCEL, run_key
-from runner.runs.records import utc_now, write_cancelled
+from runner.runs.liveness import write_cancelled
+from runner.runs.record_types.run import CancelRequest
+from runner.runs.records import utc_now, write_cancel_request
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 
@@ -38,8 +38,8 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
         )
     if status.terminal:
         return status
-    request = {"requested_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid()}
-    store.create(run_key(run_id, CANCEL), json.dumps(request, indent=2).encode())
+    request = CancelRequest(requested_at=utc_now(), host=socket.gethostname(), pid=os.getpid())
+    write_cancel_request(store, run_id, request)
     if is_remote(status.infra):
         return _cancel_elsewhere(store, run_id, say=say)
     started = time.monotonic()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import cast
 
 from runner.backends.local.registry import backend_of
 from runner.backends.lock import RunLock
@@ -12,6 +12,7 @@ from runner.control.resume import _take_lock, acquire_run, relocate
 from runner.control.reuse import choose_by_name, find_interrupted_run
 from runner.control.submit import new_run_document, new_run_id, submit
 from runner.runs.launches import run_placement
+from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.storage.store import Store
 
@@ -65,7 +66,7 @@ def rehearse(
     git_revision: str | None,
     infra: str = "local",
     image: str | None = None,
-) -> tuple[dict[str, Any], list[str], str | None]:
+) -> tuple[RunDocument, list[str], str | None]:
     """What `begin` would write (``run.json``), the command of an attempt, and what would be said. Changes nothing."""
     run_id, exists, why = choose(store, prepared, name)
     if exists:
@@ -97,7 +98,7 @@ def new_or_old(
     name: str | None,
     git_revision: str | None,
     say: Callable[[str], None],
-) -> dict[str, Any]:
+) -> RunDocument:
     """The record of the run that a launch means, submitted if it is new, with the machines that this launch asks for.
 
     Args:
@@ -124,16 +125,16 @@ def new_or_old(
 
 def rehearsed(
     store: Store, prepared: PreparedRecipe, plan: Plan, *, name: str | None, git_revision: str | None
-) -> tuple[dict[str, Any], str | None]:
+) -> tuple[RunDocument, str | None]:
     """What `new_or_old` would return, and what would be said. Changes nothing."""
     run_id, exists, why = choose(store, prepared, name)
     document = _document(prepared, plan, run_id, git_revision)
     if exists:
-        document = {**run_document(store, run_id), **place(plan)}
+        document = cast(RunDocument, {**run_document(store, run_id), **place(plan)})
     return document, why
 
 
-def _document(prepared: PreparedRecipe, plan: Plan, run_id: str, git_revision: str | None) -> dict[str, Any]:
+def _document(prepared: PreparedRecipe, plan: Plan, run_id: str, git_revision: str | None) -> RunDocument:
     return new_run_document(
         prepared,
         run_id=run_id,

@@ -1,7 +1,7 @@
 """Continue a run elsewhere than where it was: on other machines of SkyPilot's, or on this one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from runner.backends.lock import RunLock, RunLocked
 from runner.backends.skypilot import client
@@ -17,12 +17,13 @@ from runner.runs.launches import (
     run_placement,
     with_current_placement,
 )
+from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 
 
-def interrupted_run(store: Store, run_id: str) -> dict[str, Any]:
+def interrupted_run(store: Store, run_id: str) -> RunDocument:
     """The record of a run that was interrupted, with the machines of its last launch.
 
     Raises:
@@ -36,7 +37,7 @@ def interrupted_run(store: Store, run_id: str) -> dict[str, Any]:
     return with_current_placement(document, launch)
 
 
-def relocate(store: Store, run_id: str, place: Mapping[str, Any]) -> dict[str, Any]:
+def relocate(store: Store, run_id: str, place: Mapping[str, Any]) -> RunDocument:
     """The same with other machines of SkyPilot's, which writes them down when it is given the run.
 
     Args:
@@ -47,7 +48,7 @@ def relocate(store: Store, run_id: str, place: Mapping[str, Any]) -> dict[str, A
     Raises:
         UserError: it has ended or runs, or SkyPilot is still at it.
     """
-    return {**interrupted_run(store, run_id), **place}
+    return cast(RunDocument, {**interrupted_run(store, run_id), **place})
 
 
 def relocate_here(store: Store, run_id: str, *, infra: str, image: str | None, environment: Sequence[str]) -> None:
@@ -64,7 +65,7 @@ def relocate_here(store: Store, run_id: str, *, infra: str, image: str | None, e
         UserError: it has ended or runs, or SkyPilot is still at it.
     """
     before = interrupted_run(store, run_id)
-    if (before["infra"], before["image"]) == (infra, image):
+    if (before["infra"], before.get("image")) == (infra, image):
         return
     place = {"infra": infra, "image": image, "accelerators": None, "resources": None, "num_nodes": 1}
     note_launch(store, run_id, launch_record(place, engine=infra, cluster=None, environment=environment))

@@ -1,12 +1,11 @@
 """Make a run in the store: its inputs, then ``run.json``. Built purely, written last, never changed."""
 
-import json
 import re
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runner import __version__
 from runner.backends.skypilot.resources import ResolvedResources
@@ -14,8 +13,10 @@ from runner.control.prepare import PreparedRecipe
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.process import boot_id
-from runner.runs.layout import RUN, SUBMISSION, is_run_id, new_nonce, run_key
+from runner.runs import records
+from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
+from runner.runs.record_types.run import ResolvedRecipe, RunDocument, Submission
 from runner.runs.records import encoded, utc_now
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
@@ -55,7 +56,7 @@ def run_json(
     infra: str = "local",
     image: str | None = None,
     machines: ResolvedResources | None = None,
-) -> dict[str, Any]:
+) -> RunDocument:
     """The contents of ``run.json``.
 
     Args:
@@ -69,24 +70,23 @@ def run_json(
         image: by digest or id, for an infra that runs images.
         machines: what SkyPilot is asked for; None: the run runs on this machine.
     """
-    asked: dict[str, Any] = {}
-    if machines is not None:
-        asked = {"resources": machines.resources, "num_nodes": machines.num_nodes}
-    return {
+    document: RunDocument = {
         "version": 1,
         "run_id": run_id,
         "name": recipe["name"],
-        "recipe": recipe,
+        "recipe": cast(ResolvedRecipe, recipe),
         "settings": settings,
         "digest": recipe_digest,
         "infra": infra,
         "accelerators": machines.accelerators if machines else None,
-        **asked,
         "image": image,
         "runner_version": __version__,
         "git_revision": git_revision,
         "created_at": created_at,
     }
+    if machines is not None:
+        document |= {"resources": machines.resources, "num_nodes": machines.num_nodes}
+    return document
 
 
 def new_run_document(
@@ -97,7 +97,7 @@ def new_run_document(
     infra: str = "local",
     image: str | None = None,
     machines: ResolvedResources | None = None,
-) -> dict[str, Any]:
+) -> RunDocument:
     """The ``run.json`` of a run that begins now; its id is a fresh one unless it is given."""
     now = datetime.now(UTC)
     return run_json(
@@ -113,7 +113,7 @@ def new_run_document(
     )
 
 
-def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
+def submit(store: Store, document: RunDocument, inputs: Mapping[str, Path]) -> bool:
     """Write a run's inputs and its ``run.json``; from then on it exists, and is pending.
 
     Args:
@@ -148,25 +148,22 @@ def write_submission(store: Store, run_id: str, *, pid: int, environment: Sequen
 
     The first one stands: it says how the run was launched.
     """
-    record = {
-        "version": 1,
-        "engine": "local",
-        "host": socket.gethostname(),
-        "boot_id": boot_id(),
-        "pid": pid,
-        "environment": sorted(environment),
-        "submitted_at": utc_now(),
-    }
-    store.create(run_key(run_id, SUBMISSION), encoded(record))
+    submission = Submission(
+        version=1,
+        engine="local",
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        pid=pid,
+        environment=sorted(environment),
+        submitted_at=utc_now(),
+    )
+    records.write_submission(store, run_id, submission)
 
 
 def needed_environment(store: Store, run_id: str) -> list[str]:
     """The names of the variables that a run was launched with."""
-    try:
-        names: list[str] = json.loads(store.get(run_key(run_id, SUBMISSION)))["environment"]
-    except NotFound:
-        return []
-    return names
+    submission = records.read_submission(store, run_id)
+    return [] if submission is None else submission.get("environment", [])
 
 
 def _exists(store: Store, run_id: str) -> bool:

@@ -1,6 +1,5 @@
 """Wait for a run's end, from anywhere that sees its store."""
 
-import json
 import threading
 import time
 
@@ -10,8 +9,8 @@ from runner.errors import UserError
 from runner.paths import state_folder
 from runner.process import boot_id
 from runner.runs.launches import is_remote
-from runner.runs.layout import SUBMISSION, run_key
-from runner.runs.records import newest_attempt, run_document
+from runner.runs.liveness import newest_attempt
+from runner.runs.records import DamagedRecord, read_submission, run_document
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
@@ -59,11 +58,9 @@ class RunWaiter:
         attempt = newest_attempt(self._store, self._run_id)
         if attempt is not None:
             return attempt.process_here() is not None
-        try:
-            submission = json.loads(self._store.get(run_key(self._run_id, SUBMISSION)))
-        except NotFound:
-            return False
-        return submission["boot_id"] is not None and submission["boot_id"] == boot_id()
+        submission = read_submission(self._store, self._run_id)
+        boot = submission.get("boot_id") if submission is not None else None
+        return boot is not None and boot == boot_id()
 
 
 def wait_for_end(store: Store, run_id: str, *, timeout_seconds: float | None = None) -> RunStatus:
@@ -127,7 +124,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 self.look()
-            except (StoreUnavailable, UserError, NotFound, ValueError, KeyError):
+            except (StoreUnavailable, UserError, NotFound, DamagedRecord):
                 self.store_answers = False  # a display is no place to fail; who supervises meets the same, and says so
             else:
                 self.store_answers = True

@@ -12,6 +12,7 @@ from runner.errors import UserError
 from runner.paths import engine_cache, state_folder
 from runner.runs.launches import Launch, launch_record, note_ended, note_job, note_launch
 from runner.runs.layout import SECRET_NAMES
+from runner.runs.record_types.run import LaunchJob
 from runner.storage.store import Store
 
 
@@ -47,11 +48,12 @@ def hand_over(
         engine_cache(store.url, run_id).unlink(missing_ok=True)
         try:
             task = {**content, "name": launch.record["name"]}
-            job = client.ask("launch", python=python, talk=talk, task=task, secrets=secrets, cluster=cluster)
+            answer = client.ask("launch", python=python, talk=talk, task=task, secrets=secrets, cluster=cluster)
         except client.SkyPilotSays as error:
             refused = error.for_people(where=document["infra"])
             note_ended(store, launch, status="REFUSED", reason=refused.what)
             raise refused from error
+        job = LaunchJob(job_id=answer["job_id"])
         note_job(store, launch, job)
     return Launch(run_id=run_id, number=launch.number, record=launch.record, job=job)
 

@@ -19,6 +19,7 @@ from runner.cli.options import (
 
 if TYPE_CHECKING:
     from runner.backends.skypilot.resources import ResourceOptions
+    from runner.runs.record_types.run import RunDocument
     from runner.storage.store import Store
 
 
@@ -135,7 +136,7 @@ def launch(
     raise click.exceptions.Exit(follow(store, run_id, lock, environment=environment, as_json=as_json))
 
 
-def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None, *, as_json: bool) -> None:
+def _print_dry_run(document: "RunDocument", command: list[str], why: str | None, *, as_json: bool) -> None:
     from runner.cli.output import print_json, say
     from runner.runs.records import encoded
 
@@ -148,7 +149,7 @@ def _print_dry_run(document: dict[str, Any], command: list[str], why: str | None
     click.echo(shlex.join(command))
 
 
-def _print_task(document: dict[str, Any], content: dict[str, Any], why: str | None, *, as_json: bool) -> None:
+def _print_task(document: "RunDocument", content: dict[str, Any], why: str | None, *, as_json: bool) -> None:
     from runner.backends.skypilot.task import task_yaml
     from runner.cli.output import print_json, say
 

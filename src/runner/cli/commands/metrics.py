@@ -9,6 +9,8 @@ import click
 from runner.cli.options import json_option, run_argument, store_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runner.storage.store import Store
 
 _COLUMNS = {
@@ -57,7 +59,7 @@ def metrics(store: "Store", run: str, as_csv: bool, as_json: bool) -> None:
         click.echo(f"{run_id} has no metrics yet", err=True)
 
 
-def _table(records: list[dict[str, Any]]) -> str:
+def _table(records: "Sequence[Mapping[str, Any]]") -> str:
     from runner.reports.tables import number, text_table
 
     columns = {name: title for name, title in _COLUMNS.items() if any(name in record for record in records)}

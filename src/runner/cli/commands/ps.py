@@ -9,6 +9,7 @@ from runner.cli.options import json_option, store_option
 
 if TYPE_CHECKING:
     from runner.runs.status import RunStatus
+    from runner.storage.manifest import Damaged
     from runner.storage.store import Store
 
 _NEWEST = 20
@@ -31,7 +32,7 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
     from runner.runs.launches import is_remote
     from runner.runs.listing import list_runs
 
-    runs = list_runs(store)
+    runs = list_runs(store, on_damaged=_say_left_out)
     waiting = [run for run in runs if run.state in ("pending", "interrupted") and run.retry and is_remote(run.infra)]
     refresh_in_background(store.url, [run.run_id for run in waiting])
     shown = [run for index, run in enumerate(runs) if show_all or index < _NEWEST or not run.terminal]
@@ -43,6 +44,10 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
         click.echo(f"no runs in {store.url}; `runner launch quickstart` starts one", err=True)
     if len(shown) < len(runs):
         click.echo(f"{len(runs) - len(shown)} older runs have ended; `runner ps --all` lists them", err=True)
+
+
+def _say_left_out(run_id: str, error: "Damaged") -> None:
+    click.echo(f"{run_id} is left out, damaged in the store: {error}", err=True)
 
 
 def _table(runs: "list[RunStatus]") -> str:

@@ -1,7 +1,7 @@
 """``runner resume``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,7 @@ from runner.cli.options import (
 
 if TYPE_CHECKING:
     from runner.backends.skypilot.resources import ResourceOptions
+    from runner.runs.record_types.run import RunDocument
     from runner.storage.store import Store
 
 
@@ -88,7 +89,7 @@ def resume(
 
 def _there(
     store: "Store",
-    before: dict[str, Any],
+    before: "RunDocument",
     asked: "tuple[ResourceOptions, str | None] | None",
     cluster: str | None,
     environment: dict[str, str],
@@ -122,7 +123,7 @@ def _there(
 
 
 def _move_here(
-    store: "Store", before: dict[str, Any], infra: str, image: str | None, environment: dict[str, str]
+    store: "Store", before: "RunDocument", infra: str, image: str | None, environment: dict[str, str]
 ) -> None:
     """Note that the run goes on on this machine; in the image that it had, unless another is asked for."""
     from runner.control.resume import relocate_here
@@ -133,7 +134,7 @@ def _move_here(
     if infra == "docker":
         from runner.backends.docker.backend import image_for
 
-        pinned = image_for(image or before["image"]).pinned
+        pinned = image_for(image or before.get("image")).pinned
     elif image is not None:
         raise UserError("runs of --infra local are in no image", where="--image", remedy="add --infra docker")
     else:
@@ -142,7 +143,7 @@ def _move_here(
     relocate_here(store, before["run_id"], infra=infra, image=pinned, environment=list(environment))
 
 
-def _require_what_it_names(before: dict[str, Any], environment: dict[str, str], *, here: bool) -> None:
+def _require_what_it_names(before: "RunDocument", environment: dict[str, str], *, here: bool) -> None:
     """See that what the recipe reads, and what it pushes to, can be had elsewhere too; as `runner launch` does."""
     from runner.cli.output import say
     from runner.control.export import require_exports

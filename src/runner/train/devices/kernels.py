@@ -15,6 +15,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.runs.record_types.attempt import HardwareRecord
 from runner.train.devices.triton import has_compiler
 
 _AMPERE = 8
@@ -92,15 +93,12 @@ def _require_compiler(where: str) -> None:
     )
 
 
-def computed_with(trainer: Any) -> dict[str, Any]:
+def computed_with(trainer: Any) -> HardwareRecord:
     """What a trainer computes with, read back from it: what was asked for and not to be had does not stand there.
 
     Args:
         trainer: of TRL's, ready to train.
 
-    Returns:
-        JSON: the device and its compute capability, torch's version, precision, attention, optimizer, kernels, packing,
-        what the loss is on, and how the batch is cut.
     """
     args, model = trainer.args, trainer.model
     on_gpu = args.device.type == "cuda"

@@ -1,6 +1,5 @@
 """What a training script is given: the recipe, its place in the store, and how to speak to the attempt."""
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,15 @@ from typing import Any, TypeVar
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
 from runner.runs.artifacts import ArtifactStore
-from runner.runs.attempts import Claim, attempts, fence
+from runner.runs.attempts import Claim, attempts, fence, write_hardware
 from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
+from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
+from runner.runs.record_types.attempt import HardwareRecord
+from runner.runs.record_types.result import MetricRecord
+from runner.runs.record_types.run import RunDocument
+from runner.runs.records import run_document
 from runner.storage.commit import fetch
 from runner.storage.retry import after, retry_store_call
 from runner.storage.store import Store
@@ -101,10 +104,9 @@ class Context:
         """Whether the checkpoint to go on from is that of a training that had ended."""
         return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
 
-    def run_document(self) -> dict[str, Any]:
+    def run_document(self) -> RunDocument:
         """The run's ``run.json``."""
-        document: dict[str, Any] = json.loads(self._try(lambda: self.store.get(run_key(self.claim.run_id, RUN))))
-        return document
+        return self._try(lambda: run_document(self.store, self.claim.run_id))
 
     def input_path(self, key: str) -> Path:
         """The local copy of a file that the run brought along (``inputs/<digest>/<name>``)."""
@@ -151,7 +153,7 @@ class Context:
         """
         return self.artifact_store.commit(name, make, keep=keep)
 
-    def record_hardware(self, record: Mapping[str, Any]) -> None:
+    def record_hardware(self, record: HardwareRecord) -> None:
         """Record the hardware and kernels of this attempt at the stage.
 
         Args:
@@ -159,9 +161,7 @@ class Context:
         """
         if self.measures_only:
             return
-        key = attempt_key(self.claim.run_id, self.claim.number, f"hardware-{self.stage}")
-        data = json.dumps({**record, "token": self.claim.token}, indent=2).encode() + b"\n"
-        self._try(lambda: self.store.create(key, data))
+        self._try(lambda: write_hardware(self.store, self.claim, self.stage, record))
 
     def fetch_artifact(self, key: str) -> Path:
         """The local copy of a committed artifact of this run, verified; `key` is what `commit_artifact` returned.
@@ -180,7 +180,7 @@ class Context:
 
         shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
 
-    def metrics_so_far(self) -> list[dict[str, Any]]:
+    def metrics_so_far(self) -> list[MetricRecord]:
         """The stage's records, of the attempts that this one goes on from."""
         records = self._try(lambda: read_metrics(self.store, self.claim.run_id))
         return [record for record in records if record["stage"] == self.stage]

@@ -27,8 +27,8 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.recipe.recipe import continues_adapter
+from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.hardware import described
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprint
 from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
@@ -156,7 +156,7 @@ class StageRun:
                 check_fingerprint(context.restored, trainer.made_from)
         self._computed_with = computed_with(trainer)
         if context.process_info.is_main_process:
-            print(f"computed with: {described(self._computed_with)}", flush=True)
+            print(f"computed with: {describe_hardware(self._computed_with)}", flush=True)
             context.record_hardware(self._computed_with)
 
     @property
