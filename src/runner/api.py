@@ -26,6 +26,7 @@ from runner.runs.listing import find_run
 from runner.runs.listing import list_runs as all_runs
 from runner.runs.logs import read_log
 from runner.runs.metrics import read_metrics
+from runner.runs.record_types.result import MetricRecord, Result
 from runner.runs.records import run_result
 from runner.runs.status import RunStatus, run_status
 from runner.storage.manifest import Damaged
@@ -94,7 +95,7 @@ class Run:
         with _user_errors(self._store):
             return run_status(self._store, self._run_id)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[MetricRecord]:
         """Read the run's metrics.
 
         Returns:
@@ -122,7 +123,7 @@ class Run:
         with _user_errors(self._store):
             return read_log(self._store, self._run_id)[0]
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Result | None:
         """Read the run's result.
 
         Returns:

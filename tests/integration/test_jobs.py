@@ -148,6 +148,7 @@ def test_a_shipped_recipe_runs_to_its_end_in_small(name: str, models: Path, fork
     for key, path in prepared.inputs.items():
         store.upload(run_key(name, key), path)
     record = {"version": 1, "run_id": name, "name": name, "recipe": prepared.recipe}
+    record |= {"infra": "local", "accelerators": None, "created_at": "2026-01-01T00:00:00+00:00"}
     assert store.create(run_key(name, "run.json"), json.dumps(record).encode())
     assert forked.run(name) == 0, forked.log(name)
 

@@ -172,7 +172,7 @@ def test_a_restored_record_that_names_no_checkpoint_is_damaged(memory: MemorySto
     claim = claim_attempt(memory, "r", {})
     record = f'{{"token": "{claim.token}", "checkpoint": "latest"}}'
     memory.put(attempt_key("r", 1, "restored"), record.encode())
-    with pytest.raises(Damaged, match="'latest' is no checkpoint"):
+    with pytest.raises(Damaged, match="'latest', not a checkpoint's name"):
         attempts(memory, "r")
 
 

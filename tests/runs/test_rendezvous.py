@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.runs.attempts import attempts, claim_attempt
+from runner.runs.attempts import attempts, claim_attempt, newest_number
 from runner.runs.rendezvous import (
     NotAdmitted,
     admit,
     join,
-    newest_number,
     participants,
     read_admission,
     read_node_beat,

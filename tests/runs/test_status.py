@@ -13,7 +13,7 @@ import pytest
 
 from runner.process import boot_id
 from runner.runs.launches import note_launch
-from runner.runs.records import newest_attempt
+from runner.runs.liveness import newest_attempt
 from runner.runs.status import run_status
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound

@@ -24,7 +24,9 @@ def signals_as_before() -> Iterator[None]:
 def run_in(folder: Path, result: dict[str, Any] | None) -> LocalStore:
     store = LocalStore(folder)
     recipe = {"method": "sft", "data": {"train": [], "eval": []}, "training": {"use_cpu": True}}
-    assert store.create("runs/run/run.json", json.dumps({"run_id": "run", "recipe": recipe}).encode())
+    document = {"run_id": "run", "name": "small", "recipe": recipe, "infra": "local", "accelerators": None}
+    document["created_at"] = "2026-01-01T00:00:00+00:00"
+    assert store.create("runs/run/run.json", json.dumps(document).encode())
     if result is not None:
         assert store.create("runs/run/result.json", json.dumps(result).encode())
     return store

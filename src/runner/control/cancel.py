@@ -1,6 +1,5 @@
 """End a run for good, wherever it runs."""
 
-import json
 import os
 import shutil
 import socket
@@ -10,8 +9,8 @@ from runner.backends.lock import lock_holder
 from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
-from runner.runs.layout import CANCEL, run_key
-from runner.runs.records import utc_now
+from runner.runs.record_types.run import CancelRequest
+from runner.runs.records import utc_now, write_cancel_request
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 
@@ -32,8 +31,8 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
         )
     if status.terminal:
         return status
-    request = {"requested_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid()}
-    store.create(run_key(run_id, CANCEL), json.dumps(request, indent=2).encode())
+    request = CancelRequest(requested_at=utc_now(), host=socket.gethostname(), pid=os.getpid())
+    write_cancel_request(store, run_id, request)
     backend_for(status.infra).cancel(store, run_id, say=say, timeout_seconds=timeout_seconds)
     status = run_status(store, run_id)
     folder = state_folder(store.url, run_id)

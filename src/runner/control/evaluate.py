@@ -18,9 +18,8 @@ from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
-from runner.recipe.recipe import Recipe
 from runner.runs.layout import run_key
-from runner.runs.records import encoded, run_document, run_result, utc_now
+from runner.runs.records import encoded, run_document, run_recipe, run_result, utc_now
 from runner.storage.store import Store
 
 EVALUATION = "runner.train.run_eval"
@@ -66,7 +65,7 @@ def evaluate_run(
     if result is None or "model" not in (result.get("artifacts") or {}):
         state = "has not ended" if result is None else f"has {result['state']}"
         raise UserError(f"the run {state}, and has no model to evaluate", where=run_id, remedy="`runner ps` lists runs")
-    stage = Recipe.from_mapping(run_document(store, run_id)["recipe"]).in_order[-1]
+    stage = run_recipe(run_document(store, run_id)).in_order[-1]
     entries = [evaluation_entry(written, stage, cwd=cwd) for written in data]
     measured = _measure(store, run_id, entries, prompts, say)
     now = datetime.now(UTC)

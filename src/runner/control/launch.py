@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from runner.backends.base import Backend, Placement, Request, ResourceOptions
 from runner.backends.environment import checked_names, chosen_environment
@@ -27,6 +27,7 @@ from runner.errors import UserError
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
 from runner.runs.launches import run_placement
+from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.runs.submission import needed_environment
 from runner.storage.store import Store
@@ -145,7 +146,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
         document = run_placement(store, match.run_id)
         backend = backend_for(document["infra"])
     elif match.exists:
-        document = {**run_document(store, match.run_id), **plan.placement.fields()}
+        document = cast(RunDocument, {**run_document(store, match.run_id), **plan.placement.fields()})
     request = backend.request(store.url, document, environment=list(plan.environment), cluster=options.cluster)
     return DryRun(request=request, message=match.why, inputs=sorted(plan.prepared.inputs.values()))
 
@@ -180,7 +181,7 @@ class _Plan:
     name: str | None
     git_revision: str | None
 
-    def document(self, run_id: str) -> dict[str, Any]:
+    def document(self, run_id: str) -> RunDocument:
         """The ``run.json`` of a new run."""
         return new_run_document(self.prepared, self.placement, run_id=run_id, git_revision=self.git_revision)
 
@@ -225,7 +226,7 @@ def _choose(store: Store, plan: _Plan) -> Match:
     return Match(run_id=new_run_id(recipe_name, datetime.now(UTC)), exists=False, why=why)
 
 
-def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[dict[str, Any], RunLock | None]:
+def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDocument, RunLock | None]:
     """Submit the run, or find the one to resume; with its lock on this machine, if its supervisor runs here.
 
     Raises:

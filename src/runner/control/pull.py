@@ -1,15 +1,17 @@
 """Fetch a run's records, metrics and artifacts, checked byte for byte."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, run_key
+from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, is_token, run_key
 from runner.runs.metrics import read_metrics
-from runner.runs.records import run_document, run_result
+from runner.runs.record_types.result import Result
+from runner.runs.record_types.rules import is_artifact_name
+from runner.runs.records import DamagedRecord, run_document, run_result
 from runner.storage.commit import digest, read_manifest
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
 from runner.storage.store import NotFound, Store
@@ -60,6 +62,8 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
         _write(collected, "metrics.jsonl", "".join(lines).encode())
         for name, prefix in sorted(artifact_prefixes(store, run_id, result).items()):
             _fetch_artifact(store, prefix, f"artifacts/{name}", collected)
+    except DamagedRecord:
+        raise
     except Damaged as error:
         raise UserError(
             f"the artifact in the store is damaged: {error}",
@@ -71,7 +75,7 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
     return collected
 
 
-def artifact_prefixes(store: Store, run_id: str, result: Mapping[str, object] | None) -> dict[str, str]:
+def artifact_prefixes(store: Store, run_id: str, result: Result | None) -> dict[str, str]:
     """Return the prefixes of a run's artifacts by name: those in its result, and what `runner export` has made since.
 
     For a run that is running, or failed while it exported, these are the newest committed ones.
@@ -83,11 +87,12 @@ def artifact_prefixes(store: Store, run_id: str, result: Mapping[str, object] | 
         parts = key.removeprefix(root).split("/")
         if len(parts) == 3 and parts[2] == MANIFEST:  # tokens sort by attempt: the last one stands
             name, token, _ = parts
+            if not is_artifact_name(name) or not (is_token(token) or EXPORT_TOKEN.fullmatch(token)):
+                continue
             found = exported if EXPORT_TOKEN.fullmatch(token) else newest
             found[name] = f"{root}{name}/{token}/"
-    named = (result or {}).get("artifacts")
+    named = result.get("artifacts") if result is not None else None
     if named:
-        assert isinstance(named, dict)
         newest = {name: run_key(run_id, path) for name, path in named.items()}
     return {**exported, **newest}
 

@@ -9,7 +9,8 @@ from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.process import boot_id
-from runner.runs.records import newest_attempt, run_document
+from runner.runs.liveness import newest_attempt
+from runner.runs.records import DamagedRecord, run_document
 from runner.runs.status import RunStatus, run_status
 from runner.runs.submission import submission_boot_id
 from runner.storage.store import NotFound, Store, StoreUnavailable
@@ -111,7 +112,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 self.look()
-            except (StoreUnavailable, UserError, NotFound, ValueError, KeyError):
+            except (StoreUnavailable, UserError, NotFound, DamagedRecord):
                 self.store_answers = (
                     False  # a display must not fail; the supervisor meets the same error, and reports it
                 )

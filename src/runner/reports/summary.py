@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.reports.tables import number, text_table
-from runner.runs.hardware import described
+from runner.runs.attempts import describe_hardware
+from runner.runs.records import printable
 
 _WIDTH = 100
 _SHARES = ("exact_match",)
@@ -29,14 +30,13 @@ def summarize_success(
     parts = [f"{run_id} succeeded: {_steps(result)}."]
     stages = result.get("stages") or []
     for stage_number, stage in enumerate(stages, 1):
-        heading = (
-            f"Stage {stage_number} of {len(stages)}: {stage['stage']}, {stage['step']} of {stage['max_steps']} steps"
-        )
+        steps = f"{stage.get('step')} of {stage.get('max_steps')} steps"
+        heading = f"Stage {stage_number} of {len(stages)}: {stage['stage']}, {steps}"
         parts.append("\n".join(filter(None, [heading, format_measurements(stage)])))
     if not stages and (comparison := format_measurements(result)):
         parts.append(comparison)
     if result.get("hardware"):
-        parts.append(f"Computed with: {described(result['hardware'])}.")
+        parts.append(f"Computed with: {describe_hardware(result['hardware'])}.")
     where = [("store", store_url), ("run", f"{_with_slash(store_url)}runs/{run_id}/")]
     where += [(name, f"{_with_slash(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
     parts.append("Where everything is:\n" + _pairs(where))
@@ -132,7 +132,7 @@ def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
         height = max(len(left), len(right))
         left += [""] * (height - len(left))
         right += [""] * (height - len(right))
-        prompt = textwrap.shorten(generation["prompt"], _WIDTH - len("Prompt: "), placeholder=" …")
+        prompt = textwrap.shorten(printable(generation["prompt"]), _WIDTH - len("Prompt: "), placeholder=" …")
         lines = [f"Prompt: {prompt}", f"{'before':<{column}} | after"]
         lines += [f"{a:<{column}} | {b}".rstrip() for a, b in zip(left, right, strict=True)]
         blocks.append("\n".join(lines))

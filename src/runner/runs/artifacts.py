@@ -1,4 +1,4 @@
-"""Where artifacts stand: made in a folder, put into the store whole or not at all, and never made twice."""
+"""A run's artifacts: made in a local folder, committed to the store whole or not at all, and never made twice."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,16 +13,16 @@ from runner.storage.store import NotFound, Store
 
 
 class ArtifactStore:
-    """The artifacts of one run, as one who makes some sees them.
+    """The artifacts of one run, for an attempt or an export that makes some.
 
     Args:
         store: where the run lives.
         run_id: the run.
-        token: of who makes artifacts; what it makes lies under this name.
+        token: of the attempt or export; part of the key of each artifact that it makes.
         folder: a local folder of its own.
-        trusted: gives the tokens of those whose artifacts are as good as one's own, the newest first.
-        before_manifest: called right before an artifact becomes visible; what it raises keeps it from that.
-        call: makes each request; pass one that goes on while the store is away.
+        trusted: returns the tokens whose artifacts equal those that this attempt would make, the newest first.
+        before_manifest: called right before an artifact becomes visible; an exception prevents it.
+        call: makes each request; pass one that tries again while the store is away.
     """
 
     def __init__(
@@ -43,29 +43,29 @@ class ArtifactStore:
         self._trusted = trusted
         self._before_manifest = before_manifest
         self._call = call
-        self._found: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
 
     def existing_key(self, name: str) -> str | None:
-        """The key in the run of an artifact that is there, whole; None: it has to be made."""
-        if name not in self._found:
+        """The key in the run of an artifact that exists and is whole; None: it has to be made."""
+        if name not in self._keys:
             for token in self._trusted():
                 prefix = artifact_prefix(self._run_id, name, token)
                 if self._is_whole(prefix):
-                    self._found[name] = prefix.removeprefix(run_key(self._run_id, ""))
+                    self._keys[name] = prefix.removeprefix(run_key(self._run_id, ""))
                     break
-        return self._found.get(name)
+        return self._keys.get(name)
 
     def commit(self, name: str, make: Callable[[Path], None], *, keep: bool = False) -> str:
-        """Make an artifact in a folder and put it into the store, unless it stands there; returns its key in the run.
+        """Make an artifact in a folder and commit it, unless it exists; returns its key in the run.
 
         Args:
             name: the artifact's name.
             make: writes the files into the folder that it is given.
-            keep: leave the files here, for `folder`.
+            keep: keep the local files, for `folder`.
         """
-        standing = self.existing_key(name)
-        if standing is not None:
-            return standing
+        existing = self.existing_key(name)
+        if existing is not None:
+            return existing
         prefix = artifact_prefix(self._run_id, name, self._token)
         key = prefix.removeprefix(run_key(self._run_id, ""))
         folder = self._folder / key
@@ -76,11 +76,11 @@ class ArtifactStore:
         self._call(put)
         if not keep:
             shutil.rmtree(folder)
-        self._found[name] = key
+        self._keys[name] = key
         return key
 
     def folder(self, key: str) -> Path:
-        """The files of an artifact that stands, on this machine; to be read only.
+        """A local copy of an existing artifact; not to be changed.
 
         Args:
             key: what `commit` or `existing_key` returned.

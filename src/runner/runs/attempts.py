@@ -4,23 +4,31 @@ An attempt claims first, then chooses what to restore, then says so. Whatever an
 commits after the claim, the chooser either sees it or leaves it off the lineage for good (`runner.runs.lineage`).
 """
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from runner.runs.layout import CheckpointName, attempt_key, attempt_token, new_nonce, run_key
-from runner.storage.manifest import Damaged, canonical_json
+from runner.runs.layout import CheckpointName, attempt_key, attempt_token, new_nonce, run_key, token_number
+from runner.runs.record_types.attempt import (
+    AttemptEnded,
+    ClaimRecord,
+    FitRecord,
+    HardwareRecord,
+    Heartbeat,
+    RestoredRecord,
+)
+from runner.runs.records import DamagedRecord, encoded, find_hint, find_record, numbered_records, read_record
+from runner.storage.manifest import canonical_json
 from runner.storage.store import NotFound, Store, create_ours
 
-_RECORD = re.compile(r"(?P<number>\d{4,})(?:\.(?P<kind>[a-z]+))?\.json")
+T = TypeVar("T")
+
 _READS_AT_ONCE = 8
 
 
 class Superseded(Exception):
-    """A newer attempt has begun: this one may commit and delete nothing any more."""
+    """A newer attempt has begun: this one may neither commit nor delete anything from now on."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,13 @@ class Attempt:
 
     number: int
     token: str
-    claim: Mapping[str, Any]
+    claim: ClaimRecord
     """Who claimed it: host, process, time."""
     began: bool
     """Whether it has said what it continues from. Before that it owns nothing."""
     restored: CheckpointName | None
     """The checkpoint that it continues from; None if it began afresh, or has not begun."""
-    ended: Mapping[str, Any] | None
+    ended: AttemptEnded | None
     """How it ended; None if it is alive or was killed."""
     stages: tuple[str, ...] = ()
     """The names of the run's stages in the recipe's order; empty for a run without stages."""
@@ -55,20 +63,20 @@ def claim_attempt(store: Store, run_id: str, record: Mapping[str, Any]) -> Claim
     """Take the next free number.
 
     Where conditional writes are ignored, two attempts may both believe for a moment that a number is theirs; the one
-    whose token does not stand there in the end finds out in `fence`.
+    whose token is not in the record in the end finds out in `fence`.
 
     Args:
-        store: where to.
+        store: where the run lives.
         run_id: the run.
-        record: who claims (host, process, time); ``token`` and ``number`` are added.
+        record: who claims: the fields of `ClaimRecord` except ``token`` and ``number``, which are added.
     """
-    number = max(_numbers(store, run_id), default=0) + 1
+    number = newest_number(store, run_id) + 1
     while True:
         token = attempt_token(number, new_nonce(4))
         key = attempt_key(run_id, number)
         if create_ours(store, key, _json({**record, "token": token, "number": number})):
             try:
-                if _read(store, key).get("token") == token:
+                if read_record(store, key, ClaimRecord)["token"] == token:
                     return Claim(run_id, number, token)
             except NotFound:
                 pass
@@ -81,7 +89,7 @@ def write_restored(
     """Say what the attempt continues from; with this it begins.
 
     Args:
-        store: where to.
+        store: where the run lives.
         claim: the attempt.
         checkpoint: what it restored, None if it begins afresh.
         stages: the names of the run's stages in order, by which readers tell the later of two checkpoints.
@@ -90,7 +98,7 @@ def write_restored(
         Superseded: a newer attempt has begun.
     """
     _check_claim(store, claim)
-    record: dict[str, Any] = {"token": claim.token, "checkpoint": None if checkpoint is None else str(checkpoint)}
+    record = RestoredRecord(token=claim.token, checkpoint=None if checkpoint is None else str(checkpoint))
     if stages:
         record["stages"] = list(stages)
     if not create_ours(store, attempt_key(claim.run_id, claim.number, "restored"), _json(record)):
@@ -98,40 +106,58 @@ def write_restored(
 
 
 def write_ended(store: Store, claim: Claim, record: Mapping[str, Any]) -> bool:
-    """Say how the attempt ended; False if that was said before."""
+    """Write how the attempt ended: the fields of `AttemptEnded`, ``token`` is added. False if that was said before."""
     data = _json({**record, "token": claim.token})
     return create_ours(store, attempt_key(claim.run_id, claim.number, "ended"), data)
 
 
 def write_heartbeat(store: Store, claim: Claim, record: Mapping[str, Any]) -> None:
-    """Say that the attempt is alive; a hint, overwritten each time."""
+    """Say that the attempt is alive, with the fields of `Heartbeat`; a hint, overwritten each time."""
     store.put(attempt_key(claim.run_id, claim.number, "heartbeat"), _json({**record, "token": claim.token}))
 
 
-def read_heartbeat(store: Store, run_id: str, number: int) -> Mapping[str, Any] | None:
+def read_heartbeat(store: Store, run_id: str, number: int) -> Heartbeat | None:
     """The newest sign of life of an attempt; None if there is none that can be read."""
-    try:
-        return _read(store, attempt_key(run_id, number, "heartbeat"))
-    except (NotFound, Damaged):
-        return None
+    return find_hint(store, attempt_key(run_id, number, "heartbeat"), Heartbeat)
+
+
+def read_claim(store: Store, run_id: str, number: int) -> ClaimRecord:
+    """Who claimed a number.
+
+    Raises:
+        NotFound: nobody.
+        DamagedRecord: it cannot be trusted, or its token is that of another number.
+    """
+    key = attempt_key(run_id, number)
+    claim = read_record(store, key, ClaimRecord)
+    if token_number(claim["token"]) != number:
+        raise DamagedRecord(key, f"its token is {claim['token']}, of another attempt")
+    return claim
+
+
+def read_ended(store: Store, run_id: str, number: int) -> AttemptEnded | None:
+    """How an attempt ended; None if it has not said.
+
+    Raises:
+        DamagedRecord: the record cannot be trusted.
+    """
+    return find_record(store, attempt_key(run_id, number, "ended"), AttemptEnded)
 
 
 def attempts(store: Store, run_id: str) -> list[Attempt]:
     """All attempts of a run, oldest first.
 
     Raises:
-        Damaged: a record is no JSON.
+        DamagedRecord: a record cannot be trusted.
     """
-    found = _records(store, run_id)
-    keys = [
-        attempt_key(run_id, number, kind)
-        for number, kinds in sorted(found.items())
-        for kind in ("", "restored", "ended")
-        if kind in kinds
-    ]
+    numbers = numbered_records(store, run_key(run_id, "attempts/"))
     with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="attempts") as pool:
-        records = dict(zip(keys, pool.map(lambda key: _read(store, key), keys), strict=True))
-    return [_attempt(run_id, number, records) for number, kinds in sorted(found.items()) if "" in kinds]
+        return list(pool.map(lambda number: _attempt(store, run_id, number, numbers[number].keys()), numbers))
+
+
+def newest_number(store: Store, run_id: str) -> int:
+    """The number of the newest attempt; 0 if there is none."""
+    return max(numbered_records(store, run_key(run_id, "attempts/")), default=0)
 
 
 def fence(store: Store, claim: Claim) -> None:
@@ -141,11 +167,8 @@ def fence(store: Store, claim: Claim) -> None:
         Superseded: it is not.
     """
     _check_claim(store, claim)
-    try:
-        restored = _read(store, attempt_key(claim.run_id, claim.number, "restored"))
-    except NotFound:
-        return
-    if restored.get("token") != claim.token:
+    restored = _find_own(store, attempt_key(claim.run_id, claim.number, "restored"), RestoredRecord)
+    if restored is not None and restored["token"] != claim.token:
         raise Superseded(f"another attempt has begun as number {claim.number}")
 
 
@@ -159,92 +182,96 @@ def is_superseded(store: Store, claim: Claim) -> bool:
 
 
 def _check_claim(store: Store, claim: Claim) -> None:
-    newest = max(_numbers(store, claim.run_id), default=0)
+    newest = newest_number(store, claim.run_id)
     if newest > claim.number:
         raise Superseded(f"attempt {newest} has begun")
-    try:
-        token = _read(store, attempt_key(claim.run_id, claim.number)).get("token")
-    except NotFound:
-        raise Superseded("the attempt's claim is gone from the store") from None
-    if token != claim.token:
+    record = _find_own(store, attempt_key(claim.run_id, claim.number), ClaimRecord)
+    if record is None:
+        raise Superseded("the attempt's claim is gone from the store")
+    if record["token"] != claim.token:
         raise Superseded(f"another attempt has claimed number {claim.number}")
 
 
-def _records(store: Store, run_id: str) -> dict[int, set[str]]:
-    prefix = run_key(run_id, "attempts/")
-    found: dict[int, set[str]] = {}
-    for info in store.objects(prefix):
-        match = _RECORD.fullmatch(info.key.removeprefix(prefix))
-        if match is not None:
-            found.setdefault(int(match["number"]), set()).add(match["kind"] or "")
-    return found
+def _find_own(store: Store, key: str, kind: type[T]) -> T | None:
+    """One of our own records; one that is damaged is no longer ours."""
+    try:
+        return find_record(store, key, kind)
+    except DamagedRecord as error:
+        raise Superseded(f"a record of the attempt is damaged in the store: {error}") from error
 
 
-def _numbers(store: Store, run_id: str) -> list[int]:
-    return [number for number, kinds in _records(store, run_id).items() if "" in kinds]
+def _attempt(store: Store, run_id: str, number: int, kinds: Collection[str]) -> Attempt:
+    claim = read_claim(store, run_id, number)
+    token = claim["token"]
+    restored = ended = None
+    if "restored" in kinds:
+        restored = read_record(store, attempt_key(run_id, number, "restored"), RestoredRecord)
+    if "ended" in kinds:
+        ended = read_record(store, attempt_key(run_id, number, "ended"), AttemptEnded)
+    # Two attempts may have claimed one number: only records with the claim's token belong to this one.
+    if restored is not None and restored["token"] != token:
+        restored = None
+    if ended is not None and ended.get("token") != token:
+        ended = None
+    checkpoint = None if restored is None or restored["checkpoint"] is None else restored["checkpoint"]
+    return Attempt(
+        number=number,
+        token=token,
+        claim=claim,
+        began=restored is not None,
+        restored=None if checkpoint is None else CheckpointName.parse(checkpoint),
+        ended=ended,
+        stages=() if restored is None else tuple(restored.get("stages", ())),
+    )
 
 
-def _attempt(run_id: str, number: int, records: Mapping[str, Mapping[str, Any]]) -> Attempt:
-    claim = records[attempt_key(run_id, number)]
-    token = claim.get("token")
-    if not isinstance(token, str):
-        raise Damaged(attempt_key(run_id, number), "holds no token")
+# -- the stages of an attempt --------------------------------------------------------------------------------------
 
-    def ours(kind: str) -> Mapping[str, Any] | None:
-        record = records.get(attempt_key(run_id, number, kind))
-        return record if record is not None and record.get("token") == token else None
 
-    restored = ours("restored")
-    name = None if restored is None else restored.get("checkpoint")
-    checkpoint = None if name is None else CheckpointName.parse(str(name))
-    if name is not None and checkpoint is None:
-        raise Damaged(attempt_key(run_id, number, "restored"), f"{name!r} is no checkpoint")
-    stages = tuple(map(str, (restored or {}).get("stages", ())))
-    return Attempt(number, token, claim, restored is not None, checkpoint, ours("ended"), stages)
+def write_fit(store: Store, claim: Claim, stage: str, record: Mapping[str, Any]) -> None:
+    """Record how an attempt's stage was fitted: the fields of `FitRecord`, ``token`` is added. The first one stands."""
+    create_ours(
+        store,
+        attempt_key(claim.run_id, claim.number, f"fit-{stage}"),
+        _json({**record, "token": claim.token}),
+    )
+
+
+def fits_so_far(store: Store, claim: Claim, stage: str) -> list[FitRecord]:
+    """The fits of the attempts before this one at the same stage, oldest first; one that is damaged is left out."""
+    kind = f"fit-{stage}"
+    numbers = numbered_records(store, run_key(claim.run_id, "attempts/"))
+    keys = [
+        attempt_key(claim.run_id, number, kind)
+        for number, kinds in numbers.items()
+        if number < claim.number and kind in kinds
+    ]
+    records = (find_hint(store, key, FitRecord) for key in keys)
+    return [record for record in records if record is not None]
+
+
+def write_hardware(store: Store, claim: Claim, stage: str, record: HardwareRecord) -> None:
+    """Record what an attempt computes a stage with; ``token`` is added. The first record stands."""
+    key = attempt_key(claim.run_id, claim.number, f"hardware-{stage}")
+    store.create(key, encoded({**record, "token": claim.token}))
+
+
+def describe_hardware(record: HardwareRecord) -> str:
+    """What a stage is computed with, in a line."""
+    parts = [
+        record["device"],
+        record["precision"],
+        f"weights {record['quantization'] or record['weights']}",
+        f"attention {record['attn_implementation']}",
+        f"optimizer {record['optim']}",
+        *(["Liger kernels"] if record["use_liger_kernel"] else []),
+        *([f"packing {record['packing']}"] if record["packing"] else []),
+        *(["padding-free"] if record["padding_free"] else []),
+        *([f"loss on {record['loss_on']}"] if record["loss_on"] else []),
+        f"{record['per_device_train_batch_size']} x {record['gradient_accumulation_steps']} a step",
+    ]
+    return ", ".join(parts)
 
 
 def _json(record: Mapping[str, Any]) -> bytes:
     return canonical_json(dict(record)) + b"\n"
-
-
-def _read(store: Store, key: str) -> dict[str, Any]:
-    try:
-        record = json.loads(store.get(key))
-    except ValueError as error:
-        raise Damaged(key, "no JSON") from error
-    if not isinstance(record, dict):
-        raise Damaged(key, "no JSON object")
-    return record
-
-
-_FIT_RECORD = re.compile(r"(?P<number>\d{4,})\.fit-(?P<stage>\w+)\.json")
-
-
-def write_fit(store: Store, claim: Claim, stage: str, record: Mapping[str, Any]) -> None:
-    """Say how an attempt's stage was fitted; the first record stands.
-
-    Args:
-        store: where to.
-        claim: the attempt.
-        stage: which stage of the run.
-        record: ``accelerators`` and ``settings`` at least; ``token`` is added.
-    """
-    data = canonical_json({**record, "token": claim.token}) + b"\n"
-    create_ours(store, attempt_key(claim.run_id, claim.number, f"fit-{stage}"), data)
-
-
-def fits_so_far(store: Store, claim: Claim, stage: str) -> list[Mapping[str, Any]]:
-    """The records of the attempts before this one at the same stage, oldest first; one that is damaged is left out."""
-    prefix = run_key(claim.run_id, "attempts/")
-    found: list[tuple[int, Mapping[str, Any]]] = []
-    for info in store.objects(prefix):
-        match = _FIT_RECORD.fullmatch(info.key.removeprefix(prefix))
-        if match is None or match["stage"] != stage or int(match["number"]) >= claim.number:
-            continue
-        try:
-            record = json.loads(store.get(info.key))
-        except (NotFound, ValueError):
-            continue
-        if isinstance(record, dict):
-            found.append((int(match["number"]), record))
-    return [record for _, record in sorted(found, key=lambda each: each[0])]

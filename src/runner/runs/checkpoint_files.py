@@ -1,4 +1,4 @@
-"""Which files make a checkpoint from which training goes on exactly. No torch here: the attempt checks them too.
+"""The files that a checkpoint needs for an exact resume. No torch here: the agent checks them too.
 
 The folder is a transformers checkpoint (`Trainer.train(resume_from_checkpoint=…)` reads it), with one file of ours.
 """
@@ -14,12 +14,12 @@ SCALER = "scaler.pt"
 TRAINER_STATE = "trainer_state.json"
 RUNNER_STATE = "runner_state.json"
 METHOD_STATE = "method_state.pt"
-"""What a method's trainer keeps between steps and transformers does not know of; not every method has any."""
+"""What a method's trainer keeps between steps and transformers does not save; not every method has any."""
 MODEL_WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 ZERO_LATEST = "latest"
-"""DeepSpeed's pointer to the folder beside it with everybody's part of the state."""
+"""DeepSpeed's pointer to the folder beside it, which holds each process's part of the state."""
 
 
 def rng_state_file(process_index: int, world_size: int) -> str:
@@ -33,12 +33,12 @@ def method_state_file(process_index: int, world_size: int) -> str:
 
 
 def missing_files(names: Iterable[str], *, world_size: int = 1, zero_stage: int = 0) -> Sequence[str]:
-    """What a checkpoint with the files `names` lacks to be resumed exactly; empty if it lacks nothing.
+    """The files that a checkpoint lacks to be resumed exactly.
 
     transformers itself resumes without complaint from a checkpoint without `optimizer.pt`, and ends with other weights.
 
     Args:
-        names: of the files.
+        names: of the files that it has.
         world_size: how many processes wrote it.
         zero_stage: DeepSpeed's stage, 0 without.
     """

@@ -1,4 +1,4 @@
-"""Metrics and logs in pieces: an attempt writes immutable, numbered chunks, and readers put them together again."""
+"""Metrics and logs in chunks: an attempt writes immutable, numbered chunks, and readers put them together again."""
 
 import re
 import threading
@@ -6,17 +6,18 @@ from collections.abc import Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 
 from runner.runs.layout import chunk_key, run_key
-from runner.storage.store import Store, create_ours
+from runner.storage.manifest import Damaged
+from runner.storage.store import NotFound, Store, create_ours
 
 _READS_AT_ONCE = 16
-_CHUNK = re.compile(r"(?P<token>\d{4,}-[0-9a-z]{4})-(?P<sequence>\d+)\.(?:jsonl|txt)")
+_CHUNK = re.compile(r"(?P<token>[0-9]{4,12}-[0-9a-z]{4})-(?P<sequence>[0-9]{1,12})\.(?:jsonl|txt)")
 
 
 class ChunkWriter:
-    """One attempt's metrics or logs on their way to the store. Any thread may append and flush.
+    """Writes one attempt's metrics or logs to the store. Any thread may append and flush.
 
     Args:
-        store: where to.
+        store: where the run lives.
         run_id: the run.
         kind: ``metrics`` or ``logs``.
         token: the attempt that writes.
@@ -34,7 +35,7 @@ class ChunkWriter:
         self._flushing = threading.Lock()
 
     def append(self, data: str | bytes) -> None:
-        """Take more; never waits for the store."""
+        """Buffer more; never waits for the store."""
         with self._appending:
             self._buffer += data.encode() if isinstance(data, str) else data
 
@@ -44,7 +45,7 @@ class ChunkWriter:
         After a failure nothing is lost, and the next flush goes on where this one stopped.
 
         Args:
-            final: write the first bytes of a character too whose last ones never came; they wait otherwise.
+            final: also write an incomplete UTF-8 character at the end; otherwise it waits for its last bytes.
 
         Raises:
             StoreUnavailable, StoreFull, UserError: from the store.
@@ -52,18 +53,18 @@ class ChunkWriter:
         with self._flushing:
             while True:
                 if self._pending is None:
-                    self._pending = self._taken(final)
+                    self._pending = self._take(final)
                 if not self._pending:
                     self._pending = None
                     return
-                # What was once sent under a number stays as it is: the answer may be all that was lost.
+                # What was sent under a number once stays as it is: it may have arrived although the answer was lost.
                 key = chunk_key(self._run_id, self._kind, self._token, self._sequence)
                 if not create_ours(self._store, key, self._pending):
-                    raise RuntimeError(f"somebody else wrote {key}")
+                    raise RuntimeError(f"another process wrote {key}")
                 self._sequence += 1
                 self._pending = None
 
-    def _taken(self, final: bool) -> bytes:
+    def _take(self, final: bool) -> bytes:
         with self._appending:
             end = len(self._buffer) - (0 if final else _incomplete(self._buffer))
             data = bytes(self._buffer[:end])
@@ -71,27 +72,40 @@ class ChunkWriter:
         return data
 
 
-def _chunks(store: Store, run_id: str, kind: str) -> dict[str, dict[int, str]]:
-    """Keys by sequence, in order, by token."""
+def chunk_keys(store: Store, run_id: str, kind: str) -> dict[str, dict[int, str]]:
+    """The keys of a run's ``metrics`` or ``logs``: by their number, in order, by the attempt's token."""
     prefix = run_key(run_id, f"{kind}/")
-    found: dict[str, dict[int, str]] = {}
+    keys: dict[str, dict[int, str]] = {}
     for info in store.objects(prefix):
         match = _CHUNK.fullmatch(info.key.removeprefix(prefix))
         if match is not None:
-            found.setdefault(match["token"], {})[int(match["sequence"])] = info.key
-    return {token: dict(sorted(chunks.items())) for token, chunks in found.items()}
+            keys.setdefault(match["token"], {})[int(match["sequence"])] = info.key
+    return {token: dict(sorted(chunks.items())) for token, chunks in keys.items()}
 
 
-def _in_order(item: tuple[str, object]) -> tuple[int, str]:
+def by_attempt(item: tuple[str, object]) -> tuple[int, str]:
+    """Sorts the items of `chunk_keys` by the attempt's number."""
     token = item[0]
     return int(token.partition("-")[0]), token
 
 
-def _contents(store: Store, keys: Iterable[str], cache: MutableMapping[str, bytes]) -> list[bytes]:
+def read_chunks(store: Store, keys: Iterable[str], cache: MutableMapping[str, bytes]) -> list[bytes]:
+    """The contents of chunks, those that are not in `cache` from the store and then into it.
+
+    Raises:
+        Damaged: a chunk was listed and is missing now.
+    """
+
+    def read(key: str) -> bytes:
+        try:
+            return store.get(key)
+        except NotFound as error:
+            raise Damaged(key, "missing") from error
+
     wanted = list(keys)
     new = [key for key in wanted if key not in cache]
     with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="chunks") as pool:
-        cache.update(zip(new, pool.map(store.get, new), strict=True))
+        cache.update(zip(new, pool.map(read, new), strict=True))
     return [cache[key] for key in wanted]
 
 
@@ -100,7 +114,7 @@ def _incomplete(data: bytearray) -> int:
     for back in range(1, min(4, len(data)) + 1):
         byte = data[-back]
         if byte & 0b1100_0000 == 0b1000_0000:
-            continue  # goes on with a character
+            continue  # inside a character
         length = 2 if byte >> 5 == 0b110 else 3 if byte >> 4 == 0b1110 else 4 if byte >> 3 == 0b11110 else 1
         return back if length > back else 0
     return 0

@@ -43,8 +43,8 @@ RUN_VARIABLE = "RUNNER_RUN"
 """The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_TOKEN = re.compile(r"(?P<number>\d{4,})-(?P<nonce>[0-9a-z]{4})")
-_CHECKPOINT = re.compile(r"(?P<stage>[a-z0-9_]+)-(?P<step>\d+)-(?P<token>\d{4,}-[0-9a-z]{4})")
+_TOKEN = re.compile(r"(?P<number>[0-9]{4,12})-(?P<nonce>[0-9a-z]{4})")
+_CHECKPOINT = re.compile(r"(?P<stage>[a-z0-9_]+)-(?P<step>[0-9]{1,15})-(?P<token>[0-9]{4,12}-[0-9a-z]{4})")
 
 
 EXPORT_TOKEN = re.compile(r"export-[0-9a-z]{4}")
@@ -94,6 +94,11 @@ def node_key(run_id: str, number: int, node: str, kind: str = "") -> str:
 def attempt_token(number: int, nonce: str) -> str:
     """The name of an attempt in keys: ``0002-9f3c``."""
     return f"{number:04d}-{nonce}"
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` can be an attempt's token."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def token_number(token: str) -> int:

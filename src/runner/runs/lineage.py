@@ -1,8 +1,8 @@
-"""Which of all checkpoints and metrics count: those on the chain of attempts that led to the newest one.
+"""Which checkpoints and metrics count: those on the chain of attempts that led to the newest one.
 
 The lineage of an attempt is what it wrote itself, and what is on the lineage of the attempt that wrote the checkpoint
-it restored, up to that checkpoint. All else was written by an attempt that had been superseded, or lost its steps with
-its machine; it is never read.
+it restored, up to that checkpoint. Everything else was written by an attempt that had been superseded, or whose later
+steps were lost with its machine; it is never read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -77,7 +77,7 @@ def lineage_of(known: Iterable[Attempt], token: str | None = None) -> Lineage:
     while attempt is not None and attempt.restored is not None:
         restored = attempt.restored
         if token_number(restored.token) >= attempt.number:
-            break  # nobody restores what came after: a broken record must not make a circle
+            break  # no attempt restores what came after it: a broken record must not make a circle
         position = _position(stages, restored.stage, restored.step)
         last = position if last is None else min(last, position)
         segments.append(Segment(restored.token, last))
@@ -98,9 +98,9 @@ def checkpoints(store: Store, run_id: str, lineage: Lineage | None = None) -> li
     """The committed checkpoints on the lineage, newest first, good and damaged alike.
 
     Args:
-        store: where from.
+        store: where the run lives.
         run_id: the run.
-        lineage: if known; otherwise that of the newest attempt that has begun.
+        lineage: if the caller knows it; otherwise that of the newest attempt that has begun.
     """
     if lineage is None:
         lineage = read_lineage(store, run_id)
@@ -111,10 +111,10 @@ def checkpoints(store: Store, run_id: str, lineage: Lineage | None = None) -> li
 def checkpoint_folders(store: Store, run_id: str) -> dict[CheckpointName, bool]:
     """All checkpoint folders of a run, on the lineage or not, and whether each holds a manifest. One listing."""
     prefix = run_key(run_id, "checkpoints/")
-    found: dict[CheckpointName, bool] = {}
+    committed: dict[CheckpointName, bool] = {}
     for info in store.objects(prefix):
         folder, _, file = info.key.removeprefix(prefix).partition("/")
         name = CheckpointName.parse(folder)
-        if name is not None:
-            found[name] = found.get(name, False) or file == MANIFEST
-    return found
+        if name is not None and str(name) == folder:
+            committed[name] = committed.get(name, False) or file == MANIFEST
+    return committed

@@ -1,59 +1,78 @@
-"""All runs of a store. Runs that have ended never change, so this machine remembers them."""
+"""All runs of a store, and finding one of them. Ended runs never change, so this machine remembers them."""
 
 import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUN, RUNS, is_run_id, run_key
+from runner.runs.records import DamagedRecord
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import NotFound, Store
 
 _READERS = 32
 
 
-def list_runs(store: Store) -> list[RunStatus]:
+def list_runs(
+    store: Store, *, on_damaged: Callable[[str, DamagedRecord], None] = lambda run_id, error: None
+) -> list[RunStatus]:
     """Every run of the store, the newest first.
 
-    A folder without a readable ``run.json`` is no run (a submission that was cut short, say), and is left out.
+    A folder without a ``run.json`` is not a run (its submission was cut short, say), and is left out.
+
+    Args:
+        store: where runs live.
+        on_damaged: called with the id of a run that is left out because one of its records cannot be trusted.
     """
     memory = EndedRuns(listing_cache(store.url))
     ended = memory.read()
     unknown = []
     runs = []
-    for run_id in store.folders(RUNS):
+    for run_id in filter(is_run_id, store.folders(RUNS)):
         if run_id in ended:
             runs.append(ended[run_id])
         else:
             unknown.append(run_id)
-    fresh = list(look_at(store, unknown))
+    fresh = list(look_at(store, unknown, on_damaged=on_damaged))
     memory.add(status for status in fresh if status.terminal)
     return sorted(runs + fresh, key=lambda status: (status.created_at, status.run_id), reverse=True)
 
 
-def look_at(store: Store, run_ids: Iterable[str]) -> Iterator[RunStatus]:
-    """The status of each of these runs, read side by side; what is no run is left out."""
+def look_at(
+    store: Store,
+    run_ids: Iterable[str],
+    *,
+    on_damaged: Callable[[str, DamagedRecord], None] = lambda run_id, error: None,
+) -> Iterator[RunStatus]:
+    """The status of each of these runs, read in parallel; arguments as for `list_runs`."""
 
-    def one(run_id: str) -> RunStatus | None:
+    def status_or_error(run_id: str) -> RunStatus | DamagedRecord | None:
         try:
             return run_status(store, run_id)
-        except (NotFound, ValueError, KeyError, TypeError):
+        except NotFound:
             return None
+        except DamagedRecord as error:
+            return error
 
+    names = list(run_ids)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="listing") as readers:
-        yield from (status for status in readers.map(one, run_ids) if status is not None)
+        for run_id, status in zip(names, readers.map(status_or_error, names), strict=True):
+            if isinstance(status, DamagedRecord):
+                on_damaged(run_id, status)
+            elif status is not None:
+                yield status
 
 
 class EndedRuns:
     """A file of JSON lines, one for each ended run that this machine has seen. Only ever appended to.
 
-    Safe to use by several processes at once; a line that makes no sense is as good as absent; a folder that cannot be
-    written costs speed and nothing else.
+    Safe to use by several processes at once. A line that makes no sense is ignored; a folder that cannot be written
+    costs only speed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,14 +101,14 @@ class EndedRuns:
         self._append([_row(status) for status in statuses])
 
     def forget(self, run_id: str) -> None:
-        """A new run takes an id that may have been another's (one that was deleted with its folder)."""
+        """Forget a run whose id a new run takes; the old one was deleted with its folder."""
         if self._path.exists():
             self._append([{"forget": run_id}])
 
     def _append(self, rows: list[dict[str, object]]) -> None:
         if not rows:
             return
-        # One write, and a line break first: neither a torn line before ours nor a writer beside us can spoil it.
+        # One write, and a line break first: neither a torn line before ours nor another writer can spoil it.
         data = b"\n" + b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,23 +127,22 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunStatus
 
 
 def _row(status: RunStatus) -> dict[str, object]:
-    """What is remembered: all that differs from the default."""
+    """The fields to remember: those that differ from the default."""
     values = {name: getattr(status, name) for name in _DEFAULTS}
     return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
 
 
 _MOST_CHECKED = 10
 
-
 LAST = "last"
-"""Stands for the run that was submitted last."""
+"""Names the run that was submitted last."""
 
 
 def find_run(store: Store, text: str) -> str:
     """The id of the run that `text` names.
 
     Raises:
-        UserError: none, or more than one; the message names what is near.
+        UserError: it names none, or more than one; the message names similar ids.
     """
     if text == LAST:
         runs = list_runs(store)
@@ -133,14 +151,15 @@ def find_run(store: Store, text: str) -> str:
         return runs[0].run_id
     if is_run_id(text) and _exists(store, text):
         return text
-    names = [name for name in store.folders(RUNS) if name.startswith(text) or name.endswith(text)] if text else []
+    known = list(filter(is_run_id, store.folders(RUNS)))
+    names = [name for name in known if name.startswith(text) or name.endswith(text)] if text else []
     matches = names if len(names) > _MOST_CHECKED else [name for name in names if _exists(store, name)]
     if len(matches) == 1:
         return matches[0]
     if matches:
         shown = ", ".join(matches[:5]) + (f" and {len(matches) - 5} more" if len(matches) > 5 else "")
         raise UserError(f"{text!r} fits {len(matches)} runs: {shown}", where="RUN", remedy="write more of the id")
-    near = difflib.get_close_matches(text, store.folders(RUNS), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(text, known, n=3, cutoff=0.5)
     raise UserError(
         f"no run {text!r} in {store.url}",
         where="RUN",

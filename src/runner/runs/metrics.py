@@ -1,59 +1,54 @@
 """A run's metric records, of the attempts that its newest one continues."""
 
-import json
 from collections.abc import Iterator, MutableMapping
-from typing import Any
 
-from runner.runs.chunks import _chunks, _contents
+from runner.runs.chunks import chunk_keys, read_chunks
 from runner.runs.layout import chunk_key
 from runner.runs.lineage import Position, read_lineage
+from runner.runs.record_types.result import MetricRecord
+from runner.runs.records import decoded
 from runner.storage.manifest import Damaged
 from runner.storage.store import Store
 
-_PLACES = {"before": 0, "": 1, "during": 2, "after": 3}
-"""Where an evaluation of a phase stands beside the training record of the same step."""
+_RANKS = {"before": 0, "": 1, "during": 2, "after": 3}
+"""The order of the records of one step: training is "", the others are the phases of evaluations."""
 
 
-def read_metrics(store: Store, run_id: str, *, cache: MutableMapping[str, bytes] | None = None) -> list[dict[str, Any]]:
+def read_metrics(store: Store, run_id: str, *, cache: MutableMapping[str, bytes] | None = None) -> list[MetricRecord]:
     """The metrics along the lineage of the newest attempt: one training record a step, and each evaluation once.
 
     Args:
-        store: where from.
+        store: where the run lives.
         run_id: the run.
-        cache: chunks by key, for who asks again and again: they never change, and only new ones are read.
+        cache: chunks by key, for callers that ask repeatedly: chunks never change, and only new ones are read.
 
     Returns:
         The records by stage and step; an evaluation before training comes before the step's training record, others
         after it.
 
     Raises:
-        Damaged: a chunk is missing or holds something else than records.
+        Damaged: a chunk is missing.
+        DamagedRecord: a chunk holds something else than records.
     """
     lineage = read_lineage(store, run_id)
-    chunks = _chunks(store, run_id, "metrics")
-    found: dict[tuple[Position, int, str], dict[str, Any]] = {}
+    chunks = chunk_keys(store, run_id, "metrics")
+    records: dict[tuple[Position, int, str], MetricRecord] = {}
     for token in lineage.tokens:
-        keys = list(chunks.get(token, {}).values())
-        missing = set(range(1, len(keys) + 1)) - chunks.get(token, {}).keys()
-        if missing:
-            raise Damaged(chunk_key(run_id, "metrics", token, min(missing)), "missing")
-        for key, data in zip(keys, _contents(store, keys, {} if cache is None else cache), strict=True):
-            for record, (stage, step, place, phase) in _records(key, data):
+        numbers = chunks.get(token, {})
+        for expected, number in enumerate(numbers, 1):
+            if number != expected:
+                raise Damaged(chunk_key(run_id, "metrics", token, expected), "missing")
+        keys = list(numbers.values())
+        for key, data in zip(keys, read_chunks(store, keys, {} if cache is None else cache), strict=True):
+            for record in _records(key, data):
+                stage, step = record["stage"], record["step"]
+                phase = record.get("phase", "during") if record["kind"] == "eval" else ""
                 if lineage.holds(token, stage, step):
                     # The first that was shown stays.
-                    found.setdefault((lineage.position(stage, step), place, phase), record)
-    return [found[place] for place in sorted(found)]
+                    records.setdefault((lineage.position(stage, step), _RANKS.get(phase, 2), phase), record)
+    return [records[place] for place in sorted(records)]
 
 
-def _records(key: str, data: bytes) -> Iterator[tuple[dict[str, Any], tuple[str, int, int, str]]]:
-    """Each record, with its stage, its step, and what tells and orders the records of one step."""
+def _records(key: str, data: bytes) -> Iterator[MetricRecord]:
     for line in data.splitlines():
-        try:
-            record = json.loads(line)
-            stage, step, kind = record["stage"], record["step"], record["kind"]
-            phase = str(record.get("phase", "during")) if kind == "eval" else ""
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(key, "holds something else than records of metrics") from error
-        if not isinstance(stage, str) or not isinstance(step, int):
-            raise Damaged(key, "holds a record without a stage or a step")
-        yield record, (stage, step, _PLACES.get(phase, 2), phase)
+        yield decoded(key, line, MetricRecord)

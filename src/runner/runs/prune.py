@@ -1,7 +1,8 @@
-"""Make room in a run: old checkpoints beyond the limit, and what killed attempts left half written.
+"""Delete old checkpoints beyond the limit, and what killed attempts left half written.
 
-What a restart needs is never touched: the newest good checkpoint stays until a newer good one is committed. A manifest
-goes first and its files after it, so that a kill in between leaves a folder that is no checkpoint, for the next sweep.
+What a restart needs is never touched: the newest good checkpoint stays until a newer good one is committed. The
+manifest is deleted first and the files after it, so that a kill in between leaves a folder without a manifest, which is
+not a checkpoint, for the next sweep.
 """
 
 from runner.runs.attempts import Claim, attempts, fence
@@ -17,17 +18,17 @@ def prune(
 ) -> list[CheckpointName]:
     """Delete the checkpoints on our lineage that are older than the newest `save_total_limit` good ones.
 
-    A checkpoint counts as good if its manifest can be trusted and each file is there with its size. Damaged ones count
-    for nothing; they go once they are older than the last one that is kept. What is off our lineage stays.
+    A checkpoint is good if its manifest can be trusted and each file exists with its size. Damaged ones do not count;
+    they are deleted once they are older than the last one that is kept. What is off our lineage stays.
 
     Args:
-        store: where from.
-        claim: our attempt, which has begun. Its commits and this come one after the other.
+        store: where the run lives.
+        claim: our attempt, which has begun. It must not commit at the same time.
         save_total_limit: how many to keep; at least one stays. None: delete none.
         best: stays as well.
 
     Returns:
-        What was deleted, newest first.
+        The deleted checkpoints, newest first.
 
     Raises:
         Superseded: a newer attempt has begun; nothing was deleted since.
@@ -50,14 +51,14 @@ def prune(
 
 
 def sweep(store: Store, claim: Claim) -> list[str]:
-    """Delete checkpoint and artifact folders without a manifest that nobody will complete any more.
+    """Delete checkpoint and artifact folders without a manifest that no attempt will complete any more.
 
-    Those are the ones of attempts older than ours, which can commit nothing now, and among our own checkpoints those
-    that lie before one that we committed: deleting them was cut short.
+    Those are the folders of attempts older than ours, which can no longer commit, and our own checkpoints before one
+    that we committed: their deletion was cut short.
 
     Args:
-        store: where from.
-        claim: our attempt. Its commits and this come one after the other.
+        store: where the run lives.
+        claim: our attempt. It must not commit at the same time.
 
     Returns:
         The folders' keys.
@@ -69,7 +70,7 @@ def sweep(store: Store, claim: Claim) -> list[str]:
     # A write that was cut short may leave a folder that holds no object yet.
     for text in store.folders(run_key(claim.run_id, "checkpoints/")):
         name = CheckpointName.parse(text)
-        if name is not None:
+        if name is not None and str(name) == text:
             folders.setdefault(name, False)
     lineage = lineage_of(attempts(store, claim.run_id), claim.token)
     ours = max(

@@ -1,108 +1,103 @@
-"""The records of a run in the store: read, checked and written in one place."""
+"""The records of a run in the store: read and checked, written, and listed in one place; and those of the run itself.
+
+Whoever can write to a store can write anything into a record. What is read here has the fields and types that
+`runner.runs.record_types` names, or raises `DamagedRecord`. Text may still hold anything: `printable` before it goes to
+a terminal.
+"""
 
 import json
-import os
 import re
-import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from runner.process import boot_id, pid_namespace, process_runs
-from runner.runs.layout import RESULT, RUN, attempt_key, run_key
+from runner.errors import UserError
+from runner.runs.layout import CANCEL, RESULT, RUN, SUBMISSION, run_key
+from runner.runs.record_types.check import Mismatch, check_for
+from runner.runs.record_types.result import Result
+from runner.runs.record_types.run import CancelRequest, RunDocument, Submission
+from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
 
-FRESH_SECONDS = 60.0
-"""An attempt whose last sign of life is older than this is taken for dead."""
+if TYPE_CHECKING:
+    from runner.recipe.recipe import Recipe
+
+T = TypeVar("T")
+
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)
+_DEEPEST = 64
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_LONE_SURROGATE = re.compile(r"\\u[dD][89abAB]")
+_NUMBERED = re.compile(r"(?P<number>[0-9]{4,12})(?:\.(?P<kind>[a-z]+(?:-[a-z0-9_]+)?))?\.json")
 
 
-_ATTEMPT_RECORD = re.compile(r"(?P<number>\d{4,})(?:\.(?P<kind>[a-z]+))?\.json")
+class DamagedRecord(Damaged):
+    """A record in the store cannot be trusted: no JSON, a field is missing, or a value is not what it must be."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttemptView:
-    """The records of a run's newest attempt."""
-
-    run_id: str
-    """Whose it is."""
-    number: int
-    """Its number; attempts are counted from 1."""
-    claim: Mapping[str, Any]
-    """``attempts/<n>.json``."""
-    heartbeat: Mapping[str, Any] | None
-    """``attempts/<n>.heartbeat.json``."""
-    ended: Mapping[str, Any] | None
-    """``attempts/<n>.ended.json``."""
-    last_sign_seconds: float
-    """Age of the claim or the heartbeat, whichever is newer, by the store's clock against ours."""
-
-    def process_here(self) -> bool | None:
-        """Whether its process lives on this machine; None: it was started elsewhere (or in another container)."""
-        if self.claim.get("boot_id") != boot_id() or self.claim.get("host") != os.uname().nodename:
-            return None
-        if self.claim.get("pid_namespace") not in (None, pid_namespace()):
-            return None
-        return process_runs(int(self.claim["pid"]), self.run_id)
-
-    def alive(self) -> bool:
-        """Whether the attempt still runs, as far as can be known from here."""
-        if self.ended is not None:
-            return False
-        here = self.process_here()
-        return self.last_sign_seconds < FRESH_SECONDS if here is None else here
-
-
-def run_document(store: Store, run_id: str) -> dict[str, Any]:
-    """A run's ``run.json``.
+def read_record(store: Store, key: str, kind: type[T]) -> T:
+    """Read a record of one of the types in `runner.runs.record_types`.
 
     Raises:
-        NotFound: there is no such run.
+        NotFound: it is not there.
+        DamagedRecord: it is not a record of this type.
     """
-    document: dict[str, Any] = json.loads(store.get(run_key(run_id, RUN)))
-    return document
+    return decoded(key, store.get(key), kind)
 
 
-def run_result(store: Store, run_id: str) -> dict[str, Any] | None:
-    """A run's ``result.json``; None if it has not ended."""
-    return _record(store, run_key(run_id, RESULT))
+def find_record(store: Store, key: str, kind: type[T]) -> T | None:
+    """The same; None if it is not there.
 
-
-def newest_attempt(store: Store, run_id: str) -> AttemptView | None:
-    """The attempt with the highest number; None if there has been none."""
-    kinds: dict[int, dict[str, datetime]] = {}
-    for entry in store.objects(run_key(run_id, "attempts/")):
-        match = _ATTEMPT_RECORD.fullmatch(entry.key.rpartition("/")[2])
-        if match is not None:
-            kinds.setdefault(int(match["number"]), {})[match["kind"] or "claim"] = entry.last_modified
-    if not kinds:
-        return None
-    number = max(kinds)
-    times = kinds[number]
-    last_sign = max(times.get("heartbeat", times.get("claim", datetime.min.replace(tzinfo=UTC))), min(times.values()))
-
-    def record(kind: str) -> dict[str, Any] | None:
-        if (kind or "claim") not in times:
-            return None
-        return _record(store, attempt_key(run_id, number, kind))
-
-    return AttemptView(
-        run_id=run_id,
-        number=number,
-        claim=record("") or {},
-        heartbeat=record("heartbeat"),
-        ended=record("ended"),
-        last_sign_seconds=max(0.0, (datetime.now(UTC) - last_sign).total_seconds()),
-    )
-
-
-def _record(store: Store, key: str) -> dict[str, Any] | None:
-    """One JSON object; None if it is not there."""
+    Raises:
+        DamagedRecord: it is not a record of this type.
+    """
     try:
-        record: dict[str, Any] = json.loads(store.get(key))
+        return read_record(store, key, kind)
     except NotFound:
         return None
-    return record
+
+
+def find_hint(store: Store, key: str, kind: type[T]) -> T | None:
+    """The same for a record that readers can do without; None if it is not there, or damaged."""
+    try:
+        return read_record(store, key, kind)
+    except (NotFound, DamagedRecord):
+        return None
+
+
+def decoded(key: str, data: bytes, kind: type[T]) -> T:
+    """The record in `data`, which was read under `key`.
+
+    NaN and infinities, which older versions wrote in places, are read as null.
+
+    Raises:
+        DamagedRecord: it is not a record of this type.
+    """
+    try:
+        text = data.decode()
+        value = _DECODER.decode(text)
+        if _LONE_SURROGATE.search(text):
+            value = _encodable(value)
+        if not _is_shallow(data):
+            _check_depth(value)
+    except Mismatch as mismatch:
+        raise DamagedRecord(key, str(mismatch)) from mismatch
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(key, "not JSON") from error
+    return checked(key, value, kind)
+
+
+def checked(key: str, value: object, kind: type[T]) -> T:
+    """`value` itself, which is to stand (or stands) under `key`.
+
+    Raises:
+        DamagedRecord: it is not a record of this type.
+    """
+    try:
+        check_for(cast(Hashable, kind))(value, "")
+    except Mismatch as mismatch:
+        raise DamagedRecord(key, str(mismatch)) from mismatch
+    return cast(T, value)
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
@@ -110,42 +105,162 @@ def encoded(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=2).encode() + b"\n"
 
 
+def _encodable(value: Any) -> Any:
+    """The value with lone surrogates replaced: no output takes them."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    return value
+
+
+def _is_shallow(data: bytes) -> bool:
+    """Whether JSON is certainly not nested too deeply. Quick, and False if brackets in its texts do not match."""
+    brackets = data.translate(None, _NO_BRACKETS)
+    for _ in range(_DEEPEST):
+        if not brackets:
+            return True
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    return not brackets
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse what is nested so deeply that writing it again would exhaust the stack."""
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if type(outer) is dict else outer if type(outer) is list else ())
+            if type(inner) in (dict, list)
+        ]
+        if not layer:
+            return
+    raise Mismatch(f"it is nested more than {_DEEPEST} deep")
+
+
+def numbered_records(store: Store, prefix: str) -> dict[int, dict[str, datetime]]:
+    """The records ``<n>.json`` and ``<n>.<kind>.json`` right below `prefix`, with when each was last written.
+
+    Returns:
+        Times by kind, by number; the kind of ``<n>.json`` is "". A number without a ``<n>.json`` is left out: nobody
+        has taken it.
+    """
+    known: dict[int, dict[str, datetime]] = {}
+    for info in store.objects(prefix):
+        match = _NUMBERED.fullmatch(info.key.removeprefix(prefix))
+        if match is not None and f"{int(match['number']):04d}" == match["number"]:
+            known.setdefault(int(match["number"]), {})[match["kind"] or ""] = info.last_modified
+    return {number: kinds for number, kinds in sorted(known.items()) if "" in kinds}
+
+
+def printable(text: str) -> str:
+    """Text of a record in one line, with a replacement character for each that a terminal would act on."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
+
+
 def utc_now() -> str:
     """The time as records hold it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_killed(store: Store, attempt: AttemptView, *, signal_number: int) -> None:
-    """Record that a signal killed `attempt`, as its parent saw it. What the attempt wrote itself stands."""
-    name = signal.Signals(signal_number).name
-    guess = ", by hand or by the kernel for want of memory" if signal_number == signal.SIGKILL else ""
-    record = {
-        "token": attempt.claim["token"],
-        "ended_at": utc_now(),
-        "exit_code": -signal_number,
-        "outcome": "interrupted",
-        "reason": f"killed ({name}{guess})",
-        "retry": True,
-    }
-    store.create(attempt_key(attempt.run_id, attempt.number, "ended"), json.dumps(record, indent=2).encode())
+# -- the records of the run itself ---------------------------------------------------------------------------------
 
 
-def write_cancelled(store: Store, run_id: str) -> None:
-    """End a run that nobody works on and that somebody asked to be cancelled. A result that is there stands."""
-    attempt = newest_attempt(store, run_id)
-    heartbeat = (attempt.heartbeat if attempt else None) or {}
-    record: dict[str, Any] = {
-        "state": "cancelled",
-        "reason": "cancelled on request",
-        "ended_at": utc_now(),
-        "attempts": attempt.number if attempt else 0,
-        "step": heartbeat.get("step"),
-        "max_steps": heartbeat.get("max_steps"),
-        **{name: heartbeat[name] for name in ("stage", "stage_number") if name in heartbeat},
-        "before": None,
-        "after": None,
-        "generations": [],
-        "best": None,
-        "artifacts": {},
-    }
-    store.create(run_key(run_id, RESULT), json.dumps(record, indent=2).encode())
+def run_document(store: Store, run_id: str) -> RunDocument:
+    """A run's ``run.json``.
+
+    Raises:
+        NotFound: there is no such run.
+        DamagedRecord: it cannot be trusted, or is another run's.
+    """
+    return check_document(read_record(store, run_key(run_id, RUN), RunDocument), run_id)
+
+
+def check_document(document: object, run_id: str) -> RunDocument:
+    """`document` itself, if it can be the ``run.json`` of this run.
+
+    Raises:
+        DamagedRecord: it cannot.
+    """
+    key = run_key(run_id, RUN)
+    known = checked(key, document, RunDocument)
+    if known["run_id"] != run_id:
+        raise DamagedRecord(key, f"it is the record of another run, {known['run_id']}")
+    return known
+
+
+def run_recipe(document: RunDocument) -> "Recipe":
+    """The recipe in a run's ``run.json``.
+
+    Raises:
+        DamagedRecord: it is not one.
+    """
+    from runner.recipe.recipe import Recipe  # here: a listing does without
+
+    try:
+        return Recipe.from_mapping(document["recipe"])
+    except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedRecord(run_key(document["run_id"], RUN), "`recipe` is not a resolved recipe") from error
+
+
+def run_result(store: Store, run_id: str) -> Result | None:
+    """A run's ``result.json``; None if it has not ended.
+
+    Raises:
+        DamagedRecord: it cannot be trusted.
+    """
+    return find_record(store, run_key(run_id, RESULT), Result)
+
+
+def write_result(store: Store, run_id: str, result: Result) -> Result:
+    """End a run, unless it has ended; returns the result that stands."""
+    key = run_key(run_id, RESULT)
+    if store.create(key, encoded(result)):
+        return result
+    return read_record(store, key, Result)
+
+
+def last_start(run_id: str, result: Result | None) -> dict[str, str | None]:
+    """The keys of the artifacts that the last stage of a run with stages started from, as in `StartedFrom`.
+
+    Raises:
+        DamagedRecord: the result does not say.
+    """
+    stages = result.get("stages") if result is not None else None
+    if not stages or "started_from" not in stages[-1]:
+        raise DamagedRecord(run_key(run_id, RESULT), "it does not say what the last stage started from")
+    start = stages[-1]["started_from"]
+    return {"base": start["base"], "adapter": start["adapter"]}
+
+
+def read_submission(store: Store, run_id: str) -> Submission | None:
+    """A run's ``submission.json``; None if it was not launched to a machine of one's own.
+
+    Raises:
+        DamagedRecord: it cannot be trusted.
+    """
+    return find_record(store, run_key(run_id, SUBMISSION), Submission)
+
+
+def write_submission(store: Store, run_id: str, submission: Submission) -> None:
+    """Record how a run was launched on this machine; the first record stands."""
+    store.create(run_key(run_id, SUBMISSION), encoded(submission))
+
+
+def write_cancel_request(store: Store, run_id: str, request: CancelRequest) -> None:
+    """Ask for a run to end; its attempt and its supervisor look for this record."""
+    store.create(run_key(run_id, CANCEL), encoded(request))
+
+
+def is_cancel_requested(store: Store, run_id: str) -> bool:
+    """Whether somebody has asked for the run to end."""
+    try:
+        store.get(run_key(run_id, CANCEL))
+    except NotFound:
+        return False
+    return True

@@ -1,12 +1,11 @@
 """How the machines of one attempt find each other: through the store, in three steps.
 
-The head claims the attempt, as ever. Each other machine writes down that it wants to take part, under a word (nonce)
-that it has just made up. When all are there the head writes ``go``, which names these words: so a machine knows that
-the attempt it has found is alive and means it. An attempt left behind by an earlier launch never answers, and
-SkyPilot's own id of the launch stays the same when a managed job is recovered: nothing less tells the two apart.
+The head claims the attempt, as with one machine. Each other machine writes that it wants to take part, with a fresh
+nonce. When all have joined the head writes ``go``, which names these nonces: so a machine knows that the attempt it has
+found is alive and means this process. An attempt left behind by an earlier launch never answers. SkyPilot's own id of
+the launch could not tell the two apart: it stays the same when a managed job is recovered.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +14,20 @@ from typing import Any
 
 from runner.runs.attempts import Claim
 from runner.runs.layout import attempt_key, new_nonce, node_key, run_key
+from runner.runs.record_types.attempt import AttemptEnded
+from runner.runs.record_types.node import Admission, NodeBeat, NodeEnded, NodeJoined
+from runner.runs.records import find_hint, find_record
 from runner.storage.manifest import canonical_json
-from runner.storage.store import NotFound, Store, create_ours
+from runner.storage.store import Store, create_ours
 
-_NODE = re.compile(r"(?P<rank>\d+)-(?P<nonce>[0-9a-z]{6})\.json")
-_CLAIM = re.compile(r"(\d{4,})\.json")
+_NODE = re.compile(r"(?P<rank>[1-9][0-9]{0,5})-(?P<nonce>[0-9a-z]{6})\.json")
 
 
 class NotAdmitted(Exception):
-    """An attempt has begun with another machine in our place, or was begun before we came.
+    """An attempt has begun with another machine in our place, or before we joined.
 
     Args:
-        number: of that attempt.
+        number: the attempt's.
     """
 
     def __init__(self, number: int) -> None:
@@ -49,46 +50,45 @@ class Participant:
         return f"{self.rank}-{self.nonce}"
 
 
-def newest_number(store: Store, run_id: str) -> int:
-    """The number of the newest attempt; 0 if there is none."""
-    prefix = run_key(run_id, "attempts/")
-    found = (_CLAIM.fullmatch(info.key.removeprefix(prefix)) for info in store.objects(prefix))
-    return max((int(match[1]) for match in found if match), default=0)
-
-
 def join(store: Store, run_id: str, number: int, rank: int, record: Mapping[str, Any]) -> Participant:
     """Say that the machine of this rank wants to take part.
 
     Args:
         store: where the run lives.
-        run_id: which run.
-        number: which attempt of it.
+        run_id: the run.
+        number: the attempt's.
         rank: the machine's, from 1.
-        record: who it is (host, process, time).
+        record: who it is: the fields of `NodeJoined` except ``rank`` and ``nonce``, which are added.
     """
     participant = Participant(run_id, number, rank, new_nonce(6))
-    create_ours(
-        store, node_key(run_id, number, participant.name), _json({**record, "rank": rank, "nonce": participant.nonce})
-    )
+    joined = NodeJoined(rank=rank, nonce=participant.nonce)
+    create_ours(store, node_key(run_id, number, participant.name), _json({**record, **joined}))
     return participant
 
 
 def participants(store: Store, claim: Claim) -> dict[int, Participant]:
-    """Who has come so far, by rank: of two of one rank (the older has died) the one that came last."""
+    """The machines that want to take part, by rank: of two of one rank (the older has died) the one that came last."""
     prefix = run_key(claim.run_id, f"attempts/{claim.number:04d}/")
-    found: dict[int, tuple[datetime, Participant]] = {}
+    latest: dict[int, tuple[datetime, Participant]] = {}
     for info in store.objects(prefix):
         match = _NODE.fullmatch(info.key.removeprefix(prefix))
         if match is None:
             continue
         participant = Participant(claim.run_id, claim.number, int(match["rank"]), match["nonce"])
-        if participant.rank not in found or found[participant.rank][0] <= info.last_modified:
-            found[participant.rank] = (info.last_modified, participant)
-    return {rank: participant for rank, (_, participant) in found.items()}
+        if participant.rank not in latest or latest[participant.rank][0] <= info.last_modified:
+            latest[participant.rank] = (info.last_modified, participant)
+    return {rank: participant for rank, (_, participant) in latest.items()}
 
 
 def admit(store: Store, claim: Claim, chosen: Mapping[int, Participant], assignment: Mapping[str, Any]) -> None:
-    """Begin: name the machines that take part, and tell them what they have to know."""
+    """Begin the attempt: name the machines that take part, and what they have to know.
+
+    Args:
+        store: where the run lives.
+        claim: the attempt.
+        chosen: who takes part, by rank.
+        assignment: the fields of `Admission` except ``token`` and ``nodes``, which are added.
+    """
     record = {
         **assignment,
         "token": claim.token,
@@ -97,59 +97,49 @@ def admit(store: Store, claim: Claim, chosen: Mapping[int, Participant], assignm
     create_ours(store, node_key(claim.run_id, claim.number, "go"), _json(record))
 
 
-def read_admission(store: Store, participant: Participant) -> dict[str, Any] | None:
-    """What the head tells; None if it has not begun.
+def read_admission(store: Store, participant: Participant) -> Admission | None:
+    """What the head tells the machines of the attempt; None if it has not begun.
 
     Raises:
-        NotInvited: it has begun without us.
+        NotAdmitted: it has begun without us.
+        DamagedRecord: the record cannot be trusted.
     """
-    try:
-        admission: dict[str, Any] = json.loads(store.get(node_key(participant.run_id, participant.number, "go")))
-    except NotFound:
-        return None
-    if admission["nodes"].get(str(participant.rank)) != participant.nonce:
+    admission = find_record(store, node_key(participant.run_id, participant.number, "go"), Admission)
+    if admission is not None and admission["nodes"].get(str(participant.rank)) != participant.nonce:
         raise NotAdmitted(participant.number)
     return admission
 
 
 def write_node_beat(store: Store, participant: Participant, count: int) -> None:
-    """Say that the machine lives; overwritten each time."""
-    store.put(node_key(participant.run_id, participant.number, participant.name, "heartbeat"), _json({"count": count}))
+    """Say that the machine is alive; overwritten each time."""
+    key = node_key(participant.run_id, participant.number, participant.name, "heartbeat")
+    store.put(key, _json(NodeBeat(count=count)))
 
 
-def read_node_beat(store: Store, participant: Participant) -> Any:
-    """What changes as long as the machine lives; None before its first sign."""
-    return _read(store, node_key(participant.run_id, participant.number, participant.name, "heartbeat"))
+def read_node_beat(store: Store, participant: Participant) -> NodeBeat | None:
+    """What changes as long as the machine is alive; None before its first sign, and if that is damaged."""
+    key = node_key(participant.run_id, participant.number, participant.name, "heartbeat")
+    return find_hint(store, key, NodeBeat)
 
 
 def write_node_end(store: Store, participant: Participant, record: Mapping[str, Any]) -> None:
-    """Say how it went on the machine."""
-    create_ours(
-        store,
-        node_key(participant.run_id, participant.number, participant.name, "ended"),
-        _json({**record, "nonce": participant.nonce}),
-    )
+    """Write how it went on the machine: the fields of `NodeEnded`; ``nonce`` is added."""
+    key = node_key(participant.run_id, participant.number, participant.name, "ended")
+    create_ours(store, key, _json({**record, "nonce": participant.nonce}))
 
 
-def read_node_end(store: Store, participant: Participant) -> dict[str, Any] | None:
-    """How it went on the machine; None if it has not said."""
-    record: dict[str, Any] | None = _read(
-        store, node_key(participant.run_id, participant.number, participant.name, "ended")
-    )
-    return record
+def read_node_end(store: Store, participant: Participant) -> NodeEnded | None:
+    """How it went on the machine; None if it has not said, or not in a way that can be read.
+
+    A machine whose record is damaged falls silent, and its silence ends the attempt.
+    """
+    key = node_key(participant.run_id, participant.number, participant.name, "ended")
+    return find_hint(store, key, NodeEnded)
 
 
-def read_head_end(store: Store, run_id: str, number: int) -> dict[str, Any] | None:
-    """How an attempt ended; None if its head has not said."""
-    record: dict[str, Any] | None = _read(store, attempt_key(run_id, number, "ended"))
-    return record
-
-
-def _read(store: Store, key: str) -> Any:
-    try:
-        return json.loads(store.get(key))
-    except NotFound:
-        return None
+def read_head_end(store: Store, run_id: str, number: int) -> AttemptEnded | None:
+    """How an attempt ended; None if its head has not said, or not in a way that can be read."""
+    return find_hint(store, attempt_key(run_id, number, "ended"), AttemptEnded)
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.runs.attempts import read_ended
 from runner.runs.launches import Launch, cached_job_status, newest_launch, with_current_placement
-from runner.runs.layout import attempt_key
-from runner.runs.records import _record, newest_attempt, run_document, run_result
+from runner.runs.liveness import newest_attempt
+from runner.runs.record_types.attempt import Heartbeat
+from runner.runs.record_types.result import Result
+from runner.runs.record_types.run import LaunchEnded, RunDocument
+from runner.runs.records import printable, run_document, run_result
 from runner.storage.store import Store
 
 State: TypeAlias = Literal["pending", "running", "interrupted", "succeeded", "failed", "cancelled"]
@@ -16,19 +20,16 @@ TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 """States that never change."""
 
 
-_LIVE = ("phase", "loss", "tokens_per_second", "eta_seconds", "message")
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
     """One look at a run."""
 
     run_id: str
-    """Its id."""
+    """The run's id."""
     recipe: str
     """The name of its recipe."""
     state: State
-    """Where it stands."""
+    """What became of it so far."""
     reason: str | None = None
     """Why it ended or was interrupted, as far as that is known."""
     infra: str
@@ -40,7 +41,7 @@ class RunStatus:
     max_steps: int | None = None
     """Optimizer steps in all."""
     stage: str | None = None
-    """Of a run with stages: the one that `step` and `max_steps` are of."""
+    """The stage that `step` and `max_steps` count in; None for a run without stages."""
     stage_number: int | None = None
     """Its place among them, counted from 1."""
     stage_count: int | None = None
@@ -62,15 +63,15 @@ class RunStatus:
     checkpoint_step: int | None = None
     """The step of the last durable checkpoint that the newest attempt knows of."""
     message: str | None = None
-    """What the attempt wants to be known, such as that the store does not answer."""
+    """The attempt's message to people, such as that the store does not answer."""
     last_sign_seconds: float | None = None
-    """How long ago the newest attempt was last heard of."""
+    """Age of the newest attempt's last sign of life."""
     here: bool = False
     """Whether the newest attempt's process lives on this machine."""
     retry: bool = True
-    """Whether starting the run again may help without anybody mending anything."""
+    """Whether starting the run again may help without anything being fixed."""
     exit_code: int | None = None
-    """What the newest attempt exited with, if it ended in order."""
+    """The newest attempt's exit code, if it ended in order."""
 
     @property
     def terminal(self) -> bool:
@@ -78,43 +79,36 @@ class RunStatus:
         return self.state in TERMINAL
 
 
-def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None = None) -> RunStatus:
-    """Look at a run.
+def run_status(store: Store, run_id: str, *, document: RunDocument | None = None) -> RunStatus:
+    """Look at a run. Text in the status is printable.
 
     Args:
-        store: where it lives.
-        run_id: which.
-        document: its ``run.json``, by who has read it before.
+        store: where the run lives.
+        run_id: the run.
+        document: its ``run.json``, if the caller has read it.
 
     Raises:
         NotFound: there is no such run.
+        DamagedRecord: a record that its state follows from cannot be trusted.
     """
     if document is None:
         document = run_document(store, run_id)
-    known: dict[str, Any] = {
-        "run_id": run_id,
-        "recipe": document["name"],
-        "infra": document["infra"],
-        "accelerators": document["accelerators"],
-        "created_at": document["created_at"],
-        "max_steps": _max_steps(document),
-        "stage_count": len(document["recipe"].get("stages") or ()) or None,
-    }
+    known = _launched(document)
     result = run_result(store, run_id)
     if result is not None and result.get("attempts") == 1:
         # It ended where it was begun: a store full of such runs is listed without a look at their launches.
         return _ended(store, run_id, known, result)
     launch = newest_launch(store, run_id)
     document = with_current_placement(document, launch)
-    known |= {"infra": document["infra"], "accelerators": document["accelerators"]}
+    known = _launched(document)
     if result is not None:
         return _ended(store, run_id, known, result)
     attempt = newest_attempt(store, run_id)
     if attempt is None:
-        said, over = _engine_says(store, run_id, launch)
-        # Nobody has begun it: it waits, or SkyPilot has given up on it.
-        return RunStatus(**known, state="interrupted" if over else "pending", reason=said, retry=not over)
-    heartbeat = attempt.heartbeat or {}
+        reason, over = _skypilots_part(store, run_id, launch)
+        # No attempt has begun: the run waits, or SkyPilot has given up on it.
+        return RunStatus(**known, state="interrupted" if over else "pending", reason=reason, retry=not over)
+    heartbeat: Heartbeat = attempt.heartbeat or {}
     known |= {
         "attempts": attempt.number,
         "step": heartbeat.get("step"),
@@ -125,71 +119,89 @@ def run_status(store: Store, run_id: str, *, document: Mapping[str, Any] | None 
         "last_sign_seconds": attempt.last_sign_seconds,
     }
     if attempt.alive():
-        live: dict[str, Any] = {name: heartbeat.get(name) for name in _LIVE}
-        return RunStatus(**known, **live, state="running", here=bool(attempt.process_here()))
+        return RunStatus(
+            **known,
+            state="running",
+            phase=_line(heartbeat.get("phase")),
+            loss=heartbeat.get("loss"),
+            tokens_per_second=heartbeat.get("tokens_per_second"),
+            eta_seconds=heartbeat.get("eta_seconds"),
+            message=_line(heartbeat.get("message")),
+            here=bool(attempt.process_here()),
+        )
     # A result that was written between our two looks explains the end better than the attempt's record does.
     result = run_result(store, run_id)
     if result is not None:
         return _ended(store, run_id, known, result)
     ended = attempt.ended
-    reason = ended["reason"] if ended else "the attempt vanished: killed, or its machine went away"
-    retry = ended["retry"] if ended else True
-    said, over = _engine_says(store, run_id, launch)
-    reason, retry = f"{reason}; {said}" if said else reason, retry and not over
-    return RunStatus(
-        **known,
-        state="interrupted",
-        reason=reason,
-        retry=retry,
-        exit_code=ended["exit_code"] if ended else None,
-    )
+    if ended is None:
+        reason, retry, code = "the attempt vanished: killed, or its machine went away", True, None
+    else:
+        reason, retry, code = _line(ended.get("reason")), ended.get("retry", True), ended.get("exit_code")
+    skypilots, over = _skypilots_part(store, run_id, launch)
+    reason = "; ".join(filter(None, (reason, skypilots))) or None
+    retry = retry and not over
+    return RunStatus(**known, state="interrupted", reason=reason, retry=retry, exit_code=code)
 
 
-def _engine_says(store: Store, run_id: str, launch: Launch | None) -> tuple[str | None, bool]:
-    """What is known of SkyPilot's part, and whether it is done with the run."""
+def _launched(document: RunDocument) -> dict[str, Any]:
+    """The fields of a status that follow from ``run.json`` and the placement."""
+    recipe = document["recipe"]
+    max_steps = recipe.get("training", {}).get("max_steps")
+    return {
+        "run_id": document["run_id"],
+        "recipe": document["name"],
+        "infra": document["infra"],
+        "accelerators": document["accelerators"],
+        "created_at": document["created_at"],
+        "max_steps": max_steps if type(max_steps) is int and max_steps > 0 else None,
+        "stage_count": len(recipe.get("stages") or ()) or None,
+    }
+
+
+def _line(text: str | None) -> str | None:
+    return None if text is None else printable(text)
+
+
+def _skypilots_part(store: Store, run_id: str, launch: Launch | None) -> tuple[str | None, bool]:
+    """SkyPilot's last word on the run, and whether it is done with it."""
     if launch is None or not launch.is_skypilots:
         return None, False
     if launch.ended is not None:
         return f"SkyPilot: {_sentence(launch.ended)}", True
-    news = cached_job_status(store.url, run_id)
-    if news is None or news.get("launch") != launch.number or not (news.get("status") or news.get("reason")):
+    answer = cached_job_status(store.url, run_id)
+    if answer is None or answer.get("launch") != launch.number or not (answer.get("status") or answer.get("reason")):
         return None, False
-    return f"SkyPilot: {_sentence(news)}", False
+    return f"SkyPilot: {_sentence(answer)}", False
 
 
-def _sentence(said: Mapping[str, Any]) -> str:
-    return ": ".join(str(said[key]).strip() for key in ("status", "reason") if said.get(key))
+def _sentence(answer: Mapping[str, Any] | LaunchEnded) -> str:
+    return printable(": ".join(str(answer.get(key)).strip() for key in ("status", "reason") if answer.get(key)))
 
 
-def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Mapping[str, Any]) -> RunStatus:
+def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Result) -> RunStatus:
     """The status of a run that has a result."""
-    attempts = int(result.get("attempts") or 0)
-    failed = result["state"] == "failed" and attempts
-    ended = _record(store, attempt_key(run_id, attempts, "ended")) if failed else None
+    attempts = result.get("attempts", 0)
+    ended = read_ended(store, run_id, attempts) if result["state"] == "failed" and attempts else None
     return RunStatus(
         **{
             **known,
             "state": result["state"],
-            "reason": result.get("reason"),
+            "reason": _line(result.get("reason")),
             "ended_at": result.get("ended_at"),
             "attempts": attempts,
             "step": result.get("step"),
             "max_steps": result.get("max_steps") or known["max_steps"],
             "stage": result.get("stage"),
             "stage_number": result.get("stage_number"),
-            "exit_code": ended["exit_code"] if ended else None,
+            "exit_code": ended.get("exit_code") if ended else None,
             "retry": False,
         }
     )
 
 
-def _max_steps(document: Mapping[str, Any]) -> int | None:
-    steps = document["recipe"].get("training", {}).get("max_steps")
-    return steps if isinstance(steps, int) and steps > 0 else None
-
-
 def exit_code(status: RunStatus) -> int:
-    """The exit code that says how a run stands."""
+    """The exit code that a command returns for a run in this state."""
     if status.state == "succeeded":
         return SUCCEEDED
     if status.state == "failed" and status.exit_code == MISTAKE:

@@ -11,23 +11,22 @@ Of several machines (`runner.train.agent.topology`) each runs this. The head's c
 """
 
 import argparse
-import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
-from runner.runs.layout import RESULT, run_key
+from runner.runs.records import run_result
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
-from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.agent.node_agent import NodeAgent
@@ -72,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreUnavailable as error:
         _log.error("the store does not answer: %s", error)
         return INTERRUPTED
+    except Damaged as error:
+        _log.error("damaged in the store: %s", error)
+        return FAILED
 
 
 def start_worker(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
@@ -111,23 +113,20 @@ def run_attempt(
 
     Raises:
         UserError: the store does not know the run, or a variable of the environment is not what it should be.
+        Damaged: a record of the run cannot be trusted.
         StoreUnavailable: the store stayed away before the attempt began.
     """
 
-    def read_result() -> Mapping[str, Any] | None:
-        try:
-            result: dict[str, Any] = json.loads(store.get(run_key(run_id, RESULT)))
-        except NotFound:
-            return None
-        return result
-
-    run, result = retrying(lambda: (load_or_register_run(store, run_id), read_result()), until=after(timing.store))
+    run, result = retrying(
+        lambda: (load_or_register_run(store, run_id), run_result(store, run_id)), until=after(timing.store)
+    )
     if result is not None:
         _log.info("run %s has %s already", run_id, result["state"])
         return SUCCEEDED if result["state"] == "succeeded" else FAILED
     recipe = run["recipe"]
-    stages = recipe.get("stages", ())
-    use_cpu = bool((stages or [recipe])[0].get("training", {}).get("use_cpu"))
+    stages = recipe.get("stages") or []
+    first = stages[0] if stages else recipe
+    use_cpu = bool(first.get("training", {}).get("use_cpu"))
     setup = AgentSetup(
         store=store,
         run_id=run_id,
@@ -138,7 +137,7 @@ def run_attempt(
         timing=timing,
     )
     if not setup.topology.is_head:
-        return NodeAgent(setup, result=read_result).run()
+        return NodeAgent(setup, result=lambda: run_result(store, run_id)).run()
     return HeadAgent(setup, stages=[stage["stage"] for stage in stages], give_up_after=give_up_after).run()
 
 

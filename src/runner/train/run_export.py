@@ -23,11 +23,13 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, export_token, new_nonce, run_key
+from runner.runs.layout import EXPORT_TOKEN, export_token, new_nonce, run_key
+from runner.runs.record_types.result import Result
+from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.manifest import MANIFEST
 from runner.storage.open import open_store
 from runner.storage.retry import after, retry_store_call
-from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 
@@ -98,10 +100,9 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     from runner.train.export.hub_push import check_hub, push
     from runner.train.export.pipeline import make_exports, pushed_artifacts
 
-    run = json.loads(store.get(run_key(run_id, RUN)))
-    run_recipe = Recipe.from_mapping(run["recipe"])
+    run = run_document(store, run_id)
     result = _result(store, run_id)
-    recipe = run_recipe.in_order[-1]
+    recipe = run_recipe(run).in_order[-1]
     if wanted.merge and recipe.adapter is None:
         raise UserError(
             "the run was trained in full: there is no adapter to merge", where=run_id, remedy="leave --merge out"
@@ -125,7 +126,7 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
         raise UserError("the run has no model yet", where=run_id, remedy="`runner ps` says how it stands")
     base = wanted.base or recipe.export.base
     recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
-    recipe = _on_its_base(recipe, result, artifact_store)
+    recipe = _on_its_base(recipe, run_id, result, artifact_store)
     exports = make_exports(
         artifact_store,
         recipe,
@@ -153,17 +154,16 @@ def _push_once(artifact_store: Any, repository: str, keys: Sequence[str], upload
     return str(artifact_store.commit(f"hub-{digest}", lambda folder: save_pushed(upload(), keys, folder)))
 
 
-def _result(store: Store, run_id: str) -> dict[str, Any]:
-    try:
-        result: dict[str, Any] = json.loads(store.get(run_key(run_id, RESULT)))
-    except NotFound:
-        raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`") from None
+def _result(store: Store, run_id: str) -> Result:
+    result = run_result(store, run_id)
+    if result is None:
+        raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
     return result
 
 
-def _tokens(store: Store, run_id: str, result: dict[str, Any]) -> list[str]:
+def _tokens(store: Store, run_id: str, result: Result) -> list[str]:
     """Return the tokens whose artifacts count: the result's, and earlier exports'; of a failed run, its newest."""
-    named = [key.split("/")[2] for key in (result.get("artifacts") or {}).values()]
+    named = [key.split("/")[2] for key in result.get("artifacts", {}).values()]
     root = run_key(run_id, "artifacts/")
     tokens = {
         parts[1]
@@ -175,10 +175,9 @@ def _tokens(store: Store, run_id: str, result: dict[str, Any]) -> list[str]:
     return [*dict.fromkeys(named), *exports, *others]
 
 
-def _on_its_base(recipe: Recipe, result: dict[str, Any], artifact_store: Any) -> Recipe:
+def _on_its_base(recipe: Recipe, run_id: str, result: Result, artifact_store: Any) -> Recipe:
     """Return the last stage's recipe with the model that its adapter belongs to."""
-    stages = result.get("stages") or [{}]
-    base = (stages[-1].get("started_from") or {}).get("base")
+    base = last_start(run_id, result)["base"] if result.get("stages") else None
     if recipe.adapter is None or base is None:
         return recipe
     model = {key: value for key, value in recipe.model.items() if key != "model_revision"}

@@ -24,7 +24,7 @@ from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
-from runner.runs.layout import run_key
+from runner.runs.records import run_document, run_recipe
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
@@ -259,7 +259,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = Recipe.from_mapping(json.loads(store.get(run_key(options.run, "run.json")))["recipe"])
+    recipe = run_recipe(run_document(store, options.run))
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     model = str(recipe.model["model_name_or_path"])
     if is_builtin(model):

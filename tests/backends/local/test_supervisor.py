@@ -11,8 +11,9 @@ import pytest
 
 from runner.backends.local.supervisor import Supervisor
 from runner.paths import state_folder
+from runner.runs.liveness import newest_attempt
 from runner.runs.metrics import read_metrics
-from runner.runs.records import newest_attempt, run_result
+from runner.runs.records import run_result
 from runner.runs.status import run_status
 from runner.storage.store import Store, StoreUnavailable
 from support.bench import STAND_IN, Bench, gone, wait_until

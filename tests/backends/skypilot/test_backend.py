@@ -24,7 +24,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     store = open_store(str(tmp_path / "store"))
-    document = {"name": "r", "infra": "aws", "accelerators": {"T4": 1}, "created_at": "2026-11-21T00:00:00+00:00"}
+    document = {"run_id": RUN, "name": "r", "infra": "aws", "accelerators": {"T4": 1}}
+    document["created_at"] = "2026-11-21T00:00:00+00:00"
     store.create(f"runs/{RUN}/run.json", json.dumps({**document, "recipe": {"training": {"max_steps": 9}}}).encode())
     return store
 

@@ -19,7 +19,8 @@ from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
 from runner.train.agent.topology import Topology
 
-ASSIGNMENT = {"assignment": {"token": "t"}, "checkpoint": None}
+PROCESSES = {"number": 1, "split": None, "world_size": 2, "local_world_size": 1, "addresses": ["127.0.0.1"] * 2}
+ASSIGNMENT = {"assignment": {"token": "0001-aaaa", "port": 1, **PROCESSES}, "checkpoint": None}
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from runner.storage.local import LocalStore
 from runner.storage.store import StoreUnavailable
 from runner.train.agent import node_monitor
 from runner.train.agent.node_monitor import NodeMonitor, StallDetector
-from runner.train.agent.outcome import NodeEnd
+from runner.train.agent.outcome import NodeExit
 from runner.train.agent.topology import Topology
 
 
@@ -67,12 +67,12 @@ def test_nodes_join_begin_and_end(tmp_path: Path) -> None:
     assert monitor.missing_nodes() == [2]
     second = join(store, "run", claim.number, 2, {})
     assert monitor.missing_nodes() == []
-    monitor.begin({"assignment": {"token": "t"}, "checkpoint": None})
+    monitor.begin({"checkpoint": None})
     assert read_admission(store, second) is not None
     monitor.look()
     assert (monitor.all_ended, monitor.any_failed) == (False, False)
     for participant, code in ((first, 0), (second, 75)):
-        write_node_end(store, participant, NodeEnd(exit_code=code, ends=[], last_lines=[], host="h").to_record())
+        write_node_end(store, participant, NodeExit(exit_code=code, ends=[], last_lines=[], host="h").to_record())
     monitor.look()
     assert (monitor.all_ended, monitor.any_failed, monitor.only_stopped) == (True, True, True)
 

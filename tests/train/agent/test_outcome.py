@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.train.agent.outcome import NodeEnd, Outcome, WorkerEnd, attempt_outcome
+from runner.train.agent.outcome import NodeExit, Outcome, WorkerExit, attempt_outcome
 
 LOST = Outcome(kind="failed", reason="Connection closed by peer", retry=True, lost_peer=True)
 BROKEN = Outcome(kind="failed", reason="ValueError: nonsense", retry=False)
@@ -16,8 +16,8 @@ MEMORY = Outcome(kind="out_of_memory", reason="memory ran out in step 3", retry=
 DONE = Outcome(kind="succeeded", reason=None, retry=False, result={"step": 12})
 
 
-def end(rank: int, code: int, outcome: Outcome | None = None, *, killed: bool = False) -> WorkerEnd:
-    return WorkerEnd(rank=rank, code=code, outcome=outcome, killed=killed, reported_at=float(rank))
+def end(rank: int, code: int, outcome: Outcome | None = None, *, killed: bool = False) -> WorkerExit:
+    return WorkerExit(rank=rank, code=code, outcome=outcome, killed=killed, reported_at=float(rank))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def end(rank: int, code: int, outcome: Outcome | None = None, *, killed: bool = 
         ([end(0, 0)], "failed", "exit code 0"),
     ],
 )
-def test_the_first_cause_counts(ends: list[WorkerEnd], outcome: str, words: str | None) -> None:
+def test_the_first_cause_counts(ends: list[WorkerExit], outcome: str, words: str | None) -> None:
     decided = attempt_outcome(ends)
     assert decided.kind == outcome
     assert words is None or words in str(decided.reason)
@@ -59,8 +59,8 @@ def test_main_memory_is_named_where_the_kernel_took_a_process() -> None:
 
 @pytest.mark.parametrize("outcome", [LOST, BROKEN, TOLD, MEMORY, DONE, None])
 def test_what_is_written_is_read_again(outcome: Outcome | None) -> None:
-    node = NodeEnd(exit_code=1, ends=[end(1, -9, outcome, killed=True)], last_lines=["a\n"], host="b")
-    assert NodeEnd.from_record(json.loads(json.dumps(node.to_record()))) == node
+    node = NodeExit(exit_code=1, ends=[end(1, -9, outcome, killed=True)], last_lines=["a\n"], host="b")
+    assert NodeExit.from_record(json.loads(json.dumps(node.to_record()))) == node
 
 
 def test_records_are_as_they_always_were() -> None:
@@ -96,4 +96,4 @@ def test_records_are_as_they_always_were() -> None:
 )
 def test_a_record_of_another_form_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^not "):
-        NodeEnd.from_record(record)
+        NodeExit.from_record(record)

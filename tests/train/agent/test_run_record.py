@@ -14,7 +14,14 @@ from runner.train.agent.run_record import load_or_register_run
 
 
 def record(path: str = "builtin:python-docstrings") -> dict[str, Any]:
-    return {"run_id": "r", "recipe": {"data": {"train": [{"path": path}], "eval": []}, "training": {}}}
+    return {
+        "run_id": "r",
+        "name": "small",
+        "recipe": {"data": {"train": [{"path": path}], "eval": []}, "training": {}},
+        "infra": "local",
+        "accelerators": None,
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
 
 
 def test_a_run_that_the_store_does_not_know_is_written(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from runner.runs.record_types.node import NodeAssignment
 from runner.train.agent.outcome import Outcome
 from runner.train.agent.timing import Timing
-from runner.train.agent.worker_group import Assignment, WorkerGroup
+from runner.train.agent.worker_group import WorkerGroup
 
-ASSIGNMENT: Assignment = {
+ASSIGNMENT: NodeAssignment = {
     "number": 1,
     "token": "0001-aaaa",
     "split": None,

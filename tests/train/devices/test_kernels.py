@@ -12,7 +12,7 @@ from trl import SFTConfig
 
 from runner.errors import UserError
 from runner.recipe.recipe import Data, Recipe
-from runner.runs.hardware import described
+from runner.runs.attempts import describe_hardware
 from runner.train.devices.kernels import choose_attention, uses_liger
 from runner.train.devices.triton import has_compiler
 from runner.train.methods.training_arguments import trainer_arguments
@@ -101,7 +101,7 @@ def test_a_record_reads_as_a_line(tmp_path: Path) -> None:
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 8,
     }
-    assert described(record) == (
+    assert describe_hardware(record) == (
         "NVIDIA L4, bf16, weights nf4, attention flash_attention_2, optimizer paged_adamw_8bit, Liger kernels, "
         "packing bfd, padding-free, loss on completions, 2 x 8 a step"
     )

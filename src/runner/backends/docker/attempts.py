@@ -22,7 +22,7 @@ from runner.paths import cache_folder, huggingface_home, work_folder
 from runner.process import boot_id
 from runner.recipe.inputs.references import is_local
 from runner.runs.layout import SECRET_NAMES
-from runner.runs.records import newest_attempt, write_killed
+from runner.runs.liveness import newest_attempt, write_killed
 from runner.storage.store import Store
 
 _GPU = Path("/dev/nvidiactl")

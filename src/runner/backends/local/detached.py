@@ -19,7 +19,8 @@ from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.runs.launches import run_placement
-from runner.runs.records import newest_attempt, run_result, utc_now
+from runner.runs.liveness import newest_attempt
+from runner.runs.records import run_result, utc_now
 from runner.storage.open import open_store
 from runner.storage.store import Store
 

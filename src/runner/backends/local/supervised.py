@@ -30,7 +30,8 @@ from runner.paths import state_folder
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import Launch
 from runner.runs.layout import SECRET_NAMES
-from runner.runs.records import encoded, write_cancelled
+from runner.runs.liveness import write_cancelled
+from runner.runs.records import encoded
 from runner.runs.status import run_status
 from runner.runs.submission import write_submission
 from runner.storage.store import Store

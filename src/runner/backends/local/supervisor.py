@@ -22,8 +22,9 @@ from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import state_folder, work_folder
 from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
+from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
 from runner.runs.notices import NoticeReader
-from runner.runs.records import AttemptView, newest_attempt, run_result, write_cancelled, write_killed
+from runner.runs.records import printable, run_result
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
@@ -149,7 +150,7 @@ class Supervisor:
         folders = self._ask(lambda: checkpoint_folders(self._store, self._run_id))
         return {(name.stage, name.step) for name, committed in folders.items() if committed}
 
-    def _one_attempt(self, number_before: int) -> tuple[int, AttemptView | None]:
+    def _one_attempt(self, number_before: int) -> tuple[int, NewestAttempt | None]:
         """Run one attempt to its end; its exit code (negative: the signal that killed it) and its records."""
         with self._attempt_log() as log:
             self._notices = NoticeReader(work_folder(self._store.url, self._run_id))
@@ -188,15 +189,15 @@ class Supervisor:
     def _pass_on(self) -> None:
         """Say what the attempt would have us say: warnings, and where it begins."""
         for notice in self._notices.read():
-            self._say(str(notice))
+            self._say(printable(str(notice)))
 
-    def _may_try_again(self, code: int, attempt: AttemptView | None) -> bool:
+    def _may_try_again(self, code: int, attempt: NewestAttempt | None) -> bool:
         """Whether another attempt makes sense after one that left no result; says why if not."""
         if self._signals:
             return False
         ended = attempt.ended if attempt else None
-        if ended is not None and not ended["retry"]:
-            self._say(f"not started again: {ended['reason']}")
+        if ended is not None and not ended.get("retry", True):
+            self._say(f"not started again: {printable(ended.get('reason') or 'no reason was recorded')}")
             return False
         if attempt is not None and not self._ours and attempt.alive():
             host = attempt.claim.get("host")

@@ -25,7 +25,8 @@ from runner.paths import engine_cache, state_folder
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import Launch, launch_record, newest_launch, note_ended, note_job, note_launch
 from runner.runs.layout import SECRET_NAMES
-from runner.runs.records import write_cancelled
+from runner.runs.liveness import write_cancelled
+from runner.runs.record_types.run import LaunchJob
 from runner.runs.status import run_status
 from runner.storage.store import Store
 
@@ -138,7 +139,7 @@ class SkyPilotBackend(Backend):
             engine_cache(store.url, run_id).unlink(missing_ok=True)
             try:
                 task = {**request.task, "name": launch.record["name"]}
-                job = client.ask(
+                answer = client.ask(
                     "launch", python=python, talk=reporter.output, task=task, secrets=secrets, cluster=cluster
                 )
             except client.SkyPilotSays as error:
@@ -149,6 +150,7 @@ class SkyPilotBackend(Backend):
                 cancel = reporter.typed(f"cancel {run_id}")
                 reporter.say(f"\nSkyPilot may have it already; `{cancel}` sees to it that nothing is left")
                 raise
+            job = LaunchJob(job_id=answer["job_id"])
             note_job(store, launch, job)
         what = f"job {job['job_id']} on cluster {cluster}" if cluster else launch.record["name"]
         where = document["infra"] if document["infra"] != ANY else "what it chooses"

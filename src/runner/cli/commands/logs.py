@@ -1,5 +1,6 @@
 """``runner logs``."""
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,15 @@ def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
     text, cursor = read_log(store, run_id)
     if tail is not None:
         text = "".join(text.splitlines(keepends=True)[-tail:] if tail else [])
-    click.echo(text, nl=False)
+    _print(text)
     while not at_rest:
         time.sleep(poll_seconds(store))
         at_rest = waiter.look()[1]
         text, cursor = read_log(store, run_id, cursor)
-        click.echo(text, nl=False)
+        _print(text)
+
+
+def _print(text: str) -> None:
+    from runner.runs.logs import for_terminal
+
+    click.echo(for_terminal(text) if sys.stdout.isatty() else text, nl=False)

@@ -9,6 +9,7 @@ from runner.cli.options import json_option, store_option
 
 if TYPE_CHECKING:
     from runner.runs.status import RunStatus
+    from runner.storage.manifest import Damaged
     from runner.storage.store import Store
 
 _NEWEST = 20
@@ -29,7 +30,7 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
     from runner.cli.output import print_json, run_row
     from runner.control.ps import list_and_refresh
 
-    runs = list_and_refresh(store)
+    runs = list_and_refresh(store, on_damaged=_say_left_out)
     shown = [run for index, run in enumerate(runs) if show_all or index < _NEWEST or not run.terminal]
     if as_json:
         print_json([run_row(run) for run in shown])
@@ -39,6 +40,10 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
         click.echo(f"no runs in {store.url}; `runner launch quickstart` starts one", err=True)
     if len(shown) < len(runs):
         click.echo(f"{len(runs) - len(shown)} older runs have ended; `runner ps --all` lists them", err=True)
+
+
+def _say_left_out(run_id: str, error: "Damaged") -> None:
+    click.echo(f"{run_id} is left out, damaged in the store: {error}", err=True)
 
 
 def _table(runs: "list[RunStatus]") -> str:

@@ -6,7 +6,7 @@ The run's lock sees to it that one process of a machine at a time does.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from runner.backends.base import Backend, Placement, Reporter, Started
 from runner.backends.lock import RunLock, RunLocked
@@ -14,6 +14,7 @@ from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.runs.launches import newest_launch, run_placement, with_current_placement
+from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
@@ -71,7 +72,7 @@ def closed_on_error(lock: RunLock | None) -> Iterator[None]:
         raise
 
 
-def interrupted_run(store: Store, run_id: str) -> dict[str, Any]:
+def interrupted_run(store: Store, run_id: str) -> RunDocument:
     """Return the record of a run that was interrupted, with the placement of its last launch.
 
     Raises:
@@ -86,13 +87,13 @@ def interrupted_run(store: Store, run_id: str) -> dict[str, Any]:
     return document
 
 
-def relocate(store: Store, run_id: str, placement: Placement) -> dict[str, Any]:
+def relocate(store: Store, run_id: str, placement: Placement) -> RunDocument:
     """Return the record of an interrupted run with another placement, which its backend writes down when it starts it.
 
     Raises:
         UserError: the run has ended or is running, or its backend may still work on it.
     """
-    return {**interrupted_run(store, run_id), **placement.fields()}
+    return cast(RunDocument, {**interrupted_run(store, run_id), **placement.fields()})
 
 
 def acquire_run(store: Store, run_id: str) -> RunLock:

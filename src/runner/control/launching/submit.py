@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runner import __version__
 from runner.backends.base import Placement, ResolvedResources
@@ -13,6 +13,7 @@ from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
+from runner.runs.record_types.run import ResolvedRecipe, RunDocument
 from runner.runs.records import encoded
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
@@ -52,7 +53,7 @@ def run_json(
     infra: str = "local",
     image: str | None = None,
     machines: ResolvedResources | None = None,
-) -> dict[str, Any]:
+) -> RunDocument:
     """Build the contents of ``run.json``.
 
     Args:
@@ -66,29 +67,28 @@ def run_json(
         image: by digest or id, for an infra that runs images.
         machines: the machines that are asked for; None for this machine.
     """
-    asked: dict[str, Any] = {}
-    if machines is not None:
-        asked = {"resources": machines.resources, "num_nodes": machines.num_nodes}
-    return {
+    document: RunDocument = {
         "version": 1,
         "run_id": run_id,
         "name": recipe["name"],
-        "recipe": recipe,
+        "recipe": cast(ResolvedRecipe, recipe),
         "settings": settings,
         "digest": recipe_digest,
         "infra": infra,
         "accelerators": machines.accelerators if machines else None,
-        **asked,
         "image": image,
         "runner_version": __version__,
         "git_revision": git_revision,
         "created_at": created_at,
     }
+    if machines is not None:
+        document |= {"resources": machines.resources, "num_nodes": machines.num_nodes}
+    return document
 
 
 def new_run_document(
     prepared: PreparedRecipe, placement: Placement, *, run_id: str | None = None, git_revision: str | None
-) -> dict[str, Any]:
+) -> RunDocument:
     """Build the ``run.json`` of a run that begins now.
 
     Args:

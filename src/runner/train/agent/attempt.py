@@ -1,6 +1,5 @@
 """One attempt, on the head: restore, start the workers, watch over them and the other nodes, record how it ended."""
 
-import json
 import logging
 import shutil
 import signal
@@ -8,18 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.runs.attempts import Attempt as AttemptRecord
 from runner.runs.attempts import Claim, attempts, is_superseded, write_ended, write_heartbeat, write_restored
 from runner.runs.chunks import ChunkWriter
-from runner.runs.layout import CANCEL, RESULT, CheckpointName, run_key
+from runner.runs.layout import CheckpointName
 from runner.runs.notices import NoticeWriter
+from runner.runs.record_types.node import NodeAssignment
+from runner.runs.record_types.result import Result
+from runner.runs.records import is_cancel_requested, utc_now, write_result
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
-from runner.storage.store import NotFound, StoreUnavailable
+from runner.storage.store import StoreUnavailable
 from runner.train.agent.log import NOTICE, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import Outcome, attempt_outcome
@@ -28,7 +29,7 @@ from runner.train.agent.restart_policy import attempts_without_progress, last_oo
 from runner.train.agent.restore import restore_newest
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.topology import free_port
-from runner.train.agent.worker_group import Assignment, WorkerGroup
+from runner.train.agent.worker_group import WorkerGroup
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Attempt:
         if self._gives_up(name, known) or not self._all_nodes_joined():
             return self._outcome is None  # else workers have ended early, and `_watch` finds that out
         topology = self._setup.topology
-        assignment: Assignment = {
+        assignment: NodeAssignment = {
             "number": self._claim.number,
             "token": self._claim.token,
             "split": split,
@@ -237,10 +238,9 @@ class Attempt:
 
     def _is_cancelled(self) -> bool:
         try:
-            self._store.get(run_key(self._setup.run_id, CANCEL))
-        except (NotFound, *STORE_ERRORS):
+            return is_cancel_requested(self._store, self._setup.run_id)
+        except STORE_ERRORS:
             return False
-        return True
 
     def _beat(self) -> None:
         """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
@@ -338,10 +338,7 @@ class Attempt:
             **progress,
             **(outcome.result or {}),
         }
-        key = run_key(self._setup.run_id, RESULT)
-        if self._store.create(key, json.dumps(result, indent=2).encode()):
-            return outcome.kind
-        return str(json.loads(self._store.get(key))["state"])
+        return write_result(self._store, self._setup.run_id, cast(Result, result))["state"]
 
     def _patiently(self, call: Callable[[], R]) -> R:
         return retrying(call, until=after(self._timing.store))
@@ -349,11 +346,6 @@ class Attempt:
     def _persistently(self, call: Callable[[], R]) -> R:
         """As `_patiently`, also while the store refuses us, as it does while credentials are renewed."""
         return retry_store_call(call, until=after(self._timing.store))
-
-
-def utc_now() -> str:
-    """Return the time of the system's clock, as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _interrupted(reason: str, *, retry: bool = True) -> Outcome:

@@ -15,8 +15,9 @@ from runner.exit_codes import INTERRUPTED
 from runner.process import boot_id
 from runner.runs.attempts import Claim, claim_attempt
 from runner.runs.notices import NoticeWriter
+from runner.runs.records import utc_now
 from runner.storage.retry import after, retrying
-from runner.train.agent.attempt import Attempt, utc_now
+from runner.train.agent.attempt import Attempt
 from runner.train.agent.setup import AgentSetup
 
 

@@ -6,10 +6,10 @@ with the head's exit code.
 
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
+from runner.runs.record_types.result import Result
 from runner.train.agent.node_attempt import NodeAttempt
 from runner.train.agent.setup import AgentSetup
 
@@ -22,7 +22,7 @@ class NodeAgent:
         result: reads the run's result; None as long as there is none.
     """
 
-    def __init__(self, setup: AgentSetup, *, result: Callable[[], Mapping[str, Any] | None]) -> None:
+    def __init__(self, setup: AgentSetup, *, result: Callable[[], Result | None]) -> None:
         self._setup = setup
         self._result = result
         self._stopping = False

@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from runner.exit_codes import INTERRUPTED
-from runner.runs.attempts import read_heartbeat
+from runner.runs.attempts import newest_number, read_heartbeat
 from runner.runs.layout import CheckpointName, checkpoint_prefix
+from runner.runs.record_types.attempt import AttemptEnded
+from runner.runs.record_types.node import Admission
+from runner.runs.record_types.result import Result
+from runner.runs.records import utc_now
 from runner.runs.rendezvous import (
     NotAdmitted,
     Participant,
     join,
-    newest_number,
     read_admission,
     read_head_end,
     write_node_beat,
@@ -27,9 +30,8 @@ from runner.runs.rendezvous import (
 from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
-from runner.train.agent.attempt import utc_now
 from runner.train.agent.node_monitor import StallDetector
-from runner.train.agent.outcome import NodeEnd
+from runner.train.agent.outcome import NodeExit
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
 
@@ -47,9 +49,9 @@ class HeadEnded(Exception):
         record: how the attempt ended (``<number>.ended.json``).
     """
 
-    def __init__(self, record: Mapping[str, Any]) -> None:
+    def __init__(self, record: AttemptEnded) -> None:
         self.record = record
-        super().__init__(str(record["reason"]))
+        super().__init__(str(record.get("reason")))
 
 
 class NotJoined(Exception):
@@ -71,7 +73,7 @@ class NodeAttempt:
         setup: AgentSetup,
         *,
         passed: int,
-        result: Callable[[], Mapping[str, Any] | None],
+        result: Callable[[], Result | None],
         stopping: Callable[[], bool],
     ) -> None:
         self._setup = setup
@@ -101,7 +103,7 @@ class NodeAttempt:
         try:
             participant, admission = self._admitted()
             self.passed = participant.number
-            self._workers.assign(admission["assignment"], checkpoint=self._fetch_checkpoint(admission))
+            self._workers.assign(admission.get("assignment", {}), checkpoint=self._fetch_checkpoint(admission))
             self._watch(participant)
         except (StoreUnavailable, OSError, NotJoined) as error:
             _log.warning("%s: %s", name, error)
@@ -123,7 +125,7 @@ class NodeAttempt:
         """Tell the workers to save a checkpoint and end."""
         self._workers.send_signal(signal.SIGTERM)
 
-    def _admitted(self) -> tuple[Participant, Mapping[str, Any]]:
+    def _admitted(self) -> tuple[Participant, Admission]:
         """Ask to take part in the newest attempt, again for each newer one, until one begins with this machine.
 
         Raises:
@@ -170,12 +172,12 @@ class NodeAttempt:
             except STORE_ERRORS:
                 continue
 
-    def _fetch_checkpoint(self, admission: Mapping[str, Any]) -> str | None:
+    def _fetch_checkpoint(self, admission: Admission) -> str | None:
         """Download the checkpoint that the head has chosen; return its folder on this machine."""
-        if admission["checkpoint"] is None:
+        checkpoint = admission.get("checkpoint")
+        name = None if checkpoint is None else CheckpointName.parse(checkpoint)
+        if name is None:
             return None
-        name = CheckpointName.parse(admission["checkpoint"])
-        assert name is not None
         folder = self._setup.work_dir / f"attempt-{admission['token']}" / "restored" / str(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._patiently(lambda: fetch(self._store, checkpoint_prefix(self._setup.run_id, name), folder))
@@ -213,7 +215,7 @@ class NodeAttempt:
         ends = self._workers.ends()
         worst = next((end.code for end in ends if end.code not in (0, INTERRUPTED)), None)
         code = worst if worst is not None else max(end.code for end in ends)
-        end = NodeEnd(exit_code=code, ends=ends, last_lines=list(self._last_lines), host=socket.gethostname())
+        end = NodeExit(exit_code=code, ends=ends, last_lines=list(self._last_lines), host=socket.gethostname())
         try:
             retry_store_call(
                 lambda: write_node_end(self._store, participant, end.to_record()), until=after(self._timing.store)
@@ -236,9 +238,9 @@ class NodeAttempt:
             time.sleep(self._timing.look)
         return INTERRUPTED
 
-    def _code_after(self, head_end: Mapping[str, Any]) -> int | None:
+    def _code_after(self, head_end: AttemptEnded) -> int | None:
         """Return the head's exit code; None if it goes on with another attempt."""
-        return None if head_end.get("again") and not self._stopping() else int(head_end["exit_code"])
+        return None if head_end.get("again") and not self._stopping() else head_end.get("exit_code", INTERRUPTED)
 
     def _patiently(self, call: Callable[[], R]) -> R:
         return retrying(call, until=after(self._timing.store))

@@ -9,7 +9,7 @@ from runner.runs.attempts import Claim
 from runner.runs.rendezvous import Participant, admit, participants, read_node_beat, read_node_end
 from runner.storage.retry import STORE_ERRORS
 from runner.storage.store import Store
-from runner.train.agent.outcome import NodeEnd, WorkerEnd
+from runner.train.agent.outcome import NodeExit, WorkerExit
 from runner.train.agent.topology import Topology
 
 _LONGEST_GAP_SECONDS = 10.0
@@ -60,7 +60,7 @@ class NodeMonitor:
         self._expected = set(range(1, topology.num_nodes))
         self._participants: dict[int, Participant] = {}
         self._stall_detectors = {rank: StallDetector(silence_seconds) for rank in self._expected}
-        self.ended: dict[int, NodeEnd] = {}
+        self.ended: dict[int, NodeExit] = {}
         """How the attempt went on each node that has reported it."""
         self.lost: list[int] = []
         """Nodes whose heartbeats have stopped."""
@@ -88,7 +88,7 @@ class NodeMonitor:
                 continue
             try:
                 record = read_node_end(self._store, participant)
-                end = None if record is None else NodeEnd.from_record(record)
+                end = None if record is None else NodeExit.from_record(record)
             except STORE_ERRORS:
                 continue
             except ValueError:
@@ -113,6 +113,6 @@ class NodeMonitor:
         """Whether no node will report anything more."""
         return self._participants.keys() <= self.ended.keys() | set(self.lost)
 
-    def worker_ends(self) -> list[WorkerEnd]:
+    def worker_ends(self) -> list[WorkerExit]:
         """Return how the training processes on the other nodes ended."""
         return [worker for node in self.ended.values() for worker in node.ends]

@@ -72,7 +72,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerEnd:
+class WorkerExit:
     """How a training process ended, as the agent on its node saw it."""
 
     rank: int
@@ -97,7 +97,7 @@ class WorkerEnd:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "WorkerEnd":
+    def from_record(cls, record: Mapping[str, Any]) -> "WorkerExit":
         """Read what `to_record` has written.
 
         Raises:
@@ -120,12 +120,12 @@ class WorkerEnd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeEnd:
+class NodeExit:
     """How an attempt went on a node that is not the head."""
 
     exit_code: int
     """The worst of its training processes'."""
-    ends: Sequence[WorkerEnd]
+    ends: Sequence[WorkerExit]
     """How each of them ended."""
     last_lines: Sequence[str]
     """The end of what they printed, each line with its line break."""
@@ -138,7 +138,7 @@ class NodeEnd:
         return {"exit_code": self.exit_code, "ends": ends, "last_lines": list(self.last_lines), "host": self.host}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "NodeEnd":
+    def from_record(cls, record: Mapping[str, Any]) -> "NodeExit":
         """Read what `to_record` has written.
 
         Raises:
@@ -149,12 +149,12 @@ class NodeEnd:
             raise ValueError(f"not the end of a node's part: {record!r}")
         if not all(isinstance(end, Mapping) for end in ends):
             raise ValueError(f"not the ends of training processes: {ends!r}")
-        workers = [WorkerEnd.from_record(end) for end in ends]
+        workers = [WorkerExit.from_record(end) for end in ends]
         return cls(exit_code=code, ends=workers, last_lines=[str(line) for line in lines], host=str(record.get("host")))
 
 
 def attempt_outcome(
-    ends: Sequence[WorkerEnd], *, missing_nodes: Iterable[int] = (), out_of_main_memory: bool = False
+    ends: Sequence[WorkerExit], *, missing_nodes: Iterable[int] = (), out_of_main_memory: bool = False
 ) -> Outcome:
     """Return the outcome of the attempt: the first cause of how its training processes ended.
 
@@ -169,7 +169,7 @@ def attempt_outcome(
     by_time = sorted((end for end in ends if end.outcome is not None), key=lambda end: end.reported_at)
     by_rank = sorted(by_time, key=lambda end: end.rank)
 
-    def outcomes(kind: OutcomeKind, among: Sequence[WorkerEnd] = by_time) -> list[Outcome]:
+    def outcomes(kind: OutcomeKind, among: Sequence[WorkerExit] = by_time) -> list[Outcome]:
         return [end.outcome for end in among if end.outcome is not None and end.outcome.kind == kind]
 
     if shortages := outcomes("out_of_memory"):
@@ -200,12 +200,12 @@ def attempt_outcome(
     return Outcome(kind="interrupted", reason="the training processes came to no end", retry=True)
 
 
-def _killed(end: WorkerEnd, out_of_main_memory: bool, processes: int) -> Outcome:
+def _killed(end: WorkerExit, out_of_main_memory: bool, processes: int) -> Outcome:
     reason = f"{_name(end, processes)} was killed by {signal.Signals(-end.code).name}"
     if out_of_main_memory:
         reason += ": it ran out of main memory"
     return Outcome(kind="interrupted", reason=reason, retry=True)
 
 
-def _name(end: WorkerEnd, processes: int) -> str:
+def _name(end: WorkerExit, processes: int) -> str:
     return "the training process" if processes == 1 else f"training process {end.rank} of {processes}"

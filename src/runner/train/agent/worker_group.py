@@ -12,35 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from runner.exit_codes import INTERRUPTED
+from runner.runs.record_types.node import NodeAssignment
 from runner.train.agent.events import read_events
-from runner.train.agent.outcome import Outcome, WorkerEnd
+from runner.train.agent.outcome import Outcome, WorkerExit
 from runner.train.agent.setup import Process, Spawn
 from runner.train.agent.timing import Timing
 
 
-class Assignment(TypedDict):
-    """What the head decides for all training processes of an attempt."""
-
-    number: int
-    """The attempt's number."""
-    token: str
-    """The attempt's token, in the keys of all that it writes."""
-    split: list[int] | None
-    """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
-    world_size: int
-    """Training processes in all."""
-    local_world_size: int
-    """Training processes on each node."""
-    addresses: list[str]
-    """The nodes' addresses, the head's first."""
-    port: int
-    """A TCP port of the head, for the process group."""
-
-
-class WorkerAssignment(Assignment):
+class WorkerAssignment(NodeAssignment):
     """What one training process reads from its standard input, as one line of JSON."""
 
     checkpoint: str | None
@@ -111,7 +93,7 @@ class WorkerGroup:
         """Tell each of them what to do.
 
         Args:
-            assignment: an `Assignment`; whatever more a newer head has written is passed on.
+            assignment: a `NodeAssignment`; what a newer head has added to it is passed on.
             checkpoint: the folder of the checkpoint to go on from; None: begin at the beginning.
         """
         for index, worker in enumerate(self._workers):
@@ -177,10 +159,10 @@ class WorkerGroup:
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def ends(self) -> list[WorkerEnd]:
+    def ends(self) -> list[WorkerExit]:
         """Return how each has ended. Call it after `end`: it waits for those that have not."""
         return [
-            WorkerEnd(
+            WorkerExit(
                 rank=self._first_rank + index,
                 code=worker.process.wait(),
                 killed=worker.killed,

@@ -1,7 +1,6 @@
 """A run's model and its base, either of which answers in a conversation, piece by piece."""
 
 import contextlib
-import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,10 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
-from runner.runs.layout import RESULT, RUN, run_key
+from runner.runs.layout import run_key
+from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
-from runner.storage.store import NotFound, Store
+from runner.storage.store import Store
 from runner.train.models.loading import load_model
 
 Message = Mapping[str, str]
@@ -145,19 +145,15 @@ class _Stop(StoppingCriteria):
 
 def _read_run(store: Store, run_id: str) -> tuple[Recipe, dict[str, str], str | None]:
     """Return the last stage's recipe, the run's artifacts, and the key of the artifact that the stage started from."""
-    recipe = Recipe.from_mapping(json.loads(store.get(run_key(run_id, RUN)))["recipe"])
-    try:
-        result = json.loads(store.get(run_key(run_id, RESULT)))
-    except NotFound:
-        result = {"state": "not ended"}
-    if "model" not in (result.get("artifacts") or {}):
-        raise UserError(
-            f"the run has {result['state']} and made no model", where=run_id, remedy="`runner ps` lists runs"
-        )
+    recipe = run_recipe(run_document(store, run_id))
+    result = run_result(store, run_id)
+    artifacts = {} if result is None else dict(result.get("artifacts", {}))
+    if "model" not in artifacts:
+        state = "not ended" if result is None else result["state"]
+        raise UserError(f"the run has {state} and made no model", where=run_id, remedy="`runner ps` lists runs")
     if not recipe.stages:
-        return recipe, result["artifacts"], None
-    started_from = result["stages"][-1]["started_from"]
-    return recipe.stages[-1], result["artifacts"], started_from["base"]
+        return recipe, artifacts, None
+    return recipe.stages[-1], artifacts, last_start(run_id, result)["base"]
 
 
 def _with_model(recipe: Recipe, folder: Path) -> Recipe:

@@ -16,6 +16,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_liger_
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.runs.record_types.attempt import HardwareRecord
 from runner.train.devices.triton import has_compiler
 
 logger = logging.getLogger(__name__)
@@ -96,15 +97,12 @@ def _require_compiler(where: str) -> None:
     )
 
 
-def hardware_record(trainer: Any) -> dict[str, Any]:
+def hardware_record(trainer: Any) -> HardwareRecord:
     """Return what a trainer computes with, read back from it: not what was asked for, but what is used.
 
     Args:
         trainer: one of TRL's, ready to train.
 
-    Returns:
-        JSON: the device and its compute capability, torch's version, precision, attention, optimizer, kernels, packing,
-        what the loss is on, and how the batch is cut.
     """
     args, model = trainer.args, trainer.model
     on_gpu = args.device.type == "cuda"

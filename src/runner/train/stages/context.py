@@ -1,6 +1,5 @@
 """What a training script works with: the attempt that it is part of, and the stage that it trains."""
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,15 @@ from typing import Any, TypedDict, TypeVar
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
 from runner.runs.artifacts import ArtifactStore
-from runner.runs.attempts import Claim, attempts, fence
+from runner.runs.attempts import Claim, attempts, fence, write_hardware
 from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.layout import RUN, CheckpointName, attempt_key, checkpoint_prefix, run_key
+from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
+from runner.runs.record_types.attempt import HardwareRecord
+from runner.runs.record_types.result import MetricRecord
+from runner.runs.record_types.run import RunDocument
+from runner.runs.records import run_document
 from runner.storage.commit import fetch
 from runner.storage.retry import after, retry_store_call
 from runner.storage.store import Store
@@ -109,10 +112,9 @@ class AttemptContext:
         """Make a request to the store, again and again for `finish_seconds` while the store does not answer."""
         return retry_store_call(call, until=after(self.finish_seconds))
 
-    def run_document(self) -> dict[str, Any]:
+    def run_document(self) -> RunDocument:
         """Return the run's ``run.json``."""
-        document: dict[str, Any] = json.loads(self.retry(lambda: self.store.get(run_key(self.claim.run_id, RUN))))
-        return document
+        return self.retry(lambda: run_document(self.store, self.claim.run_id))
 
     def input_path(self, key: str) -> Path:
         """Return the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``)."""
@@ -157,7 +159,7 @@ class AttemptContext:
 
         shutil.copytree(self.shared_folder / name, folder, dirs_exist_ok=True, ignore=links)
 
-    def metrics_so_far(self, stage: str) -> list[dict[str, Any]]:
+    def metrics_so_far(self, stage: str) -> list[MetricRecord]:
         """Return the records of a stage, from this attempt and those that it goes on from."""
         records = self.retry(lambda: read_metrics(self.store, self.claim.run_id))
         return [record for record in records if record["stage"] == stage]
@@ -255,7 +257,7 @@ class StageContext:
         """
         return self.artifact_store.commit(name, make, keep=keep)
 
-    def record_hardware(self, record: Mapping[str, Any]) -> None:
+    def record_hardware(self, record: HardwareRecord) -> None:
         """Record the hardware and kernels that this attempt trains the stage with.
 
         Args:
@@ -264,11 +266,9 @@ class StageContext:
         if self.measures_only:
             return
         store, claim = self.attempt.store, self.attempt.claim
-        key = attempt_key(claim.run_id, claim.number, f"hardware-{self.stage}")
-        data = json.dumps({**record, "token": claim.token}, indent=2).encode() + b"\n"
-        self.attempt.retry(lambda: store.create(key, data))
+        self.attempt.retry(lambda: write_hardware(store, claim, self.stage, record))
 
-    def metrics_so_far(self) -> list[dict[str, Any]]:
+    def metrics_so_far(self) -> list[MetricRecord]:
         """Return the stage's records, from this attempt and those that it goes on from."""
         return self.attempt.metrics_so_far(self.stage)
 

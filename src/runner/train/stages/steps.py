@@ -23,8 +23,8 @@ from transformers import (
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.hardware import described
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprint
 from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
@@ -155,7 +155,7 @@ class StageRun:
                 check_fingerprint(context.restored, trainer.fingerprint)
         self._hardware = hardware_record(trainer)
         if context.attempt.process_info.is_main_process:
-            logger.info(f"computed with: {described(self._hardware)}")
+            logger.info(f"computed with: {describe_hardware(self._hardware)}")
             context.record_hardware(self._hardware)
 
     @property

@@ -1,0 +1,152 @@
+"""The records of a run as it was launched: ``run.json``, ``submission.json``, ``cancel.json``, ``launches/``."""
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from runner.runs.record_types.rules import Count, JobName, Line, RunId, Size, StageName, Time
+
+
+class RecipeSections(TypedDict):
+    """What readers without `runner.recipe.recipe` look at in a recipe, or in a stage of it."""
+
+    method: NotRequired[Line | None]
+    """How it is trained; of a recipe with stages, the first one's."""
+    model: NotRequired[Mapping[str, Any]]
+    """The model's settings."""
+    training: NotRequired[Mapping[str, Any]]
+    """The trainer's settings."""
+    data: NotRequired[Mapping[str, Any]]
+    """The datasets."""
+    export: NotRequired[Mapping[str, Any]]
+    """What is made of the trained model."""
+
+
+class RecipeStage(RecipeSections):
+    """A stage of the recipe in ``run.json``."""
+
+    stage: StageName
+    """The stage's name."""
+
+
+class ResolvedRecipe(RecipeSections):
+    """The recipe in ``run.json``; `runner.recipe.recipe.Recipe` has all of it."""
+
+    name: NotRequired[Line | None]
+    """The recipe's name."""
+    stages: NotRequired[list[RecipeStage] | None]
+    """The stages in order; empty or absent for a recipe without stages."""
+
+
+class Placement(TypedDict):
+    """The fields of ``run.json`` and of a launch that say where a run runs."""
+
+    infra: NotRequired[Line]
+    """``local``, ``docker``, or SkyPilot's name of a cloud, region or cluster."""
+    accelerators: NotRequired[Mapping[Line, float] | None]
+    """How many of which GPU a machine has; None: what there is, or a CPU."""
+    resources: NotRequired[Mapping[str, Any] | None]
+    """What SkyPilot is asked for; absent or None on this machine."""
+    num_nodes: NotRequired[Size]
+    """How many machines."""
+    image: NotRequired[Line | None]
+    """The image by digest or id, for an infra that runs images."""
+
+
+class RunDocument(TypedDict):
+    """``run.json``: what was launched. Written once."""
+
+    version: NotRequired[Count]
+    """Of this format: 1."""
+    run_id: RunId
+    """The run's id, which is also its folder."""
+    name: Line
+    """The recipe's name."""
+    recipe: ResolvedRecipe
+    """The resolved recipe."""
+    settings: NotRequired[Mapping[str, Any]]
+    """Each setting with its source."""
+    digest: NotRequired[Line]
+    """Of the recipe and its inputs: equal for equal trainings."""
+    infra: Line
+    """See `Placement`; where the run was launched to first."""
+    accelerators: Mapping[Line, float] | None
+    """See `Placement`."""
+    resources: NotRequired[Mapping[str, Any] | None]
+    """See `Placement`."""
+    num_nodes: NotRequired[Size]
+    """See `Placement`."""
+    image: NotRequired[Line | None]
+    """See `Placement`."""
+    runner_version: NotRequired[Line]
+    """The version that launched it."""
+    git_revision: NotRequired[Line | None]
+    """Of the recipe's folder; None outside a repository."""
+    created_at: Time
+    """When it was launched."""
+
+
+class Submission(TypedDict):
+    """``submission.json``: who supervises a run of this machine, as it was launched first. Written once."""
+
+    version: NotRequired[Count]
+    """Of this format: 1."""
+    engine: NotRequired[Line]
+    """``local``."""
+    host: NotRequired[Line]
+    """The supervisor's host name."""
+    boot_id: NotRequired[Line | None]
+    """The kernel's id of that machine's present boot; None if it has none."""
+    pid: NotRequired[Count]
+    """The supervisor's process."""
+    environment: NotRequired[list[Line]]
+    """Names of the variables that the run was given."""
+    submitted_at: NotRequired[Line]
+    """When."""
+
+
+class CancelRequest(TypedDict):
+    """``cancel.json``: somebody wants the run to end. That it exists is all that readers look at. Written once."""
+
+    requested_at: Line
+    """When."""
+    host: Line
+    """Where `runner cancel` ran."""
+    pid: int
+    """Its process."""
+
+
+class LaunchRecord(Placement):
+    """``launches/<n>.json``: the run is about to be handed to SkyPilot, or has come back from there."""
+
+    name: JobName
+    """SkyPilot's name of the job."""
+    number: NotRequired[Count]
+    """Counted from 1, as in the key."""
+    engine: NotRequired[Line]
+    """``skypilot`` (also if it is absent), or the infra of this machine that the run came back to."""
+    cluster: NotRequired[Line | None]
+    """SkyPilot's, for a run on one; None: a managed job."""
+    environment: NotRequired[list[Line]]
+    """Names of the variables that the run is given."""
+    requested_at: NotRequired[Line]
+    """When."""
+    host: NotRequired[Line]
+    """Where it was launched."""
+    pid: NotRequired[Count]
+    """The process that launched it."""
+
+
+class LaunchJob(TypedDict):
+    """``launches/<n>.job.json``: SkyPilot has taken the launch."""
+
+    job_id: int | None
+    """SkyPilot's number of the job."""
+
+
+class LaunchEnded(TypedDict):
+    """``launches/<n>.ended.json``: SkyPilot is done with the launch."""
+
+    status: str | None
+    """SkyPilot's status in its own words, or ``REFUSED``, ``UNKNOWN``."""
+    reason: NotRequired[str | None]
+    """Why, if SkyPilot said so."""
