@@ -7,10 +7,10 @@ import time
 import pytest
 
 from runner.control import wait
-from runner.control.submit import write_submission
 from runner.control.wait import wait_for_end
 from runner.process import boot_id
 from runner.runs.status import RunStatus, exit_code
+from runner.runs.submission import write_submission
 from support.bench import Bench
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from runner.cli.commands.metrics import _table as metrics_table
 from runner.cli.commands.ps import _table as ps_table
 from runner.control.pull import pull
-from runner.control.submit import needed_environment
 from runner.control.wait import RunWaiter
 from runner.errors import UserError
 from runner.reports import summary
@@ -37,6 +36,7 @@ from runner.runs.rendezvous import (
     read_node_end,
 )
 from runner.runs.status import run_status
+from runner.runs.submission import needed_environment
 from runner.storage.commit import commit
 from runner.storage.manifest import Damaged
 from support.bench import Bench

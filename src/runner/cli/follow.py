@@ -13,7 +13,6 @@ from runner.backends.local import backend, supervisor
 from runner.backends.local.registry import backend_of
 from runner.cli.hints import as_typed
 from runner.cli.output import print_json, run_outcome, say
-from runner.control.submit import write_submission
 from runner.control.wait import RunWaiter, Watch, poll_seconds
 from runner.exit_codes import CTRL_C, MISTAKE
 from runner.reports import summary
@@ -21,6 +20,7 @@ from runner.reports.progress import Display, open_display
 from runner.runs.launches import run_placement
 from runner.runs.records import run_result
 from runner.runs.status import RunStatus, exit_code, run_status
+from runner.runs.submission import write_submission
 from runner.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """Make a run in the store: its inputs, then ``run.json``. Built purely, written last, never changed."""
 
 import re
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +11,10 @@ from runner.backends.skypilot.resources import ResolvedResources
 from runner.control.prepare import PreparedRecipe
 from runner.errors import UserError
 from runner.paths import listing_cache
-from runner.process import boot_id
-from runner.runs import records
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
-from runner.runs.record_types.run import ResolvedRecipe, RunDocument, Submission
-from runner.runs.records import encoded, utc_now
+from runner.runs.record_types.run import ResolvedRecipe, RunDocument
+from runner.runs.records import encoded
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
 
@@ -141,29 +138,6 @@ def submit(store: Store, document: RunDocument, inputs: Mapping[str, Path]) -> b
         return False
     EndedRuns(listing_cache(store.url)).forget(run_id)
     return True
-
-
-def write_submission(store: Store, run_id: str, *, pid: int, environment: Sequence[str]) -> None:
-    """Record who supervises the run, and the names (never the values) of the variables it was given.
-
-    The first one stands: it says how the run was launched.
-    """
-    submission = Submission(
-        version=1,
-        engine="local",
-        host=socket.gethostname(),
-        boot_id=boot_id(),
-        pid=pid,
-        environment=sorted(environment),
-        submitted_at=utc_now(),
-    )
-    records.write_submission(store, run_id, submission)
-
-
-def needed_environment(store: Store, run_id: str) -> list[str]:
-    """The names of the variables that a run was launched with."""
-    submission = records.read_submission(store, run_id)
-    return [] if submission is None else submission.get("environment", [])
 
 
 def _exists(store: Store, run_id: str) -> bool:

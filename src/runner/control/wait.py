@@ -10,8 +10,9 @@ from runner.paths import state_folder
 from runner.process import boot_id
 from runner.runs.launches import is_remote
 from runner.runs.liveness import newest_attempt
-from runner.runs.records import DamagedRecord, read_submission, run_document
+from runner.runs.records import DamagedRecord, run_document
 from runner.runs.status import RunStatus, run_status
+from runner.runs.submission import submission_boot_id
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
 RESTART_SECONDS = 120.0
@@ -58,8 +59,7 @@ class RunWaiter:
         attempt = newest_attempt(self._store, self._run_id)
         if attempt is not None:
             return attempt.process_here() is not None
-        submission = read_submission(self._store, self._run_id)
-        boot = submission.get("boot_id") if submission is not None else None
+        boot = submission_boot_id(self._store, self._run_id)
         return boot is not None and boot == boot_id()
 
 

@@ -80,13 +80,14 @@ def launch(
     from runner.control.export import require_exports
     from runner.control.launch import begin, new_or_old, rehearse, rehearsed
     from runner.control.prepare import prepare
-    from runner.control.submit import checked_name, needed_environment
+    from runner.control.submit import checked_name
     from runner.control.training_process import require_training_side
     from runner.errors import UserError
     from runner.git import revision_of
     from runner.hub.check import check_hub_access, run_token
     from runner.recipe.loading.load import load_recipe
     from runner.runs.layout import SECRET_NAMES
+    from runner.runs.submission import needed_environment
 
     place = place_of(resource_options, cluster)
     if image is not None and place == "local":

@@ -59,10 +59,10 @@ def resume(
     from runner.backends.skypilot.resources import place_of
     from runner.cli.follow import run_attached, run_detached
     from runner.control.resume import acquire_run
-    from runner.control.submit import needed_environment
     from runner.runs.launches import is_remote, newest_launch, with_current_placement
     from runner.runs.listing import find_run
     from runner.runs.records import run_document
+    from runner.runs.submission import needed_environment
 
     run_id = find_run(store, run)
     launch = newest_launch(store, run_id)
