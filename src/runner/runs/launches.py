@@ -7,7 +7,6 @@ before SkyPilot is asked, so that `runner cancel` finds the job even if the proc
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -167,12 +166,14 @@ def launch_record(
         cluster: SkyPilot's, for a run on one.
         environment: names of the variables that the run is given.
     """
+    from socket import gethostname  # not above: `runner ps` reads launches and writes none
+
     return {
         "engine": engine,
         "cluster": cluster,
         "environment": sorted(set(environment) - {SECRET_NAMES}),
         "requested_at": utc_now(),
-        "host": socket.gethostname(),
+        "host": gethostname(),
         "pid": os.getpid(),
-        **{key: place[key] for key in PLACEMENT_FIELDS},
+        **{key: place[key] for key in PLACEMENT_FIELDS if key in place},
     }

@@ -166,7 +166,7 @@ def _line(text: str | None) -> str | None:
 
 def _skypilots_part(store: Store, run_id: str, launch: Launch | None) -> tuple[str | None, bool]:
     """SkyPilot's last word on the run, and whether it is done with it."""
-    if launch is None:
+    if launch is None or not launch.is_skypilots:
         return None, False
     if launch.ended is not None:
         return f"SkyPilot: {_sentence(launch.ended)}", True
