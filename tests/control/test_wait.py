@@ -9,8 +9,8 @@ import pytest
 from runner.control import wait
 from runner.control.wait import wait_for_end
 from runner.process import boot_id
+from runner.runs.launches import write_submission
 from runner.runs.status import RunStatus, exit_code
-from runner.runs.submission import write_submission
 from support.bench import Bench
 
 

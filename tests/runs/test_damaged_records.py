@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from runner.control.submit import needed_environment
 
-from runner.cli.commands.metrics import _table as metrics_table
 from runner.cli.commands.ps import _table as ps_table
 from runner.control.pull import pull
 from runner.control.wait import RunWaiter
 from runner.errors import UserError
 from runner.reports import summary
+from runner.reports.metrics import metrics_table
 from runner.runs.attempts import Claim, attempts, fits_so_far, is_superseded, read_heartbeat
-from runner.runs.launches import run_placement
+from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import CheckpointName
 from runner.runs.lineage import checkpoints
 from runner.runs.listing import find_run, list_runs

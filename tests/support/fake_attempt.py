@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from runner.notices import Notice, NoticeWriter
 from runner.process import die_with_parent
 from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat, write_restored
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CANCEL, RESULT, CheckpointName, artifact_prefix, checkpoint_prefix, run_key
 from runner.runs.lineage import checkpoints
-from runner.runs.notices import Notice, NoticeWriter
 from runner.storage.commit import commit
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store

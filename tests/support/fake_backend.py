@@ -9,7 +9,7 @@ from runner.backends.lock import RunLock
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import Launch, launch_record, newest_launch, note_ended, note_job, note_launch
-from runner.runs.records import write_cancelled
+from runner.runs.liveness import write_cancelled
 from runner.storage.store import Store
 
 SENT: list[tuple[Mapping[str, Any], dict[str, str]]] = []

@@ -26,10 +26,9 @@ from runner.control.launching.submit import checked_name, new_run_document, new_
 from runner.errors import UserError
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
-from runner.runs.launches import run_placement
+from runner.runs.launches import needed_environment, run_placement
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
-from runner.runs.submission import needed_environment
 from runner.storage.store import Store
 
 if TYPE_CHECKING:

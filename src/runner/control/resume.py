@@ -21,13 +21,13 @@ from runner.control.launching.start import (
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import (
     launch_record,
+    needed_environment,
     newest_launch,
     note_launch,
     run_placement,
     with_current_placement,
 )
 from runner.runs.records import run_document
-from runner.runs.submission import needed_environment
 from runner.storage.store import Store
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.process import boot_id
+from runner.runs.launches import submission_boot_id
 from runner.runs.liveness import newest_attempt
 from runner.runs.records import DamagedRecord, run_document
 from runner.runs.status import RunStatus, run_status
-from runner.runs.submission import submission_boot_id
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
 RESTART_SECONDS = 120.0

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from runner.errors import UserError
-from runner.runs.layout import CANCEL, RESULT, RUN, SUBMISSION, run_key
+from runner.runs.layout import CANCEL, RESULT, RUN, run_key
 from runner.runs.record_types.check import Mismatch, check_for
 from runner.runs.record_types.result import Result
-from runner.runs.record_types.run import CancelRequest, RunDocument, Submission
+from runner.runs.record_types.run import CancelRequest, RunDocument
 from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
 
@@ -236,20 +236,6 @@ def last_start(run_id: str, result: Result | None) -> dict[str, str | None]:
         raise DamagedRecord(run_key(run_id, RESULT), "it does not say what the last stage started from")
     start = stages[-1]["started_from"]
     return {"base": start["base"], "adapter": start["adapter"]}
-
-
-def read_submission(store: Store, run_id: str) -> Submission | None:
-    """A run's ``submission.json``; None if it was not launched to a machine of one's own.
-
-    Raises:
-        DamagedRecord: it cannot be trusted.
-    """
-    return find_record(store, run_key(run_id, SUBMISSION), Submission)
-
-
-def write_submission(store: Store, run_id: str, submission: Submission) -> None:
-    """Record how a run was launched on this machine; the first record stands."""
-    store.create(run_key(run_id, SUBMISSION), encoded(submission))
 
 
 def write_cancel_request(store: Store, run_id: str, request: CancelRequest) -> None:

@@ -11,8 +11,8 @@ from blake3 import blake3
 from runner.control.launching.submit import checked_name, new_run_id, run_json, submit
 from runner.errors import UserError
 from runner.git import revision_of
+from runner.runs.launches import needed_environment, write_submission
 from runner.runs.layout import is_run_id
-from runner.runs.submission import needed_environment, write_submission
 from runner.storage.store import NotFound
 from support.bench import Bench
 

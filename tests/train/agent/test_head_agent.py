@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from runner.notices import NoticeReader
 from runner.runs.attempts import claim_attempt, write_restored
-from runner.runs.notices import NoticeReader
 from runner.storage.local import LocalStore
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import set_up_logging

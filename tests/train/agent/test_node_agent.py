@@ -13,7 +13,7 @@ import pytest
 from runner.runs.attempts import Claim, claim_attempt, write_ended
 from runner.runs.rendezvous import Participant, admit, join, participants, read_node_end
 from runner.storage.local import LocalStore
-from runner.train.agent import node_attempt
+from runner.train.agent import node_agent
 from runner.train.agent.node_agent import NodeAgent
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
@@ -65,14 +65,14 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     dead = claim_attempt(store, "run", {})
     admit(store, dead, {1: join(store, "run", dead.number, 1, {})}, ASSIGNMENT)
     heads: list[Thread] = []
-    real = node_attempt.read_admission
+    real = node_agent.read_admission
 
     def comes_while_we_ask(where: LocalStore, participant: Participant) -> Any:
         if not heads:
             heads.append(lead(store, claim_attempt(store, "run", {})))
         return real(where, participant)
 
-    monkeypatch.setattr(node_attempt, "read_admission", comes_while_we_ask)
+    monkeypatch.setattr(node_agent, "read_admission", comes_while_we_ask)
     setup = AgentSetup(
         store=store,
         run_id="run",

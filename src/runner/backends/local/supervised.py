@@ -28,12 +28,11 @@ from runner.backends.lock import RunLock, lock_holder
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.recipe.recipe import Recipe
-from runner.runs.launches import Launch
+from runner.runs.launches import Launch, write_submission
 from runner.runs.layout import SECRET_NAMES
 from runner.runs.liveness import write_cancelled
 from runner.runs.records import encoded
 from runner.runs.status import run_status
-from runner.runs.submission import write_submission
 from runner.storage.store import Store
 
 PATIENCE_SECONDS = 10.0

@@ -19,11 +19,11 @@ from runner.backends.base import Attempt, AttemptRunner
 from runner.backends.local.attempts import ENTRYPOINT, ProcessRunner
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.notices import NoticeReader
 from runner.paths import state_folder, work_folder
 from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
-from runner.runs.notices import NoticeReader
 from runner.runs.records import printable, run_result
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable

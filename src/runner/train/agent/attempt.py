@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.notices import NoticeWriter
 from runner.runs.attempts import Attempt as AttemptRecord
 from runner.runs.attempts import Claim, attempts, is_superseded, write_ended, write_heartbeat, write_restored
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
-from runner.runs.notices import NoticeWriter
 from runner.runs.record_types.node import NodeAssignment
 from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result

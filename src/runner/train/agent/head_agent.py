@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Any
 
 from runner.exit_codes import INTERRUPTED
+from runner.notices import NoticeWriter
 from runner.process import boot_id
 from runner.runs.attempts import Claim, claim_attempt
-from runner.runs.notices import NoticeWriter
 from runner.runs.records import utc_now
 from runner.storage.retry import after, retrying
 from runner.train.agent.attempt import Attempt

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runner.runs.notices import NOTICES, Notice, NoticeReader, NoticeWriter
+from runner.notices import NOTICES, Notice, NoticeReader, NoticeWriter
 
 
 def test_each_notice_is_read_once(tmp_path: Path) -> None:
