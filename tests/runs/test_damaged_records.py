@@ -285,7 +285,7 @@ def good_objects(ended: bool) -> dict[str, bytes]:
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setattr("runner.control.wait.refresh_in_background", lambda url, run_ids: None)
+    monkeypatch.setattr("runner.backends.skypilot.job_status.refresh_in_background", lambda url, run_ids: None)
     # What a listing remembers would hide the next damage.
     monkeypatch.setattr("runner.runs.listing.EndedRuns.read", lambda self: {})
     monkeypatch.setattr("runner.runs.listing.EndedRuns.add", lambda self, statuses: list(statuses))
@@ -308,7 +308,7 @@ def read_all(store: MemoryStore) -> dict[str, Exception | None]:
     def show_result() -> None:
         result = run_result(store, "run")
         if result is not None:
-            harmless(summary.succeeded(result, run_id="run", store_url="s3://bucket"))
+            harmless(summary.summarize_success(result, run_id="run", store_url="s3://bucket"))
 
     def show_metrics() -> None:
         records = read_metrics(store, "run")

@@ -13,7 +13,7 @@ from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
-from runner.runs.record_types.run import ResolvedRecipe, RunDocument
+from runner.runs.record_types.run import RunDocument
 from runner.runs.records import encoded
 from runner.storage.commit import digest
 from runner.storage.store import NotFound, Store
@@ -67,23 +67,26 @@ def run_json(
         image: by digest or id, for an infra that runs images.
         machines: the machines that are asked for; None for this machine.
     """
-    document: RunDocument = {
+    # In the order in which every run.json has them: rendered tasks hold this document, and are compared as text.
+    document: dict[str, Any] = {
         "version": 1,
         "run_id": run_id,
         "name": recipe["name"],
-        "recipe": cast(ResolvedRecipe, recipe),
+        "recipe": recipe,
         "settings": settings,
         "digest": recipe_digest,
         "infra": infra,
         "accelerators": machines.accelerators if machines else None,
+    }
+    if machines is not None:
+        document |= {"resources": machines.resources, "num_nodes": machines.num_nodes}
+    document |= {
         "image": image,
         "runner_version": __version__,
         "git_revision": git_revision,
         "created_at": created_at,
     }
-    if machines is not None:
-        document |= {"resources": machines.resources, "num_nodes": machines.num_nodes}
-    return document
+    return cast(RunDocument, document)
 
 
 def new_run_document(
