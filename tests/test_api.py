@@ -83,6 +83,8 @@ def test_a_run_is_found_again_and_listed(here: InProcess) -> None:
     second = runner.launch("small.yaml", name="second", store=first.store)
     second.wait(60)
     runs = runner.list_runs(first.store)
+    called: Any = runner.runs  # a package to a type checker
+    assert [run.run_id for run in called(first.store)] == [run.run_id for run in runs]
     assert {run.run_id for run in runs} == {"first", "second"}
     assert runner.Run("last", first.store).run_id == runs[0].run_id
     assert runner.Run("fir", first.store).status().state == "succeeded"

@@ -12,10 +12,12 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import the Python API when it is used: `import runner` itself, as each command does, costs nothing."""
-    if name not in ("Run", "launch", "list_runs", "resume"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if name == "runs":
+        return importlib.import_module("runner.runs")  # which can be called: `runner.runs()`
+    if name not in ("Run", "launch", "list_runs", "resume"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("runner.api"), name)
 
 

@@ -57,11 +57,11 @@ MOMENTS: list[tuple[Moment, str | None]] = [
     (Moment("runner.train.stages.artifacts:save_model"), "lora"),
     (Moment("runner.train.stages.artifacts:save_model", after=True), None),
     (Moment("runner.runs.artifacts:commit", after=True), "full"),
-    (Moment("runner.train.agent.attempt:Attempt._write_result", in_attempt=True), "full"),
-    (Moment("runner.train.agent.attempt:Attempt._write_result", after=True, in_attempt=True), None),
+    (Moment("runner.train.agent.head_attempt:HeadAttempt._write_result", in_attempt=True), "full"),
+    (Moment("runner.train.agent.head_attempt:HeadAttempt._write_result", after=True, in_attempt=True), None),
     # the attempt itself, at its beginning
     (Moment("runner.train.agent.head_agent:claim_attempt", after=True, in_attempt=True), "full"),
-    (Moment("runner.train.agent.attempt:write_restored", after=True, in_attempt=True), None),
+    (Moment("runner.train.agent.head_attempt:write_restored", after=True, in_attempt=True), None),
 ]
 
 TERMS: list[tuple[Moment, str | None]] = [

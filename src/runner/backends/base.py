@@ -244,7 +244,7 @@ class Backend(Protocol):
         """End a run whose cancellation is requested in the store; returns when it has ended, or when time is up."""
 
 
-class Attempt(Protocol):
+class RunningAttempt(Protocol):
     """An attempt that has been started on this machine. It dies with this process, whatever this process dies of."""
 
     def wait(self, timeout_seconds: float) -> int | None:
@@ -269,7 +269,7 @@ class AttemptRunner(Protocol):
     def command(self, store_url: str, run_id: str) -> list[str]:
         """Build the command of one attempt for people: it is not tied to the life of any process."""
 
-    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> Attempt:
+    def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> RunningAttempt:
         """Start an attempt.
 
         Args:

@@ -68,7 +68,7 @@ def quantization(text: str) -> str:
     """Return llama.cpp's name of a quantization, in lower case.
 
     Raises:
-        UserError: there is no quantization of that name; the message lists them.
+        UserError: the name is unknown; the message lists them.
     """
     name = text.lower()
     if name not in LLAMA_FTYPE:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from runner.backends.base import Attempt, AttemptRunner
+from runner.backends.base import AttemptRunner, RunningAttempt
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
 from runner.paths import cache_folder, huggingface_home, work_folder
@@ -119,7 +119,7 @@ class ContainerRunner(AttemptRunner):
         return sorted({path for path in named if is_local(path) and Path(path).exists()})
 
 
-class Container(Attempt):
+class Container(RunningAttempt):
     """One attempt in a container; `process` is the program that is attached to it."""
 
     def __init__(self, containers: Containers, name: str, process: "subprocess.Popen[bytes]") -> None:

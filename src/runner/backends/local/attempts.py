@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
-from runner.backends.base import Attempt, AttemptRunner
+from runner.backends.base import AttemptRunner, RunningAttempt
 from runner.paths import work_folder
 from runner.process import boot_id
 
@@ -58,7 +58,7 @@ class ProcessRunner(AttemptRunner):
         return LocalAttempt(process)
 
 
-class LocalAttempt(Attempt):
+class LocalAttempt(RunningAttempt):
     """One attempt in a session of its own."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TypeVar
 
-from runner.backends.base import Attempt, AttemptRunner
+from runner.backends.base import AttemptRunner, RunningAttempt
 from runner.backends.local.attempts import ENTRYPOINT, ProcessRunner
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -170,7 +170,7 @@ class Supervisor:
             self._ask(lambda: write_killed(self._store, attempt, signal_number=-code))
         return code, attempt
 
-    def _wait(self, process: Attempt) -> int:
+    def _wait(self, process: RunningAttempt) -> int:
         """Wait for the attempt; hand signals on; kill it when it does not stop."""
         kill_at: float | None = None
         while (code := process.wait(_TICK_SECONDS)) is None:

@@ -17,7 +17,7 @@ from runner.process import boot_id
 from runner.runs.attempts import Claim, claim_attempt
 from runner.runs.records import utc_now
 from runner.storage.retry import after, retrying
-from runner.train.agent.attempt import Attempt
+from runner.train.agent.head_attempt import HeadAttempt
 from runner.train.agent.setup import AgentSetup
 
 
@@ -37,7 +37,7 @@ class HeadAgent:
         self._give_up_after = give_up_after
         self._notices = NoticeWriter(setup.work_dir)
         self._stopping = False
-        self._attempt: Attempt | None = None
+        self._attempt: HeadAttempt | None = None
 
     def run(self) -> int:
         """Make one attempt, and another one after each that ran out of memory; return the last one's exit code."""
@@ -47,7 +47,7 @@ class HeadAgent:
         while again and not self._stopping:
             claim = self._claim()
             self._clear_leftovers()
-            self._attempt = Attempt(
+            self._attempt = HeadAttempt(
                 self._setup,
                 claim,
                 notices=self._notices,

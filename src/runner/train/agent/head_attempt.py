@@ -47,7 +47,7 @@ class AttemptEnd(NamedTuple):
     """Whether the same agent makes another attempt, with smaller micro-batches."""
 
 
-class Attempt:
+class HeadAttempt:
     """One attempt at a run. Use it once.
 
     Args:
