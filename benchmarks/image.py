@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.image_machine import Machine, prepare  # noqa: E402  tests/ has to be on the path first
+from support.containers.image_machine import Machine, prepare  # noqa: E402  tests/ has to be on the path first
 
 OURS, PYTORCHS = (f"localhost/runner-benchmarks/{name}:cuda" for name in ("runner", "pytorch"))
 

@@ -13,7 +13,7 @@ import pytest
 import runner
 from runner.backends.base import Placement, ResolvedResources
 from runner.backends.local import backend
-from runner.control.launching.cost import Question
+from runner.control.launching.cost import CostQuestion
 from runner.errors import UserError
 from runner.runs.status import RunStatus
 from runner.storage.local import LocalStore
@@ -134,9 +134,9 @@ def test_a_cost_above_the_limit_needs_an_answer(here: InProcess, monkeypatch: py
     monkeypatch.setenv("RUNNER_ASK_ABOVE", "0")
     with pytest.raises(UserError, match="pass confirm="):
         runner.launch("small.yaml")
-    questions: list[Question] = []
+    questions: list[CostQuestion] = []
 
-    def no(question: Question) -> bool:
+    def no(question: CostQuestion) -> bool:
         questions.append(question)
         return False
 

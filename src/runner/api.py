@@ -15,7 +15,7 @@ from runner.backends.base import ResourceOptions
 from runner.control.cancel import cancel_run
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
-from runner.control.launching.cost import Confirm, Question
+from runner.control.launching.cost import Confirm, CostQuestion
 from runner.control.pull import pull as pull_run
 from runner.control.resume import ResumeOptions
 from runner.control.resume import resume as resume_run
@@ -212,7 +212,7 @@ def launch(
     env_files: Sequence[str | os.PathLike[str]] = (),
     secrets: Sequence[str] = (),
     max_hourly_cost: float | None = None,
-    confirm: Callable[[Question], bool] | None = None,
+    confirm: Callable[[CostQuestion], bool] | None = None,
 ) -> Run:
     """Start a run of a recipe in the background, as ``runner launch --detach`` does.
 
@@ -280,7 +280,7 @@ def resume(
     env_files: Sequence[str | os.PathLike[str]] = (),
     secrets: Sequence[str] = (),
     max_hourly_cost: float | None = None,
-    confirm: Callable[[Question], bool] | None = None,
+    confirm: Callable[[CostQuestion], bool] | None = None,
 ) -> Run:
     """Continue an interrupted run from its last checkpoint in the background, as ``runner resume --detach`` does.
 
@@ -360,7 +360,7 @@ def _confirm(confirm: Confirm | None) -> Confirm:
     return confirm or _refuse
 
 
-def _refuse(question: Question) -> NoReturn:
+def _refuse(question: CostQuestion) -> NoReturn:
     raise UserError(
         f"not launched: it may cost more than ${question.limit:g} ({question.plan})",
         where="runner.launch",

@@ -11,7 +11,7 @@ from runner.backends.base import ResourceOptions
 from runner.backends.registry import backend_for
 from runner.control.cancel import cancel_run
 from runner.control.launch import LaunchOptions, dry_run, launch
-from runner.control.launching.cost import Question
+from runner.control.launching.cost import CostQuestion
 from runner.control.ps import list_and_refresh
 from runner.control.resume import ResumeOptions, resume
 from runner.control.wait import RunWaiter
@@ -19,19 +19,19 @@ from runner.errors import UserError
 from runner.paths import state_folder
 from runner.runs.launches import newest_launch, note_ended
 from runner.runs.status import run_status
-from support import fake_backend
 from support.bench import Bench
+from support.fakes import fake_backend
 
 
 @pytest.fixture(autouse=True)
 def fourth(monkeypatch: pytest.MonkeyPatch) -> None:
     """The infra ``mine``."""
-    monkeypatch.setitem(registry.BACKENDS, "mine", "support.fake_backend:FakeBackend")
+    monkeypatch.setitem(registry.BACKENDS, "mine", "support.fakes.fake_backend:FakeBackend")
     monkeypatch.setattr(fake_backend, "SENT", [])
     monkeypatch.setattr(fake_backend, "REFRESHED", [])
 
 
-def never(question: Question) -> bool:
+def never(question: CostQuestion) -> bool:
     raise AssertionError(question)
 
 

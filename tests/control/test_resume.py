@@ -9,7 +9,7 @@ from runner.runs.launches import launch_record, newest_launch, note_ended, note_
 from runner.runs.records import run_document
 from runner.runs.status import run_status
 from support.bench import Bench
-from support.fake_hub import GOOD_TOKEN, hub
+from support.fakes.fake_hub import GOOD_TOKEN, hub
 
 AWS = {
     "infra": "aws",

@@ -10,7 +10,7 @@ import pytest
 from runner.hub.check import ask_hub, run_token
 from runner.recipe.problems import dotted_path
 from runner.recipe.recipe import Data, DataSource, Export, Recipe
-from support.fake_hub import GOOD_TOKEN, Hub, hub
+from support.fakes.fake_hub import GOOD_TOKEN, Hub, hub
 
 THERE = DataSource(path="someone/there", template={"text": "{question}"})
 

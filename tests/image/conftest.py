@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.image import TAG, Built, Place, build_arguments, runner
-from support.image_machine import Machine, prepare
+from support.containers.image import TAG, Built, Place, build_arguments, runner
+from support.containers.image_machine import Machine, prepare
 from support.runs import outcome
 
 

@@ -11,8 +11,8 @@ from runner.backends.docker.container_cli import Containers
 from runner.backends.docker.image import inspect
 from runner.backends.docker.sbom import read_packages, sbom
 from runner.git import revision_of
-from support.image import ROOT, Built, build_arguments, podman, runner
-from support.image_machine import Machine
+from support.containers.image import ROOT, Built, build_arguments, podman, runner
+from support.containers.image_machine import Machine
 
 pytestmark = pytest.mark.image
 

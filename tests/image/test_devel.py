@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from support.image import ROOT, TAG, Built, build_arguments, podman, runner
-from support.image_machine import Machine
+from support.containers.image import ROOT, TAG, Built, build_arguments, podman, runner
+from support.containers.image_machine import Machine
 
 pytestmark = pytest.mark.image
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.image import LOCKED_DOWN, Built, Place
+from support.containers.image import LOCKED_DOWN, Built, Place
 
 pytestmark = pytest.mark.image
 

@@ -15,7 +15,7 @@ import pytest
 from runner.runs.launches import newest_launch
 from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
-from support.image import ROOT, SHORT, Built, podman
+from support.containers.image import ROOT, SHORT, Built, podman
 from support.runs import assert_same, outcome
 
 pytestmark = pytest.mark.image

@@ -11,9 +11,9 @@ import pytest
 from runner.backends.docker.container_cli import Containers
 from runner.backends.docker.image import obtain
 from runner.errors import UserError
-from support.image import podman, runner
-from support.image_machine import BASE, Machine
-from support.image_registry import Registry, registry
+from support.containers.image import podman, runner
+from support.containers.image_machine import BASE, Machine
+from support.containers.image_registry import Registry, registry
 
 pytestmark = pytest.mark.image
 

@@ -20,7 +20,7 @@ from runner.runs.records import run_result
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from support.fake_hub_upload import OWNER, TOKEN, receiving_hub
+from support.fakes.fake_hub_upload import OWNER, TOKEN, receiving_hub
 from support.forked import Attempts, Moment, run_program
 from support.runs import recipe, submit
 

@@ -1,6 +1,6 @@
 """Fixtures of the tests of runs in a store."""
 
 from support.bench import bench
-from support.memory_store import memory
+from support.fakes.memory_store import memory
 
 __all__ = ["bench", "memory"]

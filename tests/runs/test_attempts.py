@@ -19,7 +19,7 @@ from runner.runs.attempts import (
 from runner.runs.layout import CheckpointName, attempt_key
 from runner.storage.manifest import Damaged
 from runner.storage.store import Store, StoreUnavailable
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 
 @pytest.mark.parametrize("lane", ["local", "moto"])

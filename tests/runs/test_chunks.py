@@ -16,7 +16,7 @@ from runner.runs.logs import read_log
 from runner.runs.metrics import read_metrics
 from runner.storage.manifest import Damaged
 from runner.storage.store import Store, StoreUnavailable
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 
 def begin(store: Store, restored: CheckpointName | None = None) -> Claim:

@@ -39,7 +39,7 @@ from runner.runs.status import run_status
 from runner.storage.commit import commit
 from runner.storage.manifest import Damaged
 from support.bench import Bench
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 TOKEN = "0001-aaaa"
 TIME = "2026-01-01T00:00:00+00:00"

@@ -4,7 +4,7 @@ from runner.runs.attempts import Attempt, claim_attempt, write_restored
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import Lineage, checkpoint_folders, checkpoints, lineage_of, read_lineage
 from runner.storage.manifest import MANIFEST
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 
 def name(step: int, token: str, stage: str = "sft") -> CheckpointName:

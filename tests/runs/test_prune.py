@@ -15,7 +15,7 @@ from runner.storage.commit import commit
 from runner.storage.local import LocalStore
 from runner.storage.manifest import MANIFEST
 from runner.storage.store import Store
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 Save = Callable[..., CheckpointName]
 

@@ -1,5 +1,5 @@
 """Fixtures of the storage tests."""
 
-from support.memory_store import memory
+from support.fakes.memory_store import memory
 
 __all__ = ["memory"]

@@ -14,7 +14,7 @@ from runner.storage.local import LocalStore
 from runner.storage.manifest import MANIFEST, Damaged, DamagedManifest
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 PREFIX = "runs/r/checkpoints/sft-000010-0001-abcd/"
 CONTENTS = {

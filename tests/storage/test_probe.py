@@ -9,7 +9,7 @@ from runner.errors import UserError
 from runner.storage.local import LocalStore
 from runner.storage.probe import probe
 from runner.storage.store import Store, StoreFull, StoreUnavailable
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 
 
 def test_a_folder_honours_conditional_writes(tmp_path: Path) -> None:

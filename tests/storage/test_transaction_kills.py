@@ -32,7 +32,7 @@ from runner.storage.commit import commit, fetch, verify
 from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
-from support.memory_store import MemoryStore
+from support.fakes.memory_store import MemoryStore
 from support.thorough import cases
 
 STEPS = 5

@@ -19,12 +19,12 @@ from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.paths import TESTS
 
-STAND_IN = "support.fake_attempt"
+STAND_IN = "support.fakes.fake_attempt"
 
 CLI = """
 from runner.cli.main import main
 from runner.backends.local import backend
-backend.ENTRYPOINT = "support.fake_attempt"
+backend.ENTRYPOINT = "support.fakes.fake_attempt"
 main()
 """
 _SUPERVISE = """
@@ -36,7 +36,7 @@ store, run_id, limits = open_store(sys.argv[1]), sys.argv[2], json.loads(sys.arg
 lock = acquire_run(store, run_id)
 supervisor = local.Supervisor(
     store, run_id, environment={}, say=lambda text: print(text, flush=True),
-    limits=local.Limits(**limits), entrypoint="support.fake_attempt",
+    limits=local.Limits(**limits), entrypoint="support.fakes.fake_attempt",
 )
 sys.exit(supervisor.run())
 """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from runner.control.launching.cost import Confirm, Question
+    from runner.control.launching.cost import Confirm, CostQuestion
 
 
 def ask_on_terminal(*, yes: bool) -> "Confirm":
@@ -18,7 +18,7 @@ def ask_on_terminal(*, yes: bool) -> "Confirm":
         yes: ``--yes`` was given: do not ask.
     """
 
-    def confirm(question: "Question") -> bool:
+    def confirm(question: "CostQuestion") -> bool:
         if not yes and sys.stdin.isatty():
             click.confirm(question.text, abort=True, err=True)
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.fake_hub import hub
+from support.fakes.fake_hub import hub
 
 RUNNER = [sys.executable, "-c", "from runner.cli.main import main; main()"]
 GOOD = """\

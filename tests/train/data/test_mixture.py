@@ -16,7 +16,7 @@ from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.data.formats import RowLayout
 from runner.train.data.mixture import load_data
-from support.fake_hub import empty_hub
+from support.fakes.fake_hub import empty_hub
 
 
 def recipe(*train, evaluation=(), from_train=None, **training):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from runner.train.export.model_card import model_card
-from support.fake_hub_upload import TOKEN, Hub, receiving_hub
+from support.fakes.fake_hub_upload import TOKEN, Hub, receiving_hub
 
 RUN = {
     "run_id": "small-1",

@@ -20,7 +20,7 @@ from runner.train.models.adapters import copy_to_reference, lora_config, make_sc
 from runner.train.models.loading import load_model
 from runner.train.models.precision import model_dtype, precision
 from runner.train.models.quantization import quantization_config
-from support.fake_hub import empty_hub
+from support.fakes.fake_hub import empty_hub
 
 
 def recipe(adapter=None, training=None, **model):

@@ -67,7 +67,7 @@ def ask_above(environment: Mapping[str, str]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class CostQuestion:
     """What is asked before a launch that may cost more than the limit."""
 
     plan: str
@@ -83,7 +83,7 @@ class Question:
         return f"That may cost more than ${self.limit:g}. Launch it?"
 
 
-Confirm = Callable[[Question], bool]
+Confirm = Callable[[CostQuestion], bool]
 """Answers a question; it may raise instead of answering."""
 
 
@@ -105,7 +105,7 @@ def confirm_cost(recipe: Recipe, machines: ResolvedResources, *, confirm: Confir
     line = plan_line(row)
     say(f"plan: {line}")
     if row.cost is not None and has_to_ask(row.cost, limit=limit):
-        question = Question(plan=line, cost=row.cost, limit=limit)
+        question = CostQuestion(plan=line, cost=row.cost, limit=limit)
         if not confirm(question):
             raise UserError(
                 f"not launched: it may cost more than ${limit:g}",

@@ -37,7 +37,7 @@ class ResolvedRecipe(RecipeSections):
     """The stages in order; empty or absent for a recipe without stages."""
 
 
-class Placement(TypedDict):
+class PlacementRecord(TypedDict):
     """The fields of ``run.json`` and of a launch that say where a run runs."""
 
     infra: NotRequired[Line]
@@ -68,15 +68,15 @@ class RunDocument(TypedDict):
     digest: NotRequired[Line]
     """Of the recipe and its inputs: equal for equal trainings."""
     infra: Line
-    """See `Placement`; where the run was launched to first."""
+    """See `PlacementRecord`; where the run was launched to first."""
     accelerators: Mapping[Line, float] | None
-    """See `Placement`."""
+    """See `PlacementRecord`."""
     resources: NotRequired[Mapping[str, Any] | None]
-    """See `Placement`."""
+    """See `PlacementRecord`."""
     num_nodes: NotRequired[Size]
-    """See `Placement`."""
+    """See `PlacementRecord`."""
     image: NotRequired[Line | None]
-    """See `Placement`."""
+    """See `PlacementRecord`."""
     runner_version: NotRequired[Line]
     """The version that launched it."""
     git_revision: NotRequired[Line | None]
@@ -115,7 +115,7 @@ class CancelRequest(TypedDict):
     """Its process."""
 
 
-class LaunchRecord(Placement):
+class LaunchRecord(PlacementRecord):
     """``launches/<n>.json``: the run is about to be handed to SkyPilot, or has come back from there."""
 
     name: JobName

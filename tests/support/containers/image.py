@@ -14,7 +14,7 @@ from runner.control.launching.submit import run_json, submit
 from runner.recipe.loading.load import load_recipe
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store
-from support.image_machine import Machine
+from support.containers.image_machine import Machine
 from support.paths import ROOT
 
 TAG = "localhost/runner-tests/runner:cpu"

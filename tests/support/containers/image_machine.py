@@ -1,8 +1,8 @@
 """What a test machine needs to build the image without a container registry: podman, a stand-in base, its own settings.
 
-``python tests/support/image_machine.py`` (as root, on Debian) installs the engine with apt if it is missing and makes
-the base; run again, it does nothing. The sources of apt and pip on this machine are read from
-their settings at run time, and given to the build as a volume and a secret, so that none of it is in the image.
+``python tests/support/containers/image_machine.py`` (as root, on Debian) installs the engine with apt if it is missing
+and makes the base; run again, it does nothing. The sources of apt and pip on this machine are read from their settings
+at run time, and given to the build as a volume and a secret, so that none of it is in the image.
 """
 
 import configparser
