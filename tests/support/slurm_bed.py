@@ -22,7 +22,7 @@ from support.paths import ROOT
 from support.servers.processes import free_port
 from support.servers.s3 import BUCKET, S3Server
 
-HERE = Path(__file__).parent
+HERE = ROOT / "tests/slurm"
 BASE = Path("/srv/runner-slurm")
 RUNNER = str(ROOT / ".venv/bin/runner")
 SKY = ROOT / ".venv-sky/bin"
