@@ -15,8 +15,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from support.paths import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 OLD_COMMIT = "ec44b5cf98b8faeab8868f92ca4e92a50214885c"
 """The last commit before the packages were laid out anew."""
 FINISHED, KILLED = "finished", "killed"
