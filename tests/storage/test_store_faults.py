@@ -476,15 +476,16 @@ def test_a_line_too_slow_for_parts_side_by_side_gets_them_one_by_one(
     filled: Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Three parts at once starve each other until all of them time out; with patience the file gets through."""
-    monkeypatch.setitem(object_store.BULK_CLIENT, "read_timeout", timedelta(seconds=0.5))
+    monkeypatch.setitem(object_store.BULK_CLIENT, "read_timeout", timedelta(seconds=2))
     store = open_store(filled.url)
     path = tmp_path / "file"
     path.write_bytes(bytes(24 * MIB))
-    proxy.inject(Slow(bytes_per_second=30 * MIB), method="PUT")
+    # A part of 8 MiB alone takes 1.3 seconds, three at once take four.
+    proxy.inject(Slow(bytes_per_second=6 * MIB), method="PUT")
 
     with pytest.raises(StoreUnavailable, match="no answer in time"):
         store.upload("new/slow", path)
-    retrying(lambda: store.upload("new/slow", path), until=after(20))
+    retrying(lambda: store.upload("new/slow", path), until=after(120))
 
     assert [info.size for info in store.objects("new/") if info.key == "new/slow"] == [24 * MIB]
 

@@ -8,7 +8,7 @@ writes one metric record for each step, tracks the best model, and restores what
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class ResumableTrainerMixin(Trainer):
         self._tokens_before = 0
         self._saving_seconds = 0.0
         self._evaluating = False
+        self._preserves_state = True
         self.fingerprint: Mapping[str, str] = {}
         """Digests of rows and tokenizer, from `runner.train.checkpointing.fingerprint`; each checkpoint holds them."""
         super().__init__(*args, **kwargs)
@@ -115,7 +116,8 @@ class ResumableTrainerMixin(Trainer):
         was_stopping = self.control.should_training_stop
         self.control.should_training_stop = False
         self._evaluating = True
-        with preserve_state(self.model):  # how often a run is evaluated must not change what it learns
+        # How often a run is evaluated must not change what it learns.
+        with preserve_state(self.model) if self._preserves_state else nullcontext():
             metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
         self._evaluating = False
         if self.control.should_training_stop:
@@ -149,6 +151,7 @@ class ResumableTrainerMixin(Trainer):
             "complete": self.is_complete,
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
+            "evaluation_preserves_state": self._preserves_state,
             **self.binding.layout,
             "made_from": dict(self.fingerprint),
             "finished": list(self.binding.finished),
@@ -223,7 +226,10 @@ class ResumableTrainerMixin(Trainer):
         position: tuple[int, int] = super()._init_training_state(*args, **kwargs)
         folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
         if folder is not None:
-            self.restore_counts(read_runner_state(Path(folder)))
+            saved = read_runner_state(Path(folder))
+            self.restore_counts(saved)
+            # Evaluations of a stage that an older version began move the random streams: it must end as it would have.
+            self._preserves_state = bool(saved.get("evaluation_preserves_state", False))
             method_state = Path(folder) / method_state_file(self.args.process_index, self.args.world_size)
             if method_state.is_file():
                 self.restore_method_state(torch.load(method_state, weights_only=True))
