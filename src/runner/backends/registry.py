@@ -1,9 +1,10 @@
 """Find backends by name. A backend is imported when it is asked for, so that no command pays for the others."""
 
 import importlib
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from runner.backends.base import Backend, ResourceOptions
+if TYPE_CHECKING:
+    from runner.backends.base import Backend, ResourceOptions
 
 BACKENDS = {
     "local": "runner.backends.local.backend:LocalBackend",
@@ -21,17 +22,17 @@ ANY = "*"
 """The infra of a launch that leaves the choice to SkyPilot."""
 
 
-def backend_for(infra: str) -> Backend:
+def backend_for(infra: str) -> "Backend":
     """Return the backend that runs what is launched to an infra.
 
     Args:
         infra: as ``run.json`` names it: ``local``, ``aws/us-east-1``, ``aws, gcp``, ``*``.
     """
     module, _, name = BACKENDS.get(infra.partition("/")[0], SKYPILOT).partition(":")
-    return cast(Backend, getattr(importlib.import_module(module), name)())
+    return cast("Backend", getattr(importlib.import_module(module), name)())
 
 
-def infra_for(options: ResourceOptions, cluster: str | None) -> str:
+def infra_for(options: "ResourceOptions", cluster: str | None) -> str:
     """Return an infra of the backend that a launch with these options means.
 
     Of several that are asked for, one with a backend of its own comes first: its `check` refuses what does not go

@@ -2,11 +2,12 @@
 
 import json
 import sys
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from runner.runs.status import RunStatus
+if TYPE_CHECKING:
+    from runner.runs.status import RunStatus
 
 
 def say(sentence: str) -> None:
@@ -27,7 +28,7 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def run_row(status: RunStatus) -> dict[str, Any]:
+def run_row(status: "RunStatus") -> dict[str, Any]:
     """A run as `ps --json` lists it."""
     return {
         "run_id": status.run_id,
@@ -49,6 +50,6 @@ def run_row(status: RunStatus) -> dict[str, Any]:
     }
 
 
-def run_outcome(status: RunStatus, store_url: str) -> dict[str, Any]:
+def run_outcome(status: "RunStatus", store_url: str) -> dict[str, Any]:
     """A run as `launch --json`, `resume --json` and `cancel --json` return it."""
     return {"run_id": status.run_id, "state": status.state, "store": store_url} | run_row(status)

@@ -1,13 +1,16 @@
 """List runs, and have their backends asked about those that wait."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from runner.backends.base import Backend
 from runner.backends.registry import backend_for
 from runner.runs.listing import list_runs
 from runner.runs.status import RunStatus
 from runner.storage.manifest import Damaged
 from runner.storage.store import Store
+
+if TYPE_CHECKING:
+    from runner.backends.base import Backend
 
 
 def list_and_refresh(store: Store, *, on_damaged: Callable[[str, Damaged], None]) -> list[RunStatus]:

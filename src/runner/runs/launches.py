@@ -7,7 +7,6 @@ before SkyPilot is asked, so that `runner cancel` finds the job even if the proc
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -186,10 +185,12 @@ def write_submission(store: Store, run_id: str, *, pid: int, environment: Sequen
 
     A record that exists already stays: it says how the run was launched first.
     """
+    from socket import gethostname  # not above: `runner ps` reads launches and writes none
+
     submission = Submission(
         version=1,
         engine="local",
-        host=socket.gethostname(),
+        host=gethostname(),
         boot_id=boot_id(),
         pid=pid,
         environment=sorted(environment),
