@@ -1,7 +1,8 @@
 """Fixtures for all tests, and what is skipped where."""
 
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was left out."""
     if "not thorough" in config.option.markexpr:
         terminalreporter.write_line("The thorough tests were left out; `make test-all` runs all.")
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_settings_stay() -> Iterator[None]:
+    """Remove what trackers of this process have set in the environment, which the programs of later tests would print."""
+    before = {name for name in os.environ if name.startswith("WANDB_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
+        del os.environ[name]
