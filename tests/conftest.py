@@ -44,7 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(autouse=True)
 def no_wandb_settings_stay() -> Iterator[None]:
-    """Remove what trackers of this process have set in the environment, which the programs of later tests would print."""
+    """Remove what trackers of this process have set in the environment: programs of later tests would print it."""
     before = {name for name in os.environ if name.startswith("WANDB_")}
     yield
     for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
