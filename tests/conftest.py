@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -42,10 +42,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line("The thorough tests were left out; `make test-all` runs all.")
 
 
+_WANDB_SETTINGS = {name for name in os.environ if name.startswith("WANDB_")}
+"""Those that the user has set."""
+
+
 @pytest.fixture(autouse=True)
-def no_wandb_settings_stay() -> Iterator[None]:
+def no_wandb_settings_stay() -> None:
     """Remove what trackers of this process have set in the environment: programs of later tests would print it."""
-    before = {name for name in os.environ if name.startswith("WANDB_")}
-    yield
-    for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name not in _WANDB_SETTINGS]:
         del os.environ[name]
