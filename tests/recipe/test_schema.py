@@ -188,12 +188,13 @@ def test_a_mistake_says_what_to_write_instead(refuse: Refuse, override: str, wha
 
 
 def test_all_mistakes_come_at_once(refuse: Refuse) -> None:
-    """One message lists them with their lines, the first ten in full."""
+    """One message lists them with their lines, the first twenty in full, and what lists the others."""
     text = "name: x\nmethod: sft\nmodel: {model_name_or_path: x}\ndata: {train: [{path: x}]}\ntraining:\n"
-    error = refuse(text=text + "".join(f"  nonsense_{n}: {n}\n" for n in range(14)))
-    assert error.what.startswith("14 mistakes\n")
+    error = refuse(text=text + "".join(f"  nonsense_{n}: {n}\n" for n in range(24)))
+    assert error.what.startswith("24 mistakes\n")
     assert "recipe.yaml:6: training.nonsense_0: there is no such setting" in error.what
-    assert error.what.endswith("and 4 more")
+    assert "and 4 more: `runner check " in error.what
+    assert error.what.endswith("recipe.yaml --json` lists them all")
 
 
 def test_what_is_missing_is_named_together(refuse: Refuse) -> None:
