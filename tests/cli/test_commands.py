@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -236,6 +237,8 @@ def test_ctrl_c_on_a_launch_leaves_a_run_that_can_be_resumed(bench: Bench) -> No
     assert process.returncode == 130, said
     assert all(map(gone, pids))
     assert "runner resume try  continue from step" in said
+    assert re.search(r"try interrupted by Ctrl-C; saved at step \d", said), said
+    assert "SIGTERM" not in said
     assert "Traceback" not in said
     assert bench.runner("resume", "try", "--detach").returncode == 0
     assert bench.runner("wait", "try").returncode == 0

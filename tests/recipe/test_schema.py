@@ -157,7 +157,7 @@ def test_a_whole_number_written_as_a_float_becomes_one(check: Check) -> None:
         ("training.num_train_epochs=0", "0 is out of bounds", "above 0"),
         ("training.seed=-1", "-1 is out of bounds", "at least 0 and at most"),
         ("training.optim=adamw", "`adamw` is not one of the choices", "did you mean `adamw_"),
-        ("training.eval_strategy=false", "false is not one of the choices", "write `no`"),
+        ("training.eval_strategy=false", "false is not one of no, steps, epoch", "write `no`"),
         (
             "training.report_to=[wandb, tensorbord]",
             "`tensorbord` is not one of the choices",
@@ -175,7 +175,7 @@ def test_a_whole_number_written_as_a_float_becomes_one(check: Check) -> None:
         ("data.eval={}", "`from_train` is missing", "write `from_train: 0.1`"),
         ("checkpoint=", "a mapping expected, not nothing (null)", "leave the line out"),
         ("method=kto", "`kto` is not supported yet", "methods so far: sft"),
-        ("method=sfft", "`sfft` is not one of the choices", "did you mean `sft`?"),
+        ("method=sfft", "`sfft` is not one of sft, cpt, dpo, grpo", "did you mean `sft`?"),
         ("name=My Run", "`My Run` cannot name a run", "lower-case letters"),
         ("name=", "text expected", "leave the line out"),
     ],
