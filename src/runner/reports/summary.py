@@ -80,7 +80,9 @@ def summarize_interruption(
     typed: Callable[[str], str] = command,
 ) -> str:
     """Summarize a run that was interrupted: why (`by` what, if a person did it), from which step it would continue."""
-    at = (
+    at = None
+    if checkpoint_step is not None:
+        at = f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
         None if checkpoint_step is None else f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
     )
     saved = "; nothing was saved yet" if at is None else f"; saved at {at}"
