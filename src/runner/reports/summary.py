@@ -83,8 +83,6 @@ def summarize_interruption(
     at = None
     if checkpoint_step is not None:
         at = f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
-        None if checkpoint_step is None else f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
-    )
     saved = "; nothing was saved yet" if at is None else f"; saved at {at}"
     why = f" by {by}" if by else f": {reason or 'no reason was recorded'}"
     parts = [f"{run_id} interrupted{why}{saved}"]
