@@ -30,6 +30,7 @@ from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
+from runner.storage.open import check_no_credentials
 from runner.storage.store import Store
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     Raises:
         UserError: a backend of this machine is asked for, or something is wrong with the recipe or the machines.
     """
+    check_no_credentials(store_url)
     if any(backend_for(infra).supervised_here for infra in options.resources.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)

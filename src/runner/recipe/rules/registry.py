@@ -12,7 +12,7 @@ from runner.recipe.rules.export import export
 from runner.recipe.rules.methods import preferences, rewards
 from runner.recipe.rules.model import adapter, quantization
 from runner.recipe.rules.reserved import reserved_settings
-from runner.recipe.rules.resources import resources
+from runner.recipe.rules.resources import own_variables, resources
 from runner.recipe.rules.strategy import strategy
 from runner.recipe.rules.training import (
     batch,
@@ -47,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     report_to,
     export,
     resources,
+    own_variables,
 )
 """Every rule; problems are reported in this order."""
 
