@@ -1,6 +1,6 @@
 """Which errors come from outside of a run: a service, a network mount or a GPU failed, and the run can go on later.
 
-A run that ends by such an error is interrupted, not failed. The tables are pure: they look at nothing but the error, and
+A run that ends by such an error is interrupted, not failed. The tables are pure: they look at nothing but the error and
 import none of the libraries whose errors they know by name (a reward function may use any client of any service).
 """
 

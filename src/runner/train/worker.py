@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.errors import UserError, causes
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -38,6 +38,10 @@ from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
+
+if TYPE_CHECKING:
+    from runner.train.checkpointing.checkpointer import Checkpointer
+    from runner.train.loggers.metrics_writer import Metrics
 
 _log = logging.getLogger(f"{LOGGER}.worker")
 
@@ -363,6 +367,23 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         checkpointer.finish(within_seconds=options.grace_seconds)
         metrics.flush()
         raise
+    except Exception:
+        # A save ends during the step after it: an error in that step must not cost the checkpoint.
+        seconds = options.grace_seconds if notice.given else options.finish_seconds
+        _save_what_was_taken(checkpointer, metrics, events, within_seconds=seconds)
+        raise
+
+
+def _save_what_was_taken(
+    checkpointer: "Checkpointer", metrics: "Metrics", events: Events, *, within_seconds: float
+) -> None:
+    """Finish the checkpoints that were begun before an error, which counts more than one of theirs."""
+    events.phase("ending", "uploading the last checkpoint")
+    try:
+        checkpointer.finish(within_seconds=within_seconds)
+        metrics.flush()
+    except Exception as error:  # noqa: BLE001 (the error that ends the training is raised again)
+        _log.warning("the last checkpoint may be missing: %s", error)
 
 
 def _check_exports(recipe: Recipe) -> None:
