@@ -316,6 +316,8 @@ class HeadAttempt:
                 record["split"] = outcome.split
             if ran_out_of_memory:
                 record["again"] = again
+            if outcome.outside:
+                record["outside"] = True
             self._persistently(lambda: write_ended(self._store, self._claim, record))
         except StoreUnavailable as error:
             # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
