@@ -110,7 +110,8 @@ class HeadAttempt:
             timing=self._timing,
         )
         self._watchdog = Watchdog(setup.watchdog)
-        self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=self._timing.activity)
+        every_seconds = min(self._timing.activity, (setup.watchdog.timeout_seconds or self._timing.activity) / 4)
+        self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=every_seconds)
         self._warned = False
 
     def run(self) -> AttemptEnd:
@@ -260,11 +261,11 @@ class HeadAttempt:
         )
         self._progress["idle_seconds"] = round(self._watchdog.idle_seconds, 1)
         self._progress["hang_seconds"] = self._watchdog.limit_seconds
-        warning = self._watchdog.warning()
-        if warning is not None and not self._warned:
-            _log.warning("%s", warning)
-        self._warned = warning is not None
         if hang is None or self._stopping():  # who was told to stop is killed soon by whoever told
+            warning = self._watchdog.warning()
+            if warning is not None and not self._warned:
+                _log.warning("%s", warning)
+            self._warned = warning is not None
             return False
         what = hang.describe()
         _log.warning("%s: the attempt is ended; the stacks of all its threads follow", what)

@@ -110,7 +110,8 @@ class Watchdog:
             step = progress.get("step")
             if isinstance(step, int):
                 if self._step is not None and self._step_at is not None and step > self._step:
-                    self._step_seconds.append((now - self._step_at) / (step - self._step))
+                    steps = step - self._step  # a report may be of several
+                    self._step_seconds.extend([(now - self._step_at) / steps] * min(steps, _KNOWN_STEPS))
                 self._step, self._step_at = step, now
 
     def look(self, *, now: float, read_bytes: bool = False, busy: bool = False, stopped: bool = False) -> Hang | None:
