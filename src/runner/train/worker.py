@@ -28,6 +28,7 @@ from runner.runs.records import run_document, run_recipe
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
 from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
@@ -265,6 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
     set_up_logging()
+    print_stacks_when_asked()
     notice = PreemptionNotice()
     notice.install()
     events = Events(options.events)

@@ -16,7 +16,7 @@ from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path
-from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
+from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe, Watchdog
 from runner.recipe.rules.context import RuleContext
 from runner.recipe.rules.registry import find_contradictions
 from runner.recipe.rules.strategy import strategy_of_a_stage
@@ -173,6 +173,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
         adapter=data.get("adapter"),
         training=data.get("training", {}),
         checkpoint=Checkpoint(**data.get("checkpoint", {})),
+        watchdog=Watchdog(**data.get("watchdog", {})),
         evaluate=Evaluate(
             **{
                 **evaluate,
