@@ -38,6 +38,7 @@ from runner.train.export.pipeline import check_exports
 from runner.train.loggers.trackers import finish_reporting, make_trackers, replay_metrics
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
+from runner.train.models.targets import check_targets
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.context import StageContext
 
@@ -73,9 +74,20 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     return data, adapted, AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
 
 
-def new_adapter(context: StageContext) -> LoraConfig | None:
-    """Return the settings of the adapter that the trainer makes; None for full fine-tuning or a loaded adapter."""
-    return None if context.adapter is not None else lora_config(context.recipe)
+def new_adapter(context: StageContext, model: Any) -> LoraConfig | None:
+    """Return the settings of the adapter that the trainer makes; None for full fine-tuning or a loaded adapter.
+
+    Args:
+        context: the stage's.
+        model: the model that gets it.
+
+    Raises:
+        UserError: peft refuses them, or they name what the model does not have.
+    """
+    config = None if context.adapter is not None else lora_config(context.recipe)
+    if config is not None:
+        check_targets(model, config)
+    return config
 
 
 def make_callbacks(context: StageContext, binding: RunBinding) -> list[Any]:
