@@ -10,6 +10,7 @@ from typing import Any
 from trl import SFTConfig
 
 from runner.recipe.recipe import Recipe
+from runner.train.data.truncation import check_lengths
 from runner.train.methods.sft import ResumableSFTTrainer
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import StageContext
@@ -54,6 +55,7 @@ def build(context: StageContext) -> StageRun:
         callbacks=make_callbacks(context, binding),
         binding=binding,
     )
+    check_lengths(data, trainer)
     return StageRun(context, trainer, tokenizer, data=data)
 
 
