@@ -35,6 +35,7 @@ from runner.train.agent.preemption import CannotResumeHere, Preempted, Preemptio
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
+from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
@@ -169,6 +170,14 @@ _FAILURES = (
         lambda f: str(f.error),
         retry=False,
         exit_code=MISTAKE,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(TrainingDiverged),
+        "failed",
+        lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
         shown=Shown.REASON,
     ),
     _Row(
