@@ -43,9 +43,7 @@ TRAINING: Table = {
     ),
     "push_to_hub": ReservedSetting((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
     "hub_model_id": ReservedSetting((None,), _AT_THE_END, _EXPORT),
-    "hub_strategy": ReservedSetting(
-        ("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"
-    ),
+    "hub_strategy": ReservedSetting(("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"),
     "hub_private_repo": ReservedSetting((None,), _AT_THE_END, _EXPORT),
     "hub_always_push": ReservedSetting((False,), _AT_THE_END),
     "hub_revision": ReservedSetting((None,), "runner pushes to the hub's main branch"),
@@ -80,6 +78,12 @@ TRAINING: Table = {
     "dataloader_in_order": ReservedSetting(
         (True,), "samples in the order in which workers finish differ from run to run"
     ),
+    "train_sampling_strategy": ReservedSetting(
+        ("random", "group_by_length", "batch_rebalance"),
+        "the rows of all entries are mixed and shuffled by `training.seed` before, so that they would not come in the "
+        "order of the files",
+        "leave it out; for an order of data, write `stages:`, one for each part",
+    ),
     # What runner does in its own way.
     "logging_strategy": ReservedSetting(
         ("steps",),
@@ -103,6 +107,7 @@ TRAINING: Table = {
 DPO: Table = {
     "sync_ref_model": ReservedSetting((False,), "the reference would change, and a checkpoint does not hold it"),
     "padding_free": ReservedSetting((False,), "TRL's DPO trainer ignores it for now"),
+    "train_sampling_strategy": ReservedSetting(("random",), "TRL's DPO rows have no single length to sort by"),
 }
 """Under `training:`, in addition, when the method is `dpo`."""
 
@@ -147,6 +152,13 @@ GRPO: Table = {
     "log_completions": ReservedSetting((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "log_completions_hub_repo": ReservedSetting((None,), _NO_HUB),
     "max_tool_calling_iterations": ReservedSetting((None,), "tools are not supported yet"),
+    "train_sampling_strategy": ReservedSetting(("random",), "TRL's GRPO trainer draws groups of prompts itself"),
+    "shuffle_dataset": ReservedSetting(
+        (True, None),
+        "the rows of all entries are mixed and shuffled by `training.seed` before, so that they would not come in the "
+        "order of the files",
+        "leave it out; for an order of data, write `stages:`, one for each part",
+    ),
     "remove_unused_columns": ReservedSetting(
         (False, None), "reward functions would no longer get the other columns, such as the answer"
     ),
