@@ -6,6 +6,20 @@ from typing import Any
 
 from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
+from runner.recipe.suggestions import closest
+
+_ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3", "flash_attention_4")
+"""What transformers' `AttentionInterface` has; ``owner/name`` is a kernel of the hub."""
+
+
+def attention(context: RuleContext) -> Iterator[Problem]:
+    """Refuse an attention that transformers does not have."""
+    name = context.value("model.attn_implementation")
+    if isinstance(name, str) and "/" not in name and name.removeprefix("paged|") not in _ATTENTION:
+        meant = closest(name, _ATTENTION)
+        listed = f"choices: {', '.join(_ATTENTION)}"
+        remedy = f"did you mean `{meant}`? {listed}" if meant else listed
+        yield problem_at("model.attn_implementation", f"{show(name)} is not one of the choices", remedy)
 
 
 def quantization(context: RuleContext) -> Iterator[Problem]:

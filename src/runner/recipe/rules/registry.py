@@ -10,7 +10,7 @@ from runner.recipe.rules.data import local_names, shares
 from runner.recipe.rules.evaluation import evaluation, never_evaluates
 from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, rewards
-from runner.recipe.rules.model import adapter, quantization
+from runner.recipe.rules.model import adapter, attention, quantization
 from runner.recipe.rules.optimizers import optimizers
 from runner.recipe.rules.reserved import reserved_settings
 from runner.recipe.rules.resources import resources
@@ -40,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     warmup,
     optimizers,
     precision,
+    attention,
     quantization,
     strategy,
     adapter,

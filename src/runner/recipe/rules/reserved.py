@@ -43,7 +43,9 @@ TRAINING: Table = {
     ),
     "push_to_hub": ReservedSetting((False,), _AT_THE_END, "write `export: {push_to_hub: true}`"),
     "hub_model_id": ReservedSetting((None,), _AT_THE_END, _EXPORT),
-    "hub_strategy": ReservedSetting(("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"),
+    "hub_strategy": ReservedSetting(
+        ("every_save", "end"), _AT_THE_END, "leave it out; `export: {push_to_hub: true}` pushes"
+    ),
     "hub_private_repo": ReservedSetting((None,), _AT_THE_END, _EXPORT),
     "hub_always_push": ReservedSetting((False,), _AT_THE_END),
     "hub_revision": ReservedSetting((None,), "runner pushes to the hub's main branch"),
@@ -178,7 +180,10 @@ def reserved_settings(context: RuleContext) -> Iterator[Problem]:
             name = f"{section}.{key}"
             value = context.value(name)
             if context.is_set(name) and not any(_same(value, harmless) for harmless in reserved.harmless):
-                yield problem_at(name, f"{show(value)} is not accepted: {reserved.reason}", reserved.remedy)
+                remedy = reserved.remedy
+                if isinstance(value, int | float | str):
+                    remedy = remedy.replace(": …}", f": {show(value).strip('`')}}}")
+                yield problem_at(name, f"{show(value)} is not accepted: {reserved.reason}", remedy)
 
 
 def _same(left: Json, right: Json) -> bool:

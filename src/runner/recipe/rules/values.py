@@ -56,6 +56,7 @@ BOUNDS: Mapping[str, Mapping[str, tuple[float, float, str]]] = {
 NOT_NULL: Mapping[str, tuple[str, ...]] = {"grpo": ("num_generations", "max_completion_length")}
 """Settings of a method that its trainer computes with, though its annotations allow null."""
 
+_DEBUG = ("underflow_overflow", "tpu_metrics_debug")
 _CHECKPOINTING: Mapping[str, str | None] = {
     "use_reentrant": None,
     "preserve_rng_state": None,
@@ -107,6 +108,11 @@ def values(context: RuleContext) -> Iterator[Problem]:
     for key in NOT_NULL.get(method, ()):
         if context.value(f"training.{key}") is None:
             yield problem_at(f"training.{key}", "null, and the trainer computes with it", "leave it out, or write one")
+    debug = context.value("training.debug")
+    for option in debug.split() if isinstance(debug, str) else ():
+        if option not in _DEBUG:
+            what = f"{show(option)} is not one of the choices"
+            yield problem_at("training.debug", what, "write `[underflow_overflow]`, or leave it out")
     padding = context.value("training.pad_to_multiple_of")
     if isinstance(padding, str) and padding not in ("auto", "none", "null") and not padding.isdecimal():
         what = f"{show(padding)} is neither a number nor `auto`"
