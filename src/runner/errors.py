@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from runner.terminal import visible
+
 
 class UserError(Exception):
     """A mistake of the user: what is wrong, where, and what to write instead.
@@ -16,9 +18,10 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
-        self.what = what
-        self.where = where
-        self.remedy = remedy
+        # What a file, a recipe or a store says may hold anything.
+        self.what = visible(what)
+        self.where = None if where is None else visible(where)
+        self.remedy = None if remedy is None else visible(remedy)
         super().__init__(str(self))
 
     def __str__(self) -> str:

@@ -1,11 +1,12 @@
 """``runner metrics``."""
 
-import sys
+import io
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.output import print_json, say, show
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -26,7 +27,6 @@ def metrics(store: "Store", run: str, as_csv: bool, as_json: bool) -> None:
       runner metrics last
       runner metrics last --csv > metrics.csv
     """
-    from runner.cli.output import print_json
     from runner.reports.metrics import metrics_table, write_csv
     from runner.runs.listing import find_run
     from runner.runs.metrics import read_metrics
@@ -36,8 +36,10 @@ def metrics(store: "Store", run: str, as_csv: bool, as_json: bool) -> None:
     if as_json:
         print_json(records)
     elif as_csv:
-        write_csv(records, sys.stdout)
+        text = io.StringIO()
+        write_csv(records, text)
+        show(text.getvalue(), nl=False)
     elif records:
-        click.echo(metrics_table(records))
+        show(metrics_table(records))
     if not records:
-        click.echo(f"{run_id} has no metrics yet", err=True)
+        say(f"{run_id} has no metrics yet")
