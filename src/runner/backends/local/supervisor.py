@@ -24,9 +24,10 @@ from runner.paths import state_folder, work_folder
 from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
-from runner.runs.records import printable, run_result
+from runner.runs.records import run_result
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.terminal import printable
 
 R = TypeVar("R")
 
