@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from runner.backends.base import poll_seconds
 from runner.cli.hints import as_typed
-from runner.cli.output import print_json, run_outcome, say
+from runner.cli.output import print_json, run_outcome, say, show
 from runner.control.wait import RunWaiter, Watch
 from runner.exit_codes import CTRL_C, MISTAKE
 from runner.reports import summary
@@ -42,7 +40,7 @@ def follow(store: "Store", launched: "Launched", *, detach: bool, as_json: bool)
     if as_json:
         print_json(run_outcome(run_status(store, run_id), store.url))
     else:
-        click.echo(run_id)
+        show(run_id)
     background = "it runs in the background: " if started.pid is not None else ""
     logs, wait = as_typed(f"logs -f {run_id}"), as_typed(f"wait {run_id}")
     say(f"{background}`{logs}` follows it, `{wait}` waits for its end")
