@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 _DEEPEST = 64
+_MOST_BYTES = 16 << 20
+"""What a record may take, so that a listing, which reads many at once, stays small in memory."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LONE_SURROGATE = re.compile(r"\\u[dD][89abAB]")
 _NUMBERED = re.compile(r"(?P<number>[0-9]{4,12})(?:\.(?P<kind>[a-z]+(?:-[a-z0-9_]+)?))?\.json")
@@ -42,7 +44,25 @@ def read_record(store: Store, key: str, kind: type[T]) -> T:
         NotFound: it is not there.
         DamagedRecord: it is not a record of this type.
     """
-    return decoded(key, store.get(key), kind)
+    return decoded(key, _read(store, key), kind)
+
+
+def _read(store: Store, key: str) -> bytes:
+    try:
+        return store.get(key)
+    except Damaged as error:
+        raise DamagedRecord(key, error.reason) from error
+
+
+def exists(store: Store, key: str) -> bool:
+    """Whether there is something under a key, whatever it is."""
+    try:
+        store.get(key)
+    except NotFound:
+        return False
+    except Damaged:
+        return True
+    return True
 
 
 def find_record(store: Store, key: str, kind: type[T]) -> T | None:
@@ -74,6 +94,8 @@ def decoded(key: str, data: bytes, kind: type[T]) -> T:
         DamagedRecord: it is not a record of this type.
     """
     try:
+        if len(data) > _MOST_BYTES:
+            raise Mismatch(f"it has {len(data):,} bytes")
         text = data.decode()
         value = _DECODER.decode(text)
         if _LONE_SURROGATE.search(text):
@@ -238,8 +260,4 @@ def write_cancel_request(store: Store, run_id: str, request: CancelRequest) -> N
 
 def is_cancel_requested(store: Store, run_id: str) -> bool:
     """Whether somebody has asked for the run to end."""
-    try:
-        store.get(run_key(run_id, CANCEL))
-    except NotFound:
-        return False
-    return True
+    return exists(store, run_key(run_id, CANCEL))

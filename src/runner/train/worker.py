@@ -25,6 +25,7 @@ from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
@@ -176,6 +177,14 @@ _FAILURES = (
         lambda f: f.is_any(TrainingDiverged),
         "failed",
         lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(Damaged),
+        "failed",
+        lambda f: f"damaged in the store: {f.error}",
         retry=False,
         exit_code=FAILED,
         shown=Shown.REASON,
