@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -128,6 +129,7 @@ def run_attempt(
     stages = recipe.get("stages") or []
     first = stages[0] if stages else recipe
     use_cpu = bool(first.get("training", {}).get("use_cpu"))
+    watchdog: Any = recipe.get("watchdog") or {}
     setup = AgentSetup(
         store=store,
         run_id=run_id,
@@ -135,7 +137,7 @@ def run_attempt(
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
         arguments=_worker_arguments(store, run_id, work_dir, timing),
-        watchdog=Watchdog(**recipe.get("watchdog", {})),
+        watchdog=Watchdog(**watchdog),
         timing=timing,
     )
     if not setup.topology.is_head:

@@ -54,7 +54,7 @@ def _table(runs: "list[RunStatus]") -> str:
     rows = [
         [
             run.run_id,
-            run.state,
+            f"{run.state}, {run.stalled}" if run.stalled else run.state,
             *([_stage(run)] if staged else []),
             f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}",
             str(run.attempts),
