@@ -11,6 +11,7 @@ from runner.recipe.rules.evaluation import evaluation
 from runner.recipe.rules.export import export
 from runner.recipe.rules.methods import preferences, rewards
 from runner.recipe.rules.model import adapter, quantization
+from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
 from runner.recipe.rules.resources import resources
 from runner.recipe.rules.strategy import strategy
@@ -47,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     report_to,
     export,
     resources,
+    job_recovery,
 )
 """Every rule; problems are reported in this order."""
 
