@@ -354,8 +354,10 @@ class HeadAttempt:
         state: str = outcome.kind
         mistake = outcome.kind == "failed" and any(end.code == MISTAKE for end in self._workers.ends())
         exit_code = MISTAKE if mistake else _EXIT_CODES.get(state, FAILED)
-        if outcome.kind == "interrupted" and not outcome.retry and self._give_up_after is not None:
-            exit_code = FAILED  # INTERRUPTED would ask for another attempt
+        if exit_code == INTERRUPTED and not outcome.retry and self._give_up_after is not None:
+            # INTERRUPTED would ask for another attempt, and of two jobs that make attempts at one run, each would end
+            # the other's for ever.
+            exit_code = FAILED
         try:
             if outcome.kind in ("succeeded", "failed", "cancelled"):
                 final_state = self._persistently(lambda: self._write_result(outcome))
