@@ -22,7 +22,7 @@ from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
-from runner.runs.records import run_result
+from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
@@ -117,8 +117,8 @@ def run_attempt(
         StoreUnavailable: the store stayed away before the attempt began.
     """
 
-    run, result = retrying(
-        lambda: (load_or_register_run(store, run_id), run_result(store, run_id)), until=after(timing.store)
+    run, (result, reopened) = retrying(
+        lambda: (load_or_register_run(store, run_id), result_and_reopenings(store, run_id)), until=after(timing.store)
     )
     if result is not None:
         _log.info("run %s has %s already", run_id, result["state"])
@@ -134,6 +134,7 @@ def run_attempt(
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
         arguments=_worker_arguments(store, run_id, work_dir, timing),
+        reopened=reopened,
         timing=timing,
     )
     if not setup.topology.is_head:

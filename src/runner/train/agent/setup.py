@@ -57,5 +57,7 @@ class AgentSetup:
     """Starts a training process."""
     arguments: Sequence[str]
     """The command line of every training process, without what differs between them."""
+    reopened: int = 0
+    """How often the run's owner has gone on with it after it had failed."""
     timing: Timing = DEFAULT_TIMING
     """Pauses and patience."""
