@@ -29,12 +29,14 @@ from runner.runs.reopened import replacements, with_replaced_inputs
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
 from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
+from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
@@ -172,6 +174,14 @@ _FAILURES = (
         shown=Shown.REASON,
     ),
     _Row(
+        lambda f: f.is_any(TrainingDiverged),
+        "failed",
+        lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
         lambda f: f.is_disk_full, "interrupted", lambda f: _FULL_DISK.format(f.error), retry=False, shown=Shown.REASON
     ),
     _Row(
@@ -266,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
     set_up_logging()
+    print_stacks_when_asked()
     notice = PreemptionNotice()
     notice.install()
     events = Events(options.events)
