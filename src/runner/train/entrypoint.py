@@ -24,7 +24,7 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.recipe.recipe import Watchdog
-from runner.runs.records import run_result
+from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import Store, StoreUnavailable
@@ -122,8 +122,8 @@ def run_attempt(
         StoreNotReached: it stayed away, and nobody would count another attempt.
         StoreUnavailable: the store stayed away before the attempt began.
     """
-    run, result = reach_store(
-        lambda: (load_or_register_run(store, run_id), run_result(store, run_id)),
+    run, (result, reopened) = reach_store(
+        lambda: (load_or_register_run(store, run_id), result_and_reopenings(store, run_id)),
         timing=timing,
         counted_by_caller=give_up_after is None,
     )
@@ -142,6 +142,7 @@ def run_attempt(
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
         arguments=_worker_arguments(store, run_id, work_dir, timing),
+        reopened=reopened,
         watchdog=Watchdog(**watchdog),
         timing=timing,
     )

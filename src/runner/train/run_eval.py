@@ -21,7 +21,8 @@ from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim
-from runner.runs.records import run_document, run_recipe, run_result
+from runner.runs.records import run_recipe, run_result
+from runner.runs.reopened import current_document
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store, StoreUnavailable
@@ -115,7 +116,7 @@ def evaluate(
     result = run_result(store, run_id)
     if result is None:
         raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
-    recipe = run_recipe(run_document(store, run_id))
+    recipe = run_recipe(current_document(store, run_id))
     stage = without_deepspeed(evaluation_recipe(recipe.in_order[-1], data, prompts))
     # As an attempt after all others would be: fitted to the GPU as they were.
     claim = Claim(run_id, int(result["attempts"]) + 1, "eval")

@@ -25,6 +25,7 @@ from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
+from runner.runs.reopened import replacements, with_replaced_inputs
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
@@ -340,7 +341,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = run_recipe(run_document(store, options.run))
+    replaced = replacements(store, options.run)
+    recipe = run_recipe(with_replaced_inputs(run_document(store, options.run), replaced))
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     known.restored = restored is not None
     model = str(recipe.model["model_name_or_path"])
@@ -381,7 +383,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
     )
     try:
-        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=options.grace_seconds)

@@ -294,7 +294,7 @@ class HeadAttempt:
 
     def _is_cancelled(self) -> bool:
         try:
-            return is_cancel_requested(self._store, self._setup.run_id)
+            return is_cancel_requested(self._store, self._setup.run_id, reopened=self._setup.reopened)
         except STORE_ERRORS:
             return False
 
@@ -416,7 +416,8 @@ class HeadAttempt:
             **progress,
             **(outcome.result or {}),
         }
-        return write_result(self._store, self._setup.run_id, cast(Result, result))["state"]
+        reopened = self._setup.reopened
+        return write_result(self._store, self._setup.run_id, cast(Result, result), reopened=reopened)["state"]
 
     def _patiently(self, call: Callable[[], R]) -> R:
         return retrying(call, until=after(self._timing.store))
