@@ -23,7 +23,7 @@ def not_finite(weights: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     for name, tensor in weights:
         if tensor.numel() and tensor.is_floating_point() and tensor.element_size() > 1:
             names.append(name)
-            extremes.append(torch.stack(torch.aminmax(tensor.detach())).float().isfinite().all())
+            extremes.append(torch.stack(torch.aminmax(tensor.detach())).isfinite().all())
     if not names:
         return []
     device = extremes[0].device
