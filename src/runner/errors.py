@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from runner.redaction import hide_tokens
+
 
 class UserError(Exception):
-    """A mistake of the user: what is wrong, where, and what to write instead.
+    """A mistake of the user: what is wrong, where, and what to write instead. What looks like a token is hidden.
 
     `runner.cli.main` turns it into a message and exit code 2. Any other exception that gets there is a bug in runner
     and keeps its traceback.
@@ -16,9 +18,9 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
-        self.what = what
-        self.where = where
-        self.remedy = remedy
+        self.what = hide_tokens(what)
+        self.where = None if where is None else hide_tokens(where)
+        self.remedy = None if remedy is None else hide_tokens(remedy)
         super().__init__(str(self))
 
     def __str__(self) -> str:

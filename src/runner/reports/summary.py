@@ -73,17 +73,21 @@ def summarize_interruption(
     *,
     run_id: str,
     reason: str | None,
+    by: str | None = None,
     checkpoint_step: int | None,
     stage: str | None = None,
     log_tail: Sequence[str],
     typed: Callable[[str], str] = command,
 ) -> str:
-    """Summarize a run that was interrupted: why, from which step it would continue, and how."""
-    parts = [f"{run_id} interrupted: {reason or 'no reason was recorded'}"]
+    """Summarize a run that was interrupted: why (`by` what, if a person did it), from which step it would continue."""
+    at = None
+    if checkpoint_step is not None:
+        at = f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
+    saved = "; nothing was saved yet" if at is None else f"; saved at {at}"
+    why = f" by {by}" if by else f": {reason or 'no reason was recorded'}"
+    parts = [f"{run_id} interrupted{why}{saved}"]
     parts += _tail(log_tail)
-    from_where = "from the beginning" if checkpoint_step is None else f"from step {checkpoint_step}"
-    if stage is not None and checkpoint_step is not None:
-        from_where += f" of stage {stage}"
+    from_where = "from the beginning" if at is None else f"from {at}"
     parts.append("What to do:\n" + _pairs([(typed(f"resume {run_id}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
 

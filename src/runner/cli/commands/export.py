@@ -45,7 +45,7 @@ def export(
 ) -> None:
     """Make more of a run's model: merged, as GGUF files, on the hub.
 
-    Works here, on a run that has ended, with what `pip install 'runner[train,gguf]'` installs. What the run has made
+    Works here, on a run that has ended, with the packages of the extras `train` and `gguf`. What the run has made
     already is not made again; `runner pull` fetches both.
 
     \b

@@ -1,6 +1,7 @@
 """``runner jobs``."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,26 @@ def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    from runner.reports.tables import text_table
+    """Return a table; where that is too wide for the terminal, items with the description below the name."""
+    from runner.reports.tables import output_width, text_table
 
-    return text_table(
-        ["NAME", "METHOD", "MODEL", "DESCRIPTION"],
-        [
-            [row["name"], row["method"] or "-", row["model"] or "-", row["description"]]
-            if row["error"] is None
-            else [row["name"], "broken", "-", f"`runner check {row['name']}` says what is wrong"]
-            for row in rows
-        ],
+    titles = ["NAME", "METHOD", "MODEL", "DESCRIPTION"]
+    cells = [
+        [row["name"], row["method"] or "-", row["model"] or "-", row["description"]]
+        if row["error"] is None
+        else [row["name"], "broken", "-", f"`runner check {row['name']}` says what is wrong"]
+        for row in rows
+    ]
+    table, width = text_table(titles, cells), output_width()
+    if width is None or all(len(line) <= width for line in table.splitlines()):
+        return table
+    indent = "    "
+    return "\n".join(
+        "\n".join(
+            [
+                f"{name} ({method})" if model == "-" else f"{name} ({method}, {model})",
+                *textwrap.wrap(text, max(width, 40), initial_indent=indent, subsequent_indent=indent),
+            ]
+        )
+        for name, method, model, text in cells
     )

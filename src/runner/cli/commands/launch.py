@@ -65,7 +65,7 @@ def launch(
     Example:
       runner launch quickstart
       runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
-      runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
+      runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runner
     """
     from runner.cli.confirm import ask_on_terminal
     from runner.cli.follow import follow

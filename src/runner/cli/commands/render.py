@@ -42,7 +42,7 @@ def render(
 
     \b
     Example:
-      runner render smollm2-135m-lora --gpu a100:8 --spot --store s3://my-bucket/runs
+      runner render smollm2-135m-lora --gpu a100:8 --spot --store s3://my-bucket/runner
     """
     from runner.cli.output import say
     from runner.control.launch import LaunchOptions

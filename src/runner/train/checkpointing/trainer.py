@@ -108,6 +108,20 @@ class ResumableTrainerMixin(Trainer):
             raise RuntimeError("the model is not shared by the training processes: each would train by itself")
         return prepared
 
+    # -- signs of life -------------------------------------------------------------------------------------------
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Compute a micro-batch as the trainer does, and report that it is done."""
+        loss = super().training_step(*args, **kwargs)
+        self.binding.metrics.batch_done()
+        return loss
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate a batch as the trainer does, and report that it is done."""
+        predicted = super().prediction_step(*args, **kwargs)
+        self.binding.metrics.batch_done()
+        return predicted
+
     # -- memory ----------------------------------------------------------------------------------------------------
 
     @contextmanager

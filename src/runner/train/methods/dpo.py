@@ -21,6 +21,12 @@ from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapte
 class ResumableDPOTrainer(ResumableTrainerMixin, DPOTrainer):
     """TRL's `DPOTrainer` with exact resume."""
 
+    def compute_ref_log_probs(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute a batch's as TRL does, and report that it is done: all of them in advance may take hours."""
+        computed = super().compute_ref_log_probs(*args, **kwargs)
+        self.binding.metrics.batch_done()
+        return computed
+
 
 def train(context: StageContext) -> dict[str, Any]:
     """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.

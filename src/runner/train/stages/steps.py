@@ -296,8 +296,16 @@ class StageRun:
         Args:
             record: gets the measurements; `Metrics.evaluating` adds to it what the trainer logs meanwhile.
         """
+        model, prompts = cast(PreTrainedModel, self._trainer.model), list(self._context.recipe.evaluate.prompts)
+        # Each pass counts, also for a token: an answer may be long, and a check of many answers takes hours.
+        alive = model.register_forward_pre_hook(lambda *_: self._context.attempt.events.alive())
+        try:
+            self._measure_into(record, model, prompts)
+        finally:
+            alive.remove()
+
+    def _measure_into(self, record: dict[str, Any], model: PreTrainedModel, prompts: list[str]) -> None:
         evaluate, trainer = self._context.recipe.evaluate, self._trainer
-        model, prompts = cast(PreTrainedModel, trainer.model), list(evaluate.prompts)
         measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
         record.update(step=trainer.state.global_step, **measured)
         if not self._context.attempt.process_info.is_main_process and not is_zero3(model):
