@@ -22,8 +22,9 @@ def test_a_few_steps_in_a_row_that_are_not_finite_end_it(loss: float, norm: floa
     last = 50 + NOT_FINITE_STEPS
     for step in range(51, last):
         watch.observe(step, loss, norm, skipped=False)
-    with pytest.raises(TrainingDiverged, match=f"at step {last}, and not finite since step 51"):
+    with pytest.raises(TrainingDiverged, match=f"at step {last}, and not finite since step 51") as caught:
         watch.observe(last, loss, norm, skipped=False)
+    assert caught.value.last_good == 49, "the loss of step 51 is that of the weights after step 50"
 
 
 def test_float16_may_skip_steps_until_it_has_found_its_scale() -> None:
@@ -38,6 +39,8 @@ def test_float16_may_skip_steps_until_it_has_found_its_scale() -> None:
 
 
 def test_the_last_good_checkpoint_and_a_remedy_are_named() -> None:
-    assert "the last good checkpoint is that of step 40" in str(TrainingDiverged("loss nan", good_step=40))
-    assert "there is no checkpoint from before" in str(TrainingDiverged("loss nan"))
-    assert "learning_rate" in str(TrainingDiverged("loss nan"))
+    assert "the last good checkpoint is that of step 40" in str(
+        TrainingDiverged("loss nan", last_good=42, good_step=40)
+    )
+    assert "there is no checkpoint from before" in str(TrainingDiverged("loss nan", last_good=0))
+    assert "learning_rate" in str(TrainingDiverged("loss nan", last_good=0))
