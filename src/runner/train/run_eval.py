@@ -110,6 +110,7 @@ def evaluate(
     from runner.train.devices.parallelism import without_deepspeed
     from runner.train.loggers.metrics_writer import Metrics, in_json
     from runner.train.methods.registry import method_script
+    from runner.train.models.finite import require_finite_weights
     from runner.train.stages.context import AttemptContext, StageContext, compare_evaluations
     from runner.train.stages.prepare import RECIPE_START, fit_to_device, start_from
 
@@ -146,7 +147,9 @@ def evaluate(
     for phase, model in (("before", "the model it began with"), ("after", "the trained model")):
         if phase == "after":
             events.phase("loading", model)
-            stage_run.trainer.load_weights(attempt.fetch_artifact(result["artifacts"]["model"]))
+            model_folder = attempt.fetch_artifact(result["artifacts"]["model"])
+            require_finite_weights(model_folder, run_id)
+            stage_run.trainer.load_weights(model_folder)
         events.phase("evaluating", model)
         with attempt.metrics.evaluating(phase) as record:
             stage_run.measure(record)
