@@ -218,14 +218,14 @@ def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
         return Problem(path, f"{show(value)} is one text, not a list", f"write a list: [{', '.join(names)}]")
     listed, few = ", ".join(map(_plain, choices)), len(choices) <= 6
     if meant:
-        remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if few or path[:2] == ("export", "gguf") else "")
+        remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if path[:2] == ("export", "gguf") else "")
     elif value is False and "no" in texts:
-        remedy = f"write `no`, with or without quotes; choices: {listed}"
+        remedy = "write `no`, with or without quotes" + ("" if few else f"; choices: {listed}")
     elif True in choices and str(value).lower() in (*_TRUE, *_FALSE):
-        remedy = f"write true or false; choices: {listed}"
+        remedy = "write true or false" + ("" if few else f"; choices: {listed}")
     else:
-        remedy = f"choices: {listed}"
-    return Problem(path, f"{show(value)} is not one of the choices", remedy)
+        remedy = "write one of them" if few else f"choices: {listed}"
+    return Problem(path, f"{show(value)} is not one of {listed if few else 'the choices'}", remedy)
 
 
 def _names_in_text(value: Json) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,11 @@ from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
 from runner.recipe.loading.overrides import LayeredRecipe, apply_overrides
+from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path, warning_about
-from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
+from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe, Watchdog
 from runner.recipe.rules.context import RuleContext
 from runner.recipe.rules.registry import find_contradictions, find_warnings
 from runner.recipe.rules.strategy import strategy_of_a_stage
@@ -88,6 +90,9 @@ def check_recipe(
             return on_command_line
         return next((f"{shown_as}:{document.lines[part]}" for part in parts if part in document.lines), shown_as)
 
+    if secrets := list(find_secrets(layers.data)):
+        # Alone: other problems might show more of it. And without the value that may stand in the place.
+        raise RecipeError(secrets, lambda at: _without_value(locate(at)), where=shown_as)
     if "name" not in layers.data:
         layers.data["name"] = path.stem
         layers.sources[("name",)] = "default"
@@ -178,6 +183,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
         adapter=data.get("adapter"),
         training=data.get("training", {}),
         checkpoint=Checkpoint(**data.get("checkpoint", {})),
+        watchdog=Watchdog(**data.get("watchdog", {})),
         evaluate=Evaluate(
             **{
                 **evaluate,
@@ -189,6 +195,11 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )
+
+
+def _without_value(place: str) -> str:
+    """Return a place for errors without what `--set` was given."""
+    return re.sub(r"^(--set \S+?=).*", r"\1…", place, flags=re.DOTALL)
 
 
 def _relative_to_cwd(path: pathlib.Path, cwd: pathlib.Path) -> str:

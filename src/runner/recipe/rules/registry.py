@@ -13,7 +13,7 @@ from runner.recipe.rules.methods import preferences, rewards
 from runner.recipe.rules.model import adapter, attention, quantization
 from runner.recipe.rules.optimizers import optimizers
 from runner.recipe.rules.reserved import reserved_settings
-from runner.recipe.rules.resources import resources
+from runner.recipe.rules.resources import own_variables, resources
 from runner.recipe.rules.schedule import long_warmup, schedule_kwargs, warmup
 from runner.recipe.rules.strategy import strategy
 from runner.recipe.rules.training import (
@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     export,
     hub_strategy,
     resources,
+    own_variables,
 )
 """Every rule; problems are reported in this order."""
 
