@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -25,11 +26,11 @@ from runner.process import die_with_parent, die_with_stdin
 from runner.recipe.recipe import Watchdog
 from runner.redaction import Redactor
 from runner.runs.layout import SECRET_NAMES
-from runner.runs.records import run_result
+from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
-from runner.storage.retry import after, retrying
 from runner.storage.store import Store, StoreUnavailable
+from runner.train.agent.hangs.reach import StoreNotReached, reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
 from runner.train.agent.node_agent import NodeAgent
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         _log.error("%s", error)
         return MISTAKE
+    except StoreNotReached as error:
+        _log.error("%s", error)
+        return FAILED
     except StoreUnavailable as error:
         _log.error("the store does not answer: %s", error)
         return INTERRUPTED
@@ -124,11 +128,13 @@ def run_attempt(
     Raises:
         UserError: the store does not know the run, or a variable of the environment is not what it should be.
         Damaged: a record of the run cannot be trusted.
+        StoreNotReached: it stayed away, and nobody would count another attempt.
         StoreUnavailable: the store stayed away before the attempt began.
     """
-
-    run, result = retrying(
-        lambda: (load_or_register_run(store, run_id), run_result(store, run_id)), until=after(timing.store)
+    run, (result, reopened) = reach_store(
+        lambda: (load_or_register_run(store, run_id), result_and_reopenings(store, run_id)),
+        timing=timing,
+        counted_by_caller=give_up_after is None,
     )
     if result is not None:
         _log.info("run %s has %s already", run_id, result["state"])
@@ -137,6 +143,7 @@ def run_attempt(
     stages = recipe.get("stages") or []
     first = stages[0] if stages else recipe
     use_cpu = bool(first.get("training", {}).get("use_cpu"))
+    watchdog: Any = recipe.get("watchdog") or {}
     setup = AgentSetup(
         store=store,
         run_id=run_id,
@@ -144,7 +151,8 @@ def run_attempt(
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
         arguments=_worker_arguments(store, run_id, work_dir, timing),
-        watchdog=Watchdog(**recipe.get("watchdog", {})),
+        reopened=reopened,
+        watchdog=Watchdog(**watchdog),
         redact=redact,
         timing=timing,
     )

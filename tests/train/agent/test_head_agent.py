@@ -293,3 +293,10 @@ def test_the_heartbeat_says_how_long_nothing_has_happened(store: LocalStore) -> 
 
     when(idle, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert agent(store, TRAINS + JUDGE, watchdog=Watchdog(timeout_seconds=60)).run() == 75
+
+
+def test_of_two_jobs_that_make_attempts_at_one_run_the_older_ends_for_good(store: LocalStore) -> None:
+    """With 75, SkyPilot would start it again, and that attempt would end the other job's, and so on."""
+    when(lambda: "ready" in log(store), lambda: write_restored(store, claim_attempt(store, "run", {}), None))
+    assert agent(store, HANGS, give_up_after=10).run() == 1
+    assert record(store, "attempts/0001.ended.json")["outcome"] == "superseded"

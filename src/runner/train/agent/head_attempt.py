@@ -298,7 +298,7 @@ class HeadAttempt:
 
     def _is_cancelled(self) -> bool:
         try:
-            return is_cancel_requested(self._store, self._setup.run_id)
+            return is_cancel_requested(self._store, self._setup.run_id, reopened=self._setup.reopened)
         except STORE_ERRORS:
             return False
 
@@ -360,8 +360,10 @@ class HeadAttempt:
         state: str = outcome.kind
         mistake = outcome.kind == "failed" and any(end.code == MISTAKE for end in self._workers.ends())
         exit_code = MISTAKE if mistake else _EXIT_CODES.get(state, FAILED)
-        if outcome.kind == "interrupted" and not outcome.retry and self._give_up_after is not None:
-            exit_code = FAILED  # INTERRUPTED would ask for another attempt
+        if exit_code == INTERRUPTED and not outcome.retry and self._give_up_after is not None:
+            # INTERRUPTED would ask for another attempt, and of two jobs that make attempts at one run, each would end
+            # the other's for ever.
+            exit_code = FAILED
         try:
             if outcome.kind in ("succeeded", "failed", "cancelled"):
                 final_state = self._persistently(lambda: self._write_result(outcome))
@@ -420,7 +422,8 @@ class HeadAttempt:
             **progress,
             **(outcome.result or {}),
         }
-        return write_result(self._store, self._setup.run_id, cast(Result, result))["state"]
+        reopened = self._setup.reopened
+        return write_result(self._store, self._setup.run_id, cast(Result, result), reopened=reopened)["state"]
 
     def _patiently(self, call: Callable[[], R]) -> R:
         return retrying(call, until=after(self._timing.store))

@@ -60,6 +60,8 @@ class AgentSetup:
     """Starts a training process."""
     arguments: Sequence[str]
     """The command line of every training process, without what differs between them."""
+    reopened: int = 0
+    """How often the run's owner has gone on with it after it had failed."""
     watchdog: Watchdog = field(default_factory=Watchdog)
     """The recipe's `watchdog`: when training that hangs is ended."""
     redact: Callable[[str], str] = as_it_is
