@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.backends.docker.attempts import ContainerRunner
+from runner.backends.docker.attempts import _FILE_VARIABLES, ContainerRunner
 from runner.backends.docker.container_cli import Containers
 from runner.recipe.recipe import Data, DataSource, Recipe
 
@@ -33,7 +33,7 @@ def recipe(tmp_path: Path, **more: Any) -> Recipe:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_CONFIG_FILE", "AWS_PROFILE"):
+    for name in _FILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
