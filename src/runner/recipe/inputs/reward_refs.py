@@ -4,6 +4,7 @@ import ast
 import pathlib
 
 from runner.errors import UserError
+from runner.recipe.inputs.content import require_content
 from runner.recipe.inputs.references import absolute
 from runner.recipe.suggestions import closest
 
@@ -74,6 +75,7 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
 
 def _check(path: pathlib.Path, function: str) -> None:
     """Check that the file defines the function and that TRL can call it, without running the file."""
+    require_content(path)
     try:
         source = path.read_bytes()
         tree = ast.parse(source if len(source) <= _MAX_BYTES else b"")
