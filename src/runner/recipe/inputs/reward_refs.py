@@ -18,6 +18,8 @@ TRL_REWARDS = (
     "think_format_reward",
 )
 """The names in `trl.rewards`."""
+COMPARING_REWARDS = ("accuracy_reward", "get_cosine_scaled_reward", "reasoning_accuracy_reward")
+"""Those that compare answers, by math-verify, with the column `solution`."""
 
 _MAX_BYTES = 1 << 20
 

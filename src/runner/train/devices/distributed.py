@@ -4,10 +4,7 @@ What depends on one process (a signal, a clock) has to be decided by all of them
 a collective operation for others that never enter it.
 """
 
-import fcntl
 import os
-import socket
-import struct
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -40,9 +38,6 @@ _PEER_FAILURES = (
     "gloo/transport",
 )
 """Words in the errors of torch, NCCL and gloo when another process has gone."""
-
-_SIOCGIFADDR = 0x8915
-"""Linux's request for the address of a network interface."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,24 +173,14 @@ def is_peer_failure(error: BaseException | None) -> bool:
 
 
 def interface_of(address: str) -> str | None:
-    """Return the network interface that has an IPv4 address; None if none has it.
+    """Return the network interface that has an address; None if none has it.
 
     Left alone, gloo and NCCL take the interface of the host's name, which is the loopback on many machines (Debian's
     ``127.0.1.1``).
     """
     if address.startswith("127."):
-        return "lo"
-    try:
-        packed = socket.inet_aton(address)
-    except OSError:
-        return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode()[:15])
-            try:
-                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-            except OSError:
-                continue
-            if answer[20:24] == packed:
-                return name
+        address = "127.0.0.1"  # the loopback interface answers to all of them, and is listed with this one
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address.partition("%")[0] == address for one in addresses):  # fe80::1%eth0
+            return str(name)
     return None
