@@ -179,7 +179,7 @@ class HeadAttempt:
             "world_size": topology.world_size,
             "local_world_size": topology.processes_per_node,
             "addresses": list(topology.node_ips),
-            "port": free_port(topology.node_ips[0]),
+            "port": free_port("127.0.0.1" if topology.num_nodes == 1 else topology.node_ips[0]),
         }
         admission = {"assignment": assignment, "checkpoint": None if name is None else str(name)}
         self._patiently(lambda: self._nodes.begin(admission))
