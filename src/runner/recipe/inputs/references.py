@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from runner.errors import UserError
-from runner.recipe.inputs.row_formats import SUFFIXES
+from runner.recipe.inputs.local_rows import SUFFIXES
 from runner.recipe.problems import show
 from runner.recipe.suggestions import closest
 
