@@ -82,3 +82,9 @@ def test_a_dotenv_file_in_the_working_directory_is_not_read(tmp_path: Path, monk
     (tmp_path / ".env").write_text("SNEAKY=1\n")
     monkeypatch.chdir(tmp_path)
     assert chosen_environment([], []) == {}
+
+
+@pytest.mark.parametrize("name", ["RUNNER_RUN", "RUNNER_SECRET_NAMES"])
+def test_runner_s_own_variables_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} is runner's own variable"):
+        chosen_environment([file(tmp_path, f"{name}=x\n")], [])

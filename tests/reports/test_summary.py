@@ -86,7 +86,8 @@ def test_failure_says_why_shows_the_log_and_what_to_do() -> None:
 
 def test_an_interrupted_run_says_how_it_goes_on() -> None:
     text = summary.summarize_interruption(run_id="r", reason="preempted", checkpoint_step=40, log_tail=[])
-    assert "r interrupted: preempted" in text
+    assert "r interrupted: preempted; saved at step 40" in text
     assert "runner resume r  continue from step 40" in text
     text = summary.summarize_interruption(run_id="r", reason=None, checkpoint_step=None, log_tail=[])
+    assert "nothing was saved yet" in text
     assert "continue from the beginning" in text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.notebook import notebook_secret
-from runner.runs.layout import SECRET_NAMES
+from runner.runs.layout import OWN_VARIABLES, SECRET_NAMES
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\"}
@@ -42,6 +42,9 @@ def chosen_environment(
             "the run was launched with it",
             f"export {name}=…, or pass `--env-file FILE` as at its launch",
         )
+    for name in OWN_VARIABLES:
+        if name in chosen:
+            raise UserError(f"{name} is runner's own variable", where="--env-file or --secret", remedy="leave it out")
     if chosen:
         chosen[SECRET_NAMES] = ",".join(sorted(chosen))
     return chosen

@@ -153,3 +153,6 @@ def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
 SECRET_NAMES = "RUNNER_SECRET_NAMES"
 """The variable that tells an attempt which variables hold secrets (their names, with commas), so that it keeps the
 values out of its logs."""
+
+OWN_VARIABLES = (RUN_VARIABLE, SECRET_NAMES)
+"""Variables that nobody else may set."""

@@ -158,7 +158,11 @@ def find_run(store: Store, text: str) -> str:
         return matches[0]
     if matches:
         shown = ", ".join(matches[:5]) + (f" and {len(matches) - 5} more" if len(matches) > 5 else "")
-        raise UserError(f"{text!r} fits {len(matches)} runs: {shown}", where="RUN", remedy="write more of the id")
+        raise UserError(
+            f"{text!r} fits {len(matches)} runs: {shown}",
+            where="RUN",
+            remedy="write more of the id; `runner ps --all` lists every run",
+        )
     near = difflib.get_close_matches(text, known, n=3, cutoff=0.5)
     raise UserError(
         f"no run {text!r} in {store.url}",

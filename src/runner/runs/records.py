@@ -156,13 +156,6 @@ def numbered_records(store: Store, prefix: str) -> dict[int, dict[str, datetime]
     return {number: kinds for number, kinds in sorted(known.items()) if "" in kinds}
 
 
-def printable(text: str) -> str:
-    """Text of a record in one line, with a replacement character for each that a terminal would act on."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
-
-
 def utc_now() -> str:
     """The time as records hold it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

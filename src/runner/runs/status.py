@@ -11,8 +11,9 @@ from runner.runs.liveness import newest_attempt
 from runner.runs.record_types.attempt import Heartbeat
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.run import LaunchEnded, RunDocument
-from runner.runs.records import printable, run_document, run_result
+from runner.runs.records import run_document, run_result
 from runner.storage.store import Store
+from runner.terminal import printable
 
 State: TypeAlias = Literal["pending", "running", "interrupted", "succeeded", "failed", "cancelled"]
 

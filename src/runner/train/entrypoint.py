@@ -22,6 +22,7 @@ from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
+from runner.recipe.recipe import Watchdog
 from runner.runs.records import run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
@@ -134,6 +135,7 @@ def run_attempt(
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
         arguments=_worker_arguments(store, run_id, work_dir, timing),
+        watchdog=Watchdog(**recipe.get("watchdog", {})),
         timing=timing,
     )
     if not setup.topology.is_head:

@@ -22,8 +22,9 @@ from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim
 from runner.runs.records import run_document, run_recipe, run_result
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
-from runner.storage.store import Store, StoreUnavailable
+from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.log import set_up_logging
 from runner.train.agent.preemption import PreemptionNotice
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKE
     except StoreUnavailable as error:
         events.send("error", what=f"the store does not answer: {error}", where=None, remedy="Try again.")
+        return FAILED
+    except (Damaged, NotFound) as error:
+        events.send("error", what=f"damaged in the store: {error}", where=options.run, remedy=None)
         return FAILED
     events.send("measured", **measured)
     return SUCCEEDED

@@ -24,9 +24,10 @@ from runner.paths import state_folder, work_folder
 from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
-from runner.runs.records import printable, run_result
+from runner.runs.records import run_result
 from runner.storage.retry import retrying
 from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.terminal import printable
 
 R = TypeVar("R")
 
@@ -45,6 +46,8 @@ class Limits:
 
     fruitless_attempts: int = 10
     """Give up after this many attempts in a row without a newer durable checkpoint."""
+    fruitless_outside_attempts: int = 5
+    """The same for attempts that something outside of the run ended: a service, a mount, a GPU."""
     first_backoff_seconds: float = 1.0
     """The pause after the first fruitless attempt; it doubles with each. An attempt that got further: no pause."""
     longest_backoff_seconds: float = 60.0
@@ -65,6 +68,8 @@ class Supervisor:
         limits: how often and how long it tries.
         entrypoint: the module that runs an attempt.
         attempts: how attempts are started; None for processes of this machine.
+        attended: whether somebody follows the run and can mend what failed outside of it. Then the run is left
+            interrupted at once; else it is started again, within the limits.
     """
 
     def __init__(
@@ -78,7 +83,9 @@ class Supervisor:
         limits: Limits = Limits(),
         entrypoint: str = ENTRYPOINT,
         attempts: AttemptRunner | None = None,
+        attended: bool = False,
     ) -> None:
+        self._attended = attended
         self._store = store
         self._run_id = run_id
         self._environment = {**os.environ, **environment}
@@ -135,7 +142,9 @@ class Supervisor:
             now = self._durable_steps()
             fruitless = 0 if now - reached else fruitless + 1
             reached |= now
-            if fruitless >= self._limits.fruitless_attempts:
+            outside = attempt is not None and attempt.ended is not None and attempt.ended.get("outside", False)
+            limit = self._limits.fruitless_outside_attempts if outside else self._limits.fruitless_attempts
+            if fruitless >= limit:
                 self._say(f"giving up: {fruitless} attempts in a row got no further than the last checkpoint")
                 return INTERRUPTED
             self._pause(fruitless)
@@ -198,6 +207,9 @@ class Supervisor:
         ended = attempt.ended if attempt else None
         if ended is not None and not ended.get("retry", True):
             self._say(f"not started again: {printable(ended.get('reason') or 'no reason was recorded')}")
+            return False
+        if ended is not None and ended.get("outside") and self._attended:
+            self._say("left as it is, since you may have to see to that first")
             return False
         if attempt is not None and not self._ours and attempt.alive():
             host = attempt.claim.get("host")

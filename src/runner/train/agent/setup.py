@@ -1,10 +1,11 @@
 """What an agent is given: the run, this machine's place in it, and how to start training processes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner.recipe.recipe import Watchdog
 from runner.storage.store import Store
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 from runner.train.agent.topology import Topology
@@ -15,6 +16,7 @@ class Process(Protocol):
 
     stdin: Any
     stdout: Any
+    pid: int
 
     def poll(self) -> int | None:
         """Return the exit code; None while the process runs."""
@@ -57,5 +59,7 @@ class AgentSetup:
     """Starts a training process."""
     arguments: Sequence[str]
     """The command line of every training process, without what differs between them."""
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    """The recipe's `watchdog`: when training that hangs is ended."""
     timing: Timing = DEFAULT_TIMING
     """Pauses and patience."""

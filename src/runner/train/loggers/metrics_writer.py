@@ -52,7 +52,12 @@ class Metrics:
             max_steps=max_steps,
             loss=finite.get("loss"),
             tokens_per_second=finite.get("tokens_per_second"),
+            tokens=None if finite.get("num_tokens") is None else int(finite["num_tokens"]),
         )
+
+    def batch_done(self) -> None:
+        """Tell the agent that a batch was computed, so that a long step or evaluation is not taken for a hang."""
+        self._events.alive()
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
         """Record an evaluation."""
@@ -99,6 +104,7 @@ class Metrics:
     def _flush_forever(self, writer: ChunkWriter) -> None:
         while True:
             time.sleep(FLUSH_SECONDS)
+            self._events.send_withheld()
             try:
                 writer.flush()
             except STORE_ERRORS:
