@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.paths import listing_cache
-from runner.runs.layout import RUN, RUNS, is_run_id, run_key
+from runner.runs.layout import REOPENED, RUN, RUNS, is_run_id, numbered_key, run_key
 from runner.runs.records import exists
 from runner.runs.status import RunStatus, run_status
 from runner.storage.manifest import Damaged
@@ -31,7 +31,7 @@ def list_runs(
         on_damaged: called with the id of a run that is left out because one of its records cannot be trusted.
     """
     memory = EndedRuns(listing_cache(store.url))
-    ended = memory.read()
+    ended = memory.read_unless_reopened(store)
     unknown = []
     runs = []
     for run_id in filter(is_run_id, store.folders(RUNS)):
@@ -95,6 +95,21 @@ class EndedRuns:
                     known[row["run_id"]] = RunStatus(**row)
             except (ValueError, TypeError, KeyError):
                 continue
+        return known
+
+    def read_unless_reopened(self, store: Store) -> dict[str, RunStatus]:
+        """The same, without failed runs that their owners have gone on with since, from whatever machine."""
+        known = self.read()
+        failed = [status for status in known.values() if status.state == "failed"]
+
+        def is_reopened(status: RunStatus) -> bool:
+            return exists(store, numbered_key(status.run_id, REOPENED, status.reopened + 1))
+
+        if failed:
+            with ThreadPoolExecutor(_READERS, thread_name_prefix="reopened") as readers:
+                for status, reopened in zip(failed, readers.map(is_reopened, failed), strict=True):
+                    if reopened:
+                        del known[status.run_id]
         return known
 
     def add(self, statuses: Iterable[RunStatus]) -> None:

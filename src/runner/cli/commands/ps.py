@@ -64,11 +64,12 @@ def _table(runs: "list[RunStatus]", damaged: "Sequence[str]" = ()) -> str:
     ages = [duration((now - moment).total_seconds()) for moment in created]
     took = [duration(_seconds_between(moment, run.ended_at)) for run, moment in zip(runs, created, strict=True)]
     steps = [f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}" for run in runs]
+    states = [f"{run.state}, {run.stalled}" if run.stalled else run.state for run in runs]
     unknown = ["-"] * len(damaged)
     stages = [Column(title="STAGE", cells=[_stage(run) for run in runs] + unknown)]
     columns = [
         Column(title="RUN", cells=[run.run_id for run in runs] + list(damaged)),
-        Column(title="STATE", cells=[run.state for run in runs] + ["damaged"] * len(damaged)),
+        Column(title="STATE", cells=states + ["damaged"] * len(damaged)),
         *(stages if any(run.stage_count for run in runs) else []),
         Column(title="STEP", cells=steps + unknown, right=True),
         Column(title="ATTEMPTS", cells=[str(run.attempts) for run in runs] + unknown, right=True),

@@ -43,6 +43,11 @@ def is_artifact_key(text: str) -> bool:
     return is_relative_name(text[:-1]) and len(parts) == 4 and parts[0] == "artifacts" and parts[3] == ""
 
 
+def _is_input_key(text: str) -> bool:
+    parts = text.split("/")
+    return is_relative_name(text) and len(parts) == 3 and parts[0] == "inputs"
+
+
 _STAGE = re.compile(r"[a-z0-9_]{1,100}")
 _JOB_NAME = re.compile(r"[a-z][a-z0-9._-]{0,149}")
 _NONCE = re.compile(r"[0-9a-z]{1,40}")
@@ -59,4 +64,5 @@ JobName: TypeAlias = Annotated[str, Rule(lambda text: _JOB_NAME.fullmatch(text) 
 Checkpoint: TypeAlias = Annotated[str, Rule(_is_checkpoint, "a checkpoint's name")]
 ArtifactName: TypeAlias = Annotated[str, Rule(is_artifact_name, "an artifact's name")]
 ArtifactKey: TypeAlias = Annotated[str, Rule(is_artifact_key, "an artifact's key")]
+InputKey: TypeAlias = Annotated[str, Rule(_is_input_key, "an input's key")]
 Split: TypeAlias = Annotated[list[Size], Rule(lambda value: len(value) == 2, "a micro-batch and an accumulation")]
