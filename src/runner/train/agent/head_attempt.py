@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 
 _EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
 
+_LOG_BYTES = 64 << 20
+"""How much of the log is kept in memory while the store does not take it."""
+
 R = TypeVar("R")
 
 
@@ -100,7 +103,7 @@ class HeadAttempt:
         self._default_message: str | None = None
         """The heartbeat's message where the worker has none."""
         self._fence_at = time.monotonic() + self._timing.fence
-        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token)
+        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token, most_bytes=_LOG_BYTES)
         self._attempt_log = AttemptLog(self._log_chunks, redact=setup.redact)
         self._nodes = NodeMonitor(self._store, claim, setup.topology, silence_seconds=self._timing.silence)
         self._workers = WorkerGroup(
