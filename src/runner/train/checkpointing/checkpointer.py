@@ -28,6 +28,7 @@ from runner.storage.retry import retry_store_call
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.hangs.watchdog import in_words
 from runner.train.agent.preemption import NotDurable
+from runner.train.agent.restore import write_kept
 from runner.train.checkpointing.snapshot import Snapshot
 from runner.train.checkpointing.state import TrainingState
 
@@ -63,6 +64,7 @@ class Checkpointer:
         on_warning: called with a sentence when the store does not answer or a checkpoint is dropped.
         keep: a local folder that outlives the attempt, for the newest checkpoint when none reaches the store; None: it
             is lost then.
+        unwritten: returns the metrics that are not in the store, by the number of their chunk; kept beside it.
         rank: this training process's rank. Rank 0 commits; the others only add their part.
     """
 
@@ -76,6 +78,7 @@ class Checkpointer:
         on_committed: Callable[[int], None],
         on_warning: Callable[[str], None],
         keep: Path | None = None,
+        unwritten: Callable[[], Mapping[int, str]] = dict,
         rank: int = 0,
     ) -> None:
         self.snapshot = Snapshot()
@@ -85,6 +88,7 @@ class Checkpointer:
         self._on_committed = on_committed
         self._on_warning = on_warning
         self._keep = keep
+        self._unwritten = unwritten
         self._rank = rank
         self._down_since: float | None = None
         self._down_because: Exception | None = None
@@ -216,7 +220,7 @@ class Checkpointer:
                 self._store,
                 prefix,
                 job.files,
-                {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata},
+                self._metadata(job),
                 before_manifest=self._before_visible,
                 others=lambda: wait_for_parts(self._store, prefix, range(1, self.writers), until=self._gave_up),
             )
@@ -232,6 +236,9 @@ class Checkpointer:
         self.last_committed = job.name
         self._on_committed(job.name.step)
         retry_store_call(lambda: self._prune(job), until=self._gave_up, on_retry=self._warn_that_the_store_is_down)
+
+    def _metadata(self, job: _Job) -> dict[str, Any]:
+        return {"stage": job.name.stage, "step": job.name.step, "token": job.name.token, **job.metadata}
 
     def _before_visible(self) -> None:
         self._before_manifest()
@@ -268,12 +275,17 @@ class Checkpointer:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.staging / str(job.name), folder, copy_function=_link)
+            if self.writers == 1:  # of a sharded one, each process keeps its part, and they are not put together
+                metadata = self._metadata(job)
+                write_kept(folder, number=self._claim.number, metadata=metadata, metrics=self._unwritten())
         except OSError as error:
             return NotDurable(
                 f"{what}, and step {job.name.step} could not be saved on this machine: {error}", retry=retry
             )
         saved = f"step {job.name.step} is saved on this machine only, in {folder}"
-        remedy = "" if retry else "; renew the credentials or mend the store, then `runner resume`"
+        remedy = (
+            "" if retry else "; renew the credentials or mend the store, then `runner resume` there goes on from it"
+        )
         return NotDurable(f"{what}; {saved}{remedy}", retry=retry)
 
     def _jobs_with_files(self) -> list[_Job]:
