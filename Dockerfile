@@ -48,9 +48,12 @@ COPY images/trim.sh /opt/
 
 FROM installer AS pins
 ARG ACCELERATOR
-COPY images/${ACCELERATOR}.lock /locks/all.lock
-# Split into torch with CUDA (gigabytes that change every few months), the extras of the target `devel`, and the rest.
-RUN grep --extended-regexp '^(torch|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
+COPY images/${ACCELERATOR}.lock images/torch.lock /locks/
+# Split into torch with CUDA (gigabytes that change every few months), the extras of the target `devel`, and the rest, with
+# one package and its hashes a line: pip then takes no other file. Only for a CPU the index decides which torch there is.
+RUN sed --null-data 's/ *\\\n */ /g; s/\n *#[^\n]*//g; s/^#[^\n]*\n//' "/locks/${ACCELERATOR}.lock" > /locks/all.lock \
+ && if [ "${ACCELERATOR}" = cpu ]; then grep '^torch==' /locks/torch.lock >> /locks/all.lock; fi \
+ && grep --extended-regexp '^(torch|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
  && { grep --extended-regexp '^(triton|nvidia-(cufft|curand|(cudnn|cusparselt|nvshmem)-cu[0-9]+))==' /locks/all.lock || true; } \
       > /locks/devel.lock \
  && grep --invert-match --line-regexp --fixed-strings --file=/locks/torch.lock --file=/locks/devel.lock \
@@ -69,17 +72,17 @@ FROM installer AS packages
 COPY images/trim-llama-cpp.sh /opt/
 COPY --from=pins /locks/packages.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip --python /opt/venv/bin/python install --no-deps --requirement /locks/packages.lock \
+    pip --python /opt/venv/bin/python install --no-deps --require-hashes --requirement /locks/packages.lock \
  && bash /opt/trim-llama-cpp.sh && bash /opt/trim.sh
 
 FROM installer AS project
 WORKDIR /build
-COPY --from=pins /locks/packages.lock /locks/
+COPY images/build.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/build \
- && pip --python /opt/build/bin/python install --constraint /locks/packages.lock hatchling
+ && pip --python /opt/build/bin/python install --no-deps --require-hashes --requirement /locks/build.lock
 COPY pyproject.toml README.md LICENSE ./
-COPY images/cpu.lock images/cuda.lock images/
+COPY images/cpu.lock images/cuda.lock images/torch.lock images/
 COPY jobs jobs
 COPY src src
 RUN pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist . \
@@ -119,7 +122,8 @@ RUN apt-get update \
 COPY --from=torch /opt/headers /
 COPY --from=pins /locks/devel.lock /opt/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --force-reinstall --requirement /opt/devel.lock
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --force-reinstall --require-hashes \
+      --requirement /opt/devel.lock
 
 # The default target.
 FROM image

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all test-image test-browser test-sky check lock lock-cuda clean
+.PHONY: help quickstart test test-all test-image test-browser test-sky check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,8 +27,8 @@ test-all: .venv/.train .venv/.dev .venv-servers/.installed  ## the same and the 
 
 test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
 
-test-browser: .venv/.browser  ## talk to a run's model in a real browser (root, Debian: installs Chromium)
-	$(BIN)/pytest -m browser tests/browser
+test-browser: .venv-browser/.installed  ## talk to a run's model in a real browser (root, Debian: installs Chromium)
+	.venv-browser/bin/python -m pytest -m browser tests/browser
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
@@ -40,26 +40,34 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, deptry, h
 	$(BIN)/deptry src
 	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile
 
-.venv/.train: images/cpu.lock pyproject.toml
+# Every package must be a file whose hash the lock names. Only torch is not in the lock: which build there is for a CPU,
+# and what that build needs besides, is for the package index to say.
+INSTALL := install --quiet --no-deps --require-hashes --requirement
+
+.venv/.train: images/cpu.lock images/build.lock images/torch.lock pyproject.toml
 	@echo "setting up .venv (about a minute; once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; rm -rf .venv; exit 2; }
-	@# torch first and with its dependencies: the index decides which build it has, and which packages that build needs.
-	@$(BIN)/pip install --quiet --constraint images/cpu.lock torch
-	@$(BIN)/pip install --quiet --no-deps --requirement images/cpu.lock
+	@$(BIN)/pip $(INSTALL) images/cpu.lock --requirement images/build.lock
+	@$(BIN)/pip install --quiet --requirement images/torch.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/pip check
 	@touch $@
 
 .venv/.dev: tests/requirements.lock .venv/.train
-	@$(BIN)/pip install --quiet --no-deps --requirement tests/requirements.lock
+	@$(BIN)/pip $(INSTALL) tests/requirements.lock
 	@$(BIN)/pip check
 	@touch $@
 
-.venv/.browser: tests/browser/requirements.lock .venv/.train .venv/.dev
+# Gradio wants older versions of what training uses. So this environment has these and what the browser needs; the rest
+# is .venv's, which comes after it on the path.
+.venv-browser/.installed: tests/browser/requirements.lock .venv/.train .venv/.dev
 	@test -x /usr/bin/chromedriver || { apt-get update -q && apt-get install --yes -q --no-install-recommends chromium chromium-driver; } >/dev/null
-	@$(BIN)/pip install --quiet --no-deps --requirement tests/browser/requirements.lock
-	@$(BIN)/pip check
+	@rm -rf .venv-browser
+	@$(BIN)/python -m venv .venv-browser
+	@.venv-browser/bin/pip $(INSTALL) tests/browser/requirements.lock
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.venv-browser/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/training.pth"
 	@touch $@
 
 .venv-servers/.installed: tests/support/servers/requirements.lock tests/support/servers/install.sh
@@ -81,11 +89,8 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, deptry, h
 	bash tests/slurm/inside.sh $(BIN)/pytest -m slurm tests/slurm
 	@touch $@
 
-lock:  ## rewrite the lock files from the packages that are installed in .venv
-	$(BIN)/python tools/lock.py
-
-lock-cuda:  ## rewrite images/cuda.lock from images/cpu.lock and the package index's data about torch
-	$(BIN)/python tools/lock_cuda.py
+lock: .venv/.dev  ## write the lock files from pyproject.toml; OPTIONS="--upgrade-package trl" takes newer versions
+	$(BIN)/python tools/lock.py $(OPTIONS)
 
 clean:  ## remove everything that the targets above made
-	rm -rf .venv .venv-servers .venv-sky .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-browser .venv-servers .venv-sky .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

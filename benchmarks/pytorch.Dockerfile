@@ -21,7 +21,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
 COPY images/cuda.lock /locks/
 # hadolint ignore=DL3013
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip3 install --no-cache-dir "$(grep --extended-regexp '^torch==' /locks/cuda.lock)" torchvision torchaudio torchelastic
+    pip3 install --no-cache-dir "$(grep --only-matching --extended-regexp '^torch==[^ ]+' /locks/cuda.lock)" torchvision torchaudio torchelastic
 
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS runtime
@@ -35,5 +35,6 @@ COPY --from=builder /usr/local /usr/local
 FROM runtime AS with-packages
 COPY images/cuda.lock /locks/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    grep --invert-match --extended-regexp '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/cuda.lock > /locks/rest.lock \
+    sed --null-data 's/ *\\\n */ /g' /locks/cuda.lock > /locks/lines.lock \
+ && grep --invert-match --extended-regexp '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/lines.lock > /locks/rest.lock \
  && pip3 install --no-cache-dir --no-deps --ignore-installed --requirement /locks/rest.lock

@@ -1,62 +1,138 @@
-"""Write the lock files from what is installed in this environment.
+"""Write the lock files with uv: exact versions, and the hashes of each version's files.
 
-``images/cpu.lock``: the package with its `train` extra, and what builds it. ``tests/requirements.lock``: everything
-else that the tests and checks need, except for the browser's test, which has its own lock. Versions only, no index
-addresses: where packages come from is pip's setting.
+    python tools/lock.py                          add what is missing, keep the versions that are locked
+    python tools/lock.py --upgrade-package trl    take the newest version that pyproject.toml allows
+    python tools/lock.py --upgrade                the same for all packages
+
+Options are uv's (`uv pip compile --help`). The requirements stand in pyproject.toml: the dependencies, the extras and
+the dependency groups. uv resolves for the image's Python and platform, whatever this machine has. It asks PyPI, or the
+index that its own settings name (``UV_DEFAULT_INDEX``), which must have torch's CUDA build. No lock holds an address.
+
+torch is in ``images/cuda.lock`` with its hashes. For a CPU, the index decides which build there is, so that
+``images/torch.lock`` holds its version alone.
 """
 
 import re
-from importlib.metadata import Distribution, distribution, distributions
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 ROOT = Path(__file__).parent.parent
-BUILD = ("hatchling", "editables")
-NEVER = {"pip", "runner"}
+PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_28"
+"""The image's."""
+
+CUDA_ONLY = re.compile(r"torch|triton|nvidia-.+|cuda-.+")
+"""torch, and the packages that only its CUDA build needs."""
+
+Pins = dict[str, str]
+"""What a lock says about each package, by its name: the version, the hashes, and which package asks for it."""
 
 
-def canonical(name: str) -> str:
-    """Return a package's normalized name."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """One lock file and where it comes from."""
+
+    path: str
+    about: str
+    """The first line."""
+    sources: Sequence[str]
+    """uv's arguments: files, extras, groups."""
+    beside: Sequence[str] = ()
+    """Locks that are installed into the same environment before it; it holds what they lack or have otherwise."""
+    without: re.Pattern[str] | None = None
+    """Packages that it leaves out."""
 
 
-def closure(names: set[tuple[str, str]]) -> set[str]:
-    """Return the (name, extra) pairs' packages and everything installed that they require."""
-    seen: set[tuple[str, str]] = set()
-    waiting = set(names)
-    while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in seen:
-            continue
-        seen.add((name, extra))
-        for line in distribution(name).requires or ():
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                waiting.add((canonical(requirement.name), ""))
-                waiting |= {(canonical(requirement.name), wanted) for wanted in requirement.extras}
-    return {name for name, _ in seen}
+TRAIN = ("pyproject.toml", "--extra=train", "--extra=gguf")
+LOCKS = (
+    Lock(
+        path="images/cuda.lock",
+        about="runner with its extras train, gguf and deepspeed, and torch's CUDA build",
+        sources=(*TRAIN, "--extra=deepspeed"),
+    ),
+    Lock(
+        path="images/cpu.lock",
+        about="runner with its extras train and gguf, without torch (torch.lock)",
+        sources=(*TRAIN, "--constraint=images/cuda.lock"),
+        without=CUDA_ONLY,
+    ),
+    Lock(
+        path="images/build.lock",
+        about="what builds runner",
+        sources=("--group=build", "--constraint=images/cuda.lock"),
+    ),
+    Lock(
+        path="tests/requirements.lock",
+        about="what the tests and checks need besides images/cpu.lock and images/build.lock",
+        sources=(*TRAIN, "--extra=deepspeed", "--group=test", "--constraint=images/cuda.lock"),
+        beside=("images/cpu.lock", "images/build.lock"),
+        without=CUDA_ONLY,
+    ),
+    Lock(
+        path="tests/browser/requirements.lock",
+        about="what the browser's tests need besides the locks above, or in other versions",
+        sources=("pyproject.toml", "--extra=chat", "--group=browser"),
+        beside=("images/cpu.lock", "images/build.lock", "tests/requirements.lock"),
+    ),
+    Lock(
+        path="tests/slurm/requirements.lock",
+        about="runner with its extra sky, SkyPilot's own extras for Slurm and AWS, and what builds runner",
+        sources=("pyproject.toml", "--extra=sky", "--group=build", "--group=slurm"),
+    ),
+    Lock(
+        path="tests/support/servers/requirements.lock",
+        about="the object stores that the tests run against",
+        sources=("--group=servers",),
+    ),
+)
 
 
-def pin(package: Distribution) -> str:
-    """Return ``name==version`` without the version's local part (``+cpu``), which depends on the index."""
-    return f"{canonical(package.name)}=={package.version.split('+')[0]}"
+def pins_of(text: str) -> Pins:
+    """Return a lock's pins by name."""
+    return {block.partition("==")[0]: block for block in re.split(r"(?m)^(?=[a-z0-9])", text) if "==" in block}
 
 
-def main() -> None:
-    """Write both files."""
-    installed = {canonical(package.name): package for package in distributions()}
-    train = closure({("runner", ""), ("runner", "train"), ("runner", "gguf"), *((name, "") for name in BUILD)}) - NEVER
-    browser = (ROOT / "tests/browser/requirements.lock").read_text().split()
-    rest = installed.keys() - train - NEVER - {line.partition("==")[0] for line in browser}
-    for path, names, about in (
-        (ROOT / "images" / "cpu.lock", train, "runner with its train extra, and what builds it"),
-        (ROOT / "tests" / "requirements.lock", rest, "what the tests and checks need besides images/cpu.lock"),
-    ):
-        lines = [f"# {about}; written by tools/lock.py", *sorted(pin(installed[name]) for name in names)]
-        path.write_text("\n".join(lines) + "\n")
-        print(f"{path.relative_to(ROOT)}: {len(names)} packages")
+def resolve(lock: Lock, known: Mapping[str, str], options: Sequence[str]) -> Pins:
+    """Return what uv resolves for a lock; it prefers the versions of `known`."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "lock"
+        output.write_text("".join(known.values()))
+        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--generate-hashes"]
+        command += [f"--python-version={PYTHON}", f"--python-platform={PLATFORM}", f"--output-file={output}"]
+        subprocess.run([*command, *options, *lock.sources], check=True, cwd=ROOT)
+        return pins_of(re.sub(r"\n +# +-c .*", "", output.read_text()))  # a constraint asks for nothing
+
+
+def version(pin: str) -> str:
+    """Return a pin's version."""
+    return re.split(r"[\s;]", pin.partition("==")[2], maxsplit=1)[0]
+
+
+def main(options: Sequence[str]) -> None:
+    """Write all files."""
+    for lock in LOCKS:
+        path = ROOT / lock.path
+        beside: Pins = {}
+        for other in lock.beside:
+            beside |= pins_of((ROOT / other).read_text())
+        known = beside | (pins_of(path.read_text()) if path.exists() else {})
+        pins = {
+            name: pin
+            for name, pin in resolve(lock, known, options).items()
+            if not (lock.without and lock.without.fullmatch(name))
+            and not (name in beside and version(pin) == version(beside[name]))
+        }
+        path.write_text(f"# {lock.about}; written by tools/lock.py\n" + "".join(pins.values()))
+        print(f"{lock.path}: {len(pins)} packages")
+        if "torch" in pins:
+            about = (
+                "# torch for a CPU: the index decides which build, so that there is no hash; written by tools/lock.py"
+            )
+            (ROOT / "images/torch.lock").write_text(f"{about}\ntorch=={version(pins['torch'])}\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

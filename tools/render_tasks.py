@@ -23,7 +23,7 @@ from runner.recipe.loading.load import load_recipe
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "sky"
 IMAGE = "registry.example.com/team/runner:cuda"
-STORE = "s3://my-bucket/runs"
+STORE = "s3://my-bucket/runner"
 MACHINES = {
     "t4": ResourceOptions(gpus=("T4",)),
     "a100": ResourceOptions(gpus=("A100",)),

@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,20 @@ def test_a_launch_follows_the_run_to_its_end(bench: Bench) -> None:
     (run_id,) = ids(bench)
     for words in (f"{run_id} succeeded", "perplexity", "Prompt: Return the", f"runner pull {run_id}", bench.store.url):
         assert words in done.stderr
+
+
+def test_a_launch_names_the_run_before_it_starts(bench: Bench) -> None:
+    bench.recipe()
+    done = bench.runner("launch", "small.yaml")
+    assert done.stderr.splitlines()[0] == f"run {ids(bench)[0]} in {bench.store.url}"
+
+
+def test_a_store_in_a_folder_named_runs_is_said_to_hold_another(bench: Bench) -> None:
+    bench.recipe()
+    done = bench.runner("launch", "small.yaml", "--store", "my/runs")
+    assert (bench.folder / "my/runs/runs").is_dir()
+    assert f"`--store {bench.folder}/my` " in done.stderr
+    assert f"{bench.folder}/my/runs/runs/" in done.stderr
 
 
 def test_json_is_all_that_a_launch_prints_to_standard_output(bench: Bench) -> None:
@@ -203,10 +218,9 @@ def test_a_run_that_lives_elsewhere_is_not_resumed(bench: Bench) -> None:
     assert "looks alive elsewhere: its last sign is" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["finish", "fail"])
-def test_an_ended_run_is_not_resumed(bench: Bench, verb: str) -> None:
+def test_a_run_that_has_succeeded_is_not_resumed(bench: Bench) -> None:
     bench.submit("try")
-    bench.supervise("try", {"1": [verb, 3]})
+    bench.supervise("try", {"1": ["finish", 3]})
     done = bench.runner("resume", "try")
     assert done.returncode == 2
     assert "an ended run stays as it is" in done.stderr
@@ -222,6 +236,8 @@ def test_ctrl_c_on_a_launch_leaves_a_run_that_can_be_resumed(bench: Bench) -> No
     assert process.returncode == 130, said
     assert all(map(gone, pids))
     assert "runner resume try  continue from step" in said
+    assert re.search(r"try interrupted by Ctrl-C; saved at step \d", said), said
+    assert "SIGTERM" not in said
     assert "Traceback" not in said
     assert bench.runner("resume", "try", "--detach").returncode == 0
     assert bench.runner("wait", "try").returncode == 0
@@ -292,8 +308,16 @@ def test_ps_lists_what_programs_and_people_need(finished: Bench) -> None:
     assert wanted <= row.keys()
     assert (row["run_id"], row["state"], row["step"], row["attempts"]) == ("try", "succeeded", 10, 2)
     header, line = finished.runner("ps").stdout.splitlines()
-    assert header.split() == ["RUN", "STATE", "STEP", "ATTEMPTS", "AGE"]
+    assert header.split() == ["RUN", "STATE", "STEP", "ATTEMPTS", "AGE", "LOSS", "TOOK", "WHERE", "RECIPE"]
     assert line.split()[:4] == ["try", "succeeded", "10/10", "2"]
+
+
+def test_ps_says_that_there_is_no_such_store(bench: Bench) -> None:
+    typo = bench.folder / "stoer"
+    done = bench.runner("ps", "--store", str(typo))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"there is no folder {typo}, and so there are no runs" in done.stderr
+    assert not typo.exists()
 
 
 def test_ps_shows_the_newest_and_all_active_runs_and_says_how_many_more(bench: Bench) -> None:
@@ -341,6 +365,32 @@ def test_metrics_are_one_record_a_step(finished: Bench) -> None:
     assert len(table) == 11
     rows = list(csv.DictReader(io.StringIO(finished.runner("metrics", "try", "--csv").stdout)))
     assert [float(row["loss"]) for row in rows] == [record["loss"] for record in records]
+
+
+def test_the_last_metrics_are_shown_alone(finished: Bench) -> None:
+    records = json.loads(finished.runner("metrics", "try", "--tail", "2", "--json").stdout)
+    assert [record["step"] for record in records] == [9, 10]
+    assert len(finished.runner("metrics", "try", "-n", "3").stdout.splitlines()) == 4
+    assert finished.runner("metrics", "try", "-n", "0").stdout == ""
+    assert len(json.loads(finished.runner("metrics", "try", "--tail", "99", "--json").stdout)) == 10
+
+
+def test_metrics_are_followed_to_the_run_s_end(bench: Bench) -> None:
+    bench.submit("try")
+    supervisor = bench.start_supervisor("try", {"pace": 0.2})
+    bench.pids("try")
+    done = bench.runner("metrics", "-f", "try")
+    assert done.returncode == 0, done
+    header, *lines = done.stdout.splitlines()
+    assert header.split()[:2] == ["STEP", "LOSS"]
+    assert [int(line.split()[0]) for line in lines] == list(range(1, 11))
+    assert supervisor.wait(120) == 0
+
+
+def test_only_the_table_of_metrics_is_followed(finished: Bench) -> None:
+    done = finished.runner("metrics", "-f", "--json", "try")
+    assert done.returncode == 2
+    assert "only the table can be followed" in done.stderr
 
 
 def test_wait_exits_as_the_run_did(bench: Bench) -> None:

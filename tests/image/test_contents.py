@@ -10,11 +10,15 @@ from cyclonedx.validation.json import JsonStrictValidator
 from runner.backends.docker.container_cli import Containers
 from runner.backends.docker.image import inspect
 from runner.backends.docker.sbom import read_packages, sbom
+from runner.distribution import NAME
 from runner.git import revision_of
 from support.containers.image import ROOT, Built, build_arguments, podman, runner
 from support.containers.image_machine import Machine
+from support.locks import locked_pins
 
 pytestmark = pytest.mark.image
+
+LOCKED = locked_pins(ROOT / "images/cpu.lock") | locked_pins(ROOT / "images/torch.lock")
 
 
 def test_the_installed_versions_are_the_locks(image: Built) -> None:
@@ -25,8 +29,7 @@ def test_the_installed_versions_are_the_locks(image: Built) -> None:
         "    print(re.sub('[-_.]+', '-', d.name).lower() + '==' + d.version.split('+')[0])"
     )
     installed = set(image.sh(f'/opt/venv/bin/python -c "{code}"').stdout.split())
-    locked = {line for line in (ROOT / "images/cpu.lock").read_text().splitlines() if not line.startswith("#")}
-    assert {pin for pin in installed if not pin.startswith("runner==")} == locked
+    assert {pin for pin in installed if not pin.startswith(f"{NAME}==")} == LOCKED
 
 
 def test_the_labels_say_what_it_was_made_from(image: Built) -> None:
@@ -59,8 +62,7 @@ def test_the_sbom_names_every_python_package_and_debians_and_is_always_the_same(
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(document)) is None
     purls = {component["purl"] for component in document["components"]}
     assert len(purls) == len(document["components"])
-    locked = [line for line in (ROOT / "images/cpu.lock").read_text().splitlines() if not line.startswith("#")]
-    assert {f"pkg:pypi/{pin.replace('==', '@')}" for pin in locked} <= {purl.partition("%2B")[0] for purl in purls}
+    assert {f"pkg:pypi/{pin.replace('==', '@')}" for pin in LOCKED} <= {purl.partition("%2B")[0] for purl in purls}
     assert any(purl.startswith("pkg:deb/debian/tini@") for purl in purls)
 
 

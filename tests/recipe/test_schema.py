@@ -100,9 +100,9 @@ def test_every_key_is_explained(key: str) -> None:
         "training.warmup_steps=0.1",
         "training.report_to=tensorboard",
         "training.report_to=[wandb, tensorboard]",
-        "training.lr_scheduler_kwargs={num_cycles: 2}",
-        "training.lr_scheduler_kwargs='{\"num_cycles\": 2}'",
-        "training.optim_args=beta=0.5",
+        "training={lr_scheduler_type: cosine, lr_scheduler_kwargs: {num_cycles: 2}}",
+        "training={lr_scheduler_type: cosine, lr_scheduler_kwargs: '{\"num_cycles\": 2}'}",
+        "training={optim: sgd, optim_args: momentum=0.5}",
         "training.pad_to_multiple_of=8",
         "training.include_num_input_tokens_seen=true",
         "training.max_steps=60.0",
@@ -157,7 +157,7 @@ def test_a_whole_number_written_as_a_float_becomes_one(check: Check) -> None:
         ("training.num_train_epochs=0", "0 is out of bounds", "above 0"),
         ("training.seed=-1", "-1 is out of bounds", "at least 0 and at most"),
         ("training.optim=adamw", "`adamw` is not one of the choices", "did you mean `adamw_"),
-        ("training.eval_strategy=false", "false is not one of the choices", "write `no`"),
+        ("training.eval_strategy=false", "false is not one of no, steps, epoch", "write `no`"),
         (
             "training.report_to=[wandb, tensorbord]",
             "`tensorbord` is not one of the choices",
@@ -175,7 +175,7 @@ def test_a_whole_number_written_as_a_float_becomes_one(check: Check) -> None:
         ("data.eval={}", "`from_train` is missing", "write `from_train: 0.1`"),
         ("checkpoint=", "a mapping expected, not nothing (null)", "leave the line out"),
         ("method=kto", "`kto` is not supported yet", "methods so far: sft"),
-        ("method=sfft", "`sfft` is not one of the choices", "did you mean `sft`?"),
+        ("method=sfft", "`sfft` is not one of sft, cpt, dpo, grpo", "did you mean `sft`?"),
         ("name=My Run", "`My Run` cannot name a run", "lower-case letters"),
         ("name=", "text expected", "leave the line out"),
     ],
@@ -188,12 +188,13 @@ def test_a_mistake_says_what_to_write_instead(refuse: Refuse, override: str, wha
 
 
 def test_all_mistakes_come_at_once(refuse: Refuse) -> None:
-    """One message lists them with their lines, the first ten in full."""
+    """One message lists them with their lines, the first twenty in full, and what lists the others."""
     text = "name: x\nmethod: sft\nmodel: {model_name_or_path: x}\ndata: {train: [{path: x}]}\ntraining:\n"
-    error = refuse(text=text + "".join(f"  nonsense_{n}: {n}\n" for n in range(14)))
-    assert error.what.startswith("14 mistakes\n")
+    error = refuse(text=text + "".join(f"  nonsense_{n}: {n}\n" for n in range(24)))
+    assert error.what.startswith("24 mistakes\n")
     assert "recipe.yaml:6: training.nonsense_0: there is no such setting" in error.what
-    assert error.what.endswith("and 4 more")
+    assert "and 4 more: `runner check " in error.what
+    assert error.what.endswith("recipe.yaml --json` lists them all")
 
 
 def test_what_is_missing_is_named_together(refuse: Refuse) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.reports.tables import duration, number, size, text_table
+from runner.reports.tables import Column, duration, fitting_table, number, size, text_table
 
 
 def test_columns_line_up_and_no_line_ends_in_blanks() -> None:
@@ -12,6 +12,27 @@ def test_columns_line_up_and_no_line_ends_in_blanks() -> None:
 
 def test_a_table_without_rows_is_its_header() -> None:
     assert text_table(["A", "B"], []) == "A  B"
+
+
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (None, "NAME  A    LONG  B"),
+        (18, "NAME  A    LONG  B"),
+        (17, "NAME  A    LONG"),
+        (11, "NAME  A  B"),
+        (9, "NAME  A"),
+        (3, "NAME  A"),
+    ],
+)
+def test_a_table_leaves_out_the_columns_that_do_not_fit(width: int | None, titles: str) -> None:
+    columns = [
+        Column(title="NAME", cells=["one"]),
+        Column(title="A", cells=["1"]),
+        Column(title="LONG", cells=["123456"], right=True, optional=True),
+        Column(title="B", cells=["2"], optional=True),
+    ]
+    assert fitting_table(columns, width).splitlines()[0] == titles
 
 
 @pytest.mark.parametrize(

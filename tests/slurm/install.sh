@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install SkyPilot, with runner's command line beside it (`runner[sky]`), into .venv-sky at the repository's root.
+# Install SkyPilot, with runner's command line beside it (the extra `sky`), into .venv-sky at the repository's root.
 # Does nothing when what requirements.lock names is there already. PYTHON names the interpreter (3.11 or newer).
 set -euo pipefail
 
@@ -15,7 +15,7 @@ echo "installing SkyPilot into .venv-sky" >&2
 rm -rf "$environment"
 "${PYTHON:-python3}" -m venv "$environment"
 pip=("$environment/bin/python" -m pip)
-"${pip[@]}" install --quiet --disable-pip-version-check --no-deps --requirement "$here/requirements.lock"
+"${pip[@]}" install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement "$here/requirements.lock"
 "${pip[@]}" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$root"
 "${pip[@]}" check --quiet --disable-pip-version-check
 # SkyPilot's server finds the plugin of the tests.

@@ -318,7 +318,7 @@ def test_skypilot_takes_every_example(testbed: Testbed) -> None:
 
 
 def test_one_environment_can_hold_both(testbed: Testbed) -> None:
-    """`runner[sky]`: the command line works beside SkyPilot, with the older Click that it wants."""
+    """The extra `sky`: the command line works beside SkyPilot, with the older Click that it wants."""
     done = subprocess.run(
         [str(SKY / "runner"), "doctor", "--json"], env=dict(testbed.environment), capture_output=True, text=True
     )

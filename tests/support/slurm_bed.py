@@ -91,7 +91,8 @@ class Testbed:
     @staticmethod
     def of_the_nodes(module: str) -> list[str]:
         """How a module is run in the environment that the nodes have, where what is ``builtin:`` is the same."""
-        lock = hashlib.sha256((ROOT / "images/cpu.lock").read_bytes()).hexdigest()[:16]
+        locks = b"".join((ROOT / f"images/{name}.lock").read_bytes() for name in ("cpu", "torch"))
+        lock = hashlib.sha256(locks).hexdigest()[:16]
         python = BASE / f"home/.cache/runner/environments/cpu-{lock}/bin/python"
         return ["env", f"PYTHONPATH={ROOT / 'src'}", str(python), "-P", "-m", module]
 

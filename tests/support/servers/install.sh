@@ -14,7 +14,7 @@ fi
 echo "installing the object stores of the tests into .venv-servers" >&2
 rm -rf "$environment"
 "${PYTHON:-python3}" -m venv "$environment"
-"$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+"$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
   --requirement "$here/requirements.lock"
 "$environment/bin/python" -m pip check --quiet --disable-pip-version-check
 cp "$here/requirements.lock" "$stamp"

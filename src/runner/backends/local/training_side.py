@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from runner.distribution import install_command
 from runner.errors import UserError
 
 _TRAINING_SIDE = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -21,5 +22,5 @@ def require_training_side(where: str = "--infra local") -> None:
         raise UserError(
             f"this machine cannot train: {', '.join(missing)} not installed",
             where=where,
-            remedy="pip install 'runner[train]'",
+            remedy=install_command("train"),
         )

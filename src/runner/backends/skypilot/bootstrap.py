@@ -9,6 +9,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from runner import __version__
+from runner.distribution import NAME
 from runner.errors import UserError
 from runner.paths import cache_folder
 
@@ -58,9 +59,9 @@ def _files() -> Iterator[tuple[str, bytes]]:
     for path in sorted(_PACKAGE.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield f"source/runner/{path.relative_to(_PACKAGE)}", path.read_bytes()
-    metadata = f"Metadata-Version: 2.1\nName: runner\nVersion: {__version__}\n"
-    yield f"source/runner-{__version__}.dist-info/METADATA", metadata.encode()
-    for name in ("cpu.lock", "cuda.lock"):
+    metadata = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {__version__}\n"
+    yield f"source/{NAME.replace('-', '_')}-{__version__}.dist-info/METADATA", metadata.encode()
+    for name in ("cpu.lock", "cuda.lock", "torch.lock"):
         yield name, (_locks() / name).read_bytes()
     yield "setup.sh", _SCRIPT.read_bytes()
 

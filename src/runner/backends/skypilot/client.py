@@ -2,7 +2,7 @@
 
 SkyPilot asks for other versions of packages than the training side does, takes seconds to import, and prints as it
 goes. In a process of its own none of that touches ours, and any installation will do: in our environment
-(``runner[sky]``), or apart (``uv tool install skypilot``, ``pipx``), as long as the program `sky` is on the PATH.
+(the extra `sky`), or apart (``uv tool install skypilot``, ``pipx``), as long as the program `sky` is on the PATH.
 """
 
 import importlib.util

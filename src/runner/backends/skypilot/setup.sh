@@ -10,7 +10,7 @@ home=$(getent passwd "$(id -u)" 2> /dev/null | cut -d: -f6 || true)
 [ -n "$home" ] && [ -w "$home" ] || home=$HOME
 lock=cpu.lock
 if command -v nvidia-smi > /dev/null && nvidia-smi --list-gpus > /dev/null 2>&1; then lock=cuda.lock; fi
-environment=$home/.cache/runner/environments/${lock%.lock}-$(sha256sum "$here/$lock" | cut -c1-16)
+environment=$home/.cache/runner/environments/${lock%.lock}-$(cat "$here/$lock" "$here/torch.lock" | sha256sum | cut -c1-16)
 mkdir -p "$environment"
 ln -sfn "$environment" ~/runner-environment
 
@@ -28,9 +28,9 @@ if ! { [ -n "$python" ] && "$python" -m venv "$environment" 2> /dev/null; }; the
   "$uv" venv --quiet --seed --allow-existing --python 3.11 "$environment"
 fi
 pip=("$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-input)
+"${pip[@]}" --no-deps --require-hashes --requirement "$here/$lock"
 if [ "$lock" = cpu.lock ]; then
-  # Which build of torch there is for a CPU, and what that needs, is the package index's to say.
-  "${pip[@]}" --constraint "$here/$lock" torch
+  # The package index decides which build of torch there is for a CPU, and what that build needs besides.
+  "${pip[@]}" --requirement "$here/torch.lock"
 fi
-"${pip[@]}" --no-deps --requirement "$here/$lock"
 touch "$environment/complete"

@@ -1,13 +1,15 @@
 """``runner jobs``."""
 
-import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
 
 from runner.cli.options import json_option
+from runner.cli.output import print_json, say, show
 from runner.errors import UserError
+from runner.paths import working_directory
 
 
 @click.command()
@@ -23,14 +25,14 @@ def jobs(as_json: bool) -> None:
     """
     from runner.recipe.loading.finder import available_recipes
 
-    cwd = Path.cwd()
+    cwd = working_directory()
     rows = [_row(name, path, cwd) for name, path in available_recipes(cwd).items()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     elif rows:
-        click.echo(_table(rows))
+        show(_table(rows))
     else:
-        click.echo("no recipes here: write one into ./jobs", err=True)
+        say("no recipes here: write one into ./jobs")
 
 
 def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
@@ -56,14 +58,26 @@ def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    from runner.reports.tables import text_table
+    """Return a table; where that is too wide for the terminal, items with the description below the name."""
+    from runner.reports.tables import output_width, text_table
 
-    return text_table(
-        ["NAME", "METHOD", "MODEL", "DESCRIPTION"],
-        [
-            [row["name"], row["method"] or "-", row["model"] or "-", row["description"]]
-            if row["error"] is None
-            else [row["name"], "broken", "-", f"`runner check {row['name']}` says what is wrong"]
-            for row in rows
-        ],
+    titles = ["NAME", "METHOD", "MODEL", "DESCRIPTION"]
+    cells = [
+        [row["name"], row["method"] or "-", row["model"] or "-", row["description"]]
+        if row["error"] is None
+        else [row["name"], "broken", "-", f"`runner check {row['name']}` says what is wrong"]
+        for row in rows
+    ]
+    table, width = text_table(titles, cells), output_width()
+    if width is None or all(len(line) <= width for line in table.splitlines()):
+        return table
+    indent = "    "
+    return "\n".join(
+        "\n".join(
+            [
+                f"{name} ({method})" if model == "-" else f"{name} ({method}, {model})",
+                *textwrap.wrap(text, max(width, 40), initial_indent=indent, subsequent_indent=indent),
+            ]
+        )
+        for name, method, model, text in cells
     )

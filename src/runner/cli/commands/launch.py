@@ -15,6 +15,7 @@ from runner.cli.options import (
     store_option,
     yes_option,
 )
+from runner.cli.output import other_output, print_json, say, show
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -65,12 +66,11 @@ def launch(
     Example:
       runner launch quickstart
       runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
-      runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runs
+      runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runner
     """
     from runner.cli.confirm import ask_on_terminal
     from runner.cli.follow import follow
     from runner.cli.hints import as_typed
-    from runner.cli.output import other_output, print_json, say
     from runner.control.launch import LaunchOptions
     from runner.control.launch import dry_run as rehearse
     from runner.control.launch import launch as start
@@ -96,4 +96,4 @@ def launch(
     if as_json:
         print_json({"run": found.request.document, **found.request.as_json()})
     else:
-        click.echo(found.request.as_text(), nl=False)
+        show(found.request.as_text(), nl=False)

@@ -1,11 +1,13 @@
 """``runner ps``."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import json_option, store_option
+from runner.cli.output import print_json, run_row, say, show
 
 if TYPE_CHECKING:
     from runner.runs.status import RunStatus
@@ -27,7 +29,6 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
       runner ps
       runner ps --all --json
     """
-    from runner.cli.output import print_json, run_row
     from runner.control.ps import list_and_refresh
 
     runs = list_and_refresh(store, on_damaged=_say_left_out)
@@ -35,36 +36,54 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
     if as_json:
         print_json([run_row(run) for run in shown])
     elif shown:
-        click.echo(_table(shown))
+        show(_table(shown))
     else:
-        click.echo(f"no runs in {store.url}; `runner launch quickstart` starts one", err=True)
+        say(f"{_nothing_in(store)}; `runner launch quickstart` starts one")
     if len(shown) < len(runs):
-        click.echo(f"{len(runs) - len(shown)} older runs have ended; `runner ps --all` lists them", err=True)
+        say(f"{len(runs) - len(shown)} older runs have ended; `runner ps --all` lists them")
+
+
+def _nothing_in(store: "Store") -> str:
+    """Say that a store has no runs, or that it does not exist: a typo in its name is the likeliest cause."""
+    if "://" not in store.url and not Path(store.url).exists():
+        return f"there is no folder {store.url}, and so there are no runs"
+    return f"no runs in {store.url}"
 
 
 def _say_left_out(run_id: str, error: "Damaged") -> None:
-    click.echo(f"{run_id} is left out, damaged in the store: {error}", err=True)
+    say(f"{run_id} is left out, damaged in the store: {error}")
 
 
 def _table(runs: "list[RunStatus]") -> str:
-    from runner.reports.tables import duration, text_table
+    from runner.reports.tables import Column, duration, fitting_table, number, output_width
 
     now = datetime.now(UTC)
-    staged = any(run.stage_count for run in runs)
-    rows = [
-        [
-            run.run_id,
-            f"{run.state}, {run.stalled}" if run.stalled else run.state,
-            *([_stage(run)] if staged else []),
-            f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}",
-            str(run.attempts),
-            duration((now - datetime.fromisoformat(run.created_at)).total_seconds()),
-        ]
-        for run in runs
+    created = [datetime.fromisoformat(run.created_at) for run in runs]
+    ages = [duration((now - moment).total_seconds()) for moment in created]
+    took = [
+        duration((datetime.fromisoformat(run.ended_at) - moment).total_seconds()) if run.ended_at else "-"
+        for run, moment in zip(runs, created, strict=True)
     ]
-    stage = ["STAGE"] if staged else []
-    last = 4 + len(stage)
-    return text_table(["RUN", "STATE", *stage, "STEP", "ATTEMPTS", "AGE"], rows, right=range(last - 2, last + 1))
+    steps = [f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}" for run in runs]
+    columns = [
+        Column(title="RUN", cells=[run.run_id for run in runs]),
+        Column(title="STATE", cells=[f"{run.state}, {run.stalled}" if run.stalled else run.state for run in runs]),
+        *([Column(title="STAGE", cells=[_stage(run) for run in runs])] if any(run.stage_count for run in runs) else []),
+        Column(title="STEP", cells=steps, right=True),
+        Column(title="ATTEMPTS", cells=[str(run.attempts) for run in runs], right=True),
+        Column(title="AGE", cells=ages, right=True),
+        Column(title="LOSS", cells=[number(run.loss) for run in runs], right=True, optional=True),
+        Column(title="TOOK", cells=took, right=True, optional=True),
+        Column(title="WHERE", cells=[_where(run) for run in runs], optional=True),
+        Column(title="RECIPE", cells=[run.recipe for run in runs], optional=True),
+    ]
+    return fitting_table(columns, output_width())
+
+
+def _where(run: "RunStatus") -> str:
+    """Return the infrastructure and the GPUs: ``aws L4:1``."""
+    gpus = " or ".join(f"{name}:{count}" for name, count in (run.accelerators or {}).items())
+    return f"{run.infra} {gpus}".rstrip()
 
 
 def _stage(run: "RunStatus") -> str:

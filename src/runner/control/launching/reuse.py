@@ -13,7 +13,6 @@ from runner.runs.records import run_document
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import NotFound, Store
 
-_MOST_CHANGES = 8
 _MOST_LOOKS = 50
 
 
@@ -60,7 +59,7 @@ def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_di
 
 def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> str | None:
     """Return the newest interrupted run of this recipe with these settings that has no name of its own, if any."""
-    ended = EndedRuns(listing_cache(store.url)).read()
+    ended = EndedRuns(listing_cache(store.url)).read_unless_reopened(store)
     names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-") and name not in ended]
     interrupted = [
         status for status in look_at(store, sorted(names)[-_MOST_LOOKS:]) if status.state in ("interrupted", "pending")
@@ -87,13 +86,8 @@ def _why_new(store: Store, newest: RunStatus | None, recipe: Mapping[str, Any], 
     document = run_document(store, newest.run_id)
     if document["digest"] == recipe_digest:
         return f"{newest.run_id} has {newest.state} already: this is a new run"
-    different = changes(document["recipe"], recipe)
-    shown = different[:_MOST_CHANGES]
-    if len(different) > len(shown):
-        shown.append(f"and {len(different) - len(shown)} more")
-    return f"the settings differ from {newest.run_id}'s, so this is a new run:" + "".join(
-        f"\n  {change}" for change in shown
-    )
+    different = "".join(f"\n  {change}" for change in changes(document["recipe"], recipe))
+    return f"the settings differ from {newest.run_id}'s, so this is a new run:{different}"
 
 
 def _how_far(status: RunStatus) -> str:

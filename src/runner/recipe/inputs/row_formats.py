@@ -1,6 +1,5 @@
-"""Read the first row of a local data file, and no more, and detect its format."""
+"""Detect the format of a local data file by its first row."""
 
-import itertools
 import json
 import pathlib
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.recipe import Format, Method
+from runner.recipe.rows.read import read_rows
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 """Endings of the files that runner reads data from."""
@@ -33,9 +33,6 @@ FORMATS: Mapping[Method, tuple[Format, ...]] = {
 
 OF_TURNS: tuple[Format, ...] = ("messages", "sharegpt")
 """The formats with conversations."""
-
-_CHUNK = 1 << 16
-_MAX_ROW = 1 << 24
 
 
 def detect_format(row: Mapping[str, Any], method: Method = "sft") -> Format | None:
@@ -123,16 +120,16 @@ def first_row(path: pathlib.Path, where: str) -> dict[str, Any] | None:
             case ".parquet":
                 _check_parquet(path, where)
                 return None
-            case ".csv":
-                return _csv(path, where)
             case ".txt":
-                return _text(path, where)
+                rows = (row for _, row in read_rows(path, where=where) if row["text"].strip())
             case _:
-                return _json(path, where)
+                rows = (row for _, row in read_rows(path, where=where))
     except OSError as error:
         raise UserError(f"the file cannot be read: {error.strerror or error}", where=where) from error
-    except UnicodeDecodeError as error:
-        raise UserError("the file is not UTF-8 text", where=where, remedy="save it as UTF-8") from error
+    row = next(rows, None)
+    if row is None:
+        raise UserError("the dataset is empty: it holds no rows", where=where)
+    return row
 
 
 def _turns_have(value: Any, key: str) -> bool:
@@ -143,69 +140,6 @@ def _turns_have(value: Any, key: str) -> bool:
         except (ValueError, RecursionError):
             return False
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and key in value[0]
-
-
-def _json(path: pathlib.Path, where: str) -> dict[str, Any]:
-    """Return the first object of JSON Lines or of an array, whatever the file's ending, as `datasets` does."""
-    decoder = json.JSONDecoder()
-    with path.open(encoding="utf-8-sig") as file:
-        text = ""
-        while chunk := file.read(_CHUNK):
-            text = (text + chunk).lstrip()
-            if text.startswith("["):
-                text = text[1:].lstrip()
-                break
-            if text:
-                break
-        else:
-            raise UserError("the dataset is empty: it holds no rows", where=where)
-        while True:
-            if text.startswith("]"):
-                raise UserError("the dataset is empty: `[]` holds no rows", where=where)
-            try:
-                row, _ = decoder.raw_decode(text)
-                break
-            except (ValueError, RecursionError) as error:
-                chunk = file.read(max(_CHUNK, len(text)))
-                if not chunk or len(text) > _MAX_ROW or _is_broken_line(path, text):
-                    raise UserError(f"the first row is not JSON: {error}", where=where) from error
-                text = (text + chunk).lstrip()
-    if not isinstance(row, dict):
-        raise UserError(
-            "the first row is not an object", where=where, remedy='a row reads `{"prompt": "…", "completion": "…"}`'
-        )
-    return row
-
-
-def _is_broken_line(path: pathlib.Path, text: str) -> bool:
-    """Whether a row of JSON Lines ended before it was complete, so that reading more cannot help."""
-    return path.suffix.lower() == ".jsonl" and "\n" in text
-
-
-def _csv(path: pathlib.Path, where: str) -> dict[str, Any]:
-    import csv  # not above: most recipes have no CSV file
-
-    csv.field_size_limit(_MAX_ROW)  # 128 KiB otherwise, which a long document exceeds
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = csv.reader(itertools.islice(file, 10_000))
-            header = next((row for row in rows if row), None)
-            first = next((row for row in rows if row), None)
-        except csv.Error as error:
-            raise UserError(f"the first row is not CSV: {error}", where=where) from error
-    if header is None or first is None:
-        raise UserError("the dataset is empty: it holds no rows", where=where, remedy="write rows below the header")
-    if len(first) > len(header):
-        raise UserError(f"the first row has {len(first)} columns, and the header {len(header)}", where=where)
-    return dict(itertools.zip_longest(header, first))
-
-
-def _text(path: pathlib.Path, where: str) -> dict[str, Any]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line in file:
-            if line.strip():
-                return {"text": line.rstrip("\n")}
-    raise UserError("the dataset is empty: the file holds blank lines only", where=where)
 
 
 def _check_parquet(path: pathlib.Path, where: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.errors import UserError
+from runner.recipe.rows.numbers import WrittenFloat
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 
@@ -54,7 +55,9 @@ def _is_empty_system(message: Mapping[str, Any]) -> bool:
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str | WrittenFloat):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _texts(part: Any) -> Iterator[str]:

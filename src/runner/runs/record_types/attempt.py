@@ -94,6 +94,8 @@ class AttemptEnded(TypedDict):
     """Why, for people."""
     retry: NotRequired[bool]
     """Whether another attempt may get further without anything being fixed."""
+    outside: NotRequired[bool]
+    """Whether something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     again: NotRequired[bool]
     """Whether this very process makes another attempt, after memory ran out or training hung."""
     hung: NotRequired[bool]

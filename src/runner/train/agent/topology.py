@@ -108,5 +108,5 @@ def _number(environment: Mapping[str, str], name: str, default: int, *, least: i
     if not text:
         return default
     if not text.isdecimal() or int(text) < least:
-        raise UserError(f"{text!r} is no whole number of at least {least}", where=name)
+        raise UserError(f"{text!r} is not a whole number of at least {least}", where=name)
     return int(text)

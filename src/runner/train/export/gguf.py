@@ -100,7 +100,7 @@ class GgufMaker:
             ).stderr
             for line in output.splitlines():
                 if "fallback quantization" in line:
-                    note = "their rows are no multiple of 256, so llama.cpp took the next larger type for them"
+                    note = "their rows are not multiples of 256, so llama.cpp took the next larger type for them"
                     logger.info(f"{quantization}: {line.rpartition('WARNING: ')[2]}: {note}")
         self._try(file, quantization)
 

@@ -63,7 +63,7 @@ def build(context: StageContext) -> StageRun:
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=new_adapter(context),
+        peft_config=new_adapter(context, model),
         callbacks=make_callbacks(context, binding),
         binding=binding,
     )

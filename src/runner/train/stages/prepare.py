@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import is_sharded
@@ -126,7 +127,7 @@ def split_over_processes(attempt: AttemptContext, recipe: Recipe, restored: Path
         raise UserError(
             "DeepSpeed is not installed here",
             where="training.strategy",
-            remedy="pip install 'runner[deepspeed]', or write `strategy: ddp`",
+            remedy=f"{install_command('deepspeed')}, or write `strategy: ddp`",
         )
     if restored is not None:
         check_processes(restored, recipe, adapted, process_info.world_size)

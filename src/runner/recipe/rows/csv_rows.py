@@ -1,0 +1,99 @@
+"""The rows of a CSV file. Each cell is the text between its commas, an empty one too; no type is guessed."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runner.errors import UserError
+from runner.recipe.rows.text import MAX_ROW, read_text, too_long
+
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def read_csv_rows(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row with the number of the line that it begins in. A row with fewer cells than the header has nulls.
+
+    Raises:
+        UserError: a row has more cells than the header or a quote that is never closed, or the header cannot be used.
+        OSError: the file cannot be read.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))  # 128 KiB otherwise, which a document exceeds
+    lines = _lines(path, where)
+    # Strict: a quote inside a quoted cell would be lost, and one that is never closed would take in the rest.
+    rows = csv.reader(lines, strict=True)
+    header: list[str] | None = None
+    while True:
+        number = rows.line_num + 1
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise _not_csv(error, number, rows.line_num, where) from error
+        if header is None:
+            if cells:
+                header = _header(cells, number, where)
+            continue
+        missing = len(header) - len(cells)
+        if missing:
+            if not cells or (len(cells) == 1 and not cells[0].strip()):
+                continue  # a blank line
+            if missing < 0 and any(cells[missing:]):
+                raise UserError(
+                    f"line {number} has {len(cells)} cells, and the header {len(header)}",
+                    where=where,
+                    remedy='put a cell that holds a comma in quotes: "a, b"',
+                )
+            cells = cells[:missing] if missing < 0 else [*cells, *[None] * missing]  # type: ignore[list-item]
+        yield number, dict(zip(header, cells, strict=True))
+
+
+def _lines(path: Path, where: str) -> Iterator[str]:
+    r"""Yield lines with their ends, which are ``\n``, ``\r\n`` or ``\r``."""
+    begun = ""
+    for piece in read_text(path, where, keep_line_ends=True):
+        lines = io.StringIO(begun + piece, newline="").readlines()
+        begun = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+        yield from lines
+        if len(begun) > MAX_ROW:
+            raise too_long("a line", where)
+    if begun:
+        yield begun
+
+
+def _header(cells: list[str], number: int, where: str) -> list[str]:
+    if len(cells) == 1:
+        for sign, name in _OTHER_SEPARATORS.items():
+            if sign in cells[0]:
+                raise UserError(
+                    f"the header is one column, {cells[0][:60]!r}: its columns seem to be separated by {name}",
+                    where=where,
+                    remedy="separate them by commas",
+                )
+    # As pandas names a column without a name, which its index has.
+    names = [cell if cell.strip() else f"Unnamed: {place}" for place, cell in enumerate(cells)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"the header (line {number}) names `{twice[0]}` twice", where=where, remedy="give each column its own name"
+        )
+    return names
+
+
+def _not_csv(error: csv.Error, first: int, last: int, where: str) -> UserError:
+    if "expected after" in str(error):
+        return UserError(
+            f"line {last} is not CSV: text follows the quote that closes a cell",
+            where=where,
+            remedy='write a quote inside a cell twice: "a ""b"" c"',
+        )
+    if "end of data" in str(error) or "field limit" in str(error):
+        return UserError(
+            f"line {first} is not CSV: a quote that opens a cell there is never closed",
+            where=where,
+            remedy='write a quote inside a cell twice: "a ""b"" c"',
+        )
+    return UserError(f"line {first} is not CSV: {error}", where=where)

@@ -1,0 +1,57 @@
+"""Read the rows of a local data file as they are written in it, whatever kind it is of."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from runner.errors import UserError
+from runner.recipe.rows.json_rows import is_array, read_json_rows
+from runner.recipe.rows.text_rows import read_text_rows
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".txt")
+"""Endings of the files whose rows are read here. Parquet has types of its own, and is read by the training side."""
+
+
+def read_rows(path: Path, *, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row of a file with its number, counted from 1, in bounded memory.
+
+    A cell of CSV is text. One of JSON is what `json.loads` makes of it, except that a number with a point or an
+    exponent is a `WrittenFloat`. Rows begin to be read when the first is asked for, and errors are raised where they
+    are met.
+
+    Args:
+        path: ends in one of `SUFFIXES`.
+        where: the file's name, for errors.
+
+    Returns:
+        The number is that of the line in which the row begins, or of the row in a JSON array: see `row_word`.
+
+    Raises:
+        UserError: the file cannot be read, is not UTF-8 text, or a row is broken.
+    """
+    try:
+        match path.suffix.lower():
+            case ".csv":
+                from runner.recipe.rows.csv_rows import read_csv_rows  # not above: most recipes have no CSV file
+
+                yield from read_csv_rows(path, where)
+            case ".txt":
+                yield from read_text_rows(path, where)
+            case _:
+                yield from read_json_rows(path, where)
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror or error}", where=where) from error
+
+
+def row_word(path: Path, *, where: str) -> Literal["line", "row"]:
+    """Return what the numbers of a file's rows count.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if path.suffix.lower() not in (".jsonl", ".json"):
+        return "line"
+    try:
+        return "row" if is_array(path, where) else "line"
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror or error}", where=where) from error
