@@ -68,7 +68,7 @@ def configured_endpoint(url: str) -> str | None:
     if _only_environment():
         return _endpoint({})
     import botocore.session
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
     try:
         core = botocore.session.get_session()
@@ -111,7 +111,7 @@ def _from_environment() -> AwsSettings:
 def _from_boto3(url: str) -> AwsSettings:
     import boto3  # type: ignore[import-untyped]
     import botocore.session
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:
