@@ -393,7 +393,9 @@ class HeadAttempt:
         except StoreUnavailable as error:
             # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
             _log.error("the store does not answer: %s", error)
-            return AttemptEnd(INTERRUPTED, again)
+            if outcome.reason is not None:
+                self._notices.write("warning", outcome.reason)  # nobody will read it in the store
+            return AttemptEnd(exit_code if outcome.kind == "interrupted" else INTERRUPTED, again)
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
 
