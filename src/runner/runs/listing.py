@@ -11,7 +11,7 @@ from pathlib import Path
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import REOPENED, RUN, RUNS, is_run_id, numbered_key, run_key
-from runner.runs.records import DamagedRecord
+from runner.runs.records import DamagedRecord, exists
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import NotFound, Store
 
@@ -102,7 +102,7 @@ class EndedRuns:
         failed = [status for status in known.values() if status.state == "failed"]
 
         def is_reopened(status: RunStatus) -> bool:
-            return _exists(store, numbered_key(status.run_id, REOPENED, status.reopened + 1))
+            return exists(store, numbered_key(status.run_id, REOPENED, status.reopened + 1))
 
         if failed:
             with ThreadPoolExecutor(_READERS, thread_name_prefix="reopened") as readers:
@@ -164,11 +164,11 @@ def find_run(store: Store, text: str) -> str:
         if not runs:
             raise UserError("there is no run yet", where=store.url, remedy="`runner launch RECIPE` starts one")
         return runs[0].run_id
-    if is_run_id(text) and _exists(store, run_key(text, RUN)):
+    if is_run_id(text) and exists(store, run_key(text, RUN)):
         return text
     known = list(filter(is_run_id, store.folders(RUNS)))
     names = [name for name in known if name.startswith(text) or name.endswith(text)] if text else []
-    matches = names if len(names) > _MOST_CHECKED else [name for name in names if _exists(store, run_key(name, RUN))]
+    matches = names if len(names) > _MOST_CHECKED else [name for name in names if exists(store, run_key(name, RUN))]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -184,11 +184,3 @@ def find_run(store: Store, text: str) -> str:
         where="RUN",
         remedy=f"did you mean {' or '.join(near)}?" if near else "`runner ps --all` lists the runs of the store",
     )
-
-
-def _exists(store: Store, key: str) -> bool:
-    try:
-        store.get(key)
-    except NotFound:
-        return False
-    return True

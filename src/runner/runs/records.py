@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 _DEEPEST = 64
+_MOST_BYTES = 16 << 20
+"""What a record may take, so that a listing, which reads many at once, stays small in memory."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LONE_SURROGATE = re.compile(r"\\u[dD][89abAB]")
 _NUMBERED = re.compile(r"(?P<number>[0-9]{4,12})(?:\.(?P<kind>[a-z]+(?:-[a-z0-9_]+)?))?\.json")
@@ -42,7 +44,25 @@ def read_record(store: Store, key: str, kind: type[T]) -> T:
         NotFound: it is not there.
         DamagedRecord: it is not a record of this type.
     """
-    return decoded(key, store.get(key), kind)
+    return decoded(key, _read(store, key), kind)
+
+
+def _read(store: Store, key: str) -> bytes:
+    try:
+        return store.get(key)
+    except Damaged as error:
+        raise DamagedRecord(key, error.reason) from error
+
+
+def exists(store: Store, key: str) -> bool:
+    """Whether there is something under a key, whatever it is."""
+    try:
+        store.get(key)
+    except NotFound:
+        return False
+    except Damaged:
+        return True
+    return True
 
 
 def find_record(store: Store, key: str, kind: type[T]) -> T | None:
@@ -74,6 +94,8 @@ def decoded(key: str, data: bytes, kind: type[T]) -> T:
         DamagedRecord: it is not a record of this type.
     """
     try:
+        if len(data) > _MOST_BYTES:
+            raise Mismatch(f"it has {len(data):,} bytes")
         text = data.decode()
         value = _DECODER.decode(text)
         if _LONE_SURROGATE.search(text):
@@ -154,13 +176,6 @@ def numbered_records(store: Store, prefix: str) -> dict[int, dict[str, datetime]
         if match is not None and f"{int(match['number']):04d}" == match["number"]:
             known.setdefault(int(match["number"]), {})[match["kind"] or ""] = info.last_modified
     return {number: kinds for number, kinds in sorted(known.items()) if "" in kinds}
-
-
-def printable(text: str) -> str:
-    """Text of a record in one line, with a replacement character for each that a terminal would act on."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
 
 
 def utc_now() -> str:
@@ -282,8 +297,4 @@ def write_cancel_request(
 
 def is_cancel_requested(store: Store, run_id: str, *, reopened: int = 0, keep_model: bool = False) -> bool:
     """Whether somebody has asked for the run to end; arguments as for `write_cancel_request`."""
-    try:
-        store.get(life_key(run_id, FINISH if keep_model else CANCEL, reopened=reopened))
-    except NotFound:
-        return False
-    return True
+    return exists(store, life_key(run_id, FINISH if keep_model else CANCEL, reopened=reopened))

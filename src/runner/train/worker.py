@@ -26,6 +26,7 @@ from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
 from runner.runs.reopened import replacements, with_replaced_inputs
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
@@ -40,6 +41,7 @@ from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
+from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 
 if TYPE_CHECKING:
@@ -177,6 +179,14 @@ _FAILURES = (
         lambda f: f.is_any(TrainingDiverged),
         "failed",
         lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(Damaged),
+        "failed",
+        lambda f: f"damaged in the store: {f.error}",
         retry=False,
         exit_code=FAILED,
         shown=Shown.REASON,
@@ -320,6 +330,7 @@ class _Known:
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events, known: _Known) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
+    quiet_libraries()
     # Heavy, so imported here: the signal handlers are installed by now. `steps` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.distributed import init_distributed, silence_other_ranks

@@ -23,9 +23,10 @@ from runner.notices import NoticeReader
 from runner.paths import state_folder, work_folder
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
-from runner.runs.records import is_cancel_requested, printable, run_result, times_reopened
+from runner.runs.records import is_cancel_requested, run_result, times_reopened
 from runner.storage.retry import retrying
 from runner.storage.store import Store, StoreUnavailable
+from runner.terminal import printable
 
 R = TypeVar("R")
 

@@ -15,6 +15,7 @@ from runner.cli.options import (
     store_option,
     yes_option,
 )
+from runner.cli.output import other_output, say
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -68,7 +69,6 @@ def resume(
     from runner.cli.confirm import ask_on_terminal, ask_to_go_on
     from runner.cli.follow import follow
     from runner.cli.hints import as_typed
-    from runner.cli.output import other_output, say
     from runner.control.resume import ResumeOptions
     from runner.control.resume import resume as start
     from runner.runs.listing import find_run

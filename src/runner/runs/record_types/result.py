@@ -128,5 +128,7 @@ class MetricRecord(TypedDict):
     """Of this step, before clipping."""
     tokens_per_second: NotRequired[float | None]
     """Training speed."""
+    not_finite: NotRequired[Mapping[Line, Line]]
+    """Which values that are null here were ``NaN``, ``Infinity`` or ``-Infinity``: JSON has no such numbers."""
     generations: NotRequired[list[TextSample]]
     """Completions of the recipe's prompts, before and after training."""
