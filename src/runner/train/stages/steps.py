@@ -44,6 +44,7 @@ from runner.train.loggers.trackers import finish_reporting, make_trackers, repla
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.models.targets import check_targets
+from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.before_training import check_before_training, check_steps_taken
 from runner.train.stages.context import StageContext
@@ -68,6 +69,7 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=attempt.cache)
+    check_named_tokens(tokenizer, context.recipe.training)
     will_export = context.following is None and not context.measures_only
     if will_export and context.restored is None and attempt.process_info.is_main_process:
         check_exports(context.recipe, model, tokenizer, attempt.folder / "check")
