@@ -51,7 +51,9 @@ def test_a_name_is_taken_in_any_case_and_with_a_count(text: str, name: str, coun
     assert (accelerator.name, devices) == (name, count)
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("a1000", "A100"), ("h10", "H100"), ("rtx409", "RTX4090"), ("L4S", "L40S")])
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("a1000", "A100"), ("h10", "H100"), ("rtx409", "RTX4090"), ("L4S", "L40S")]
+)
 def test_a_wrong_name_is_answered_with_what_was_meant(wrong: str, meant: str) -> None:
     with pytest.raises(UserError, match=f"did you mean `{meant}`") as caught:
         parse_accelerators(wrong, where="--gpu")

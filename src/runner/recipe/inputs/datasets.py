@@ -27,6 +27,8 @@ class SourceFacts:
     """Declared, or detected from the first row; None if there is no row on this machine."""
     conversational: bool | None
     """Whether its rows have turns with roles; None if only the rows would tell."""
+    columns: tuple[str, ...] | None = None
+    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
 
 
 def inspect_source(
@@ -95,7 +97,9 @@ def inspect_source(
     if think and row_format not in row_formats.OF_TURNS:
         remedy = 'write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields'
         problems.append(Problem((*at, "think"), f"true, and {path} holds no conversations ({row_format})", remedy))
-    return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, row_format, conversational)
+    if think:
+        return SourceFacts(at, "prompt_completion", True)
+    return SourceFacts(at, row_format, conversational, columns=tuple(dict.fromkeys([*row, *template])))
 
 
 def _think_problem(at: RecipePath, entry: Mapping[str, Json], method: Method) -> Problem | None:
