@@ -182,6 +182,8 @@ def _watch(store: "Store", run_id: str, *, as_json: bool) -> int:
 def _say_what_is_new(tell: Callable[[str], None], status: RunStatus, shown: str | None) -> str | None:
     """Say the run's state if it differs from `shown`, which was said last; returns it."""
     now = f"attempt {status.attempts} runs" if status.state == "running" else f"{status.state}: {status.reason or '…'}"
+    if status.stalled:
+        now += f", but makes {status.stalled.partition(' for ')[0]} any more"
     if now != shown and not status.terminal:
         tell(now)
     return now

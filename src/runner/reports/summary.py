@@ -111,7 +111,6 @@ def comparison_table(result: Mapping[str, Any]) -> str:
         "eval_rewards/margins": "reward margin",
         "eval_reward": "reward",
         "eval_completions/mean_length": "completion tokens",
-        "samples_per_second": "samples/s",
     }
     rows = [
         [
@@ -150,6 +149,8 @@ def _wrap(text: str, width: int) -> list[str]:
 
 def _format_value(name: str, values: Mapping[str, Any]) -> str:
     value = values.get(name)
+    if value is None and name in values:
+        return "not finite"
     return f"{value:.1%}" if name in _SHARES and isinstance(value, int | float) else number(value)
 
 

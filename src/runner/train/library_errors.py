@@ -163,12 +163,19 @@ _ROWS = (
         "There are {1}.",
     ),
     _Row(
-        ("ValueError", "ImportError", "RuntimeError"),
-        r"(?:Trainer tried to instantiate .* but|You need to install|Please install|requires the|pip install)"
-        r".*?`?(?:pip install )?([\w./:-]+)`?",
+        ("ImportError",),
+        r"pip install|not installed|requires|need to install|No module named",
         "a setting needs a package that is not installed on the machine that trains ({message})",
         "training",
         "Choose another value, or install it where the run is, in an image of your own (`--image`).",
+    ),
+    _Row(
+        ("ValueError",),
+        r"(?i)please install|pip install|failed to import",
+        "a setting needs a package that is not installed on the machine that trains ({message})",
+        "training",
+        "Choose another value, or install it where the run is, in an image of your own (`--image`).",
+        file="/transformers/",
     ),
     _Row(
         ("InvalidBackend", "BackendCompilerFailed"),
@@ -272,6 +279,7 @@ _ROWS = (
         "this initialization does not go with the rank ({message})",
         "adapter.r",
         "Write an even `r`, or leave `init_lora_weights` out.",
+        file="/peft/",
     ),
     # -- chat templates
     _Row(

@@ -25,6 +25,8 @@ from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
+from runner.runs.reopened import replacements, with_replaced_inputs
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
@@ -40,6 +42,7 @@ from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
 from runner.train.library_errors import explain
+from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 
 if TYPE_CHECKING:
@@ -177,6 +180,14 @@ _FAILURES = (
         lambda f: f.is_any(TrainingDiverged),
         "failed",
         lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(Damaged),
+        "failed",
+        lambda f: f"damaged in the store: {f.error}",
         retry=False,
         exit_code=FAILED,
         shown=Shown.REASON,
@@ -328,6 +339,7 @@ class _Known:
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events, known: _Known) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
+    quiet_libraries()
     # Heavy, so imported here: the signal handlers are installed by now. `steps` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.distributed import init_distributed, silence_other_ranks
@@ -340,7 +352,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = run_recipe(run_document(store, options.run))
+    replaced = replacements(store, options.run)
+    recipe = run_recipe(with_replaced_inputs(run_document(store, options.run), replaced))
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     known.restored = restored is not None
     model = str(recipe.model["model_name_or_path"])
@@ -381,7 +394,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
     )
     try:
-        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=options.grace_seconds)

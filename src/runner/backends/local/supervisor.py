@@ -21,12 +21,11 @@ from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeReader
 from runner.paths import state_folder, work_folder
-from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
-from runner.runs.records import run_result
+from runner.runs.records import is_cancel_requested, run_result, times_reopened
 from runner.storage.retry import retrying
-from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.storage.store import Store, StoreUnavailable
 from runner.terminal import printable
 
 R = TypeVar("R")
@@ -97,6 +96,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._notices = NoticeReader(work_folder(store.url, run_id))
         self._ours = False
+        self._reopened = 0
         self.last_lines: list[str] = []
         """The last lines that the newest attempt printed; filled in when `run` returns."""
         self._result: Mapping[str, Any] | None = None
@@ -125,6 +125,7 @@ class Supervisor:
         return code
 
     def _attempts(self) -> int:
+        self._reopened = self._ask(lambda: times_reopened(self._store, self._run_id))
         fruitless = 0
         reached = self._durable_steps()
         while not self._signals and not self._ended_by_cancel():
@@ -242,11 +243,7 @@ class Supervisor:
 
     def _cancelled(self) -> bool:
         """Whether the run's cancellation was requested."""
-        try:
-            self._ask(lambda: self._store.get(run_key(self._run_id, CANCEL)))
-        except NotFound:
-            return False
-        return True
+        return self._ask(lambda: is_cancel_requested(self._store, self._run_id, reopened=self._reopened))
 
     def _ended_by_cancel(self) -> bool:
         """End the run as cancelled if that was requested, now that no attempt is running; return whether it was."""

@@ -67,7 +67,7 @@ def _table(runs: "list[RunStatus]") -> str:
     steps = [f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}" for run in runs]
     columns = [
         Column(title="RUN", cells=[run.run_id for run in runs]),
-        Column(title="STATE", cells=[run.state for run in runs]),
+        Column(title="STATE", cells=[f"{run.state}, {run.stalled}" if run.stalled else run.state for run in runs]),
         *([Column(title="STAGE", cells=[_stage(run) for run in runs])] if any(run.stage_count for run in runs) else []),
         Column(title="STEP", cells=steps, right=True),
         Column(title="ATTEMPTS", cells=[str(run.attempts) for run in runs], right=True),

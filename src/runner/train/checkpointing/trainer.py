@@ -183,7 +183,9 @@ class ResumableTrainerMixin(Trainer):
         [is_bad] = self.binding.process_info.any_rank(bool(names))
         if is_bad:
             which = name_some(names) if names else "those of another process"
-            raise TrainingDiverged(f"weights are infinite or not a number at step {self.state.global_step} ({which})")
+            step = self.state.global_step
+            what = f"weights are infinite or not a number at step {step} ({which})"
+            raise TrainingDiverged(what, last_good=max(0, step - 2))
 
     # -- saving and resuming -------------------------------------------------------------------------------------
 

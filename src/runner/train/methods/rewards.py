@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from runner.errors import UserError
 from runner.recipe.inputs.reward_refs import TRL_REWARDS, split_reward
 from runner.train.evaluation.answers import final_answer, same_answer
+from runner.train.methods.reward_checks import check_parameters, checked
 from runner.train.methods.trl_rewards import SOLUTION, needs_solution, trl_reward
 
 RewardFunction: TypeAlias = Callable[..., list[float | None]]
@@ -31,7 +32,7 @@ def load_rewards(
         max_completion_length: the length in tokens at which a generation is cut off.
 
     Raises:
-        UserError: a function does not exist, or needs a column that the data do not have.
+        UserError: a function does not exist, needs a column that the data do not have, or does not take one.
     """
     builtin = _builtin(max_completion_length)
     functions: list[RewardFunction] = []
@@ -47,16 +48,18 @@ def load_rewards(
                     remedy=f"The data have {', '.join(columns)}; write a template that makes one.",
                 )
         elif source is None:
-            functions.append(builtin[function])
             if function == "exact-answer" and "answer" not in columns:
                 raise UserError(
                     "`builtin:exact-answer` needs a column `answer`",
                     where=where,
                     remedy=f"The data have {', '.join(columns)}; write a template that makes one.",
                 )
+            functions.append(builtin[function])
         else:
             path = inputs(source) if source.startswith("inputs/") else Path(source)
-            functions.append(_load_from_file(path, function, where))
+            reward = _load_from_file(path, function, where)
+            check_parameters(reward, function, where, columns)
+            functions.append(checked(reward, function, where))
     return functions
 
 

@@ -26,6 +26,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.lineage import checkpoints
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
@@ -214,23 +215,23 @@ class StageRun:
             try:
                 trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
             except TrainingDiverged as error:
-                raise TrainingDiverged(error.what, good_step=self._last_good_step()) from error
+                raise self._with_last_good_checkpoint(error) from error
         if trainer.is_complete:
             check_steps_taken(trainer)
         if not trainer.is_complete:
             raise Preempted
         self._best = trainer.best()
 
-    def _last_good_step(self) -> int | None:
-        """Bring the last checkpoint and the metrics into the store; return the checkpoint's step, if there is one."""
-        attempt = self._context.attempt
+    def _with_last_good_checkpoint(self, error: TrainingDiverged) -> TrainingDiverged:
+        """Bring checkpoints and metrics into the store; return the error with the last checkpoint from before it."""
+        context, attempt = self._context, self._context.attempt
+        steps: list[int] = []
         with suppress(*STORE_ERRORS):
             attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             attempt.metrics.flush()
-        committed = attempt.checkpointer.last_committed
-        if committed is not None and committed.stage == self._context.stage:
-            return committed.step
-        return None if self._context.restored is None else int(read_runner_state(self._context.restored)["step"])
+            stored = attempt.retry(lambda: checkpoints(attempt.store, attempt.claim.run_id))
+            steps = [name.step for name in stored if name.stage == context.stage and name.step <= error.last_good]
+        return TrainingDiverged(error.what, last_good=error.last_good, good_step=max(steps, default=None))
 
     def load_best_weights(self) -> None:
         """Replace the last step's weights by those of the best evaluation, if the recipe asks."""
