@@ -17,6 +17,7 @@ from runner.storage.open import open_store
 from runner.storage.store import NotFound, StoreUnavailable
 from runner.terminal import visible
 from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.loggers.libraries import quiet_libraries
 
 if TYPE_CHECKING:
     from runner.train.chat.pair import ModelPair
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-base", action="store_true")
     options = parser.parse_args(arguments)
     set_up_logging(only_stderr=True)
+    quiet_libraries()
     _log.info("loading %s …", options.run)
     from runner.train.chat.pair import ModelPair  # imports torch, which takes seconds
 
