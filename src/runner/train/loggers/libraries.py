@@ -17,7 +17,7 @@ _UNSEEN = "`is_gradient_checkpointing` is deprecated"
 
 
 def quiet_libraries() -> None:
-    """Drop the messages of `_UNHEARD`, and the warning `_UNSEEN`. Call it before the libraries are imported; a second call changes nothing."""
+    """Drop `_UNHEARD` and `_UNSEEN`. Call it before the libraries are imported; a second call changes nothing."""
     warnings.filterwarnings("ignore", message=re.escape(_UNSEEN), category=FutureWarning)
     for name, beginning in _UNHEARD.items():
         logger = logging.getLogger(name)
