@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+from runner.redaction import hide_tokens
+from runner.terminal import visible
+
 
 class UserError(Exception):
-    """A mistake of the user: what is wrong, where, and what to write instead.
+    """A mistake of the user: what is wrong, where, and what to write instead. What looks like a token is hidden.
 
     `runner.cli.main` turns it into a message and exit code 2. Any other exception that gets there is a bug in runner
     and keeps its traceback.
@@ -16,9 +19,10 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
-        self.what = what
-        self.where = where
-        self.remedy = remedy
+        # What a file, a recipe or a store says may hold anything.
+        self.what = visible(hide_tokens(what))
+        self.where = None if where is None else visible(hide_tokens(where))
+        self.remedy = None if remedy is None else visible(hide_tokens(remedy))
         super().__init__(str(self))
 
     def __str__(self) -> str:

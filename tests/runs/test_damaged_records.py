@@ -26,7 +26,7 @@ from runner.runs.listing import find_run, list_runs
 from runner.runs.liveness import newest_attempt, write_cancelled
 from runner.runs.logs import for_terminal, read_log
 from runner.runs.metrics import read_metrics
-from runner.runs.records import DamagedRecord, printable, run_document, run_recipe, run_result
+from runner.runs.records import DamagedRecord, run_document, run_recipe, run_result
 from runner.runs.rendezvous import (
     NotAdmitted,
     Participant,
@@ -38,6 +38,7 @@ from runner.runs.rendezvous import (
 from runner.runs.status import run_status
 from runner.storage.commit import commit
 from runner.storage.manifest import Damaged
+from runner.terminal import printable
 from support.bench import Bench
 from support.fakes.memory_store import MemoryStore
 

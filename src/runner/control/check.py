@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.control.launching.packages import require_packages
 from runner.errors import UserError
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
 from runner.recipe.problems import RecipeError, dotted_path
@@ -20,6 +21,8 @@ class CheckedRecipe:
     """The recipe, if it is valid."""
     error: UserError | None = None
     """What is wrong with it, otherwise."""
+    warnings: Sequence[str] = ()
+    """What is hardly meant, and refused by nothing."""
 
     def as_json(self) -> dict[str, Any]:
         """The same as ``runner check --json`` lists it."""
@@ -35,6 +38,7 @@ class CheckedRecipe:
             "method": recipe.methods,
             "model": recipe.model["model_name_or_path"],
             "data_sources": sum(len(stage.data.train) for stage in recipe.in_order),
+            "warnings": list(self.warnings),
         }
 
 
@@ -52,6 +56,10 @@ def check_recipe_named(
     """
     try:
         loaded = load_recipe(recipe, overrides=overrides, cwd=cwd)
+        own_image = loaded.recipe.resources.get("image_id") is not None
+        warnings = require_packages(
+            loaded.recipe, here=True, own_image=own_image, where=str(loaded.path), locate=loaded.locate
+        )
         if online:
             from runner.hub.check import check_hub_access, run_token  # here: offline, a check is quick
 
@@ -64,7 +72,7 @@ def check_recipe_named(
             )
     except UserError as error:
         return CheckedRecipe(recipe=recipe, error=error)
-    return CheckedRecipe(recipe=recipe, loaded=loaded)
+    return CheckedRecipe(recipe=recipe, loaded=loaded, warnings=[*loaded.warning_sentences, *warnings])
 
 
 def _problems(error: UserError) -> list[dict[str, str | None]]:

@@ -10,6 +10,8 @@ from runner.backends.base import Backend, Placement, Request, ResourceOptions
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
+from runner.control.launching.left_behind import warnings_about_paths
+from runner.control.launching.packages import require_packages
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
@@ -30,6 +32,7 @@ from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
+from runner.storage.open import check_no_credentials
 from runner.storage.store import Store
 
 if TYPE_CHECKING:
@@ -164,6 +167,7 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     Raises:
         UserError: a backend of this machine is asked for, or something is wrong with the recipe or the machines.
     """
+    check_no_credentials(store_url)
     if any(backend_for(infra).supervised_here for infra in options.resources.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
@@ -207,6 +211,20 @@ def _plan(
     placement = backend.resolve(loaded.recipe, options.resources, image=options.image)
     for note in placement.notes:
         say(note)
+    for warning in loaded.warning_sentences:
+        say(warning)
+    image = placement.image if options.image else loaded.recipe.resources.get("image_id")
+    for warning in require_packages(
+        loaded.recipe,
+        here=backend.shares_environment,
+        own_image=image is not None,
+        where=str(loaded.path),
+        locate=loaded.locate,
+    ):
+        say(warning)
+    if not backend.supervised_here:
+        for warning in warnings_about_paths(loaded.recipe, locate=loaded.locate):
+            say(warning)
     return _Plan(
         backend=backend,
         loaded=loaded,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.fit.accelerators import ACCELERATORS
-from runner.paths import price_cache
+from runner.paths import home_folder, price_cache
 
 SNAPSHOT = Path(__file__).with_name("prices.json")
 _VERSION = "v8"
@@ -75,7 +75,7 @@ def load_prices(catalogs: Path | None = None) -> Prices:
     Args:
         catalogs: a folder with one folder per cloud; by default SkyPilot's.
     """
-    folder = catalogs or Path.home() / ".sky" / "catalogs" / _VERSION
+    folder = catalogs or home_folder() / ".sky" / "catalogs" / _VERSION
     offers: list[Offer] = []
     newest = 0.0
     clouds: list[str] = []

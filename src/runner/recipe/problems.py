@@ -75,6 +75,12 @@ def show(value: Any) -> str:
             return str(value)
 
 
+def warning_about(problem: Problem, place: str) -> str:
+    """Return a problem that nothing is refused for, as it is said: its place, what is wrong, what to write instead."""
+    said = f"warning: {place}: {_sentence(problem, place)}"
+    return f"{said}\n  {problem.remedy}" if problem.remedy else said
+
+
 def _sentence(problem: Problem, place: str) -> str:
     name = dotted_path(problem.path)
     return f"{name}: {problem.what}" if name and f" {name}=" not in place else problem.what

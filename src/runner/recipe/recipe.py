@@ -68,6 +68,21 @@ class Checkpoint:
     """Save at the first step boundary after this many minutes without a save; null: never by time."""
     save_total_limit: int | None = None
     """Keep this many of the newest in the store, and the best one; null: all."""
+    durable_minutes: float | None = 60.0
+    """Stop, with the newest state saved on the machine's own disk, when no checkpoint has reached the store for this
+    many minutes although some wait for it (credentials that have expired, a bucket that is gone); null: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watchdog:
+    """When a run that hangs is ended and tried again from its last checkpoint."""
+
+    timeout_seconds: float | None = 600.0
+    """End an attempt that makes no progress for this many seconds; null or 0: never. In training, progress is a
+    micro-batch, an evaluation batch or a step; elsewhere also bytes read and written. Three times as long before the
+    pace is known (the first steps, loading, exporting), and twelve times while a processor is at work there."""
+    median_steps: float = 10.0
+    """And only if that is longer than this many times the median step of the attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +150,8 @@ class Recipe:
     `early_stopping_patience`, `early_stopping_threshold`."""
     checkpoint: Checkpoint = Checkpoint()
     """When state is saved."""
+    watchdog: Watchdog = Watchdog()
+    """When a run that hangs is ended and tried again."""
     evaluate: Evaluate = Evaluate()
     """What is measured before and after."""
     export: Export = Export()
@@ -182,6 +199,7 @@ class Recipe:
                     eval_from_train=data["eval_from_train"],
                 ),
                 "checkpoint": Checkpoint(**mapping["checkpoint"]),
+                "watchdog": Watchdog(**mapping.get("watchdog", {})),  # older records have none
                 "evaluate": Evaluate(
                     **{
                         **evaluate,

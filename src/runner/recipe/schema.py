@@ -154,14 +154,16 @@ def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | 
                         (*path, key), f"it is a setting of {' and '.join(elsewhere)}, not of {method}", remedy
                     )
                 else:
-                    remedy = remedy_for_unknown((*path, key), known, whole)
+                    remedy = remedy_for_unknown((*path, key), known, whole, value[key])
                     yield Problem((*path, key), f"there is no such setting (it is {show(value[key])})", remedy)
         case "required":
             for key in limit:
                 if key not in value:
                     yield Problem(path, f"`{key}` is missing", _remedy_for_missing(path, key))
         case "type":
-            yield Problem(path, f"{_kinds(schema)} expected, not {_describe(value)}", _remedy_for_type(value, schema))
+            yield Problem(
+                path, f"{_kinds(schema)} expected, not {_describe(value)}", _remedy_for_type(path, value, schema)
+            )
         case "enum" | "anyOf":
             yield _choice(path, value, schema)
         case "pattern" if path == ("name",):
@@ -211,6 +213,9 @@ def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
     if isinstance(value, list) and value:
         value = next((item for item in value if item not in choices), value)
     meant = closest(value.lower(), texts) if isinstance(value, str) else None
+    names = _names_in_text(value)
+    if names and any("array" in _types(part) for part in schema.get("anyOf", ())):
+        return Problem(path, f"{show(value)} is one text, not a list", f"write a list: [{', '.join(names)}]")
     listed, few = ", ".join(map(_plain, choices)), len(choices) <= 6
     if meant:
         remedy = f"did you mean `{meant}`?" + (f" choices: {listed}" if path[:2] == ("export", "gguf") else "")
@@ -223,6 +228,13 @@ def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
     return Problem(path, f"{show(value)} is not one of {listed if few else 'the choices'}", remedy)
 
 
+def _names_in_text(value: Json) -> list[str]:
+    """Return the names in a text that was meant as a list: ``a, b`` or ``[a, b]``; none if it is one name."""
+    if not isinstance(value, str) or not ("," in value or value.lstrip().startswith("[")):
+        return []
+    return [name for part in value.strip().strip("[]").split(",") if (name := part.strip().strip("'\""))]
+
+
 def _choices(schema: Schema) -> list[Json]:
     """Return every value of an enumeration, or of a choice between enumerations."""
     choices: list[Json] = list(schema.get("enum", ()))
@@ -231,7 +243,7 @@ def _choices(schema: Schema) -> list[Json]:
     return choices
 
 
-def _remedy_for_type(value: Json, schema: Schema) -> str | None:
+def _remedy_for_type(path: RecipePath, value: Json, schema: Schema) -> str | None:
     types = _types(schema)
     remedy = None
     if value is None:
@@ -247,9 +259,11 @@ def _remedy_for_type(value: Json, schema: Schema) -> str | None:
     elif "array" in types and "path" in schema.get("items", {}).get("properties", {}):
         remedy = "write a list of entries: `[{path: …}]`"
     elif "array" in types and isinstance(value, str | int | float):
-        remedy = f"write a list: [{_plain(value)}]"
+        remedy = f"write a list: [{', '.join(_names_in_text(value)) or _plain(value)}]"
     elif "path" in schema.get("properties", {}) and isinstance(value, str):
         remedy = f"write `path: {value}`"
+    elif path == ("adapter",):
+        remedy = "write `adapter: {r: 16, target_modules: all-linear}`; `load_in_4bit: true` under `model:` for QLoRA"
     elif "object" in types:
         remedy = "write `key: value` lines below it"
     if "default" in schema and not isinstance(schema["default"], list | dict):

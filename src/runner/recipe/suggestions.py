@@ -72,6 +72,54 @@ _TRAINING = {
     "optimizer": "write `optim`",
     "gradient_clipping": "write `max_grad_norm`",
     "val_set_size": "write `data: {eval: {from_train: …}}`",
+    "val_size": "write `data: {eval: {from_train: …}}`",
+    "train_steps": "write `max_steps`",
+    "num_steps": "write `max_steps`",
+    "total_steps": "write `max_steps`",
+    "num_train_steps": "write `max_steps`",
+    "train_epochs": "write `num_train_epochs`",
+    "global_batch_size": "write `effective_batch_size`, the samples in one optimizer step",
+    "total_batch_size": "write `effective_batch_size`, the samples in one optimizer step",
+    "per_device_batch_size": "write `per_device_train_batch_size`",
+    "eval_batch_size": "write `per_device_eval_batch_size`",
+    "accumulate_grad_batches": "write `gradient_accumulation_steps`",
+    "gradient_accumulation": "write `gradient_accumulation_steps`",
+    "grad_clip": "write `max_grad_norm`",
+    "max_seq_len": "write `max_length`",
+    "seq_length": "write `max_length`",
+    "seq_len": "write `max_length`",
+    "max_sequence_length": "write `max_length`",
+    "model_max_length": "write `max_length`",
+    "cutoff_len": "write `max_length`",
+    "context_length": "write `max_length`",
+    "block_size": "write `max_length`",
+    "pad_to_sequence_len": "leave it out: batches are padded to their longest row",
+    "evals_per_epoch": "write `eval_strategy: epoch`, or `eval_strategy: steps` with `eval_steps`",
+    "saves_per_epoch": "leave it out: `checkpoint:` says when state is saved",
+    "train_on_inputs": "write `completion_only_loss: false`",
+    "mask_inputs": "write `completion_only_loss: true`",
+    "train_on_responses_only": "write `assistant_only_loss: true` with conversations",
+    "chat_template": "write `chat_template_path`, a .jinja file or a model",
+    "use_gradient_checkpointing": "write `gradient_checkpointing: true`",
+    "random_state": "write `seed`",
+    "random_seed": "write `seed`",
+    "lr_scheduler_args": "write `lr_scheduler_kwargs`",
+    "min_lr": "write `lr_scheduler_type: cosine_with_min_lr` and `lr_scheduler_kwargs: {min_lr: …}`",
+    "cosine_min_lr_ratio": "write `lr_scheduler_type: cosine_with_min_lr` and `lr_scheduler_kwargs: {min_lr_rate: …}`",
+    "betas": "write `adam_beta1` and `adam_beta2`",
+    "eps": "write `adam_epsilon`",
+    "wandb_project": "write `report_to: wandb`, and set WANDB_PROJECT in the environment",
+    "wandb_entity": "write `report_to: wandb`, and set WANDB_ENTITY in the environment",
+    "wandb_name": "leave it out: the W&B run gets the run's id",
+    "wandb_run_name": "leave it out: the W&B run gets the run's id",
+    "use_wandb": "write `report_to: wandb`",
+    "mixed_precision": "write `bf16: true` or `fp16: true`",
+    "precision": "write `bf16: true` or `fp16: true`",
+    "preprocessing_num_workers": "write `dataset_num_proc`",
+    "pref_beta": "write `beta`",
+    "pref_loss": "write `loss_type`",
+    "dataset_prepared_path": "leave it out: rows are read anew by each attempt",
+    "max_samples": "write `sample` at the entry under `data.train`",
 }
 _MODEL = {
     "torch_dtype": "write `dtype`, its name since transformers 4.56",
@@ -89,17 +137,58 @@ _MODEL = {
     "tokenizer_name_or_path": "leave it out: the model's own tokenizer is used",
     "device_map": "leave it out: the model is placed by the runner",
     "quantization": "write `load_in_4bit: true` or `load_in_8bit: true`",
+    "quantization_bit": "write `load_in_4bit: true` or `load_in_8bit: true`",
+    "quantization_config": "write its settings here: `load_in_4bit: true`, `bnb_4bit_quant_type: nf4`",
+    "pretrained_model_name_or_path": "write `model_name_or_path`",
+    "model_id": "write `model_name_or_path`",
+    "model_path": "write `model_name_or_path`",
+    "flash_attn": "write `attn_implementation: flash_attention_2`",
+    "sdp_attention": "write `attn_implementation: sdpa`",
+    "use_dynamic_quant": "leave it out: runner loads with bitsandbytes' own settings",
+    "model_type": "leave it out: the model's config.json says it",
+    "tokenizer_type": "leave it out: the model's own tokenizer is used",
+    "low_cpu_mem_usage": "leave it out: transformers 5 always does so",
+    "full_finetuning": "leave `adapter:` out: all weights are trained then",
 }
 _ADAPTER = {
     "rank": "write `r`",
-    "lora_r": "write `r`",
-    "lora_rank": "write `r`",
     "alpha": "write `lora_alpha`",
     "dropout": "write `lora_dropout`",
-    "lora_target_modules": "write `target_modules`",
-    "lora_modules_to_save": "write `modules_to_save`",
     "lora_target_linear": "write `target_modules: all-linear`",
-    "lora_task_type": "write `task_type`",
+    "target": "write `target_modules`",
+    "type": "leave it out: an adapter is a LoRA",
+    "method": "leave it out: an adapter is a LoRA",
+}
+LORA: Mapping[str, str] = {
+    "lora_r": "r",
+    "lora_rank": "r",
+    "lora_alpha": "lora_alpha",
+    "lora_dropout": "lora_dropout",
+    "lora_bias": "lora_bias",
+    "lora_target": "target_modules",
+    "lora_target_modules": "target_modules",
+    "lora_target_parameters": "target_parameters",
+    "lora_modules_to_save": "modules_to_save",
+    "lora_task_type": "task_type",
+    "lora_fan_in_fan_out": "fan_in_fan_out",
+    "lora_init_weights": "init_lora_weights",
+    "lora_layers_to_transform": "layers_to_transform",
+    "additional_target": "modules_to_save",
+    "use_rslora": "use_rslora",
+    "peft_use_rslora": "use_rslora",
+    "use_dora": "use_dora",
+    "peft_use_dora": "use_dora",
+}
+"""Names of LoRA's settings in TRL's `ModelConfig`, Axolotl and LLaMA-Factory, and their names under `adapter:`."""
+_OTHER_LORA = {
+    "use_peft": "leave it out and write `adapter: {r: 16}`",
+    "use_lora": "leave it out and write `adapter: {r: 16}`",
+    "lora_target_linear": "write `adapter: {target_modules: all-linear}`",
+    "finetuning_type": "write `adapter: {r: 16}` for LoRA; leave it out to train all weights",
+    "peft_config": "write its settings under `adapter:`, as `adapter: {r: 16}`",
+    "lora_config": "write its settings under `adapter:`, as `adapter: {r: 16}`",
+    "lora_model_dir": "leave it out: a run starts from a model, not from an adapter; merge it into one first",
+    "adapter_name_or_path": "leave it out: a run starts from a model, not from an adapter; merge it into one first",
 }
 _TOP = {
     "models": "write `model: {model_name_or_path: …}`",
@@ -112,6 +201,20 @@ _TOP = {
     "stage": "write `stages: [{method: …}, {method: …}]`",
     "args": "write `training:`",
     "trainer": "write `training:`",
+    "training_args": "write `training:`",
+    "training_arguments": "write `training:`",
+    "hyperparameters": "write `training:`",
+    "peft_config": "write `adapter:`",
+    "lora_config": "write `adapter:`",
+    "rl": "write `method: dpo` or `method: grpo`",
+    "task": "write `method: sft`, or another: cpt, dpo, grpo",
+    "gpus": "write `resources: {accelerators: …}`",
+    "accelerators": "write `resources: {accelerators: …}`",
+    "envs": "write it under `sky:`",
+    "setup": "write it under `sky:`",
+    "test_datasets": "write `data: {eval: [{path: …}]}`",
+    "eval_dataset": "write `data: {eval: [{path: …}]}`",
+    "train_dataset": "write `data: {train: [{path: …}]}`",
 }
 _DATA = {
     "validation": "write `eval`",
@@ -159,13 +262,20 @@ FORMER: Mapping[str, Mapping[str, str]] = {
 """For each section, former names and names of other tools, and what to write instead."""
 
 
-def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[str, Any]) -> str:
+_GENERIC = frozenset(
+    {"name", "path", "type", "config", "columns", "test", "val", "token", "method", "target", "weight"}
+)
+"""Keys that mean too many things to say in which other section they belong."""
+
+
+def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[str, Any], value: Any = None) -> str:
     """Return what to write instead of the unknown key at the end of `path`.
 
     Args:
         path: leads to the unknown key.
         known: the keys that are allowed there.
         schema: the whole recipe's, for keys that belong to another section.
+        value: what is written there.
     """
     known = list(known)
     key = str(path[-1])
@@ -173,16 +283,17 @@ def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[s
     former = FORMER.get(section, {}).get(key)
     if former:
         return former
+    if section in ("", "training", "model", "adapter", "stages") and (remedy := _lora_remedy(key, section, value)):
+        return remedy
     sections = {name: list(part.get("properties", ())) for name, part in schema["properties"].items()}
     homes = [name for name, keys in sections.items() if key in keys and name != section]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     if homes:
         return f"`{key}` belongs under `{homes[0]}:`"
-    if close:
-        return f"did you mean `{close[0]}`?"
     for name, names in FORMER.items():
-        if key in names and name in sections:
+        if key in names and key not in _GENERIC and name in sections:
             return f"under `{name}:`, {names[key]}" if section != name else names[key]
+    if close := difflib.get_close_matches(key, known, n=1, cutoff=0.75):
+        return f"did you mean `{close[0]}`?"
     everywhere = {other: name for name, keys in sections.items() for other in keys}
     if elsewhere := difflib.get_close_matches(key, everywhere, n=1, cutoff=0.85):
         return f"did you mean `{elsewhere[0]}` under `{everywhere[elsewhere[0]]}:`?"
@@ -191,6 +302,19 @@ def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[s
     if len(known) <= 15:
         return f"known here: {', '.join(known)}"
     return "`runner schema` prints every setting"
+
+
+def _lora_remedy(key: str, section: str, value: Any) -> str | None:
+    """Return how a LoRA setting of another tool is written, with its value if that is short."""
+    if key in LORA:
+        if section == "adapter":
+            return f"write `{LORA[key]}`"
+        plain = isinstance(value, str | int | float) and len(str(value)) <= 40
+        written = str(value).lower() if isinstance(value, bool) else str(value) if plain else "…"
+        if isinstance(value, list) and len(value) <= 8 and all(isinstance(item, str) for item in value):
+            written = f"[{', '.join(value)}]"
+        return f"write `adapter: {{{LORA[key]}: {written}}}`"
+    return None if section == "adapter" else _OTHER_LORA.get(key)
 
 
 def closest(word: str, words: Iterable[str], *, likeness: float = 0.6) -> str | None:

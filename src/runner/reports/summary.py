@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.reports.tables import number, text_table
 from runner.runs.attempts import describe_hardware
-from runner.runs.records import printable
+from runner.terminal import printable, visible
 
 _WIDTH = 100
 _SHARES = ("exact_match",)
@@ -111,7 +111,6 @@ def comparison_table(result: Mapping[str, Any]) -> str:
         "eval_rewards/margins": "reward margin",
         "eval_reward": "reward",
         "eval_completions/mean_length": "completion tokens",
-        "samples_per_second": "samples/s",
     }
     rows = [
         [
@@ -144,12 +143,14 @@ def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    printable = "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text.expandtabs(4))
-    return [piece for line in printable.splitlines() for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
+    lines = visible(text.expandtabs(4)).splitlines()
+    return [piece for line in lines for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
 
 
 def _format_value(name: str, values: Mapping[str, Any]) -> str:
     value = values.get(name)
+    if value is None and name in values:
+        return "not finite"
     return f"{value:.1%}" if name in _SHARES and isinstance(value, int | float) else number(value)
 
 
@@ -181,7 +182,7 @@ def _with_slash(url: str) -> str:
 def _tail(lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
-    return ["The last lines of its log:\n" + "\n".join(f"  | {line}" for line in lines)]
+    return ["The last lines of its log:\n" + "\n".join(f"  | {visible(line)}" for line in lines)]
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ from runner.runs.attempts import read_claim, read_ended, read_heartbeat
 from runner.runs.layout import attempt_key, run_key
 from runner.runs.record_types.attempt import AttemptEnded, ClaimRecord, Heartbeat
 from runner.runs.record_types.result import Result
-from runner.runs.records import encoded, numbered_records, utc_now, write_result
+from runner.runs.records import encoded, numbered_records, times_reopened, utc_now, write_result
 from runner.storage.store import NotFound, Store
 
 FRESH_SECONDS = 60.0
@@ -113,4 +113,4 @@ def write_cancelled(store: Store, run_id: str) -> None:
         result["stage"] = heartbeat["stage"]
     if "stage_number" in heartbeat:
         result["stage_number"] = heartbeat["stage_number"]
-    write_result(store, run_id, result)
+    write_result(store, run_id, result, reopened=times_reopened(store, run_id))

@@ -61,8 +61,15 @@ def _only_environment() -> bool:
     return (
         bool(os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"))
         and not any(name in os.environ for name in _LEFT_TO_BOTO3)
-        and not any(Path(os.environ.get(name, usual)).expanduser().exists() for name, usual in _FILES)
+        and not any(_exists(os.environ.get(name, usual)) for name, usual in _FILES)
     )
+
+
+def _exists(written: str) -> bool:
+    try:
+        return Path(written).expanduser().exists()
+    except RuntimeError:  # the home folder is not known
+        return False
 
 
 def _from_environment() -> AwsSettings:

@@ -20,7 +20,7 @@ from runner.errors import UserError
 from runner.storage.atomic import atomic_write
 from runner.storage.obstore_errors import timed_out, translate_error
 from runner.storage.probe import probe
-from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, check_key, check_prefix
+from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, check_key, check_prefix, check_size
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig  # types only: absent at run time
@@ -101,7 +101,13 @@ class RemoteStore:
 
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
-        return self._call(key, lambda: bytes(obstore.get(self._quick, check_key(key)).bytes()))
+
+        def read() -> bytes:
+            answer = obstore.get(self._quick, check_key(key))
+            check_size(key, answer.meta["size"])
+            return bytes(answer.bytes())
+
+        return self._call(key, read)
 
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`."""

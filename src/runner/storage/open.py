@@ -28,12 +28,7 @@ def open_store(url: str) -> Store:
         return _folder(url)
     scheme = match["scheme"].lower()
     parts = urlsplit(url)
-    if parts.username or parts.password or "@" in parts.netloc:
-        # The message does not repeat the URL: it holds a secret.
-        raise UserError(
-            f"a store's URL must hold no credentials ({scheme}://…@…)",
-            remedy="Set them in the environment, for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-        )
+    check_no_credentials(url)
     if parts.query or parts.fragment:
         raise UserError("a store's URL has no ? and no #", where=url, remedy=_REMEDY)
     if scheme == "file":
@@ -53,6 +48,20 @@ def open_store(url: str) -> Store:
     from runner.storage.gcs_azure import open_cloud
 
     return open_cloud(url)
+
+
+def check_no_credentials(url: str) -> None:
+    """Refuse a store's URL with credentials in it: it stands in records, tasks and messages.
+
+    Raises:
+        UserError: it has some; the message does not repeat the URL.
+    """
+    match = _SCHEME.match(url)
+    if match is not None and "@" in urlsplit(url).netloc:
+        raise UserError(
+            f"a store's URL must hold no credentials ({match['scheme'].lower()}://…@…)",
+            remedy="Set them in the environment, for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
 
 
 def _folder(text: str) -> LocalStore:

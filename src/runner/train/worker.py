@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.errors import UserError, causes
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -25,22 +25,33 @@ from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
+from runner.runs.reopened import replacements, with_replaced_inputs
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
+from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
 from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
+from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
+from runner.train.loggers.libraries import quiet_libraries
+from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
+
+if TYPE_CHECKING:
+    from runner.train.checkpointing.checkpointer import Checkpointer
+    from runner.train.loggers.metrics_writer import Metrics
 
 _log = logging.getLogger(f"{LOGGER}.worker")
 
 _FULL_DISK = "the disk is full ({}); free some space, then `runner resume` goes on from the last checkpoint"
+_GOES_ON = "`runner resume` goes on from the last checkpoint"
 _EVICTED = "what the attempt needs on this machine has been removed ({})"
 
 _LEFT_OUT_OF_THE_IMAGE = (
@@ -73,10 +84,23 @@ class Failure:
     """It was caused by the scheduler removing our files."""
     lost_peer: bool = False
     """It says no more than that another training process has gone."""
+    restored: bool = False
+    """The attempt goes on from a checkpoint: the model and the data that the recipe names were there once."""
 
     def is_any(self, *types: type[BaseException]) -> bool:
         """Whether the error is of one of these types."""
         return isinstance(self.error, types)
+
+    @property
+    def lost_what_it_loads(self) -> bool:
+        """Whether a model or data that an earlier attempt has loaded cannot be loaded any more."""
+        where = self.error.where if isinstance(self.error, UserError) else None
+        return self.restored and where is not None and where.split(".")[0] in ("model", "data")
+
+    @property
+    def comes_from_outside(self) -> bool:
+        """Whether a service, a network mount or a GPU failed, or what the recipe names is not there for now."""
+        return self.lost_what_it_loads or outside_cause(self.error) is not None
 
     @property
     def is_disk_full(self) -> bool:
@@ -114,6 +138,7 @@ class _Row(NamedTuple):
     exit_code: int = INTERRUPTED
     shown: Shown = Shown.NOTHING
     lost_peer: bool = False
+    outside: bool = False
 
 
 _FAILURES = (
@@ -135,11 +160,35 @@ _FAILURES = (
         shown=Shown.REASON,
     ),
     _Row(
+        lambda f: f.is_any(UserError) and f.comes_from_outside,
+        "interrupted",
+        lambda f: f"{f.error}\n  It was there before: {_GOES_ON}" if f.restored else f"{f.error}; {_GOES_ON}",
+        retry=True,
+        shown=Shown.REASON,
+        outside=True,
+    ),
+    _Row(
         lambda f: f.is_any(UserError),
         "failed",
         lambda f: str(f.error),
         retry=False,
         exit_code=MISTAKE,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(TrainingDiverged),
+        "failed",
+        lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(Damaged),
+        "failed",
+        lambda f: f"damaged in the store: {f.error}",
+        retry=False,
+        exit_code=FAILED,
         shown=Shown.REASON,
     ),
     _Row(
@@ -175,6 +224,22 @@ _FAILURES = (
         shown=Shown.BOTH,
     ),
     _Row(
+        lambda f: f.comes_from_outside,
+        "interrupted",
+        lambda f: f"{outside_cause(f.error)}; {_GOES_ON}",
+        retry=True,
+        shown=Shown.BOTH,
+        outside=True,
+    ),
+    _Row(
+        lambda f: is_data_on_gpu(f.error),
+        "failed",
+        lambda f: f"{f.name_and_message.splitlines()[0]}\n  {DATA_REMEDY}",
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.TRACEBACK,
+    ),
+    _Row(
         lambda f: True,
         "failed",
         lambda f: with_remedy(f.name_and_message),
@@ -190,7 +255,14 @@ def classify(failure: Failure) -> WorkerOutcome:
     """Return what follows from a failure of the training. Pure: it looks at nothing but its argument."""
     row = next(row for row in _FAILURES if row.applies(failure))
     split = list(failure.error.split) if isinstance(failure.error, OutOfMemory) else None
-    outcome = Outcome(kind=row.kind, reason=row.reason(failure), retry=row.retry, split=split, lost_peer=row.lost_peer)
+    outcome = Outcome(
+        kind=row.kind,
+        reason=row.reason(failure),
+        retry=row.retry,
+        split=split,
+        lost_peer=row.lost_peer,
+        outside=row.outside,
+    )
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
 
 
@@ -214,6 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
     set_up_logging()
+    print_stacks_when_asked()
     notice = PreemptionNotice()
     notice.install()
     events = Events(options.events)
@@ -221,15 +294,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def send_notice(level: int, text: str) -> None:
         events.send("notice", level=logging.getLevelName(level).lower(), text=text)
 
+    known = _Known()
     try:
         with logged_to(CallingHandler(send_notice, only_notices=True)):
-            result = _train(options, notice, events)
+            result = _train(options, notice, events, known)
     except (Exception, Preempted) as error:  # noqa: BLE001 (whatever it is, it is reported)
         failure = Failure(
             error=error,
             told_to_stop=notice.given,
             evicted=is_eviction(error, options.work_dir),
             lost_peer=_is_lost_peer(error),
+            restored=known.restored,
         )
         end = classify(failure)
         if end.shown in (Shown.TRACEBACK, Shown.BOTH):
@@ -244,9 +319,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return end.exit_code
 
 
-def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events) -> dict[str, Any]:
+@dataclass(kw_only=True)
+class _Known:
+    """What the training has found out by the time it ends, however it ends."""
+
+    restored: bool = False
+    """Whether the attempt goes on from a checkpoint."""
+
+
+def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events, known: _Known) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
+    quiet_libraries()
     # Heavy, so imported here: the signal handlers are installed by now. `steps` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.distributed import init_distributed, silence_other_ranks
@@ -259,8 +343,10 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = run_recipe(run_document(store, options.run))
+    replaced = replacements(store, options.run)
+    recipe = run_recipe(with_replaced_inputs(run_document(store, options.run), replaced))
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
+    known.restored = restored is not None
     model = str(recipe.model["model_name_or_path"])
     if is_builtin(model):
         # Among several processes, transformers has only the first write a model.
@@ -299,12 +385,30 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
     )
     try:
-        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=options.grace_seconds)
         metrics.flush()
         raise
+    except Exception:
+        # A save ends during the step after it: an error in that step must not cost the checkpoint.
+        seconds = options.grace_seconds if notice.given else options.finish_seconds
+        _save_what_was_taken(checkpointer, metrics, events, within_seconds=seconds)
+        raise
+
+
+def _save_what_was_taken(
+    checkpointer: "Checkpointer", metrics: "Metrics", events: Events, *, within_seconds: float
+) -> None:
+    """Finish the checkpoints that were begun before an error, which counts more than one of theirs."""
+    events.phase("ending", "uploading the last checkpoint")
+    try:
+        checkpointer.finish(within_seconds=within_seconds)
+        metrics.flush()
+    except Exception as error:  # noqa: BLE001 (the error that ends the training is raised again)
+        _log.warning("the last checkpoint may be missing: %s", error)
 
 
 def _check_exports(recipe: Recipe) -> None:

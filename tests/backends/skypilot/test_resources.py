@@ -113,3 +113,28 @@ def test_here_or_elsewhere() -> None:
     assert infra_for(both, None) == "local"
     with pytest.raises(UserError, match="takes no --infra"):
         local.check(both, cluster=None, image=None)
+
+
+def test_a_gpu_that_only_the_catalogs_have_goes_as_it_stands_and_is_said() -> None:
+    asked = resolve_resources({}, ResourceOptions(gpus=("a6000",)))
+    assert asked.resources["accelerators"] == "A6000:1"
+    assert any("A6000 goes to SkyPilot as it stands" in note for note in asked.notes)
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [("8xH100", "H100:8"), ("NVIDIA L4", "L4:1"), ("Tesla T4:4", "T4:4"), ("A100 80GB", "A100-80GB:1")],
+)
+def test_other_spellings_are_understood_and_said(written: str, spelled: str) -> None:
+    """By the option and in the recipe alike."""
+    by_option = resolve_resources({}, ResourceOptions(gpus=(written,)))
+    by_recipe = resolve_resources({"accelerators": written}, ResourceOptions())
+    assert by_option.resources["accelerators"] == by_recipe.resources["accelerators"] == spelled
+    assert any(f"is read as {spelled}" in note for note in by_recipe.notes)
+
+
+def test_what_the_recipe_names_and_nobody_knows_goes_as_it_stands() -> None:
+    """Kubernetes clusters have names of their own; a slip is asked about."""
+    asked = resolve_resources({"accelerators": {"h10": 1, "our-own-card": 2}}, ResourceOptions())
+    assert asked.accelerators == {"h10": 1, "our-own-card": 2}
+    assert [note for note in asked.notes if "did you mean `H100`" in note]

@@ -14,6 +14,7 @@ from runner.backends.skypilot.request import plan, remote_task
 from runner.backends.skypilot.resources import ResolvedResources, ResourceOptions, resolve_resources
 from runner.backends.skypilot.store_access import access
 from runner.backends.skypilot.task import TaskContext, task, task_yaml
+from runner.control.launch import LaunchOptions, render
 from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
@@ -159,3 +160,18 @@ def test_what_a_machine_is_set_up_from_is_whole_and_runs(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert "--give-up-after" in done.stdout
+
+
+def test_credentials_in_an_endpoint_are_refused_and_not_shown() -> None:
+    anywhere = resolve_resources({}, ResourceOptions())
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        with pytest.raises(UserError, match=f"{name}: credentials must not stand in an endpoint") as refused:
+            access("s3://bucket", anywhere, {**KEYS, name: "https://me:hunter2@host"})
+        assert "hunter2" not in str(refused.value)
+
+
+def test_credentials_in_a_store_s_url_are_not_rendered(tmp_path: Path) -> None:
+    options = LaunchOptions(recipe="quickstart", resources=ResourceOptions(gpus=("L4",)), cwd=tmp_path)
+    with pytest.raises(UserError, match="must hold no credentials") as refused:
+        render("s3://key:hunter2@bucket/x", options, say=lambda text: None)
+    assert "hunter2" not in str(refused.value)

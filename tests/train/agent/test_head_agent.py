@@ -14,15 +14,21 @@ from typing import Any
 import pytest
 
 from runner.notices import NoticeReader
+from runner.recipe.recipe import Watchdog
+from runner.redaction import Redactor
 from runner.runs.attempts import claim_attempt, write_restored
 from runner.storage.local import LocalStore
+from runner.storage.store import NotFound
 from runner.train.agent.head_agent import HeadAgent
-from runner.train.agent.log import set_up_logging
+from runner.train.agent.log import as_it_is, set_up_logging
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
 from runner.train.agent.topology import Topology
 
-TIMING = Timing(beat=0.05, look=0.05, poll=0.01, fence=0.05, peer=0.5, upload=5.0, cancel_grace=5.0, join=0.2, store=1)
+USUAL = Watchdog()
+TIMING = Timing(
+    stacks=1.5, beat=0.05, look=0.05, poll=0.01, fence=0.05, peer=0.5, upload=5.0, cancel_grace=5.0, join=0.2, store=1
+)
 
 WORKER = """
 import json, os, signal, sys, time
@@ -69,7 +75,15 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def agent(store: LocalStore, code: str, *, nodes: int = 1, give_up_after: int | None = None) -> HeadAgent:
+def agent(
+    store: LocalStore,
+    code: str,
+    *,
+    nodes: int = 1,
+    give_up_after: int | None = None,
+    watchdog: Watchdog = USUAL,
+    redact: Callable[[str], str] = as_it_is,
+) -> HeadAgent:
     def spawn(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
         pipe = subprocess.PIPE
         command = [sys.executable, "-c", code, *arguments]
@@ -82,9 +96,11 @@ def agent(store: LocalStore, code: str, *, nodes: int = 1, give_up_after: int | 
         topology=Topology(num_nodes=nodes, node_ips=("127.0.0.1",) * nodes),
         spawn=spawn,
         arguments=[],
+        watchdog=watchdog,
+        redact=redact,
         timing=TIMING,
     )
-    setup.work_dir.mkdir()
+    setup.work_dir.mkdir(exist_ok=True)
     return HeadAgent(setup, give_up_after=give_up_after)
 
 
@@ -117,6 +133,30 @@ def test_a_run_that_succeeds_has_a_result_and_an_end(store: LocalStore) -> None:
     ended.pop("ended_at")
     ended.pop("token")
     assert ended == {"exit_code": 0, "outcome": "succeeded", "reason": None, "retry": False}
+
+
+def test_no_value_of_a_secret_gets_into_the_store_or_onto_the_screen(
+    store: LocalStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed, as the reason of a failure, and as a notice; written plainly and in base64."""
+    secret = "correct-horse-battery"
+    code = (
+        WORKER
+        + f"""
+import base64
+print("login with {secret}", base64.b64encode(b"user:{secret}").decode(), flush=True)
+send("notice", level="warning", text="no {secret}")
+send("outcome", outcome="failed", reason="refused: {secret}", retry=False)
+sys.exit(1)
+"""
+    )
+    assert agent(store, code, redact=Redactor({"PASSWORD": secret})).run() == 1
+    assert record(store, "result.json")["reason"] == "refused: ***PASSWORD***"
+    assert "login with ***PASSWORD***" in log(store)
+    written = b"".join(path.read_bytes() for path in Path(store.url).parent.rglob("*") if path.is_file()).decode()
+    shown = written + "".join(capsys.readouterr())
+    assert secret not in shown
+    assert "dXNlcjpjb3JyZWN0LWhvcnNlLWJhdHRlcnk" not in shown
 
 
 def test_a_signal_reaches_the_workers(store: LocalStore) -> None:
@@ -185,3 +225,78 @@ def test_a_worker_that_is_killed_interrupts_the_attempt(store: LocalStore) -> No
     assert agent(store, WORKER + "os.kill(os.getpid(), signal.SIGKILL)").run() == 75
     ended = record(store, "attempts/0001.ended.json")
     assert ended["reason"] == "the training process was killed by SIGKILL"
+
+
+# What the real worker does: print its stacks when asked.
+STACKS = "from runner.train.agent.hangs.stacks import print_stacks_when_asked; print_stacks_when_asked()\n"
+TRAINS = (
+    STACKS
+    + WORKER
+    + """
+for step in range(1, 6):
+    send("progress", phase="training", step=step)
+    time.sleep(0.02)
+"""
+)
+JUDGE = "def ask_the_judge():\n    time.sleep(60)\nask_the_judge()\n"
+
+
+def test_training_that_hangs_is_ended_with_its_stacks_in_the_log_and_has_failed_after_three_times(
+    store: LocalStore,
+) -> None:
+    set_up_logging()
+    first = agent(store, TRAINS + JUDGE, watchdog=Watchdog(timeout_seconds=0.4))
+    assert first.run() == 75, "the second time, another machine may do better"
+    ended = [record(store, f"attempts/000{number}.ended.json") for number in (1, 2)]
+    assert [(end["outcome"], end["retry"], end["hung"], end["again"]) for end in ended] == [
+        ("interrupted", True, True, True),
+        ("interrupted", True, True, False),
+    ]
+    assert ended[0]["reason"].startswith("training hung: no step for 0 s, after step 5; the log has the stacks")
+    assert "in ask_the_judge" in log(store)
+    assert "stacks of training process 0" in log(store)
+    assert agent(store, TRAINS + JUDGE, watchdog=Watchdog(timeout_seconds=0.4)).run() == 1
+    result = record(store, "result.json")
+    assert (result["state"], result["attempts"]) == ("failed", 3)
+    assert "after step 5" in result["reason"]
+    assert "3 times in a row, without a newer checkpoint" in result["reason"]
+
+
+def test_a_stopped_process_is_ended_and_the_log_says_why_it_shows_no_stack(store: LocalStore) -> None:
+    set_up_logging()
+    code = TRAINS + "os.kill(os.getpid(), signal.SIGSTOP)"
+    assert agent(store, code, watchdog=Watchdog(timeout_seconds=0.4)).run() == 75
+    assert "none: it is stopped (SIGSTOP)" in log(store)
+
+
+def test_training_that_hangs_once_goes_on_in_the_next_attempt(store: LocalStore) -> None:
+    code = TRAINS + "if assignment['number'] == 1:\n    time.sleep(60)\n"
+    code += 'send("outcome", outcome="succeeded", reason=None, retry=False, result={})'
+    assert agent(store, code, watchdog=Watchdog(timeout_seconds=0.4)).run() == 0
+    assert record(store, "result.json")["attempts"] == 2
+
+
+def test_batches_within_a_long_step_keep_an_attempt_alive(store: LocalStore) -> None:
+    code = TRAINS + 'for _ in range(40):\n    time.sleep(0.05)\n    send("alive")\n'
+    code += 'send("outcome", outcome="succeeded", reason=None, retry=False, result={})'
+    assert agent(store, code, watchdog=Watchdog(timeout_seconds=0.5)).run() == 0
+    assert record(store, "result.json")["attempts"] == 1
+
+
+def test_the_heartbeat_says_how_long_nothing_has_happened(store: LocalStore) -> None:
+    def idle() -> bool:
+        try:
+            beat = record(store, "attempts/0001.heartbeat.json")
+        except NotFound:
+            return False
+        return beat.get("idle_seconds", 0) > 0.3 and beat["hang_seconds"] == 60 and beat["step"] == 5
+
+    when(idle, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert agent(store, TRAINS + JUDGE, watchdog=Watchdog(timeout_seconds=60)).run() == 75
+
+
+def test_of_two_jobs_that_make_attempts_at_one_run_the_older_ends_for_good(store: LocalStore) -> None:
+    """With 75, SkyPilot would start it again, and that attempt would end the other job's, and so on."""
+    when(lambda: "ready" in log(store), lambda: write_restored(store, claim_attempt(store, "run", {}), None))
+    assert agent(store, HANGS, give_up_after=10).run() == 1
+    assert record(store, "attempts/0001.ended.json")["outcome"] == "superseded"

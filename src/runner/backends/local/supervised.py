@@ -174,7 +174,13 @@ class SupervisedBackend(_StoreSaysEverything, Backend, ABC):
 
         def supervise(say: Say, on_tick: Callable[[], None]) -> Supervision:
             supervisor = Supervisor(
-                store, run_id, environment=environment, say=say, on_tick=on_tick, attempts=request.attempts
+                store,
+                run_id,
+                environment=environment,
+                say=say,
+                on_tick=on_tick,
+                attempts=request.attempts,
+                attended=True,
             )
             exit_code = supervisor.run()
             lock.close()

@@ -21,12 +21,12 @@ from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeReader
 from runner.paths import state_folder, work_folder
-from runner.runs.layout import CANCEL, run_key
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
-from runner.runs.records import printable, run_result
+from runner.runs.records import is_cancel_requested, run_result, times_reopened
 from runner.storage.retry import retrying
-from runner.storage.store import NotFound, Store, StoreUnavailable
+from runner.storage.store import Store, StoreUnavailable
+from runner.terminal import printable
 
 R = TypeVar("R")
 
@@ -45,6 +45,8 @@ class Limits:
 
     fruitless_attempts: int = 10
     """Give up after this many attempts in a row without a newer durable checkpoint."""
+    fruitless_outside_attempts: int = 5
+    """The same for attempts that something outside of the run ended: a service, a mount, a GPU."""
     first_backoff_seconds: float = 1.0
     """The pause after the first fruitless attempt; it doubles with each. An attempt that got further: no pause."""
     longest_backoff_seconds: float = 60.0
@@ -65,6 +67,8 @@ class Supervisor:
         limits: how often and how long it tries.
         entrypoint: the module that runs an attempt.
         attempts: how attempts are started; None for processes of this machine.
+        attended: whether somebody follows the run and can mend what failed outside of it. Then the run is left
+            interrupted at once; else it is started again, within the limits.
     """
 
     def __init__(
@@ -78,7 +82,9 @@ class Supervisor:
         limits: Limits = Limits(),
         entrypoint: str = ENTRYPOINT,
         attempts: AttemptRunner | None = None,
+        attended: bool = False,
     ) -> None:
+        self._attended = attended
         self._store = store
         self._run_id = run_id
         self._environment = {**os.environ, **environment}
@@ -90,6 +96,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._notices = NoticeReader(work_folder(store.url, run_id))
         self._ours = False
+        self._reopened = 0
         self.last_lines: list[str] = []
         """The last lines that the newest attempt printed; filled in when `run` returns."""
         self._result: Mapping[str, Any] | None = None
@@ -118,6 +125,7 @@ class Supervisor:
         return code
 
     def _attempts(self) -> int:
+        self._reopened = self._ask(lambda: times_reopened(self._store, self._run_id))
         fruitless = 0
         reached = self._durable_steps()
         while not self._signals and not self._ended_by_cancel():
@@ -135,7 +143,9 @@ class Supervisor:
             now = self._durable_steps()
             fruitless = 0 if now - reached else fruitless + 1
             reached |= now
-            if fruitless >= self._limits.fruitless_attempts:
+            outside = attempt is not None and attempt.ended is not None and attempt.ended.get("outside", False)
+            limit = self._limits.fruitless_outside_attempts if outside else self._limits.fruitless_attempts
+            if fruitless >= limit:
                 self._say(f"giving up: {fruitless} attempts in a row got no further than the last checkpoint")
                 return INTERRUPTED
             self._pause(fruitless)
@@ -199,6 +209,9 @@ class Supervisor:
         if ended is not None and not ended.get("retry", True):
             self._say(f"not started again: {printable(ended.get('reason') or 'no reason was recorded')}")
             return False
+        if ended is not None and ended.get("outside") and self._attended:
+            self._say("left as it is, since you may have to see to that first")
+            return False
         if attempt is not None and not self._ours and attempt.alive():
             host = attempt.claim.get("host")
             self._say(f"not started again: attempt {attempt.number} of the run began elsewhere, on {host}")
@@ -230,11 +243,7 @@ class Supervisor:
 
     def _cancelled(self) -> bool:
         """Whether the run's cancellation was requested."""
-        try:
-            self._ask(lambda: self._store.get(run_key(self._run_id, CANCEL)))
-        except NotFound:
-            return False
-        return True
+        return self._ask(lambda: is_cancel_requested(self._store, self._run_id, reopened=self._reopened))
 
     def _ended_by_cancel(self) -> bool:
         """End the run as cancelled if that was requested, now that no attempt is running; return whether it was."""

@@ -9,7 +9,7 @@ from runner.backends.base import ResolvedResources, ResourceOptions
 from runner.backends.registry import ANY
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED
-from runner.fit.accelerators import parse_accelerators
+from runner.fit.accelerators import accelerator_name, catalog_name, split_count
 from runner.planning.feasibility import Fits
 
 _WITHOUT_SPOT = ("slurm",)
@@ -34,15 +34,16 @@ def resolve_resources(
         UserError: an unknown GPU or infra, or the recipe fits on none of the machines.
     """
     base = {key: value for key, value in recipe_resources.items() if key not in (*_CHOICES, *_GPU_KEYS, *_PLACE_KEYS)}
+    notes: list[str] = []
     choice, entries = _entries(recipe_resources)
+    entries = [_spelled(entry, notes) for entry in entries]
     if resource_options.gpus:
-        wanted = [_accelerator(text) for text in resource_options.gpus]
+        wanted = [_accelerator(text, notes) for text in resource_options.gpus]
         entries = [{**_without(entry, _GPU_KEYS), "accelerators": gpu} for gpu in wanted for entry in entries]
     if resource_options.infra:
         infras = [checked_infra(infra) for infra in resource_options.infra]
         entries = [{"infra": infra, **_without(entry, _PLACE_KEYS)} for entry in entries for infra in infras]
     entries = _unique(entries)
-    notes: list[str] = []
     entries = list(_that_fit(entries, fits, notes))
     if resource_options.max_hourly_cost is not None:
         base["max_hourly_cost"] = resource_options.max_hourly_cost
@@ -117,9 +118,36 @@ def _one_accelerator_each(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**rest, "accelerators": name if ":" in name else f"{name}:1"}
 
 
-def _accelerator(text: str) -> str:
-    accelerator, count = parse_accelerators(text, where="--gpu")
-    return f"{accelerator.name}:{count}"
+def _accelerator(text: str, notes: list[str]) -> str:
+    """Return a GPU and its number in SkyPilot's spelling, and note what is not obvious about it."""
+    written, count = split_count(text, where="--gpu")
+    name = accelerator_name(written, where="--gpu")
+    if catalog_name(written) == name:
+        notes.append(f"{name} goes to SkyPilot as it stands: runner has no facts about it, so nothing says if it fits")
+    if ":" not in text and f"{name}:{count}".lower() not in (text.lower(), f"{text}:1".lower()):
+        notes.append(f"`{text}` is read as {name}:{count}")
+    return f"{name}:{count}"
+
+
+def _spelled(entry: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return a candidate of the recipe with its GPU in SkyPilot's spelling; what is not known goes as it stands."""
+    written = entry.get("accelerators")
+    if not written:
+        return entry
+    text, _, number = str(written).partition(":")
+    try:
+        name, count = split_count(text)
+        spelled = accelerator_name(name)
+    except UserError as error:
+        if error.remedy and error.remedy.startswith("did you mean"):
+            notes.append(f"warning: resources.accelerators: {error.what}; {error.remedy.partition('?')[0]}?")
+        return entry
+    if count > 1 and number not in ("", "1"):
+        return entry
+    if spelled.lower() != text.lower():
+        notes.append(f"resources.accelerators: `{text}` is read as {spelled}:{count if count > 1 else number or 1}")
+        return {**entry, "accelerators": f"{spelled}:{count if count > 1 else number or 1}"}
+    return entry
 
 
 def _that_fit(entries: Sequence[dict[str, Any]], fits: Fits, notes: list[str]) -> Iterator[dict[str, Any]]:

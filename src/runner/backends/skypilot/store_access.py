@@ -7,6 +7,7 @@ to SkyPilot apart from it.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from runner.backends.base import ResolvedResources
 from runner.backends.registry import ANY
@@ -70,6 +71,10 @@ def access(store_url: str, machines: ResolvedResources, environ: Mapping[str, st
         return StoreAccess(environment={}, secrets={})
     if store_url.startswith("s3://"):
         settings = {name: environ[name] for name in _AWS_SETTINGS if environ.get(name)}
+        for name, value in settings.items():
+            if "@" in urlsplit(value).netloc:
+                remedy = "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+                raise UserError("credentials must not stand in an endpoint, nor in a task", where=name, remedy=remedy)
         elsewhere = any(name.startswith("AWS_ENDPOINT_URL") for name in settings)
         if only_on(machines, ("aws",)) and not elsewhere:
             return StoreAccess(environment=settings, secrets={})  # SkyPilot gives its machines a role that may use S3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import json_option, store_option
+from runner.cli.output import print_json, run_row, say, show
 
 if TYPE_CHECKING:
     from runner.runs.status import RunStatus
@@ -28,7 +29,6 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
       runner ps
       runner ps --all --json
     """
-    from runner.cli.output import print_json, run_row
     from runner.control.ps import list_and_refresh
 
     runs = list_and_refresh(store, on_damaged=_say_left_out)
@@ -36,11 +36,11 @@ def ps(store: "Store", show_all: bool, as_json: bool) -> None:
     if as_json:
         print_json([run_row(run) for run in shown])
     elif shown:
-        click.echo(_table(shown))
+        show(_table(shown))
     else:
-        click.echo(f"{_nothing_in(store)}; `runner launch quickstart` starts one", err=True)
+        say(f"{_nothing_in(store)}; `runner launch quickstart` starts one")
     if len(shown) < len(runs):
-        click.echo(f"{len(runs) - len(shown)} older runs have ended; `runner ps --all` lists them", err=True)
+        say(f"{len(runs) - len(shown)} older runs have ended; `runner ps --all` lists them")
 
 
 def _nothing_in(store: "Store") -> str:
@@ -51,7 +51,7 @@ def _nothing_in(store: "Store") -> str:
 
 
 def _say_left_out(run_id: str, error: "Damaged") -> None:
-    click.echo(f"{run_id} is left out, damaged in the store: {error}", err=True)
+    say(f"{run_id} is left out, damaged in the store: {error}")
 
 
 def _table(runs: "list[RunStatus]") -> str:
@@ -67,7 +67,7 @@ def _table(runs: "list[RunStatus]") -> str:
     steps = [f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}" for run in runs]
     columns = [
         Column(title="RUN", cells=[run.run_id for run in runs]),
-        Column(title="STATE", cells=[run.state for run in runs]),
+        Column(title="STATE", cells=[f"{run.state}, {run.stalled}" if run.stalled else run.state for run in runs]),
         *([Column(title="STAGE", cells=[_stage(run) for run in runs])] if any(run.stage_count for run in runs) else []),
         Column(title="STEP", cells=steps, right=True),
         Column(title="ATTEMPTS", cells=[str(run.attempts) for run in runs], right=True),

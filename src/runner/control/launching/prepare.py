@@ -1,5 +1,6 @@
 """Turn a checked recipe into what ``run.json`` holds: local data files become inputs of the run, named by digest."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from runner.errors import UserError
 from runner.recipe.inputs.references import is_local
 from runner.recipe.inputs.reward_refs import split_reward
 from runner.recipe.loading.load import LoadedRecipe
+from runner.recipe.recipe import Checkpoint, Watchdog
 from runner.storage.commit import digest
 from runner.storage.manifest import canonical_json, is_relative_name
 
@@ -67,13 +69,28 @@ def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
     for path in loaded.local_files:
         if path.is_file() and path not in inputs.values():
             not_copied[str(path)] = _file_digest(path)
-    identity = {"recipe": recipe, "left_behind": not_copied} if not_copied else recipe
+    identified = _identified(recipe)
+    identity = {"recipe": identified, "left_behind": not_copied} if not_copied else identified
     return PreparedRecipe(
         recipe=recipe,
         settings={key: {"value": setting.value, "source": setting.source} for key, setting in loaded.settings.items()},
         digest=blake3(canonical_json(identity)).hexdigest(),
         inputs=inputs,
     )
+
+
+def _identified(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe without settings that older versions did not have, where they are as they always were.
+
+    So a run that an older version began is found again by its settings.
+    """
+    identified = {**recipe, "stages": [_identified(stage) for stage in recipe.get("stages", ())]}
+    if identified.get("watchdog") == dataclasses.asdict(Watchdog()):
+        del identified["watchdog"]
+    checkpoint = dict(identified["checkpoint"])
+    if checkpoint.get("durable_minutes") == Checkpoint().durable_minutes:
+        checkpoint.pop("durable_minutes", None)
+    return identified | {"checkpoint": checkpoint}
 
 
 def resolve_sky_paths(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,13 @@ from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
 from runner.recipe.loading.overrides import LayeredRecipe, apply_overrides
+from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.strict_yaml import Document, parse_document
-from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path
-from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe
+from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path, warning_about
+from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe, Watchdog
 from runner.recipe.rules.context import RuleContext
-from runner.recipe.rules.registry import find_contradictions
+from runner.recipe.rules.registry import find_contradictions, find_warnings
 from runner.recipe.rules.strategy import strategy_of_a_stage
 from runner.recipe.settings import Setting, resolve_settings, source_of
 
@@ -36,6 +38,13 @@ class LoadedRecipe:
     """Absolute paths of the files and folders on this machine that the recipe names."""
     locate: Callable[[RecipePath], str] = dotted_path
     """Returns where a path of the recipe was set, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
+    warnings: tuple[Problem, ...] = ()
+    """What is hardly meant, and refused by nothing: a warm-up that is longer than the run."""
+
+    @property
+    def warning_sentences(self) -> list[str]:
+        """`warnings`, each as a sentence with its place and what to write instead."""
+        return [warning_about(problem, self.locate(problem.path)) for problem in self.warnings]
 
 
 def load_recipe(
@@ -81,6 +90,9 @@ def check_recipe(
             return on_command_line
         return next((f"{shown_as}:{document.lines[part]}" for part in parts if part in document.lines), shown_as)
 
+    if secrets := list(find_secrets(layers.data)):
+        # Alone: other problems might show more of it. And without the value that may stand in the place.
+        raise RecipeError(secrets, lambda at: _without_value(locate(at)), where=shown_as)
     if "name" not in layers.data:
         layers.data["name"] = path.stem
         layers.sources[("name",)] = "default"
@@ -91,10 +103,10 @@ def check_recipe(
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = merge_save_aliases(layers)
-    recipe, settings, inspection, other_problems = _build_recipe(layers, folders)
+    recipe, settings, inspection, other_problems, warnings = _build_recipe(layers, folders)
     if problems := [*problems, *other_problems]:
         raise RecipeError(problems, locate, where=shown_as)
-    return LoadedRecipe(recipe, settings, path, inspection.local_files, locate)
+    return LoadedRecipe(recipe, settings, path, inspection.local_files, locate, tuple(warnings))
 
 
 def _check_stages(
@@ -109,24 +121,26 @@ def _check_stages(
     if problems:
         raise error(unique_problems(problems))
     recipes, settings, local_files = [], {}, dict[pathlib.Path, None]()
+    warnings: list[Problem] = []
     for stage in stages:
-        recipe, stage_settings, inspection, stage_problems = _build_recipe(stage.layers, folders)
+        recipe, stage_settings, inspection, stage_problems, stage_warnings = _build_recipe(stage.layers, folders)
         recipes.append(dataclasses.replace(recipe, stage=stage.name))
         for key, setting in stage_settings.items():
             shared = key.partition(".")[0] in SHARED
             settings[key if shared else f"stages.{stage.name}.{key}"] = setting
         local_files |= dict.fromkeys(inspection.local_files)
         problems += stage.relocate_problems([*stage_problems, *strategy_of_a_stage(recipe)])
+        warnings += stage.relocate_problems(stage_warnings)
     if problems:
         raise error(unique_problems(problems))
     whole = dataclasses.replace(recipes[0], stage=None, stages=tuple(recipes), export=recipes[-1].export)
-    return LoadedRecipe(whole, settings, path, tuple(local_files))
+    return LoadedRecipe(whole, settings, path, tuple(local_files), warnings=tuple(unique_problems(warnings)))
 
 
 def _build_recipe(
     layers: LayeredRecipe, folders: tuple[pathlib.Path, pathlib.Path]
-) -> tuple[Recipe, dict[str, Setting], Inspection, list[Problem]]:
-    """Return the recipe, its settings, its files, and the problems that the schema does not find.
+) -> tuple[Recipe, dict[str, Setting], Inspection, list[Problem], list[Problem]]:
+    """Return the recipe, its settings, its files, the problems that the schema does not find, and warnings.
 
     Args:
         layers: a recipe, or one stage's, that the schema accepts.
@@ -139,8 +153,9 @@ def _build_recipe(
     settings = resolve_settings(inspection.data, layers.sources, known)
     for key in _settings_without_default(recipe):
         settings.pop(f"training.{key}", None)
-    problems = [*inspection.problems, *find_contradictions(RuleContext(recipe, settings, inspection.sources))]
-    return recipe, settings, inspection, problems
+    context = RuleContext(recipe, settings, inspection.sources)
+    problems = [*inspection.problems, *find_contradictions(context)]
+    return recipe, settings, inspection, problems, find_warnings(context)
 
 
 def _settings_without_default(recipe: Recipe) -> tuple[str, ...]:
@@ -168,6 +183,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
         adapter=data.get("adapter"),
         training=data.get("training", {}),
         checkpoint=Checkpoint(**data.get("checkpoint", {})),
+        watchdog=Watchdog(**data.get("watchdog", {})),
         evaluate=Evaluate(
             **{
                 **evaluate,
@@ -179,6 +195,11 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )
+
+
+def _without_value(place: str) -> str:
+    """Return a place for errors without what `--set` was given."""
+    return re.sub(r"^(--set \S+?=).*", r"\1…", place, flags=re.DOTALL)
 
 
 def _relative_to_cwd(path: pathlib.Path, cwd: pathlib.Path) -> str:

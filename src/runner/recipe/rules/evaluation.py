@@ -1,9 +1,47 @@
 """Rules for evaluation: `evaluate:`, `data.eval`, and what depends on evaluations."""
 
-from collections.abc import Iterator
+import fnmatch
+from collections.abc import Iterator, Mapping
 
+from runner.recipe.inputs.reward_refs import split_reward
 from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
+from runner.recipe.suggestions import closest
+
+_ALWAYS = ("loss", "runtime", "samples_per_second", "steps_per_second")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "sft": ("mean_token_accuracy", "entropy", "num_tokens", "aux_loss"),
+    "cpt": ("mean_token_accuracy", "entropy", "num_tokens", "aux_loss"),
+    "dpo": (
+        "rewards/accuracies",
+        "rewards/margins",
+        "rewards/chosen",
+        "rewards/rejected",
+        "logps/chosen",
+        "logps/rejected",
+        "logits/chosen",
+        "logits/rejected",
+        "mean_token_accuracy",
+        "entropy",
+        "num_tokens",
+        "aux_loss",
+    ),
+    "grpo": (
+        "reward",
+        "reward_std",
+        "frac_reward_zero_std",
+        "completions/*",
+        "clip_ratio/*",
+        "kl",
+        "entropy",
+        "num_tokens",
+        "policy_loss",
+        "aux_loss",
+        "cispo_clip_ratio",
+        "vespo/phi_seq_mean",
+    ),
+}
+"""The metrics of each evaluation by method, without ``eval_``, as TRL's trainers log them; patterns stand for many."""
 
 
 def evaluation(context: RuleContext) -> Iterator[Problem]:
@@ -43,6 +81,15 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
             yield problem_at(
                 f"training.{key}", f"{value} needs evaluations during training", "write `eval_strategy: epoch` too"
             )
+    if dependent["metric_for_best_model"] and context.evaluates:
+        yield from _metric(context, str(context.value("training.metric_for_best_model")))
+    if context.value("training.greater_is_better") is not None and not (
+        dependent["metric_for_best_model"]
+        or dependent["load_best_model_at_end"]
+        or dependent["early_stopping_patience"]
+    ):
+        what = "it has no effect without `metric_for_best_model`"
+        yield problem_at("training.greater_is_better", what, "write that too, or leave it out")
     if context.value("training.save_strategy") == "best" and not (
         dependent["metric_for_best_model"] or dependent["load_best_model_at_end"]
     ):
@@ -56,3 +103,32 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
     if context.value("training.eval_steps") is not None and context.value("training.eval_strategy") != "steps":
         what = f"{show(context.value('training.eval_steps'))} has no effect without `eval_strategy: steps`"
         yield problem_at("training.eval_steps", what, "write that too, or leave it out")
+
+
+def never_evaluates(context: RuleContext) -> Iterator[Problem]:
+    """Warn of an interval of evaluations that is longer than the run."""
+    steps, every = int(context.value("training.max_steps")), context.value("training.eval_steps")
+    if context.value("training.eval_strategy") == "steps" and every is not None and 0 < steps < every:
+        what = f"{every:g}, and the run ends after {steps} steps: nothing is evaluated during training"
+        yield problem_at("training.eval_steps", what, f"write at most {steps}")
+
+
+def _metric(context: RuleContext, written: str) -> Iterator[Problem]:
+    """Refuse a metric that no evaluation of the method has."""
+    known = [*_ALWAYS, *METRICS[context.recipe.method]]
+    for name in context.value("training.reward_funcs") or ():
+        function = split_reward(name)[1].replace("-", "_")
+        known += [f"rewards/{function}/mean", f"rewards/{function}/std"]
+    metric = written.removeprefix("eval_")
+    if any(fnmatch.fnmatchcase(metric, pattern) for pattern in known):
+        return
+    shown = [f"eval_{name}" for name in known if "*" not in name and name not in ("aux_loss", *_ALWAYS[1:])]
+    meant = closest(metric, [name for name in known if "*" not in name], likeness=0.75)
+    remedy = f"there are {', '.join(shown)}"
+    if metric == "exact_match":
+        remedy = f"`evaluate.exact_match` is measured before and after training only; {remedy}"
+    yield problem_at(
+        "training.metric_for_best_model",
+        f"no evaluation of {context.recipe.method} has {show(written)}",
+        f"did you mean `eval_{meant}`? {remedy}" if meant else remedy,
+    )

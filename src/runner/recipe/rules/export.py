@@ -25,6 +25,14 @@ def export(context: RuleContext) -> Iterator[Problem]:
         yield problem_at("export.hub_model_id", f"{show(name)} cannot be a repository's name", "write `owner/name`")
 
 
+def hub_strategy(context: RuleContext) -> Iterator[Problem]:
+    """Refuse `every_save`, the default of transformers, where it is asked for and not only pasted with all others."""
+    name = "training.hub_strategy"
+    if context.value(name) == "every_save" and context.is_set(name) and not context.is_set("training.push_to_hub"):
+        what = "`every_save` is not accepted: results go to the hub once, at the end; checkpoints go to the store"
+        yield problem_at(name, what, "leave it out; `export: {push_to_hub: true}` pushes the result")
+
+
 def is_repository(name: str) -> bool:
     """Whether `name` (``name`` or ``owner/name``) is a valid repository id on the hub."""
     return _REPOSITORY.fullmatch(name) is not None and not name.endswith(".git")

@@ -52,6 +52,8 @@ def rewards(context: RuleContext) -> Iterator[Problem]:
 
 def _groups(context: RuleContext) -> Iterator[Problem]:
     generations = context.value("training.num_generations")
+    if generations is None:
+        return  # the rule `values` reports it
     if generations < 2:
         yield problem_at(
             "training.num_generations", f"{generations} completion is not a group to compare", "write 2 or more"

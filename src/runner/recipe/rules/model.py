@@ -1,9 +1,25 @@
 """Rules for `model:` and `adapter:`."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
-from runner.recipe.problems import Problem
+from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
+from runner.recipe.suggestions import closest
+
+_ATTENTION = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3", "flash_attention_4")
+"""What transformers' `AttentionInterface` has; ``owner/name`` is a kernel of the hub."""
+
+
+def attention(context: RuleContext) -> Iterator[Problem]:
+    """Refuse an attention that transformers does not have."""
+    name = context.value("model.attn_implementation")
+    if isinstance(name, str) and "/" not in name and name.removeprefix("paged|") not in _ATTENTION:
+        meant = closest(name, _ATTENTION)
+        listed = f"choices: {', '.join(_ATTENTION)}"
+        remedy = f"did you mean `{meant}`? {listed}" if meant else listed
+        yield problem_at("model.attn_implementation", f"{show(name)} is not one of the choices", remedy)
 
 
 def quantization(context: RuleContext) -> Iterator[Problem]:
@@ -45,6 +61,8 @@ def adapter(context: RuleContext) -> Iterator[Problem]:
             f"`{start}` needs a pass over the data before training, which is not supported yet",
             "leave it out, or write `gaussian`, `pissa` or `olora`",
         )
+    for key in ("target_modules", "exclude_modules"):
+        yield from _module_names(key, context.recipe.adapter.get(key))
     targets = context.recipe.adapter.get("target_modules")
     if targets == "lm_head" or (isinstance(targets, list) and "lm_head" in targets):
         yield problem_at(
@@ -52,3 +70,34 @@ def adapter(context: RuleContext) -> Iterator[Problem]:
             "an adapter on `lm_head` would never be trained: TRL computes the loss from its weight directly",
             "take `lm_head` out; `modules_to_save: [lm_head]` trains it in full",
         )
+
+
+def _module_names(key: str, written: Any) -> Iterator[Problem]:
+    """Refuse texts that peft would take for a regular expression of a whole module name, and match nothing with."""
+    at, targets = f"adapter.{key}", key == "target_modules"
+    if isinstance(written, list):
+        listed = [name for name in written if _means_all(name)]
+        if targets and listed:
+            what = f"`{listed[0]}` in a list is the name of one module, which no model has"
+            yield problem_at(at, what, "write `target_modules: all-linear`, without brackets")
+        joined = [name for name in written if "," in name]
+        if joined:
+            what = f"{show(joined[0])} is several names in one text"
+            yield problem_at(at, what, f"write `{key}: {_as_list(', '.join(written))}`")
+    elif isinstance(written, str) and written != "all-linear":
+        if targets and _means_all(written):
+            yield problem_at(at, f"{show(written)} is no module's name", "write `target_modules: all-linear`")
+        elif re.fullmatch(r"[\w-]+|[\w.\s'\"-]+(,[\w.\s'\"-]*)+|\[[\w.\s'\",-]*\]", written):
+            # A plain name, or several: as an expression it would have to match the module's whole path.
+            what = f"{show(written)} is text, which peft matches with whole paths such as `model.layers.0.mlp`"
+            yield problem_at(at, what, f"write a list: `{key}: {_as_list(written)}`")
+
+
+def _means_all(name: str) -> bool:
+    """Whether a name stands for all layers in other tools, or is a slip of `all-linear`."""
+    return re.sub(r"[\W_]", "", name.lower()) in ("all", "linear", "alllinear", "alllinears", "linearall", "auto")
+
+
+def _as_list(text: str) -> str:
+    names = ", ".join(re.findall(r"[\w.-]+", text))
+    return f"[{names}]"

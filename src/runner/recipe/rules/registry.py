@@ -7,12 +7,15 @@ recipe that the schema has already accepted.
 from runner.recipe.problems import Problem
 from runner.recipe.rules.context import Rule, RuleContext
 from runner.recipe.rules.data import local_names, shares
-from runner.recipe.rules.evaluation import evaluation
-from runner.recipe.rules.export import export
+from runner.recipe.rules.evaluation import evaluation, never_evaluates
+from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, rewards
-from runner.recipe.rules.model import adapter, quantization
+from runner.recipe.rules.model import adapter, attention, quantization
+from runner.recipe.rules.optimizers import optimizers
+from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
-from runner.recipe.rules.resources import resources
+from runner.recipe.rules.resources import own_variables, resources
+from runner.recipe.rules.schedule import long_warmup, schedule_kwargs, warmup
 from runner.recipe.rules.strategy import strategy
 from runner.recipe.rules.training import (
     batch,
@@ -25,12 +28,20 @@ from runner.recipe.rules.training import (
     report_to,
     steps_and_epochs,
 )
+from runner.recipe.rules.values import intervals, mappings, values
 
 RULES: tuple[Rule, ...] = (
     reserved_settings,
     batch,
     steps_and_epochs,
+    values,
+    intervals,
+    mappings,
+    schedule_kwargs,
+    warmup,
+    optimizers,
     precision,
+    attention,
     quantization,
     strategy,
     adapter,
@@ -46,11 +57,22 @@ RULES: tuple[Rule, ...] = (
     json_texts,
     report_to,
     export,
+    hub_strategy,
     resources,
+    own_variables,
+    job_recovery,
 )
 """Every rule; problems are reported in this order."""
+
+WARNINGS: tuple[Rule, ...] = (long_warmup, never_evaluates)
+"""Rules for what works and is hardly meant: their problems are said, and nothing is refused."""
 
 
 def find_contradictions(context: RuleContext) -> list[Problem]:
     """Return the problems that the rules find in a recipe."""
     return [problem for rule in RULES for problem in rule(context)]
+
+
+def find_warnings(context: RuleContext) -> list[Problem]:
+    """Return what the rules of `WARNINGS` find in a recipe."""
+    return [problem for rule in WARNINGS for problem in rule(context)]

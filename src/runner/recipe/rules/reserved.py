@@ -80,6 +80,12 @@ TRAINING: Table = {
     "dataloader_in_order": ReservedSetting(
         (True,), "samples in the order in which workers finish differ from run to run"
     ),
+    "train_sampling_strategy": ReservedSetting(
+        ("random", "group_by_length", "batch_rebalance"),
+        "the rows of all entries are mixed and shuffled by `training.seed` before, so that they would not come in the "
+        "order of the files",
+        "leave it out; for an order of data, write `stages:`, one for each part",
+    ),
     # What runner does in its own way.
     "logging_strategy": ReservedSetting(
         ("steps",),
@@ -103,6 +109,7 @@ TRAINING: Table = {
 DPO: Table = {
     "sync_ref_model": ReservedSetting((False,), "the reference would change, and a checkpoint does not hold it"),
     "padding_free": ReservedSetting((False,), "TRL's DPO trainer ignores it for now"),
+    "train_sampling_strategy": ReservedSetting(("random",), "TRL's DPO rows have no single length to sort by"),
 }
 """Under `training:`, in addition, when the method is `dpo`."""
 
@@ -147,6 +154,13 @@ GRPO: Table = {
     "log_completions": ReservedSetting((False,), _NO_TABLE, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "log_completions_hub_repo": ReservedSetting((None,), _NO_HUB),
     "max_tool_calling_iterations": ReservedSetting((None,), "tools are not supported yet"),
+    "train_sampling_strategy": ReservedSetting(("random",), "TRL's GRPO trainer draws groups of prompts itself"),
+    "shuffle_dataset": ReservedSetting(
+        (True, None),
+        "the rows of all entries are mixed and shuffled by `training.seed` before, so that they would not come in the "
+        "order of the files",
+        "leave it out; for an order of data, write `stages:`, one for each part",
+    ),
     "remove_unused_columns": ReservedSetting(
         (False, None), "reward functions would no longer get the other columns, such as the answer"
     ),
@@ -166,7 +180,10 @@ def reserved_settings(context: RuleContext) -> Iterator[Problem]:
             name = f"{section}.{key}"
             value = context.value(name)
             if context.is_set(name) and not any(_same(value, harmless) for harmless in reserved.harmless):
-                yield problem_at(name, f"{show(value)} is not accepted: {reserved.reason}", reserved.remedy)
+                remedy = reserved.remedy
+                if isinstance(value, int | float | str):
+                    remedy = remedy.replace(": …}", f": {show(value).strip('`')}}}")
+                yield problem_at(name, f"{show(value)} is not accepted: {reserved.reason}", remedy)
 
 
 def _same(left: Json, right: Json) -> bool:

@@ -95,7 +95,7 @@ def data_loader(context: RuleContext) -> Iterator[Problem]:
     """Refuse settings of data loader workers without any worker."""
     if context.value("training.dataloader_num_workers"):
         return
-    for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers"):
+    for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers", "dataloader_multiprocessing_context"):
         if context.value(f"training.{key}"):
             yield problem_at(
                 f"training.{key}",

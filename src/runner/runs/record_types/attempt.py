@@ -69,6 +69,14 @@ class Heartbeat(TypedDict):
     """Training speed."""
     eta_seconds: NotRequired[float | None]
     """Time left."""
+    tokens: NotRequired[Count | None]
+    """Tokens trained on so far (in the stage)."""
+    idle_seconds: NotRequired[float | None]
+    """For how long there had been no progress (no step, no batch, no bytes) when this was written."""
+    hang_seconds: NotRequired[float | None]
+    """After how long without progress the attempt is ended; None: never."""
+    hang: NotRequired[str | None]
+    """That the attempt hangs and is being ended, for the other machines and for people."""
 
 
 class AttemptEnded(TypedDict):
@@ -86,8 +94,12 @@ class AttemptEnded(TypedDict):
     """Why, for people."""
     retry: NotRequired[bool]
     """Whether another attempt may get further without anything being fixed."""
+    outside: NotRequired[bool]
+    """Whether something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     again: NotRequired[bool]
-    """Whether this very process makes another attempt, after memory ran out."""
+    """Whether this very process makes another attempt, after memory ran out or training hung."""
+    hung: NotRequired[bool]
+    """Whether it was ended because training hung."""
     split: NotRequired[Split]
     """Micro-batch and accumulation of attempts from now on, after memory ran out."""
 

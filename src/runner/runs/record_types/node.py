@@ -58,6 +58,8 @@ class NodeBeat(TypedDict):
 
     count: int
     """Grows."""
+    busy: NotRequired[int]
+    """Grows while the training processes there are at work."""
 
 
 class WorkerEnd(TypedDict):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -21,11 +22,19 @@ from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
-from runner.train.agent.log import NOTICE, CallingHandler, PeopleFormatter, logged_to
+from runner.train.agent.hangs.activity import ActivityMeter
+from runner.train.agent.hangs.watchdog import Watchdog
+from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import Outcome, attempt_outcome
 from runner.train.agent.preemption import is_eviction
-from runner.train.agent.restart_policy import attempts_without_progress, last_oom_split, retry_smaller
+from runner.train.agent.restart_policy import (
+    MOST_HANGS,
+    attempts_without_progress,
+    hangs_in_a_row,
+    last_oom_split,
+    retry_smaller,
+)
 from runner.train.agent.restore import restore_newest
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.topology import free_port
@@ -81,27 +90,40 @@ class HeadAttempt:
         self._folder = setup.work_dir / f"attempt-{claim.token}"
         self._outcome: Outcome | None = None
         """How it ends, where the agent itself has decided that."""
+        self._committed = False
+        """Whether it has committed a checkpoint."""
+        self._hung = False
+        """Whether it is ended because it hangs."""
+        self._fruitless_hangs = 0
+        """How many attempts right before this one hung, and got no further than where it begins."""
         self._progress: dict[str, Any] = {"phase": "starting"}
         self._default_message: str | None = None
         """The heartbeat's message where the worker has none."""
         self._fence_at = time.monotonic() + self._timing.fence
         self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token)
+        self._attempt_log = AttemptLog(self._log_chunks, redact=setup.redact)
         self._nodes = NodeMonitor(self._store, claim, setup.topology, silence_seconds=self._timing.silence)
         self._workers = WorkerGroup(
             setup.topology.processes_per_node,
             spawn=setup.spawn,
             on_output=self._pass_output_on,
-            on_progress=self._progress.update,
+            on_progress=self._note_progress,
             on_notice=notices.write,
+            redact=setup.redact,
             timing=self._timing,
         )
+        self._watchdog = Watchdog(setup.watchdog)
+        every_seconds = min(self._timing.activity, (setup.watchdog.timeout_seconds or self._timing.activity) / 4)
+        self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=every_seconds)
+        self._warned = False
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
-        to_chunks = CallingHandler(lambda level, text: self._log_chunks.append(text + "\n"))
+        to_chunks = CallingHandler(lambda level, text: self._attempt_log.write(text))
         to_chunks.setFormatter(PeopleFormatter())
         to_notices = CallingHandler(
-            lambda level, text: self._notices.write(logging.getLevelName(level).lower(), text), only_notices=True
+            lambda level, text: self._notices.write(logging.getLevelName(level).lower(), self._setup.redact(text)),
+            only_notices=True,
         )
         with ExitStack() as stack:
             for handler in (to_chunks, to_notices):
@@ -135,7 +157,7 @@ class HeadAttempt:
         Returns:
             Whether there is something to watch; False if the attempt ends before it begins.
         """
-        self._progress["phase"] = "restoring"
+        self._progress["phase"] = "restoring" if self._claim.number > 1 else "starting"
         restored = self._patiently(
             lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
         )
@@ -143,6 +165,9 @@ class HeadAttempt:
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
         self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))
+        self._fruitless_hangs = hangs_in_a_row(
+            [attempt for attempt in known if attempt.number < self._claim.number], name
+        )
         self._report_start(name, split)
         if self._gives_up(name, known) or not self._all_nodes_joined():
             return self._outcome is None  # else workers have ended early, and `_watch` finds that out
@@ -165,6 +190,7 @@ class HeadAttempt:
         number = self._claim.number
         if restored is not None:
             self._progress.update(step=restored.step, checkpoint_step=restored.step)
+            self._watchdog.note({"step": restored.step}, now=time.monotonic())
             stage = f" of stage {restored.stage}" if self._stages else ""
             _log.info("attempt %d continues from step %d%s", number, restored.step, stage, extra=NOTICE)
         if split is not None:
@@ -217,8 +243,42 @@ class HeadAttempt:
             self._nodes.look()
             if self._nodes.any_failed:
                 self._workers.hurry(self._timing.upload if self._nodes.only_stopped else self._timing.peer)
+            elif self._hangs():
+                return
             if self._workers.wait(self._timing.beat):
                 return
+
+    def _note_progress(self, progress: Mapping[str, Any]) -> None:
+        """Take in what the first training process reports."""
+        self._progress.update(progress)
+        self._committed = self._committed or progress.get("checkpoint_step") is not None
+        self._watchdog.note(progress, now=time.monotonic())
+
+    def _hangs(self) -> bool:
+        """Find out whether training hangs; warn early, and if it does, log all stacks and note it as the outcome."""
+        activity = self._activity.look()
+        hang = self._watchdog.look(
+            now=time.monotonic(),
+            read_bytes=activity.many_bytes,
+            busy=activity.busy or self._nodes.any_busy(),
+            stopped=activity.stopped,
+        )
+        self._progress["idle_seconds"] = round(self._watchdog.idle_seconds, 1)
+        self._progress["hang_seconds"] = self._watchdog.limit_seconds
+        if hang is None or self._stopping():  # who was told to stop is killed soon by whoever told
+            warning = self._watchdog.warning()
+            if warning is not None and not self._warned:
+                _log.warning("%s", warning)
+            self._warned = warning is not None
+            return False
+        what = hang.describe()
+        _log.warning("%s: the attempt is ended; the stacks of all its threads follow", what)
+        self._progress["hang"] = what
+        self._beat()  # the other machines log their stacks when they see it
+        self._workers.print_stacks()
+        self._hung = True
+        self._outcome = _interrupted(f"training hung: {what}; the log has the stacks of all threads")
+        return True
 
     def _must_stop(self) -> bool:
         """Find out whether a newer attempt has begun or the run was cancelled, and note that as the outcome."""
@@ -238,7 +298,7 @@ class HeadAttempt:
 
     def _is_cancelled(self) -> bool:
         try:
-            return is_cancel_requested(self._store, self._setup.run_id)
+            return is_cancel_requested(self._store, self._setup.run_id, reopened=self._setup.reopened)
         except STORE_ERRORS:
             return False
 
@@ -253,7 +313,7 @@ class HeadAttempt:
 
     def _pass_output_on(self, text: str) -> None:
         """Print what a worker has printed, and add it to the attempt's log."""
-        self._log_chunks.append(text)
+        self._attempt_log.write(text)
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -264,16 +324,16 @@ class HeadAttempt:
 
     def _await_nodes(self) -> None:
         """Wait until the other nodes have reported how they ended: the first cause may be theirs."""
-        if self._outcome is not None:
+        if self._outcome is not None and not self._hung:
             return
         until = after(2 * self._timing.peer)
         while not self._nodes.all_ended and not until():
             self._nodes.look()
-            if self._workers.ends()[0].code == 0:
+            if not self._hung and self._workers.ends()[0].code == 0:
                 return
             time.sleep(0.2)
         for rank, end in self._nodes.ended.items():
-            if end.exit_code not in (SUCCEEDED, INTERRUPTED):
+            if self._hung or end.exit_code not in (SUCCEEDED, INTERRUPTED):
                 for line in end.last_lines:
                     self._pass_output_on(f"[machine {rank}, {end.host}] {line}")
 
@@ -293,11 +353,17 @@ class HeadAttempt:
             outcome = retry_smaller(outcome)
             again = outcome.split is not None and not self._stopping()
             _log.log(logging.ERROR if outcome.kind == "failed" else logging.WARNING, "%s", outcome.reason)
+        elif self._hung:
+            outcome, again = self._after_hang(outcome)
+        if outcome.reason is not None:
+            outcome = replace(outcome, reason=self._setup.redact(outcome.reason))
         state: str = outcome.kind
         mistake = outcome.kind == "failed" and any(end.code == MISTAKE for end in self._workers.ends())
         exit_code = MISTAKE if mistake else _EXIT_CODES.get(state, FAILED)
-        if outcome.kind == "interrupted" and not outcome.retry and self._give_up_after is not None:
-            exit_code = FAILED  # INTERRUPTED would ask for another attempt
+        if exit_code == INTERRUPTED and not outcome.retry and self._give_up_after is not None:
+            # INTERRUPTED would ask for another attempt, and of two jobs that make attempts at one run, each would end
+            # the other's for ever.
+            exit_code = FAILED
         try:
             if outcome.kind in ("succeeded", "failed", "cancelled"):
                 final_state = self._persistently(lambda: self._write_result(outcome))
@@ -314,8 +380,12 @@ class HeadAttempt:
             }
             if outcome.split is not None:
                 record["split"] = outcome.split
-            if ran_out_of_memory:
+            if self._hung:
+                record["hung"] = True
+            if ran_out_of_memory or self._hung:
                 record["again"] = again
+            if outcome.outside:
+                record["outside"] = True
             self._persistently(lambda: write_ended(self._store, self._claim, record))
         except StoreUnavailable as error:
             # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
@@ -323,6 +393,20 @@ class HeadAttempt:
             return AttemptEnd(INTERRUPTED, again)
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
+
+    def _after_hang(self, outcome: Outcome) -> tuple[Outcome, bool]:
+        """Return what follows from a hang, and whether this same agent tries again.
+
+        It does at first, since that costs no machine. The second time in a row whoever starts attempts does, on another
+        machine if it has one. The third time, the run has failed.
+        """
+        if self._committed:
+            return outcome, not self._stopping() and not self._workers.pids
+        hangs = self._fruitless_hangs + 1
+        if hangs >= MOST_HANGS:
+            reason = f"{outcome.reason}; so it was {hangs} times in a row, without a newer checkpoint"
+            return Outcome(kind="failed", reason=reason, retry=False), False
+        return outcome, hangs == 1 and not self._stopping() and not self._workers.pids
 
     def _write_result(self, outcome: Outcome) -> str:
         """Write the run's result unless it has one; return the state in the result that it has then."""
@@ -338,7 +422,8 @@ class HeadAttempt:
             **progress,
             **(outcome.result or {}),
         }
-        return write_result(self._store, self._setup.run_id, cast(Result, result))["state"]
+        reopened = self._setup.reopened
+        return write_result(self._store, self._setup.run_id, cast(Result, result), reopened=reopened)["state"]
 
     def _patiently(self, call: Callable[[], R]) -> R:
         return retrying(call, until=after(self._timing.store))

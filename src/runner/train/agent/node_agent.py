@@ -20,7 +20,7 @@ from typing import TypeVar
 from runner.exit_codes import INTERRUPTED
 from runner.runs.attempts import newest_number, read_heartbeat
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.record_types.attempt import AttemptEnded
+from runner.runs.record_types.attempt import AttemptEnded, Heartbeat
 from runner.runs.record_types.node import Admission
 from runner.runs.record_types.result import Result
 from runner.runs.records import utc_now
@@ -36,6 +36,7 @@ from runner.runs.rendezvous import (
 from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
+from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.node_monitor import StallDetector
 from runner.train.agent.outcome import NodeExit
 from runner.train.agent.setup import AgentSetup
@@ -44,6 +45,8 @@ from runner.train.agent.worker_group import WorkerGroup
 _log = logging.getLogger(__name__)
 
 _TAIL_LINES = 40
+_MOST_STACK_LINES = 2000
+"""Of which the head's log gets the end, when training hangs."""
 
 R = TypeVar("R")
 
@@ -95,9 +98,12 @@ class NodeAttempt:
             setup.topology.processes_per_node,
             spawn=setup.spawn,
             on_output=self._pass_output_on,
+            redact=setup.redact,
             first_rank=setup.topology.node_rank * setup.topology.processes_per_node,
             timing=self._timing,
         )
+        self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=self._timing.activity)
+        self._hang: str | None = None
 
     def run(self) -> int | None:
         """Take part; return the exit code, or None if the head goes on with another attempt."""
@@ -174,7 +180,7 @@ class NodeAttempt:
         while not self._over.wait(self._timing.beat):
             count += 1
             try:
-                write_node_beat(self._store, participant, count)
+                write_node_beat(self._store, participant, count, busy=self._activity.count)
             except STORE_ERRORS:
                 continue
 
@@ -193,11 +199,22 @@ class NodeAttempt:
         """Return when the workers have ended, or must because the head's attempt is over."""
         head = StallDetector(self._timing.silence)
         while not self._workers.wait(self._timing.beat):
+            self._activity.look()
             if self._head_has_ended(participant):
                 self._workers.hurry(0)
-            elif head.look(lambda: read_heartbeat(self._store, self._setup.run_id, participant.number)):
+            elif self._hang is not None:
+                _log.warning("the head says: %s; the stacks of all threads here follow", self._hang)
+                self._last_lines = deque(self._last_lines, maxlen=_MOST_STACK_LINES)
+                self._workers.print_stacks()
+                self._workers.hurry(0)
+            elif head.look(lambda: self._read_head(participant)):
                 _log.warning("the head was not heard of any more")
                 self._workers.hurry(0)
+
+    def _read_head(self, participant: Participant) -> Heartbeat | None:
+        beat = read_heartbeat(self._store, self._setup.run_id, participant.number)
+        self._hang = None if beat is None else beat.get("hang")
+        return beat
 
     def _head_has_ended(self, participant: Participant) -> bool:
         try:

@@ -60,6 +60,8 @@ class NodeMonitor:
         self._expected = set(range(1, topology.num_nodes))
         self._participants: dict[int, Participant] = {}
         self._stall_detectors = {rank: StallDetector(silence_seconds) for rank in self._expected}
+        self._busy: dict[int, int] = {}
+        self._any_busy = False
         self.ended: dict[int, NodeExit] = {}
         """How the attempt went on each node that has reported it."""
         self.lost: list[int] = []
@@ -95,8 +97,20 @@ class NodeMonitor:
                 end = None  # not what our agent writes; the node's silence will tell
             if end is not None:
                 self.ended[rank] = end
-            elif self._stall_detectors[rank].look(lambda node=participant: read_node_beat(self._store, node)):  # type: ignore[misc]
+            elif self._stall_detectors[rank].look(lambda rank=rank: self._read_beat(rank)):  # type: ignore[misc]
                 self.lost.append(rank)
+
+    def any_busy(self) -> bool:
+        """Whether a node has been at work since the last call."""
+        busy, self._any_busy = self._any_busy, False
+        return busy
+
+    def _read_beat(self, rank: int) -> Any:
+        beat = read_node_beat(self._store, self._participants[rank])
+        busy = 0 if beat is None else beat.get("busy", 0)
+        self._any_busy |= busy != self._busy.get(rank, 0)
+        self._busy[rank] = busy
+        return beat
 
     @property
     def any_failed(self) -> bool:

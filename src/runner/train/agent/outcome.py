@@ -31,6 +31,8 @@ class Outcome:
     """Micro-batch and accumulation: those that ran out of memory, and later those that the next attempt trains with."""
     lost_peer: bool = False
     """The error says no more than that another training process has gone."""
+    outside: bool = False
+    """Something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     result: Mapping[str, Any] | None = None
     """What the run's result holds beside how it ended; after success only."""
 
@@ -41,6 +43,8 @@ class Outcome:
             record["split"] = self.split
         if self.lost_peer:
             record["lost_peer"] = True
+        if self.outside:
+            record["outside"] = True
         if self.result is not None:
             record["result"] = dict(self.result)
         return record
@@ -67,6 +71,7 @@ class Outcome:
             retry=record.get("retry") is True,
             split=split,
             lost_peer=record.get("lost_peer") is True,
+            outside=record.get("outside") is True,
             result=result,
         )
 

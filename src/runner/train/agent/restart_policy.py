@@ -7,6 +7,9 @@ from runner.runs.attempts import Attempt
 from runner.runs.layout import CheckpointName
 from runner.train.agent.outcome import Outcome
 
+MOST_HANGS = 3
+"""Attempts in a row that hang without a newer checkpoint after which the run has failed."""
+
 
 def attempts_without_progress(earlier: Sequence[Attempt], restored: CheckpointName | None) -> int:
     """Return how many attempts in a row, right before this one, got no further than where this one begins.
@@ -19,9 +22,25 @@ def attempts_without_progress(earlier: Sequence[Attempt], restored: CheckpointNa
     for attempt in reversed(earlier):
         if attempt.ended is not None and not attempt.ended.get("retry"):
             break  # somebody has looked at it since, and started the run again
-        if attempt.ended is not None and attempt.ended.get("again"):
+        if attempt.ended is not None and attempt.ended.get("again") and not attempt.ended.get("hung"):
             continue  # it ran out of memory, and the same agent went on with smaller micro-batches
         if attempt.began and attempt.restored != restored:
+            break
+        count += 1
+    return count
+
+
+def hangs_in_a_row(earlier: Sequence[Attempt], restored: CheckpointName | None) -> int:
+    """Return how many attempts in a row, right before this one, hung and got no further than where this one begins.
+
+    Args:
+        earlier: the run's attempts before this one, the oldest first.
+        restored: the checkpoint that this one continues from; None: it begins afresh.
+    """
+    count = 0
+    for attempt in reversed(earlier):
+        ended = attempt.ended
+        if ended is None or not ended.get("hung") or not ended.get("retry") or attempt.restored != restored:
             break
         count += 1
     return count

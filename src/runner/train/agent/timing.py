@@ -29,6 +29,14 @@ class Timing:
     """How long a preempted worker goes on uploading: clouds give 30 s (Google Cloud) to 120 s (AWS) of notice."""
     store: float = 300.0
     """How long the beginning and the end of an attempt wait for a store that does not answer."""
+    reach: float = 1800.0
+    """How long a machine that nobody counts the attempts of tries to reach its store before it gives up for good."""
+    activity: float = 10.0
+    """Between two looks at what the training processes have used of processors and disks."""
+    stacks: float = 5.0
+    """How long a training process that hangs may take to print its stacks."""
+    kill: float = 30.0
+    """How long a killed process may take to go. One that waits in the kernel for a device stays."""
     finish: float = 900.0
     """How long the end of the training waits for a store that does not answer, before a later attempt does the rest."""
 

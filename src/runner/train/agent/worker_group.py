@@ -5,21 +5,29 @@ what they saw, and killed.
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.exit_codes import INTERRUPTED
 from runner.runs.record_types.node import NodeAssignment
 from runner.train.agent.events import read_events
+from runner.train.agent.hangs.activity import state_of
+from runner.train.agent.hangs.stacks import SIGNAL as STACKS
+from runner.train.agent.hangs.stacks import family, why_silent
+from runner.train.agent.log import as_it_is
 from runner.train.agent.outcome import Outcome, WorkerExit
 from runner.train.agent.setup import Process, Spawn
 from runner.train.agent.timing import Timing
+
+_log = logging.getLogger(__name__)
 
 
 class WorkerAssignment(NodeAssignment):
@@ -42,6 +50,8 @@ class Worker:
     """When it gave it, in seconds of the system's clock."""
     killed: bool = False
     """Whether the agent has ended it."""
+    lines: int = 0
+    """How many it has printed."""
 
 
 class WorkerGroup:
@@ -51,9 +61,10 @@ class WorkerGroup:
         size: how many.
         spawn: starts one.
         on_output: called with each line that they print.
-        on_progress: called with the progress of the first process of all.
+        on_progress: called with the progress of the first process of all; with nothing when it has done a batch.
         on_notice: called with the level and the text of what the first process of all reports for the launching user.
         first_rank: the rank of this machine's first process.
+        redact: hides secrets in what they print and report.
         timing: how long they may go on once one has ended.
     """
 
@@ -66,6 +77,7 @@ class WorkerGroup:
         on_progress: Callable[[Mapping[str, Any]], None] = lambda progress: None,
         on_notice: Callable[[str, str], None] = lambda level, text: None,
         first_rank: int = 0,
+        redact: Callable[[str], str] = as_it_is,
         timing: Timing,
     ) -> None:
         self._size = size
@@ -74,6 +86,7 @@ class WorkerGroup:
         self._on_progress = on_progress
         self._on_notice = on_notice
         self._first_rank = first_rank
+        self._redact = redact
         self._timing = timing
         self._workers: list[Worker] = []
         self._threads: list[threading.Thread] = []
@@ -155,16 +168,49 @@ class WorkerGroup:
                 worker.process.wait(timeout=max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
-            worker.process.wait()
+        until = time.monotonic() + self._timing.kill
+        for worker in running:
+            try:
+                worker.process.wait(timeout=max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _log.error("process %d was killed and does not end: it waits in the kernel", worker.process.pid)
         for thread in self._threads:
             thread.join(timeout=5)
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that still run."""
+        return [worker.process.pid for worker in self._workers if worker.process.poll() is None]
+
+    def print_stacks(self) -> None:
+        """Have each process that still runs print the stacks of all its threads, one process after the other."""
+        for index, worker in enumerate(self._workers):
+            if worker.process.poll() is not None:
+                continue
+            rank, pid = self._first_rank + index, worker.process.pid
+            self._on_output(f"stacks of training process {rank} (process id {pid}):\n")
+            lines = worker.lines
+            asked = family(pid)
+            for member in asked:
+                with suppress(OSError):
+                    os.kill(member, STACKS)
+            until = time.monotonic() + self._timing.stacks
+            while pid in asked and worker.lines == lines and time.monotonic() < until:
+                time.sleep(self._timing.poll)
+            if worker.lines == lines:
+                self._on_output(f"  none: {why_silent(state_of(pid))}\n")
+                continue
+            seen = lines
+            while worker.lines != seen and time.monotonic() < until:  # until it falls silent
+                seen = worker.lines
+                time.sleep(min(0.3, self._timing.stacks))
+
     def ends(self) -> list[WorkerExit]:
-        """Return how each has ended. Call it after `end`: it waits for those that have not."""
+        """Return how each has ended. Call it after `end`; one that could not be ended counts as killed."""
         return [
             WorkerExit(
                 rank=self._first_rank + index,
-                code=worker.process.wait(),
+                code=_exit_code(worker.process),
                 killed=worker.killed,
                 outcome=worker.outcome,
                 reported_at=worker.reported_at,
@@ -178,16 +224,20 @@ class WorkerGroup:
 
         def pass_output_on() -> None:
             for line in worker.process.stdout:
-                self._on_output(prefix + line.decode(errors="replace"))
+                worker.lines += 1
+                self._on_output(prefix + self._redact(line.decode(errors="replace")))
 
         def on_event(event: dict[str, Any]) -> None:
             kind = event.pop("kind")
             if kind == "outcome":
-                worker.outcome, worker.reported_at = Outcome.from_record(event), time.time()
+                outcome = Outcome.from_record(event)
+                if outcome.reason is not None:
+                    outcome = replace(outcome, reason=self._redact(outcome.reason))
+                worker.outcome, worker.reported_at = outcome, time.time()
             elif rank == 0 and kind == "notice":
-                self._on_notice(event["level"], event["text"])
+                self._on_notice(event["level"], self._redact(event["text"]))
             elif rank == 0:
-                self._on_progress(event)
+                self._on_progress(event)  # of kind ``alive``: without any field
 
         self._threads += [
             threading.Thread(target=pass_output_on, name=f"log-{rank}", daemon=True),
@@ -195,3 +245,8 @@ class WorkerGroup:
         ]
         for thread in self._threads[-2:]:
             thread.start()
+
+
+def _exit_code(process: Process) -> int:
+    code = process.poll()
+    return -signal.SIGKILL if code is None else code

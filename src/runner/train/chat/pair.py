@@ -17,6 +17,7 @@ from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
 from runner.storage.store import Store
+from runner.train.models.finite import require_finite_weights
 from runner.train.models.loading import load_model
 
 Message = Mapping[str, str]
@@ -35,13 +36,14 @@ class ModelPair:
         with_base: whether the base answers too; without it, memory for one model is enough for any run.
 
     Raises:
-        UserError: the run has no model, or its base cannot be loaded on this machine.
+        UserError: the run has no model, its base cannot be loaded on this machine, or its weights are not finite.
     """
 
     def __init__(self, store: Store, run_id: str, cache: Path, *, with_base: bool = True) -> None:
         recipe, artifacts, base = _read_run(store, run_id)
         folder = cache / "chat" / run_id
         tuned = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
+        require_finite_weights(tuned, run_id)
         if base is not None:
             recipe = _with_model(recipe, _fetch_artifact(store, run_key(run_id, base), folder))
         self._tokenizer = AutoTokenizer.from_pretrained(tuned)

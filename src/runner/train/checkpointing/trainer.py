@@ -13,18 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerState
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from runner.errors import UserError
 from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
 from runner.runs.layout import CheckpointName
+from runner.train.checkpointing.divergence import DivergenceWatch, TrainingDiverged
 from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule
 from runner.train.checkpointing.state import capture, capture_shard, rank_state, without_ties
 from runner.train.checkpointing.zero import is_zero3, load_zero3_weights
 from runner.train.devices.out_of_memory import OutOfMemory, is_out_of_memory, short_reason
 from runner.train.evaluation.measure import preserve_state
+from runner.train.loggers.stall_watch import StallWatch
+from runner.train.models.finite import name_some, not_finite, trained_weights
 
 logger = logging.getLogger(__name__)
+
+_WITHOUT_WARMUP = ("constant", "reduce_lr_on_plateau", "greedy")
+"""transformers' schedulers that take no notice of `warmup_steps`."""
 
 
 class ResumableTrainerMixin(Trainer):
@@ -43,6 +49,8 @@ class ResumableTrainerMixin(Trainer):
         self._saving_seconds = 0.0
         self._evaluating = False
         self._preserves_state = True
+        self._divergence = DivergenceWatch()
+        self._stall = StallWatch()
         self.fingerprint: Mapping[str, str] = {}
         """Digests of rows and tokenizer, from `runner.train.checkpointing.fingerprint`; each checkpoint holds them."""
         super().__init__(*args, **kwargs)
@@ -56,10 +64,20 @@ class ResumableTrainerMixin(Trainer):
     # -- one record for each step --------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as the trainer does, and write the record to the run's metrics."""
+        """Log as the trainer does, and write the record to the run's metrics.
+
+        Raises:
+            TrainingDiverged: too many steps in a row had a loss or gradients that are not finite.
+        """
         super().log(logs, start_time)
-        if not self.binding.process_info.is_main_process:
-            return
+        if self.binding.process_info.is_main_process:
+            self._record(logs)
+        if "loss" in logs:
+            # The loss is the mean over all processes, and the gradients are too: all of them end here, or none.
+            skipped = bool(self.accelerator.optimizer_step_was_skipped)
+            self._divergence.observe(self.state.global_step, logs["loss"], logs.get("grad_norm"), skipped=skipped)
+
+    def _record(self, logs: dict[str, float]) -> None:
         if "loss" in logs:
             now = time.perf_counter()
             tokens = logs.get("num_tokens")
@@ -69,6 +87,9 @@ class ResumableTrainerMixin(Trainer):
             self.binding.metrics.train_step(self.state.global_step, self.state.max_steps, logs)
             if self.binding.is_logging_step(self.state):
                 logger.info(f"step {self.state.global_step}/{self.state.max_steps}: {_format_values(logs)}")
+            warning = self._stall.observe(self.state.global_step, logs, max_steps=self.state.max_steps)
+            if warning is not None:
+                logger.warning(warning)
         elif any(key.startswith("eval_") for key in logs):
             self.binding.metrics.evaluation(self.state.global_step, logs)
             phase = self.binding.metrics.phase
@@ -77,6 +98,8 @@ class ResumableTrainerMixin(Trainer):
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
+        if self._globalstep_last_logged == self.state.global_step:
+            self._tr_loss.zero_()  # transformers subtracts it from itself, and infinity stays infinite or becomes NaN
         self._step_ended = time.perf_counter()
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
@@ -84,6 +107,20 @@ class ResumableTrainerMixin(Trainer):
         if self.binding.process_info.world_size > 1 and self.model_wrapped is self.model:
             raise RuntimeError("the model is not shared by the training processes: each would train by itself")
         return prepared
+
+    # -- signs of life -------------------------------------------------------------------------------------------
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Compute a micro-batch as the trainer does, and report that it is done."""
+        loss = super().training_step(*args, **kwargs)
+        self.binding.metrics.batch_done()
+        return loss
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate a batch as the trainer does, and report that it is done."""
+        predicted = super().prediction_step(*args, **kwargs)
+        self.binding.metrics.batch_done()
+        return predicted
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
@@ -134,6 +171,22 @@ class ResumableTrainerMixin(Trainer):
             self.control.should_save = True
         return is_new_best
 
+    # -- weights that are worth keeping ---------------------------------------------------------------------------
+
+    def check_weights(self) -> None:
+        """Check that the weights in training are finite. Called by all training processes together.
+
+        Raises:
+            TrainingDiverged: they are not, in any process.
+        """
+        names = not_finite(trained_weights(self.model))
+        [is_bad] = self.binding.process_info.any_rank(bool(names))
+        if is_bad:
+            which = name_some(names) if names else "those of another process"
+            step = self.state.global_step
+            what = f"weights are infinite or not a number at step {step} ({which})"
+            raise TrainingDiverged(what, last_good=max(0, step - 2))
+
     # -- saving and resuming -------------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -142,6 +195,7 @@ class ResumableTrainerMixin(Trainer):
         if name == self.binding.checkpointer.last_saved:
             return
         began = time.perf_counter()
+        self.check_weights()
         self.store_flos()
         runner_state = {
             "version": 1,
@@ -152,6 +206,7 @@ class ResumableTrainerMixin(Trainer):
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
             "evaluation_preserves_state": self._preserves_state,
+            "stall": self._stall.state(),
             **self.binding.layout,
             "made_from": dict(self.fingerprint),
             "finished": list(self.binding.finished),
@@ -225,11 +280,15 @@ class ResumableTrainerMixin(Trainer):
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         position: tuple[int, int] = super()._init_training_state(*args, **kwargs)
         folder = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
+        if folder is None and self.binding.process_info.is_main_process:
+            warn_of_long_warmup(self.args, self.state.max_steps)
         if folder is not None:
             saved = read_runner_state(Path(folder))
             self.restore_counts(saved)
             # Evaluations of a stage that an older version began move the random streams: it must end as it would have.
             self._preserves_state = bool(saved.get("evaluation_preserves_state", False))
+            if "stall" in saved:
+                self._stall.restore(saved["stall"])
             method_state = Path(folder) / method_state_file(self.args.process_index, self.args.world_size)
             if method_state.is_file():
                 self.restore_method_state(torch.load(method_state, weights_only=True))
@@ -268,6 +327,17 @@ class ResumableTrainerMixin(Trainer):
             return
         with torch.no_grad():
             self._load_from_checkpoint(str(folder))
+
+
+def warn_of_long_warmup(args: TrainingArguments, max_steps: int) -> None:
+    """Log a warning if the learning rate is still warming up at the last step."""
+    warmup = args.get_warmup_steps(max_steps)
+    if warmup >= max_steps and str(args.lr_scheduler_type.value) not in _WITHOUT_WARMUP:
+        asked = "warmup_steps" if args.warmup_steps >= 1 else f"warmup_steps: {args.warmup_steps:g}, a share of all"
+        logger.warning(
+            f"training.{asked}: the warm-up takes {warmup} steps and the training {max_steps} (max_steps), so that the "
+            f"learning rate never gets to {args.learning_rate:g}; write less than {max_steps}, or a share such as 0.1"
+        )
 
 
 def _format_values(logs: Mapping[str, float]) -> str:

@@ -22,6 +22,9 @@ FLUSH_SECONDS = 3.0
 _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_second", "eval_num_tokens")
 """What transformers adds to an evaluation's record and says nothing about the model."""
 
+_NAN, _INFINITY = "NaN", "Infinity"
+"""JavaScript's words; Python's `float` reads them."""
+
 
 class Metrics:
     """Takes metric records one by one and writes them to the store in pieces.
@@ -52,7 +55,12 @@ class Metrics:
             max_steps=max_steps,
             loss=finite.get("loss"),
             tokens_per_second=finite.get("tokens_per_second"),
+            tokens=None if finite.get("num_tokens") is None else int(finite["num_tokens"]),
         )
+
+    def batch_done(self) -> None:
+        """Tell the agent that a batch was computed, so that a long step or evaluation is not taken for a hang."""
+        self._events.alive()
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
         """Record an evaluation."""
@@ -99,6 +107,7 @@ class Metrics:
     def _flush_forever(self, writer: ChunkWriter) -> None:
         while True:
             time.sleep(FLUSH_SECONDS)
+            self._events.send_withheld()
             try:
                 writer.flush()
             except STORE_ERRORS:
@@ -106,7 +115,14 @@ class Metrics:
 
 
 def in_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that JSON can hold: a loss that is infinite or not a number becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    """Return values that JSON can hold: those that are infinite or not a number become null.
+
+    Which they were is added as `not_finite`: their names with ``NaN``, ``Infinity`` or ``-Infinity``.
+    """
+    infinite = {
+        name: _NAN if math.isnan(value) else _INFINITY if value > 0 else f"-{_INFINITY}"
+        for name, value in values.items()
+        if isinstance(value, float) and not math.isfinite(value)
     }
+    finite = {name: None if name in infinite else value for name, value in values.items()}
+    return {**finite, "not_finite": infinite} if infinite else finite

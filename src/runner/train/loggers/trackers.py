@@ -130,15 +130,16 @@ def replay_metrics(
         if record.get("phase") == "after":
             continue  # this attempt measures it again
         state.global_step = record["step"]
-        logs = _as_logged(record)
+        logs = logged_values(record)
         for callback in trackers:
             callback.on_log(trainer.args, state, trainer.control, model=trainer.model, logs=dict(logs))
 
 
-def _as_logged(record: Mapping[str, Any]) -> dict[str, float]:
+def logged_values(record: Mapping[str, Any]) -> dict[str, float]:
     """Return a record of the run's metrics in the form in which the trainer logged it."""
+    values = {**record, **{name: float(word) for name, word in record.get("not_finite", {}).items()}}
     numbers = {
-        name: value for name, value in record.items() if isinstance(value, int | float) and name not in ("step", "time")
+        name: value for name, value in values.items() if isinstance(value, int | float) and name not in ("step", "time")
     }
     if record["kind"] == "train":
         return numbers

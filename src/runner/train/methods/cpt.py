@@ -10,6 +10,7 @@ from typing import Any
 from trl import SFTConfig
 
 from runner.recipe.recipe import Recipe
+from runner.train.data.truncation import check_lengths
 from runner.train.methods.sft import ResumableSFTTrainer
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import StageContext
@@ -50,10 +51,11 @@ def build(context: StageContext) -> StageRun:
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=new_adapter(context),
+        peft_config=new_adapter(context, model),
         callbacks=make_callbacks(context, binding),
         binding=binding,
     )
+    check_lengths(data, trainer)
     return StageRun(context, trainer, tokenizer, data=data)
 
 

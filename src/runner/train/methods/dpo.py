@@ -21,6 +21,12 @@ from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapte
 class ResumableDPOTrainer(ResumableTrainerMixin, DPOTrainer):
     """TRL's `DPOTrainer` with exact resume."""
 
+    def compute_ref_log_probs(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute a batch's as TRL does, and report that it is done: all of them in advance may take hours."""
+        computed = super().compute_ref_log_probs(*args, **kwargs)
+        self.binding.metrics.batch_done()
+        return computed
+
 
 def train(context: StageContext) -> dict[str, Any]:
     """Train `context.recipe`, from its checkpoint if it has one, and commit the artifacts; return the stage's result.
@@ -57,7 +63,7 @@ def build(context: StageContext) -> StageRun:
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=new_adapter(context),
+        peft_config=new_adapter(context, model),
         callbacks=make_callbacks(context, binding),
         binding=binding,
     )

@@ -58,7 +58,7 @@ def build(context: StageContext) -> StageRun:
         train_dataset=prepared.train,
         eval_dataset=prepared.eval,
         processing_class=tokenizer,
-        peft_config=new_adapter(context),
+        peft_config=new_adapter(context, model),
         callbacks=make_callbacks(context, binding),
         binding=binding,
     )

@@ -50,6 +50,8 @@ def trainer_arguments(recipe: Recipe, output_dir: Path, *, config: type[Training
         # One record per step; `RunBinding.is_logging_step` selects those for trackers and the log.
         "logging_strategy": "steps",
         "logging_steps": 1,
+        # A loss that is not a number is recorded as it is, not as the mean of those before it.
+        "logging_nan_inf_filter": training.get("logging_nan_inf_filter", False),
         "report_to": "none",
         # A search for unused parameters walks over the graph in each step, and these models have none.
         "ddp_find_unused_parameters": training.get("ddp_find_unused_parameters") or False,

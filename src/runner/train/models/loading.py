@@ -20,6 +20,10 @@ from runner.train.devices.kernels import choose_attention
 from runner.train.models.precision import model_dtype, sixteen_bit_dtype
 from runner.train.models.quantization import disable_cpu_repacking, fit_quantization, quantization_config
 from runner.train.models.rotary import forget_lengths
+from runner.train.models.vocabulary import check_tokenizer, no_tokenizer
+
+_NO_TOKENIZER = "Couldn't instantiate the backend tokenizer"
+"""What transformers says of a model without the files of a tokenizer, unless it makes an empty one."""
 
 
 def load_model(
@@ -60,6 +64,7 @@ def load_model(
         arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+        check_tokenizer(tokenizer, name)
         config = AutoConfig.from_pretrained(source, **shared)
         if fit_quantization(recipe, config, sixteen_bit_dtype()):
             # Without settings of ours, which transformers would ignore with a warning.
@@ -95,6 +100,8 @@ def _explain(error: Exception, name: str) -> Exception:
             where=where,
             remedy="Check the name; for a private one, set HF_TOKEN. A folder is relative to the recipe.",
         )
+    if _NO_TOKENIZER in str(error):
+        return no_tokenizer(name)
     if any(isinstance(cause, ImportError) for cause in chain):
         return UserError(str(error), where="model", remedy="Install what it names, or choose another setting.")
     if isinstance(error, OSError) or any(isinstance(cause, HfHubHTTPError) for cause in chain):

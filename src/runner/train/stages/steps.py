@@ -7,6 +7,7 @@ order. Each step skips what an earlier attempt has done already.
 import copy
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -25,7 +26,10 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.lineage import checkpoints
+from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
+from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprint
 from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
@@ -38,7 +42,9 @@ from runner.train.export.pipeline import check_exports
 from runner.train.loggers.trackers import finish_reporting, make_trackers, replay_metrics
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
+from runner.train.models.targets import check_targets
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
+from runner.train.stages.before_training import check_before_training, check_steps_taken
 from runner.train.stages.context import StageContext
 
 logger = logging.getLogger(__name__)
@@ -73,9 +79,20 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     return data, adapted, AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
 
 
-def new_adapter(context: StageContext) -> LoraConfig | None:
-    """Return the settings of the adapter that the trainer makes; None for full fine-tuning or a loaded adapter."""
-    return None if context.adapter is not None else lora_config(context.recipe)
+def new_adapter(context: StageContext, model: Any) -> LoraConfig | None:
+    """Return the settings of the adapter that the trainer makes; None for full fine-tuning or a loaded adapter.
+
+    Args:
+        context: the stage's.
+        model: the model that gets it.
+
+    Raises:
+        UserError: peft refuses them, or they name what the model does not have.
+    """
+    config = None if context.adapter is not None else lora_config(context.recipe)
+    if config is not None:
+        check_targets(model, config)
+    return config
 
 
 def make_callbacks(context: StageContext, binding: RunBinding) -> list[Any]:
@@ -153,6 +170,7 @@ class StageRun:
             trainer.fingerprint = fingerprint(data.train, tokenizer)
             if context.restored is not None:
                 check_fingerprint(context.restored, trainer.fingerprint)
+        check_before_training(context, trainer, tokenizer, data)
         self._hardware = hardware_record(trainer)
         if context.attempt.process_info.is_main_process:
             logger.info(f"computed with: {describe_hardware(self._hardware)}")
@@ -185,6 +203,8 @@ class StageRun:
 
         Raises:
             Preempted: the machine is going away; a checkpoint has been taken.
+            TrainingDiverged: the loss or the weights are not finite; the checkpoints from before are in the store.
+            UserError: no optimizer step was taken.
         """
         context, trainer = self._context, self._trainer
         if context.is_complete and context.restored is not None:
@@ -192,10 +212,26 @@ class StageRun:
             return
         context.attempt.events.phase("training")
         with context.attempt.notice.noted_at_step_boundaries(), trainer.recognize_out_of_memory():
-            trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
+            try:
+                trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
+            except TrainingDiverged as error:
+                raise self._with_last_good_checkpoint(error) from error
+        if trainer.is_complete:
+            check_steps_taken(trainer)
         if not trainer.is_complete:
             raise Preempted
         self._best = trainer.best()
+
+    def _with_last_good_checkpoint(self, error: TrainingDiverged) -> TrainingDiverged:
+        """Bring checkpoints and metrics into the store; return the error with the last checkpoint from before it."""
+        context, attempt = self._context, self._context.attempt
+        steps: list[int] = []
+        with suppress(*STORE_ERRORS):
+            attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
+            attempt.metrics.flush()
+            stored = attempt.retry(lambda: checkpoints(attempt.store, attempt.claim.run_id))
+            steps = [name.step for name in stored if name.stage == context.stage and name.step <= error.last_good]
+        return TrainingDiverged(error.what, last_good=error.last_good, good_step=max(steps, default=None))
 
     def load_best_weights(self) -> None:
         """Replace the last step's weights by those of the best evaluation, if the recipe asks."""
@@ -215,9 +251,14 @@ class StageRun:
             self._measure("after")
 
     def save_artifacts(self) -> dict[str, Any]:
-        """Commit what the stage leaves in the store; return the stage's result."""
+        """Commit what the stage leaves in the store; return the stage's result.
+
+        Raises:
+            TrainingDiverged: the weights are not finite.
+        """
         context, trainer = self._context, self._trainer
         attempt = context.attempt
+        trainer.check_weights()  # of a checkpoint, perhaps, that an older version took
         attempt.events.phase("exporting")
         finish_reporting()
         weights = None
@@ -256,8 +297,16 @@ class StageRun:
         Args:
             record: gets the measurements; `Metrics.evaluating` adds to it what the trainer logs meanwhile.
         """
+        model, prompts = cast(PreTrainedModel, self._trainer.model), list(self._context.recipe.evaluate.prompts)
+        # Each pass counts, also for a token: an answer may be long, and a check of many answers takes hours.
+        alive = model.register_forward_pre_hook(lambda *_: self._context.attempt.events.alive())
+        try:
+            self._measure_into(record, model, prompts)
+        finally:
+            alive.remove()
+
+    def _measure_into(self, record: dict[str, Any], model: PreTrainedModel, prompts: list[str]) -> None:
         evaluate, trainer = self._context.recipe.evaluate, self._trainer
-        model, prompts = cast(PreTrainedModel, trainer.model), list(evaluate.prompts)
         measured = measure(trainer, perplexity=self._loss_is_cross_entropy)
         record.update(step=trainer.state.global_step, **measured)
         if not self._context.attempt.process_info.is_main_process and not is_zero3(model):

@@ -1,0 +1,54 @@
+"""Find secrets in a recipe, which would be written into its run's record and shown to all who see the store."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from runner.recipe.problems import Problem, RecipePath
+from runner.redaction import holds_token, is_secret_name
+
+_SETTINGS = ("hub_token", "push_to_hub_token", "token", "use_auth_token", "api_key", "password")
+"""Settings that hold a secret. (Others, such as ``eos_token``, end in the same words and hold none.)"""
+
+_ASSIGNMENT = re.compile(r"(?<![\w-])([A-Za-z_]\w{0,100})=(?![\s$]|[\"'](?:\$|[\"'])|\.{3}|…)\S")
+"""``NAME=value`` in a script; a value that begins with ``$`` comes from elsewhere."""
+
+_REMEDY = "leave it out, export the variable, and name it: `--secret {name}`, or `sky: {{secrets: {{{name}: null}}}}`"
+
+
+def find_secrets(data: Any, path: RecipePath = ()) -> Iterator[Problem]:
+    """Yield a problem for each secret in a recipe's mapping; no problem shows one.
+
+    A secret is what has the form of a token, a value under the name of one, and ``NAME=value`` with such a name in a
+    script.
+
+    Args:
+        data: the mapping, or any value in it. The schema need not accept it.
+        path: where it stands.
+    """
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if holds_token(str(key)):
+                yield Problem(path, "a key of a recipe must not be a secret", _REMEDY.format(name="NAME"))
+                continue
+            yield from find_secrets(value, (*path, str(key)))
+    elif isinstance(data, list | tuple):
+        for index, value in enumerate(data):
+            yield from find_secrets(value, (*path, index))
+    elif isinstance(data, str) and (name := _secret_at(path, data)) is not None:
+        yield Problem(path, "a recipe must not contain a secret", _REMEDY.format(name=name))
+
+
+def _secret_at(path: RecipePath, text: str) -> str | None:
+    """Return the name of the variable that a secret belongs in; None if the text holds none."""
+    key = str(path[-1]) if path else ""
+    in_environment = path[:-1] in (("sky", "envs"), ("sky", "secrets"))
+    if in_environment and is_secret_name(key) and text and not text.startswith("$"):
+        return key
+    if key in _SETTINGS and text and text.lower() not in ("true", "false"):
+        return "HF_TOKEN" if "token" in key else key.upper()
+    if holds_token(text):
+        return key if in_environment else "HF_TOKEN" if "hf_" in text else "NAME"
+    if path[:1] == ("sky",):
+        return next((match[1] for match in _ASSIGNMENT.finditer(text) if is_secret_name(match[1])), None)
+    return None

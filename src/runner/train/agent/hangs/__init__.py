@@ -1,0 +1,1 @@
+"""What waits without end: when training counts as hanging, whether processes are at work, their stacks, the store."""

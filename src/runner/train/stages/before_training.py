@@ -1,0 +1,106 @@
+"""What is checked of a stage between the making of its trainer and its first step, and of its steps after the last."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from runner.errors import UserError
+from runner.train.data.mixture import TrainingData
+from runner.train.models.vocabulary import check_embeddings, check_positions
+from runner.train.stages.context import StageContext
+
+logger = logging.getLogger(__name__)
+
+
+def check_before_training(
+    context: StageContext, trainer: Any, tokenizer: PreTrainedTokenizerBase, data: TrainingData
+) -> None:
+    """Check that the model can read what it is given, and that the data make at least one step.
+
+    Args:
+        context: the stage's.
+        trainer: the method's, with its datasets prepared.
+        tokenizer: the model's.
+        data: the stage's.
+
+    Raises:
+        UserError: a token has no embedding, a row or a generation is longer than the model, or no step would be taken.
+    """
+    datasets = {"data.train": trainer.train_dataset, "data.eval": trainer.eval_dataset}
+    datasets = {where: dataset for where, dataset in datasets.items() if dataset is not None}
+    prompts, new_tokens = _prompts(context, trainer, data)
+    check_embeddings(trainer.model, tokenizer, datasets, prompts)
+    max_length = getattr(trainer.args, "max_length", None)
+    check_positions(trainer.model, tokenizer, datasets, prompts, max_length=max_length, new_tokens=new_tokens)
+    if not context.measures_only and context.restored is None:
+        check_steps(trainer, rows=len(data.train))
+
+
+def check_steps(trainer: Any, *, rows: int) -> None:
+    """Check that the training data fill a batch, where what fills none is dropped.
+
+    Args:
+        trainer: with its dataset prepared.
+        rows: how many rows the training data have before they are packed.
+
+    Raises:
+        UserError: they do not.
+    """
+    args = trainer.args
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        what = f"{args.num_train_epochs:g} epochs train nothing"
+        raise UserError(what, where="training.num_train_epochs", remedy="Write a number above 0.")
+    if not args.dataloader_drop_last or hasattr(args, "num_generations"):  # GRPO's prompts are checked by its script
+        return
+    examples, batch = len(trainer.train_dataset), args.per_device_train_batch_size
+    if examples // batch // args.world_size:
+        return
+    packed = f" (packed into {examples})" if getattr(args, "packing", False) and examples != rows else ""
+    each = "" if args.world_size == 1 else f" for each of {args.world_size} processes"
+    raise UserError(
+        f"data.train has {rows} rows{packed}; they do not fill a batch of {batch}{each}, and a batch that is not full "
+        "is dropped: no step would be taken",
+        where="training.dataloader_drop_last",
+        remedy=_smaller_batch(examples // args.world_size),
+    )
+
+
+def _smaller_batch(size: int) -> str:
+    """Return what to write so that the data fill a batch."""
+    less = f", or `per_device_train_batch_size: {size}`" if size else ""
+    return f"Leave dataloader_drop_last out{less}."
+
+
+def check_steps_taken(trainer: Any) -> None:
+    """Check at the end of a training that it has trained.
+
+    Raises:
+        UserError: no optimizer step was taken.
+    """
+    if not trainer.state.global_step:
+        raise UserError(
+            f"no optimizer step was taken: the data make no batch of {trainer.args.per_device_train_batch_size}",
+            where="data.train",
+            remedy="Bring more rows, or lower training.per_device_train_batch_size.",
+        )
+
+
+def _prompts(
+    context: StageContext, trainer: Any, data: TrainingData
+) -> tuple[dict[str, Sequence[Any]], dict[str, int]]:
+    """Return what the model will complete, by setting, and the length of the completions."""
+    evaluate, args = context.recipe.evaluate, trainer.args
+    prompts: dict[str, Sequence[Any]] = {}
+    new_tokens: dict[str, int] = {}
+    if hasattr(args, "num_generations"):  # GRPO
+        prompts["data.train"] = data.train["prompt"]
+        new_tokens["data.train"] = args.max_completion_length
+    if evaluate.before_and_after or context.measures_only:
+        prompts["evaluate.prompts"] = evaluate.prompts
+        new_tokens["evaluate.prompts"] = evaluate.max_new_tokens
+        if evaluate.exact_match is not None:
+            prompts["evaluate.exact_match"] = [question.prompt for question in data.questions]
+            new_tokens["evaluate.exact_match"] = evaluate.exact_match.max_new_tokens
+    return prompts, new_tokens

@@ -1,0 +1,60 @@
+"""A recipe with a secret is refused before anything else is said about it, and no message shows the secret."""
+
+import pytest
+
+from support.recipes import Check, Refuse
+
+SECRET = "hf_abcdefghijklmnopqrstuvwxyz012345"
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "name"),
+    [
+        (f"sky.envs.HF_TOKEN={SECRET}", "sky.envs.HF_TOKEN", "HF_TOKEN"),
+        (f"sky.envs.DB_PASSWORD={PASSWORD}", "sky.envs.DB_PASSWORD", "DB_PASSWORD"),
+        (f"sky.envs.HARMLESS={SECRET}", "sky.envs.HARMLESS", "HARMLESS"),
+        (f"sky.secrets={{WANDB_API_KEY: {PASSWORD}}}", "sky.secrets", "WANDB_API_KEY"),
+        (f"sky.setup=export WANDB_API_KEY={PASSWORD} && pip install x", "sky.setup", "WANDB_API_KEY"),
+        (f"sky.setup=pip install git+https://me:{PASSWORD}@host/x", "sky.setup", "NAME"),
+        (f"training.hub_token={PASSWORD}", "training.hub_token", "HF_TOKEN"),
+        (f"training.token={PASSWORD}", "training.token", "HF_TOKEN"),
+        (f"model.model_name_or_path={SECRET}", "model.model_name_or_path", "HF_TOKEN"),
+        (f"training.nonsense=[1, {{a: {SECRET}}}]", "training.nonsense", "HF_TOKEN"),
+        (f"evaluate.prompts=[one, {SECRET}]", "evaluate.prompts", "HF_TOKEN"),
+    ],
+)
+def test_a_secret_is_refused_and_not_shown(refuse: Refuse, override: str, where: str, name: str) -> None:
+    error = refuse(override)
+    assert where in str(error)
+    assert "must not contain a secret" in str(error)
+    assert f"`--secret {name}`" in str(error)
+    assert SECRET not in str(error)
+    assert PASSWORD not in str(error)
+
+
+def test_a_secret_hides_what_else_is_wrong(refuse: Refuse) -> None:
+    """Another message might show the value."""
+    error = refuse("training.learnin_rate=1", f"training.hub_token={PASSWORD}")
+    assert "learnin_rate" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sky.envs={HF_HUB_ENABLE_HF_TRANSFER: 1, TOKENIZERS_PARALLELISM: 'false'}",
+        "sky.envs={HF_TOKEN: $HF_TOKEN}",
+        "sky.secrets={HF_TOKEN: null}",
+        'sky.setup=export HF_TOKEN=$MY_TOKEN; test -n "$API_KEY"; echo MAX_TOKENS=5 API_KEY=',
+        "training.pad_token=<pad>",
+        "training.eos_token=<|im_end|>",
+        "evaluate.prompts=['What is a password=?']",
+    ],
+)
+def test_what_is_no_secret_is_accepted(check: Check, override: str) -> None:
+    check(override)
+
+
+@pytest.mark.parametrize("override", ["sky.envs.RUNNER_RUN=x", "sky.secrets={RUNNER_SECRET_NAMES: null}"])
+def test_runner_s_own_variables_cannot_be_set(refuse: Refuse, override: str) -> None:
+    assert "variables that begin with RUNNER_ are runner's own" in str(refuse(override))
