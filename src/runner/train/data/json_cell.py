@@ -1,4 +1,4 @@
-"""A column whose cells are not all text, as a feature of `datasets`: each cell is kept as the JSON that stands in the file.
+"""A column whose cells are not all text, as a feature of `datasets`: a cell is kept as the JSON in its file.
 
 `datasets.Json` is not used for these: it takes a text that happens to be JSON for JSON (``"42"`` comes back as 42), and
 its parser rounds numbers.
@@ -46,8 +46,8 @@ class JsonCell:
 
 def register_json_cell() -> None:
     """Tell `datasets` of the feature, whose name it finds in the Arrow files of this process."""
-    if datasets_features._FEATURE_TYPES.get("JsonCell") is not JsonCell:
-        datasets_features.register_feature(JsonCell, "JsonCell")
+    # Not by `register_feature`, which warns that it is experimental, and would do so in every log.
+    datasets_features._FEATURE_TYPES.setdefault("JsonCell", JsonCell)
 
 
 def encode_column(feature: Any, values: list[Any]) -> list[Any]:
