@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from runner.redaction import hide_tokens
+from runner.terminal import visible
 
 
 class UserError(Exception):
@@ -18,9 +19,10 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
-        self.what = hide_tokens(what)
-        self.where = None if where is None else hide_tokens(where)
-        self.remedy = None if remedy is None else hide_tokens(remedy)
+        # What a file, a recipe or a store says may hold anything.
+        self.what = visible(hide_tokens(what))
+        self.where = None if where is None else visible(hide_tokens(where))
+        self.remedy = None if remedy is None else visible(hide_tokens(remedy))
         super().__init__(str(self))
 
     def __str__(self) -> str:

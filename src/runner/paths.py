@@ -1,16 +1,56 @@
 """Paths on this machine, all in XDG folders: the default store, a run's local state, caches."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
 from blake3 import blake3
 
+from runner.errors import UserError
+
+NO_WORKING_DIRECTORY = "the working directory is gone"
+
 
 def _xdg(variable: str, default: str) -> Path:
     """Return an XDG base folder; a relative value is ignored, as the specification demands."""
     value = os.environ.get(variable, "")
-    return Path(value) if value.startswith("/") else Path.home() / default
+    return Path(value) if value.startswith("/") else home_folder(variable) / default
+
+
+def home_folder(instead: str | None = None) -> Path:
+    """Return the user's home folder.
+
+    Args:
+        instead: a variable that names the folder that is looked for there, for the message.
+
+    Raises:
+        UserError: neither HOME nor the machine's list of users names it, or HOME is no absolute path.
+    """
+    try:
+        home = Path.home() if os.environ.get("HOME") else Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except (RuntimeError, KeyError):
+        home = Path()
+    if not home.is_absolute():
+        either = f", or {instead}" if instead else ""
+        raise UserError(
+            "your home folder is not known",
+            where="HOME",
+            remedy=f"Set HOME{either} to the absolute path of a folder that you may write to.",
+        )
+    return home
+
+
+def working_directory() -> Path:
+    """Return the working directory.
+
+    Raises:
+        UserError: it was removed.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError(NO_WORKING_DIRECTORY, remedy="Change to another with `cd`.") from error
 
 
 def default_store() -> str:
@@ -53,11 +93,6 @@ def engine_cache(store_url: str, run_id: str) -> Path:
     return cache_folder() / store_digest(store_url) / "skypilot" / f"{run_id}.json"
 
 
-def config_cache() -> Path:
-    """Return the folder that caches models' configs from the hub."""
-    return cache_folder() / "configs"
-
-
 def price_cache() -> Path:
     """Return the folder that caches prices parsed from SkyPilot's large catalogs."""
     return cache_folder() / "prices"
@@ -65,5 +100,10 @@ def price_cache() -> Path:
 
 def huggingface_home(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the Hugging Face libraries' own folder, as `huggingface_hub.constants.HF_HOME` computes it."""
-    cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = environment.get("XDG_CACHE_HOME") or str(home_folder("XDG_CACHE_HOME") / ".cache")
     return Path(environment.get("HF_HOME") or Path(cache, "huggingface")).expanduser()
+
+
+def hub_files(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the hub's cached files, as `huggingface_hub.constants.HF_HUB_CACHE` computes it."""
+    return Path(environment.get("HF_HUB_CACHE") or huggingface_home(environment) / "hub").expanduser()

@@ -3,7 +3,9 @@
 Commands are named in a table and imported when they are run, so that `runner --help` costs what Click costs.
 """
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +14,10 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.output import say
+from runner.cli.streams import OutputFailed, abandon, open_closed_streams, writing_output
 from runner.errors import UserError
+from runner.exit_codes import CTRL_C, FAILED, MISTAKE, SUCCEEDED
 
 _COMMANDS = {
     "launch": "Start a run of a recipe and follow it to its end.",
@@ -22,7 +27,7 @@ _COMMANDS = {
     "metrics": "Print a run's metrics, one line per step.",
     "wait": "Wait until a run has ended, and exit as it did.",
     "cancel": "End a run for good.",
-    "resume": "Continue an interrupted run from its last checkpoint.",
+    "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",
     "eval": "Measure a finished run again: what it began with beside what it ended with.",
     "pull": "Fetch a run's results, metrics and artifacts.",
     "export": "Make more of a run's model: merged, as GGUF files, on the hub.",
@@ -36,6 +41,11 @@ _COMMANDS = {
     "completion": "Print the script that completes commands in your shell.",
 }
 """Each command's name, which is its module in `runner.cli.commands`, and the first sentence of its help."""
+
+_MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+"""What a machine lacks."""
+_CALLERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What is wrong with a path that somebody chose, on the command line or by a variable."""
 
 
 class LazyGroup(click.Group):
@@ -76,26 +86,63 @@ class LazyGroup(click.Group):
         """
         try:
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
-            sys.stdout.flush()
+            with writing_output():
+                pass
         except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            code = 2
+            say(f"Error: {error}")
+            code = MISTAKE
         except click.ClickException as error:
-            error.show()
+            _show(error)
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            code = 130
+            code = CTRL_C
         except BrokenPipeError:
-            # Whoever read our output has left (`| head`). Python flushes stdout at exit: give it somewhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+            # Whoever read our output has left (`| head`).
+            abandon(sys.stdout)
+            code = SUCCEEDED
+        except OutputFailed as error:
+            say(f"Error: {error}")
+            code = FAILED
         except Exception as error:
-            message = _trouble_with_the_store(error)
-            if message is None:
+            trouble = _trouble(error)
+            if trouble is None:
                 raise
-            click.echo(f"Error: {message}", err=True)
-            code = 1
+            message, code = trouble
+            say(f"Error: {message}")
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: click.ClickException) -> None:
+    """Print a mistake in the command line as Click does."""
+    text = io.StringIO()
+    error.show(text)
+    say(text.getvalue().rstrip("\n"))
+
+
+def _trouble(error: Exception) -> tuple[str, int] | None:
+    """Return what to say about an error that is none of ours, and the exit code; None for a bug."""
+    message = _trouble_with_the_store(error)
+    if message is not None:
+        return message, FAILED
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's
+        return "your home folder is not known\n  Set HOME to the absolute path of a folder.", MISTAKE
+    if not isinstance(error, OSError):
+        return None
+    if isinstance(error, FileNotFoundError) and error.filename is None and _no_working_directory():
+        return "the working directory is gone\n  Change to another with `cd`.", MISTAKE
+    if error.errno in _MACHINES and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror, FAILED
+    if error.errno in _CALLERS and error.filename:
+        return f"{error.filename}: {error.strerror}", MISTAKE
+    return None
+
+
+def _no_working_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 (whether it is there is all that is asked)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _trouble_with_the_store(error: Exception) -> str | None:
@@ -125,4 +172,5 @@ def cli() -> None:
 
 def main() -> None:
     """The `runner` program."""
+    open_closed_streams()
     cli.main(prog_name="runner")

@@ -1,4 +1,7 @@
-"""What commands print: a sentence to people, one JSON document to programs."""
+"""What commands print: a sentence to people, one JSON document to programs.
+
+Text from a store, a recipe or a file may hold anything: no control character of it reaches the terminal.
+"""
 
 import json
 import sys
@@ -6,13 +9,29 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.streams import abandon, writing_output
+from runner.terminal import visible
+
 if TYPE_CHECKING:
     from runner.runs.status import RunStatus
 
 
 def say(sentence: str) -> None:
-    """A sentence to standard error."""
-    click.echo(sentence, err=True)
+    """A sentence to standard error. If nobody can read it there, that is no reason to stop."""
+    try:
+        click.echo(visible(sentence), err=True)
+    except OSError:
+        abandon(sys.stderr)
+
+
+def show(text: str, *, nl: bool = True) -> None:
+    """What people asked for, to standard output.
+
+    Raises:
+        BrokenPipeError, OutputFailed: it cannot be written there.
+    """
+    with writing_output():
+        click.echo(visible(text), nl=nl)
 
 
 def other_output() -> IO[str] | None:
@@ -25,7 +44,8 @@ def other_output() -> IO[str] | None:
 
 def print_json(value: object) -> None:
     """One JSON document to standard output."""
-    click.echo(json.dumps(value, indent=2))
+    with writing_output():
+        click.echo(json.dumps(value, indent=2))
 
 
 def run_row(status: "RunStatus") -> dict[str, Any]:
@@ -43,11 +63,25 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "step": status.step,
         "max_steps": status.max_steps,
         "loss": status.loss,
+        "tokens": status.tokens,
+        "tokens_per_second": status.tokens_per_second,
+        "phase": status.phase,
+        "idle_seconds": status.idle_seconds,
+        "last_sign_seconds": status.last_sign_seconds,
+        "stalled": status.stalled,
+        "message": status.message,
         "checkpoint_step": status.checkpoint_step,
         "attempts": status.attempts,
         "created_at": status.created_at,
         "ended_at": status.ended_at,
     }
+
+
+def damaged_row(run_id: str, error: Exception) -> dict[str, Any]:
+    """A run as `ps --json` lists it if its records cannot be trusted."""
+    names = ("recipe", "infra", "accelerators", "stage", "stage_number", "stage_count", "step", "max_steps", "loss")
+    names += ("checkpoint_step", "attempts", "created_at", "ended_at")
+    return {"run_id": run_id, "state": "damaged", "reason": str(error), **dict.fromkeys(names)}
 
 
 def run_outcome(status: "RunStatus", store_url: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from runner.backends.registry import backend_for
 from runner.errors import UserError
 from runner.paths import state_folder
 from runner.runs.record_types.run import CancelRequest
-from runner.runs.records import utc_now, write_cancel_request
+from runner.runs.records import times_reopened, utc_now, write_cancel_request
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import Store
 
@@ -32,7 +32,7 @@ def cancel_run(store: Store, run_id: str, *, say: Callable[[str], None], timeout
     if status.terminal:
         return status
     request = CancelRequest(requested_at=utc_now(), host=socket.gethostname(), pid=os.getpid())
-    write_cancel_request(store, run_id, request)
+    write_cancel_request(store, run_id, request, reopened=times_reopened(store, run_id))
     backend_for(status.infra).cancel(store, run_id, say=say, timeout_seconds=timeout_seconds)
     status = run_status(store, run_id)
     folder = state_folder(store.url, run_id)

@@ -16,6 +16,7 @@ from typing import Any
 from runner import __version__
 from runner.backends.local.training_side import require_training_side
 from runner.errors import UserError
+from runner.exit_codes import MISTAKE
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
 from runner.runs.layout import run_key
@@ -106,6 +107,8 @@ def _measure(
                     if kind == "measured":
                         measured: dict[str, Any] = event
                         return measured
+                    if kind == "error" and process.wait() != MISTAKE:
+                        raise EvaluationFailed(str(UserError(**event)))
                     if kind == "error":
                         raise UserError(event["what"], where=event["where"], remedy=event["remedy"])
                     if event.get("phase"):

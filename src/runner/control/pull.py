@@ -12,8 +12,10 @@ from runner.runs.metrics import read_metrics
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.rules import is_artifact_name
 from runner.runs.records import DamagedRecord, run_document, run_result
+from runner.storage.atomic import atomic_write
 from runner.storage.commit import digest, read_manifest
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
+from runner.storage.placing import check_names, place
 from runner.storage.store import NotFound, Store
 
 _FILES_AT_ONCE = 4
@@ -113,14 +115,12 @@ def _refuse_another_runs_folder(folder: Path, run_id: str) -> None:
 
 
 def _write(collected: Collected, name: str, data: bytes) -> None:
-    path = collected.folder / name
-    if path.exists() and path.read_bytes() == data:
+    path = place(collected.folder, name)
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         collected.already_there.append(name)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    with atomic_write(path) as part:
+        part.write_bytes(data)
     collected.fetched.append(name)
     collected.fetched_bytes += len(data)
 
@@ -130,11 +130,11 @@ def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) 
         manifest = read_manifest(store, prefix)
     except NotFound as error:
         raise Damaged(prefix, "its manifest is missing") from error
-    folder = collected.folder / name
-    _remove_what_another_attempt_made(folder, manifest)
+    check_names(file.name for file in manifest.files)
+    _remove_what_another_attempt_made(collected.folder, name, manifest)
 
     def fetch(file: ManifestFile) -> bool:
-        path = folder / file.name
+        path = place(collected.folder, f"{name}/{file.name}")
         if path.is_file() and path.stat().st_size == file.size and digest(path) == file.blake3:
             return False
         try:
@@ -157,11 +157,11 @@ def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) 
     _write(collected, f"{name}/{MANIFEST}", manifest.to_json())
 
 
-def _remove_what_another_attempt_made(folder: Path, manifest: Manifest) -> None:
+def _remove_what_another_attempt_made(folder: Path, artifact: str, manifest: Manifest) -> None:
     """Delete files of an older version of the artifact that this one lacks; files of the user's own stay."""
     try:
-        before = Manifest.parse((folder / MANIFEST).read_bytes())
+        before = Manifest.parse((folder / artifact / MANIFEST).read_bytes())
     except (FileNotFoundError, Damaged):
         return
     for name in {file.name for file in before.files} - {file.name for file in manifest.files}:
-        (folder / name).unlink(missing_ok=True)
+        place(folder, f"{artifact}/{name}").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.reports.tables import duration, number
 from runner.runs.status import RunStatus
+from runner.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,7 +57,9 @@ def describe_phase(status: RunStatus) -> str:
     """Say what the attempt is doing, with its own message if it has one."""
     if status.state in ("pending", "interrupted"):  # the next attempt has not claimed the run yet
         return "starting"
-    return f"{status.phase or status.state} ({status.message})" if status.message else status.phase or status.state
+    phase = status.phase or status.state
+    notes = ", ".join(note for note in (status.message, status.stalled) if note)
+    return f"{phase} ({notes})" if notes else phase
 
 
 class EtaEstimator:
@@ -101,7 +104,7 @@ class PlainDisplay:
 
     def say(self, sentence: str) -> None:
         """See `Display.say`."""
-        print(sentence, file=self._stream, flush=True)
+        print(visible(sentence), file=self._stream, flush=True)
 
     def close(self) -> None:
         """See `Display.close`."""
@@ -115,7 +118,9 @@ class TerminalDisplay:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=30), TimeElapsedColumn()
+        )
         self._task = self._bar.add_task("starting", total=None)
         self._line = ""
         self._eta = EtaEstimator()
@@ -132,7 +137,7 @@ class TerminalDisplay:
 
     def say(self, sentence: str) -> None:
         """See `Display.say`."""
-        self._live.console.print(sentence)
+        self._live.console.print(visible(sentence))
 
     def close(self) -> None:
         """See `Display.close`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.reports.tables import number, text_table
 from runner.runs.attempts import describe_hardware
-from runner.runs.records import printable
+from runner.terminal import printable, visible
 
 _WIDTH = 100
 _SHARES = ("exact_match",)
@@ -32,9 +32,9 @@ def summarize_success(
     for stage_number, stage in enumerate(stages, 1):
         steps = f"{stage.get('step')} of {stage.get('max_steps')} steps"
         heading = f"Stage {stage_number} of {len(stages)}: {stage['stage']}, {steps}"
-        parts.append("\n".join(filter(None, [heading, format_measurements(stage)])))
-    if not stages and (comparison := format_measurements(result)):
-        parts.append(comparison)
+        parts.append("\n".join(filter(None, [heading, dropped_rows(stage), format_measurements(stage)])))
+    if not stages:
+        parts += filter(None, [dropped_rows(result), format_measurements(result)])
     if result.get("hardware"):
         parts.append(f"Computed with: {describe_hardware(result['hardware'])}.")
     where = [("store", store_url), ("run", f"{_with_slash(store_url)}runs/{run_id}/")]
@@ -92,6 +92,15 @@ def summarize_interruption(
     return "\n\n".join(parts)
 
 
+def dropped_rows(result: Mapping[str, Any]) -> str:
+    """Return in one line which rows were left out, and why. Empty if none were."""
+    reasons = [
+        f"{record['entry']}: {record['rows']} of {record['of']} {printable(record['reason'])}, first {record['first']}"
+        for record in result.get("dropped_rows") or []
+    ]
+    return f"Rows that were dropped: {'; '.join(reasons)}." if reasons else ""
+
+
 def format_measurements(result: Mapping[str, Any]) -> str:
     """Return what was measured before and after training: a table, then completions. Empty if nothing was."""
     return "\n\n".join(filter(None, [comparison_table(result), side_by_side(result.get("generations") or [])]))
@@ -143,8 +152,8 @@ def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    printable = "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text.expandtabs(4))
-    return [piece for line in printable.splitlines() for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
+    lines = visible(text.expandtabs(4)).splitlines()
+    return [piece for line in lines for piece in textwrap.wrap(line, width) or [""]] or ["(nothing)"]
 
 
 def _format_value(name: str, values: Mapping[str, Any]) -> str:
@@ -182,7 +191,7 @@ def _with_slash(url: str) -> str:
 def _tail(lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
-    return ["The last lines of its log:\n" + "\n".join(f"  | {line}" for line in lines)]
+    return ["The last lines of its log:\n" + "\n".join(f"  | {visible(line)}" for line in lines)]
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:

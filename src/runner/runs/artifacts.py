@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.runs.layout import artifact_prefix, run_key
+from runner.runs.record_types.rules import is_artifact_key
 from runner.storage.commit import commit, fetch, verify
 from runner.storage.manifest import Damaged
 from runner.storage.retry import Caller, directly
@@ -88,6 +89,8 @@ class ArtifactStore:
         Raises:
             NotFound, Damaged: what is in the store is not what was committed.
         """
+        if not is_artifact_key(key):  # from a checkpoint, say
+            raise Damaged(ascii(key), "not an artifact's key")
         folder = self._folder / key
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from runner.storage.atomic import temporary_path
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
+from runner.storage.placing import check_names, place
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store, StoreUnavailable, check_prefix, create_ours
 
@@ -93,6 +94,7 @@ def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -
         Damaged: the manifest or a file is missing or differs from what was committed.
     """
     manifest = call(partial(read_manifest, store, prefix))
+    check_names(file.name for file in manifest.files)
     staging = temporary_path(folder)
     with TemporaryDirectory(dir=folder.parent, prefix=staging.name) as name:
         staging = Path(name) / "files"
@@ -102,9 +104,7 @@ def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -
             staging.replace(folder)
         else:
             for file in manifest.files:
-                target = folder / file.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (staging / file.name).replace(target)
+                (staging / file.name).replace(place(folder, file.name))
     return manifest
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import UserError
-from runner.exit_codes import CTRL_C, MISTAKE, SUCCEEDED
+from runner.exit_codes import CTRL_C, FAILED, MISTAKE, SUCCEEDED
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
+from runner.storage.store import NotFound, StoreUnavailable
+from runner.terminal import visible
 from runner.train.agent.log import LOGGER, set_up_logging
 
 if TYPE_CHECKING:
@@ -50,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)  # as the command line prints it
         return MISTAKE
+    except StoreUnavailable as error:
+        print(f"Error: the store does not answer: {error}", file=sys.stderr)
+        return FAILED
+    except (Damaged, NotFound) as error:
+        print(f"Error: damaged in the store: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return CTRL_C
     return SUCCEEDED
@@ -78,7 +87,7 @@ def in_terminal(pair: "ModelPair", *, with_base: bool, temperature: float, max_n
             print(f"{name}: ", end="", flush=True)
             answer = ""
             for text in pair.stream_answer(messages, base=base, temperature=temperature, max_new_tokens=max_new_tokens):
-                print(text[len(answer) :], end="", flush=True)
+                print(visible(text[len(answer) :]), end="", flush=True)
                 answer = text
             print(flush=True)
             messages.append({"role": "assistant", "content": answer})

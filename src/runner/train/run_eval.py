@@ -21,13 +21,16 @@ from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import Claim
-from runner.runs.records import run_document, run_recipe, run_result
+from runner.runs.records import run_recipe, run_result
+from runner.runs.reopened import current_document
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
-from runner.storage.store import Store, StoreUnavailable
+from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.log import set_up_logging
 from runner.train.agent.preemption import PreemptionNotice
 from runner.train.devices.triton import leave_triton_aside
+from runner.train.loggers.libraries import quiet_libraries
 
 _ONLY_WHEN_TRAINING = ("report_to", "early_stopping_patience", "early_stopping_threshold")
 
@@ -67,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreUnavailable as error:
         events.send("error", what=f"the store does not answer: {error}", where=None, remedy="Try again.")
         return FAILED
+    except (Damaged, NotFound) as error:
+        events.send("error", what=f"damaged in the store: {error}", where=options.run, remedy=None)
+        return FAILED
     events.send("measured", **measured)
     return SUCCEEDED
 
@@ -100,6 +106,7 @@ def evaluate(
         StoreUnavailable: the store does not answer.
     """
     leave_triton_aside()
+    quiet_libraries()
     # Heavy, so imported here: a mistake in the arguments is reported at once.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.parallelism import without_deepspeed
@@ -112,7 +119,7 @@ def evaluate(
     result = run_result(store, run_id)
     if result is None:
         raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
-    recipe = run_recipe(run_document(store, run_id))
+    recipe = run_recipe(current_document(store, run_id))
     stage = without_deepspeed(evaluation_recipe(recipe.in_order[-1], data, prompts))
     # As an attempt after all others would be: fitted to the GPU as they were.
     claim = Claim(run_id, int(result["attempts"]) + 1, "eval")

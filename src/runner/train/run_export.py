@@ -26,10 +26,10 @@ from runner.recipe.recipe import Export, Recipe
 from runner.runs.layout import EXPORT_TOKEN, export_token, new_nonce, run_key
 from runner.runs.record_types.result import Result
 from runner.runs.records import last_start, run_document, run_recipe, run_result
-from runner.storage.manifest import MANIFEST
+from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retry_store_call
-from runner.storage.store import Store, StoreUnavailable
+from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 
@@ -67,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreUnavailable as error:
         _log.error("the store does not answer: %s", error)
         return INTERRUPTED
+    except (Damaged, NotFound) as error:
+        _log.error("damaged in the store: %s", error)
+        return FAILED
     except HubUnavailable as error:
         _log.error("%s", error)
         return INTERRUPTED

@@ -25,13 +25,16 @@ from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
+from runner.runs.reopened import replacements, with_replaced_inputs
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
-from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.preemption import CannotResumeHere, NotDurable, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.restore import KEPT
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
@@ -39,6 +42,7 @@ from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
+from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 
 if TYPE_CHECKING:
@@ -149,6 +153,16 @@ _FAILURES = (
     ),
     _Row(lambda f: f.is_any(OutOfMemory), "out_of_memory", lambda f: str(f.error), retry=True, exit_code=FAILED),
     _Row(lambda f: f.is_any(CannotResumeHere), "interrupted", lambda f: str(f.error), retry=False, shown=Shown.REASON),
+    *(
+        _Row(
+            lambda f, retry=retry: isinstance(f.error, NotDurable) and f.error.retry == retry,  # type: ignore[misc]
+            "interrupted",
+            lambda f: str(f.error),
+            retry=retry,
+            shown=Shown.REASON,
+        )
+        for retry in (False, True)
+    ),
     _Row(
         lambda f: f.is_any(UserError) and f.evicted,
         "interrupted",
@@ -176,6 +190,14 @@ _FAILURES = (
         lambda f: f.is_any(TrainingDiverged),
         "failed",
         lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(Damaged),
+        "failed",
+        lambda f: f"damaged in the store: {f.error}",
         retry=False,
         exit_code=FAILED,
         shown=Shown.REASON,
@@ -319,6 +341,7 @@ class _Known:
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events, known: _Known) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
+    quiet_libraries()
     # Heavy, so imported here: the signal handlers are installed by now. `steps` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.distributed import init_distributed, silence_other_ranks
@@ -331,7 +354,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = run_recipe(run_document(store, options.run))
+    replaced = replacements(store, options.run)
+    recipe = run_recipe(with_replaced_inputs(run_document(store, options.run), replaced))
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     known.restored = restored is not None
     model = str(recipe.model["model_name_or_path"])
@@ -353,6 +377,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         claim,
         staging=folder / ("staging" if process_info.is_main_process else f"staging-{process_info.rank}"),
         rank=process_info.rank,
+        keep=options.work_dir / KEPT,
+        unwritten=writer.unwritten,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=_log.warning,
@@ -372,7 +398,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
     )
     try:
-        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=options.grace_seconds)

@@ -32,6 +32,14 @@ def test_a_file_of_rewards_is_named_from_the_recipes_folder(check: Check, tmp_pa
     assert loaded.local_files == (tmp_path / "rewards.py",)
 
 
+def test_trls_names_stand_alone(check: Check, tmp_path: Path) -> None:
+    names = ["accuracy_reward", "get_soft_overlong_punishment"]
+    loaded = check(text=GRPO.replace('["rewards.py:correct", "builtin:length"]', str(names)))
+    assert loaded.recipe.training["reward_funcs"] == names
+    assert loaded.local_files == ()
+    assert prepare(load_recipe("./recipe.yaml", cwd=tmp_path)).inputs == {}
+
+
 def test_the_file_travels_with_the_run(check: Check, tmp_path: Path) -> None:
     """Named by its digest: another text is another run."""
     check(text=GRPO)
@@ -50,6 +58,8 @@ def test_the_file_travels_with_the_run(check: Check, tmp_path: Path) -> None:
         (REWARDS, "reward.py:correct", "there is no Python file `reward.py`", "looked for"),
         (REWARDS, "rewards.py", "is not a reward function", "`rewards.py:function`"),
         (REWARDS, "builtin:exact-answr", "no builtin reward", "did you mean `builtin:exact-answer`?"),
+        (REWARDS, "acuracy_reward", "is not a reward function", "did you mean `accuracy_reward`?"),
+        (REWARDS, "exact-answer", "is not a reward function", "did you mean `builtin:exact-answer`?"),
         (REWARDS, "org/reward-model", "is not a reward function", "`rewards.py:function`"),
         ("def correct(completions):\n    pass\n", "rewards.py:correct", "cannot be called by TRL", "**kwargs"),
         ("def correct(:\n", "rewards.py:correct", "is not Python: line 1", ""),

@@ -154,6 +154,7 @@ def test_local_paths_begin_at_the_recipe_and_those_of_the_command_line_at_the_sh
         (tmp_path / folder / "rows.jsonl").write_text(row)
     (tmp_path / "shell/model").mkdir()
     (tmp_path / "shell/model/config.json").write_text("{}")
+    (tmp_path / "shell/model/model.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
     (tmp_path / "recipes/r.yaml").write_text(RECIPE.replace("builtin:python-docstrings", "rows.jsonl"))
     loaded = load_recipe(
         "../recipes/r.yaml",
@@ -243,7 +244,7 @@ def test_the_loss_rules_look_at_the_rows(tmp_path: Path, check: Check, refuse: R
     (tmp_path / "rows.jsonl").write_text('{"text": "x"}\n')
     (tmp_path / "chat.jsonl").write_text('{"messages": [{"role": "assistant", "content": "x"}]}\n')
     error = refuse("data.train.0.path=rows.jsonl", "training.completion_only_loss=true")
-    assert "(text) have no completions" in error.what
+    assert "plain text, which have no completion" in error.what
     check("data.train.0.path=chat.jsonl", "training.assistant_only_loss=true")
     assert settings_of(refuse("data.train.0.path=chat.jsonl", "training.completion_only_loss=true")) == [
         "training.completion_only_loss"

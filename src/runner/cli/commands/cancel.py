@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.output import print_json, run_outcome, say
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -23,20 +24,19 @@ def cancel(store: "Store", run: str, as_json: bool) -> None:
     Example:
       runner cancel last
     """
-    from runner.cli.output import print_json, run_outcome
     from runner.control.cancel import cancel_run
     from runner.exit_codes import FAILED, INTERRUPTED
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
-    status = cancel_run(store, run_id, say=lambda sentence: click.echo(sentence, err=True))
+    status = cancel_run(store, run_id, say=say)
     if as_json:
         print_json(run_outcome(status, store.url))
     if not status.terminal:
-        click.echo(f"{run_id} was asked to end, and has not yet; `runner wait {run_id}` waits for it", err=True)
+        say(f"{run_id} was asked to end, and has not yet; `runner wait {run_id}` waits for it")
         raise click.exceptions.Exit(INTERRUPTED)
     if status.state == "cancelled":
-        click.echo(f"{run_id} is cancelled", err=True)
+        say(f"{run_id} is cancelled")
         return
-    click.echo(f"{run_id} {status.state} before it could be cancelled", err=True)
+    say(f"{run_id} {status.state} before it could be cancelled")
     raise click.exceptions.Exit(FAILED)

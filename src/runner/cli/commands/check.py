@@ -1,11 +1,12 @@
 """``runner check``."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from runner.cli.options import json_option
+from runner.cli.output import print_json, say, show
+from runner.paths import working_directory
 
 
 @click.command()
@@ -26,16 +27,15 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
       runner check quickstart
       runner check jobs/*.yaml --set training.learning_rate=1e-4
     """
-    from runner.cli.output import print_json, say
     from runner.control.check import check_recipe_named
 
     found = []
     for recipe in recipes:
-        checked = check_recipe_named(recipe, overrides=overrides, online=online, cwd=Path.cwd(), say=say)
+        checked = check_recipe_named(recipe, overrides=overrides, online=online, cwd=working_directory(), say=say)
         if checked.error is not None:
             say(f"Error: {checked.error}")
-        for warning in checked.warnings:
-            say(warning)
+        for sentence in (*checked.warnings, *checked.notes):
+            say(f"{recipe}: {sentence}" if sentence in checked.notes else sentence)
         found.append(checked)
     rows = [checked.as_json() for checked in found]
     if as_json:
@@ -43,7 +43,7 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
     else:
         for row in rows:
             if row["ok"]:
-                click.echo(_line(row))
+                show(_line(row))
     if not all(row["ok"] for row in rows):
         raise click.exceptions.Exit(2)
 

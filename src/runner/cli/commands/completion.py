@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from runner.cli.output import say, show
+
 _SHELLS = {
     "bash": ("~/.bashrc", 'eval "$(runner completion bash)"'),
     "zsh": ("~/.zshrc", 'eval "$(runner completion zsh)"'),
@@ -24,7 +26,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
     classes: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-    click.echo(classes[shell](ctx.find_root().command, {}, "runner", "_RUNNER_COMPLETE").source())
+    show(classes[shell](ctx.find_root().command, {}, "runner", "_RUNNER_COMPLETE").source())
     file, line = _SHELLS[shell]
     if sys.stdout.isatty():
-        click.echo(f"Add this line to {file}:  {line}", err=True)
+        say(f"Add this line to {file}:  {line}")

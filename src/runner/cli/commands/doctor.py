@@ -5,6 +5,7 @@ import dataclasses
 import click
 
 from runner.cli.options import json_option
+from runner.cli.output import print_json, show
 
 _MARKS = {"ok": "ok", "missing": "MISSING", "note": "-"}
 
@@ -21,7 +22,6 @@ def doctor(store: str | None, as_json: bool) -> None:
     Example:
       runner doctor
     """
-    from runner.cli.output import print_json
     from runner.control.doctor import examine
 
     findings = list(examine(store))
@@ -29,8 +29,8 @@ def doctor(store: str | None, as_json: bool) -> None:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            click.echo(f"{_MARKS[finding.state]:<8} {finding.name:<14} {finding.detail}")
+            show(f"{_MARKS[finding.state]:<8} {finding.name:<14} {finding.detail}")
             if finding.remedy:
-                click.echo(f"{'':<23} {finding.remedy}")
+                show(f"{'':<23} {finding.remedy}")
     if any(finding.state == "missing" for finding in findings):
         raise click.exceptions.Exit(1)

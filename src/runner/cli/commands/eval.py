@@ -1,11 +1,12 @@
 """``runner eval``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.output import print_json, say, show
+from runner.paths import working_directory
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -33,19 +34,18 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
       runner eval last
       runner eval last --data test.jsonl --prompt "What is 12 * 7?"
     """
-    from runner.cli.output import print_json, say
     from runner.control.evaluate import EvaluationFailed, evaluate_run
     from runner.reports import summary
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
     try:
-        record = evaluate_run(store, run_id, data=data, prompts=prompts, cwd=Path.cwd(), say=say)
+        record = evaluate_run(store, run_id, data=data, prompts=prompts, cwd=working_directory(), say=say)
     except EvaluationFailed as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}")
         raise click.exceptions.Exit(1) from error
     if as_json:
         print_json(record)
         return
-    click.echo(summary.format_measurements(record))
+    show(summary.format_measurements(record))
     say(f"\nkept in the store as evaluations/{record['id']}.json of {run_id}")

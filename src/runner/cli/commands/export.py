@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import environment_options, json_option, run_argument, store_option
+from runner.cli.output import print_json, say, show
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -52,7 +53,6 @@ def export(
     Example:
       runner export last --gguf q4_k_m --gguf q8_0
     """
-    from runner.cli.output import print_json, say
     from runner.control.export import ExportFailed, ExportOptions
     from runner.control.export import export as make
     from runner.exit_codes import FAILED, INTERRUPTED
@@ -71,12 +71,12 @@ def export(
     try:
         artifacts = make(store, run_id, options, say=say)
     except ExportFailed as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}")
         raise click.exceptions.Exit(error.code if error.code in (FAILED, INTERRUPTED) else FAILED) from error
     if as_json:
         print_json({"run_id": run_id, "artifacts": artifacts})
         return
     slash = "" if store.url.endswith("/") else "/"
     for name, key in artifacts.items():
-        click.echo(f"{name}  {store.url}{slash}runs/{run_id}/{key}")
+        show(f"{name}  {store.url}{slash}runs/{run_id}/{key}")
     say(f"`runner pull {run_id}` fetches it")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from runner.cli.options import json_option
+from runner.cli.output import print_json, show
 
 _engine_option = click.option(
     "--engine", type=click.Choice(["docker", "podman"]), help="The program to use. Default: the one that is there."
@@ -84,7 +85,6 @@ def build(
     """
     import shlex
 
-    from runner.cli.output import print_json
     from runner.control.image import ImageOptions, build_image, image_command
 
     wanted = ImageOptions(
@@ -97,7 +97,7 @@ def build(
         more=options,
     )
     if dry_run:
-        click.echo(shlex.join(image_command(wanted)))
+        show(shlex.join(image_command(wanted)))
         return
     built = build_image(wanted, sbom_file=sbom)
     if as_json:
@@ -105,8 +105,8 @@ def build(
         print_json({**dataclasses.asdict(built.image), "layers": layers})
         return
     for layer in built.layers:
-        click.echo(f"{_megabytes(layer.size_bytes)}  {layer.created_by}")
-    click.echo(f"{_megabytes(built.image.size_bytes)}  {wanted.name}, {built.image.pinned}")
+        show(f"{_megabytes(layer.size_bytes)}  {layer.created_by}")
+    show(f"{_megabytes(built.image.size_bytes)}  {wanted.name}, {built.image.pinned}")
 
 
 @image.command()
@@ -123,14 +123,13 @@ def push(ref: str, engine: str | None, as_json: bool, options: tuple[str, ...]) 
     Example:
       runner image push registry.example.com/team/runner:cuda
     """
-    from runner.cli.output import print_json
     from runner.control.image import push_image
 
     pinned = push_image(ref, engine=engine, more=options)
     if as_json:
         print_json({"image": pinned})
     else:
-        click.echo(pinned)
+        show(pinned)
 
 
 def _megabytes(size_bytes: int) -> str:

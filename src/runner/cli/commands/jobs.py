@@ -1,6 +1,5 @@
 """``runner jobs``."""
 
-import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import click
 
 from runner.cli.options import json_option
+from runner.cli.output import print_json, say, show
 from runner.errors import UserError
+from runner.paths import working_directory
 
 
 @click.command()
@@ -24,14 +25,14 @@ def jobs(as_json: bool) -> None:
     """
     from runner.recipe.loading.finder import available_recipes
 
-    cwd = Path.cwd()
+    cwd = working_directory()
     rows = [_row(name, path, cwd) for name, path in available_recipes(cwd).items()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     elif rows:
-        click.echo(_table(rows))
+        show(_table(rows))
     else:
-        click.echo("no recipes here: write one into ./jobs", err=True)
+        say("no recipes here: write one into ./jobs")
 
 
 def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from runner.cli.options import (
     store_option,
     yes_option,
 )
+from runner.cli.output import other_output, print_json, say, show
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -70,7 +71,6 @@ def launch(
     from runner.cli.confirm import ask_on_terminal
     from runner.cli.follow import follow
     from runner.cli.hints import as_typed
-    from runner.cli.output import other_output, print_json, say
     from runner.control.launch import LaunchOptions
     from runner.control.launch import dry_run as rehearse
     from runner.control.launch import launch as start
@@ -96,4 +96,4 @@ def launch(
     if as_json:
         print_json({"run": found.request.document, **found.request.as_json()})
     else:
-        click.echo(found.request.as_text(), nl=False)
+        show(found.request.as_text(), nl=False)

@@ -1,6 +1,6 @@
 """``runner metrics``."""
 
-import sys
+import io
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.output import print_json, say, show
 from runner.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def metrics(store: "Store", run: str, tail: int | None, follow: bool, as_csv: bo
       runner metrics last -f
       runner metrics last --csv > metrics.csv
     """
-    from runner.cli.output import print_json
     from runner.reports.metrics import metrics_table, write_csv
     from runner.runs.listing import find_run
     from runner.runs.metrics import read_metrics
@@ -49,11 +49,13 @@ def metrics(store: "Store", run: str, tail: int | None, follow: bool, as_csv: bo
     if as_json:
         print_json(records)
     elif as_csv:
-        write_csv(records, sys.stdout)
+        text = io.StringIO()
+        write_csv(records, text)
+        show(text.getvalue(), nl=False)
     elif records:
-        click.echo(metrics_table(records))
+        show(metrics_table(records))
     if not records and tail != 0:
-        click.echo(f"{run_id} has no metrics yet", err=True)
+        say(f"{run_id} has no metrics yet")
 
 
 def _last(records: "Sequence[MetricRecord]", tail: int | None) -> "Sequence[MetricRecord]":
@@ -71,7 +73,7 @@ def _follow(store: "Store", run_id: str, tail: int | None) -> None:
     lines = MetricsLines(run_document(store, run_id)["recipe"])
     waiter = RunWaiter(store, run_id)
     cache: dict[str, bytes] = {}
-    click.echo(lines.header())
+    show(lines.header())
     shown = 0
     while True:
         # Whether the run has ended is asked before its metrics are read: nothing comes after the end.
@@ -79,7 +81,7 @@ def _follow(store: "Store", run_id: str, tail: int | None) -> None:
         records = read_metrics(store, run_id, cache=cache)
         new = records[min(shown, len(records)) :]  # a new attempt repeats steps that no checkpoint holds
         for record in new if shown else _last(new, tail):
-            click.echo(lines.line(record))
+            show(lines.line(record))
         shown = len(records)
         if at_rest:
             return

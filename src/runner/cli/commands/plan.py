@@ -1,12 +1,13 @@
 """``runner plan``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import json_option, recipe_argument
+from runner.cli.output import print_json, say, show
+from runner.paths import working_directory
 
 if TYPE_CHECKING:
     from runner.planning.plan import Row
@@ -40,10 +41,9 @@ def plan(
       runner plan smollm2-135m-lora
       runner plan my-recipe.yaml --gpu a100 --gpu h100:8 --spot
     """
-    from runner.cli.output import print_json, say
     from runner.control.plan import plan_recipe
 
-    found = plan_recipe(recipe, gpus=gpus, nodes=nodes, spot=spot, overrides=overrides, cwd=Path.cwd())
+    found = plan_recipe(recipe, gpus=gpus, nodes=nodes, spot=spot, overrides=overrides, cwd=working_directory())
     if as_json:
         print_json([row.as_json() for row in found.rows])
         return
@@ -60,7 +60,7 @@ def _print_table(rows: "Sequence[Row]") -> None:
     fitting = [row for row in rows if row.fit.fits]
     if fitting:
         headers = ("GPU", "INFRA", "BATCH", "PRECISION", "MEMORY", "TIME", "$/H", "COST")
-        click.echo(
+        show(
             text_table(
                 headers,
                 [
@@ -81,8 +81,8 @@ def _print_table(rows: "Sequence[Row]") -> None:
         )
     refused = [row for row in rows if not row.fit.fits]
     if refused:
-        click.echo("\nDoes not fit:" if fitting else "Fits on none of these:")
-        click.echo("\n".join(f"  {row.fit.accelerators}: {row.fit.reason}" for row in refused))
+        show("\nDoes not fit:" if fitting else "Fits on none of these:")
+        show("\n".join(f"  {row.fit.accelerators}: {row.fit.reason}" for row in refused))
 
 
 def _batch(row: "Row") -> str:

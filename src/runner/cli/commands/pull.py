@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.output import print_json, say, show
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -26,21 +27,17 @@ def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
     Example:
       runner pull last my-model
     """
-    from runner.cli.output import print_json
     from runner.control.pull import pull
     from runner.reports.tables import size
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
-    collected = pull(store, run_id, folder or Path(run_id), say=lambda sentence: click.echo(sentence, err=True))
+    collected = pull(store, run_id, folder or Path(run_id), say=say)
     if as_json:
         files = sorted(collected.fetched + collected.already_there)
         print_json({"run_id": run_id, "folder": str(collected.folder), "files": files})
         return
     for name in collected.fetched:
-        click.echo(str(collected.folder / name))
+        show(str(collected.folder / name))
     skipped = f"; {len(collected.already_there)} files were there already" if collected.already_there else ""
-    click.echo(
-        f"fetched {len(collected.fetched)} files, {size(collected.fetched_bytes)}, into {collected.folder}{skipped}",
-        err=True,
-    )
+    say(f"fetched {len(collected.fetched)} files, {size(collected.fetched_bytes)}, into {collected.folder}{skipped}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import image_option, machine_options, recipe_argument, secret_option
+from runner.cli.output import say, show
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -44,7 +45,6 @@ def render(
     Example:
       runner render smollm2-135m-lora --gpu a100:8 --spot --store s3://my-bucket/runner
     """
-    from runner.cli.output import say
     from runner.control.launch import LaunchOptions
     from runner.control.launch import render as build
     from runner.paths import default_store
@@ -56,4 +56,4 @@ def render(
     if found.inputs:
         files = ", ".join(sorted(path.name for path in found.inputs))
         say(f"{files}: only `runner launch` brings local files to the store; by hand this task fails")
-    click.echo(found.request.as_text(), nl=False)
+    show(found.request.as_text(), nl=False)

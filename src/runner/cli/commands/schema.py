@@ -2,6 +2,8 @@
 
 import click
 
+from runner.cli.output import show
+
 
 @click.command()
 def schema() -> None:
@@ -16,4 +18,4 @@ def schema() -> None:
     """
     from runner.recipe.schema import SCHEMA_FILE
 
-    click.echo(SCHEMA_FILE.read_bytes(), nl=False)
+    show(SCHEMA_FILE.read_text(), nl=False)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.output import print_json, run_outcome, say
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -25,20 +26,19 @@ def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool)
     Example:
       runner wait last --timeout 3600
     """
-    from runner.cli.output import print_json, run_outcome
     from runner.control.wait import wait_for_end
     from runner.runs.listing import find_run
     from runner.runs.records import run_result
     from runner.runs.status import exit_code
 
     run_id = find_run(store, run)
-    status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds)
+    status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds, say=say)
     if as_json:
         print_json(run_outcome(status, store.url) | (run_result(store, run_id) or {}))
     elif status.state == "running":
-        click.echo(f"{run_id} is still running; `runner wait {run_id}` waits on", err=True)
+        say(f"{run_id} is still running; `runner wait {run_id}` waits on")
     elif not status.terminal:
-        click.echo(f"{run_id} is {status.state}; `runner resume {run_id}` continues it", err=True)
+        say(f"{run_id} is {status.state}; `runner resume {run_id}` continues it")
     else:
-        click.echo(f"{run_id} {status.state}" + (f": {status.reason}" if status.reason else ""), err=True)
+        say(f"{run_id} {status.state}" + (f": {status.reason}" if status.reason else ""))
     raise click.exceptions.Exit(exit_code(status))

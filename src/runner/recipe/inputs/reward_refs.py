@@ -4,18 +4,33 @@ import ast
 import pathlib
 
 from runner.errors import UserError
+from runner.recipe.inputs.content import require_content
 from runner.recipe.inputs.references import absolute
 from runner.recipe.suggestions import closest
 
 BUILTIN_REWARDS = ("exact-answer", "answer-format", "length")
+TRL_REWARDS = (
+    "accuracy_reward",
+    "get_cosine_scaled_reward",
+    "get_repetition_penalty_reward",
+    "get_soft_overlong_punishment",
+    "reasoning_accuracy_reward",
+    "think_format_reward",
+)
+"""The names in `trl.rewards`."""
+COMPARING_REWARDS = ("accuracy_reward", "get_cosine_scaled_reward", "reasoning_accuracy_reward")
+"""Those that compare answers, by math-verify, with the column `solution`."""
 
 _MAX_BYTES = 1 << 20
 
 
 def split_reward(name: str) -> tuple[str | None, str]:
-    """Split ``rewards.py:correct`` into file and function; ``builtin:length`` into None and ``length``."""
-    file, _, function = name.rpartition(":")
-    return (None, function) if file == "builtin" else (file, function)
+    """Split ``rewards.py:correct`` into file and function, and ``builtin:length`` into None and ``length``.
+
+    TRL's names stand alone: ``accuracy_reward``.
+    """
+    file, colon, function = name.rpartition(":")
+    return (None, function) if file == "builtin" or not colon else (file, function)
 
 
 def resolve_reward(written: str, base: pathlib.Path) -> str:
@@ -29,6 +44,15 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
         UserError: there is no such reward function, or TRL could not call it.
     """
     file, function = split_reward(written)
+    if written in TRL_REWARDS:
+        return written
+    if file is None and ":" not in written:
+        meant = closest(written, [*TRL_REWARDS, *BUILTIN_REWARDS])
+        remedy = f"did you mean `{'' if meant in TRL_REWARDS else 'builtin:'}{meant}`?" if meant else None
+        raise UserError(
+            f"`{written}` is not a reward function",
+            remedy=remedy or f"write `rewards.py:function`, `builtin:exact-answer`, or TRL's {', '.join(TRL_REWARDS)}",
+        )
     if file is None:
         if function in BUILTIN_REWARDS:
             return written
@@ -53,6 +77,7 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
 
 def _check(path: pathlib.Path, function: str) -> None:
     """Check that the file defines the function and that TRL can call it, without running the file."""
+    require_content(path)
     try:
         source = path.read_bytes()
         tree = ast.parse(source if len(source) <= _MAX_BYTES else b"")

@@ -12,6 +12,7 @@ from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, rewards
 from runner.recipe.rules.model import adapter, attention, quantization
 from runner.recipe.rules.optimizers import optimizers
+from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
 from runner.recipe.rules.resources import own_variables, resources
 from runner.recipe.rules.schedule import long_warmup, schedule_kwargs, warmup
@@ -59,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     hub_strategy,
     resources,
     own_variables,
+    job_recovery,
 )
 """Every rule; problems are reported in this order."""
 

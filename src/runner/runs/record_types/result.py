@@ -5,6 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.runs.record_types.rules import ArtifactKey, ArtifactName, Count, Line, StageName
+from runner.runs.record_types.run import Replacement
 
 
 class Generation(TypedDict):
@@ -38,6 +39,21 @@ class StartedFrom(TypedDict):
     """An adapter that it went on training; None: a new one, if any."""
 
 
+class DroppedRecord(TypedDict):
+    """Rows of one entry of the data that were left out for one reason."""
+
+    entry: Line
+    """The entry (``data.train.0``)."""
+    reason: Line
+    """Why, as in "3 without messages"."""
+    rows: Count
+    """How many."""
+    of: Count
+    """How many rows the entry had."""
+    first: Count
+    """The number of the first of them, counted from 1: its line in a file of lines, else its row."""
+
+
 class Measured(TypedDict):
     """What a result says of a training, for the run or for one of its stages."""
 
@@ -51,6 +67,8 @@ class Measured(TypedDict):
     """The same of the trained model."""
     generations: NotRequired[list[Generation]]
     """Completions of the recipe's prompts."""
+    dropped_rows: NotRequired[list[DroppedRecord]]
+    """Rows that were not trained or measured on, and why; not there in results of older versions."""
     best: NotRequired[Best | None]
     """The best evaluation; None where none is tracked."""
     artifacts: NotRequired[Mapping[ArtifactName, ArtifactKey]]
@@ -87,6 +105,8 @@ class Result(Measured):
     """All stages, of a run with stages that succeeded."""
     hardware: NotRequired[HardwareRecord]
     """What it was computed with at last."""
+    replaced: NotRequired[list[Replacement]]
+    """Which reward files were replaced on the way, and from which attempt on."""
     checkpoint_stall_seconds: NotRequired[float]
     """How long training stood still for checkpoints, in the last attempt."""
 

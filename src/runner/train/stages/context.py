@@ -5,18 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
 from runner.runs.artifacts import ArtifactStore
 from runner.runs.attempts import Claim, attempts, fence, write_hardware
 from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.inputs import fetch_input
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.attempt import HardwareRecord
-from runner.runs.record_types.result import MetricRecord
+from runner.runs.record_types.result import DroppedRecord, MetricRecord
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.storage.commit import fetch
@@ -71,6 +72,8 @@ class FinishedStage(TypedDict):
     """Optimizer steps planned."""
     best: dict[str, Any] | None
     """Its best evaluation (``step``, ``metric``, ``value``), where one is tracked."""
+    dropped_rows: NotRequired[list[DroppedRecord]]
+    """The rows that it was not trained on, and why; not there in checkpoints of older versions."""
     artifacts: dict[str, str]
     """Keys of its artifacts by name."""
     started_from: StageStart
@@ -117,11 +120,12 @@ class AttemptContext:
         return self.retry(lambda: run_document(self.store, self.claim.run_id))
 
     def input_path(self, key: str) -> Path:
-        """Return the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``)."""
-        path = self.shared_folder / key
-        if not path.exists():
-            self.retry(lambda: self.store.download(f"runs/{self.claim.run_id}/{key}", path))
-        return path
+        """Return the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
+
+        Raises:
+            Damaged: it is not what the run was launched with.
+        """
+        return fetch_input(self.store, self.claim.run_id, key, self.shared_folder, call=self.retry)
 
     def artifact_store(self, reusable_tokens: Callable[[], Sequence[str]] = tuple) -> ArtifactStore:
         """Return access to the run's artifacts.
