@@ -148,7 +148,7 @@ def report_to(context: RuleContext) -> Iterator[Problem]:
 
 
 def fills_a_batch(context: RuleContext) -> Iterator[Problem]:
-    """Refuse to drop the last batch where it is the only one, if all rows can be counted here; the trainer does again."""
+    """Refuse to drop the last batch where it is the only one, if all rows can be counted here."""
     if not context.value("training.dataloader_drop_last") or context.recipe.method == "grpo":
         return
     if context.value("training.packing") and context.value("training.packing_strategy") != "bfd":
