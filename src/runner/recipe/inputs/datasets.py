@@ -44,6 +44,8 @@ class SourceFacts:
     """The columns that are Arrow's structs."""
     whole: bool = False
     """Whether `rows` are all of its rows."""
+    columns: tuple[str, ...] | None = None
+    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
 
 
 def inspect_source(
@@ -77,10 +79,11 @@ def inspect_source(
             rows = [] if row is None else [LocalRow(file=pathlib.Path(source.path), number=1, row=row)]
         if not rows:
             return _unread(at, source, method)
+        columns = list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows)))
         recognized = recognize_entry(
             source,
             where,
-            columns=list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows))),
+            columns=columns,
             rows=[row.row for row in rows],
             text_field=text_field,
             method=method,
@@ -103,6 +106,7 @@ def inspect_source(
         files=tuple(files or ()),
         structs=structs_of(files or []),
         whole=whole,
+        columns=tuple(dict.fromkeys([*columns, *(source.template or {})])),
     )
 
 
