@@ -42,6 +42,7 @@ from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
+from runner.train.library_errors import explain
 from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 
@@ -241,6 +242,14 @@ _FAILURES = (
         retry=True,
         shown=Shown.BOTH,
         outside=True,
+    ),
+    _Row(
+        lambda f: explain(f.error) is not None,
+        "failed",
+        lambda f: str(explain(f.error)),
+        retry=False,
+        exit_code=MISTAKE,
+        shown=Shown.REASON,
     ),
     _Row(
         lambda f: is_data_on_gpu(f.error),
