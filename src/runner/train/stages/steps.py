@@ -181,6 +181,11 @@ class StageRun:
         """The trainer, which holds the model."""
         return self._trainer
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, as the trainer uses it."""
+        return self._tokenizer
+
     def evaluate_before(self) -> None:
         """Measure the model as the stage starts with it, if the recipe asks.
 
