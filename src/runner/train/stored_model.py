@@ -23,9 +23,9 @@ from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
 from runner.train.devices.parallelism import without_deepspeed
 from runner.train.export.save import save_model
+from runner.train.finite import require_finite_weights
 from runner.train.loggers.metrics_writer import Metrics
 from runner.train.methods.registry import method_script
-from runner.train.models.finite import require_finite_weights
 from runner.train.stages.context import AttemptContext, StageContext, StageStart
 from runner.train.stages.prepare import RECIPE_START, fit_to_device, start_from
 from runner.train.stages.steps import StageRun

@@ -9,7 +9,7 @@ from runner.recipe.rules.context import Rule, RuleContext
 from runner.recipe.rules.data import local_names, shares
 from runner.recipe.rules.evaluation import evaluation, never_evaluates
 from runner.recipe.rules.export import export, hub_strategy
-from runner.recipe.rules.methods import preferences, rewards
+from runner.recipe.rules.methods import preferences, reward_columns, rewards
 from runner.recipe.rules.model import adapter, attention, quantization
 from runner.recipe.rules.optimizers import optimizers
 from runner.recipe.rules.recovery import job_recovery
@@ -50,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     loss,
     preferences,
     rewards,
+    reward_columns,
     data_loader,
     checkpointing,
     shares,
