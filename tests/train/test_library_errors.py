@@ -147,7 +147,7 @@ def test_a_template_without_marks(model: Path) -> None:
     [
         ({"target_modules": ["nope"]}, "adapter.target_modules"),
         ({"r": 3, "init_lora_weights": "orthogonal", "target_modules": "all-linear"}, "adapter.r"),
-        ({"target_modules": ["q_proj"], "megatron_config": {"a": 1}}, "adapter"),
+        ({"target_modules": ["q_proj"], "megatron_config": {"a": 1}}, "adapter.megatron_config"),
     ],
 )
 def test_adapters_that_do_not_fit(model: Path, settings: dict[str, Any], where: str) -> None:

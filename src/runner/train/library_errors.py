@@ -164,6 +164,20 @@ _ROWS = (
     ),
     _Row(
         ("ImportError",),
+        r"megatron",
+        "Megatron is not installed, which runner does not train with",
+        "adapter.megatron_config",
+        "Leave it out.",
+    ),
+    _Row(
+        ("ValueError",),
+        r"(\S+) is not a valid (\w+), please select one of (\[.*?\])",
+        "{0} is not one of transformers' {1}",
+        "training",
+        "Write one of {2}.",
+    ),
+    _Row(
+        ("ImportError",),
         r"pip install|not installed|requires|need to install|No module named",
         "a setting needs a package that is not installed on the machine that trains ({message})",
         "training",
@@ -305,8 +319,8 @@ _ROWS = (
     ),
     # -- datasets
     _Row(
-        ("DatasetNotFoundError", "DataFilesNotFoundError"),
-        r"(.+)",
+        ("DatasetNotFoundError", "DataFilesNotFoundError", "FileNotFoundError"),
+        r"^(?=.*(?:[Dd]ataset|data files?)).+",
         "{message}",
         "data.train",
         "Check the name; for a private or gated one, set HF_TOKEN.",
