@@ -342,7 +342,11 @@ def list_runs(store: str | os.PathLike[str] | None = None) -> list[Run]:
     """
     opened = _open(store)
     with _user_errors(opened):
-        return [Run._known(opened, status.run_id) for status in all_runs(opened)]
+        return [Run._known(opened, status.run_id) for status in all_runs(opened, on_damaged=_warn)]
+
+
+def _warn(run_id: str, error: Damaged) -> None:
+    _log.warning("%s is damaged in the store: %s", run_id, error)
 
 
 def _open(store: str | os.PathLike[str] | None) -> Store:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from runner.recipe.inputs.row_formats import COLUMNS
+from runner.recipe.formats.detection import COLUMNS
 from runner.recipe.schema import recipe_schema
 from support.paths import ROOT
 from support.recipes import Check

@@ -77,6 +77,13 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
     }
 
 
+def damaged_row(run_id: str, error: Exception) -> dict[str, Any]:
+    """A run as `ps --json` lists it if its records cannot be trusted."""
+    names = ("recipe", "infra", "accelerators", "stage", "stage_number", "stage_count", "step", "max_steps", "loss")
+    names += ("checkpoint_step", "attempts", "created_at", "ended_at")
+    return {"run_id": run_id, "state": "damaged", "reason": str(error), **dict.fromkeys(names)}
+
+
 def run_outcome(status: "RunStatus", store_url: str) -> dict[str, Any]:
     """A run as `launch --json`, `resume --json` and `cancel --json` return it."""
     return {"run_id": status.run_id, "state": status.state, "store": store_url} | run_row(status)

@@ -171,6 +171,13 @@ _ROWS = (
     ),
     _Row(
         ("ValueError",),
+        r"'(\w+)' is not a valid DynamoBackend",
+        "torch has no compiler backend {0}",
+        "training.torch_compile_backend",
+        "Leave it out for inductor.",
+    ),
+    _Row(
+        ("ValueError",),
         r"(\S+) is not a valid (\w+), please select one of (\[.*?\])",
         "{0} is not one of transformers' {1}",
         "training",

@@ -110,9 +110,9 @@ def evaluate(
     # Heavy, so imported here: a mistake in the arguments is reported at once.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.parallelism import without_deepspeed
+    from runner.train.finite import require_finite_weights
     from runner.train.loggers.metrics_writer import Metrics, in_json
     from runner.train.methods.registry import method_script
-    from runner.train.models.finite import require_finite_weights
     from runner.train.stages.context import AttemptContext, StageContext, compare_evaluations
     from runner.train.stages.prepare import RECIPE_START, fit_to_device, start_from
 

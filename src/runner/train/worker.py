@@ -33,7 +33,8 @@ from runner.train.agent.events import Events
 from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
-from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.preemption import CannotResumeHere, NotDurable, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.restore import KEPT
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
@@ -153,6 +154,16 @@ _FAILURES = (
     ),
     _Row(lambda f: f.is_any(OutOfMemory), "out_of_memory", lambda f: str(f.error), retry=True, exit_code=FAILED),
     _Row(lambda f: f.is_any(CannotResumeHere), "interrupted", lambda f: str(f.error), retry=False, shown=Shown.REASON),
+    *(
+        _Row(
+            lambda f, retry=retry: isinstance(f.error, NotDurable) and f.error.retry == retry,  # type: ignore[misc]
+            "interrupted",
+            lambda f: str(f.error),
+            retry=retry,
+            shown=Shown.REASON,
+        )
+        for retry in (False, True)
+    ),
     _Row(
         lambda f: f.is_any(UserError) and f.evicted,
         "interrupted",
@@ -375,6 +386,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         claim,
         staging=folder / ("staging" if process_info.is_main_process else f"staging-{process_info.rank}"),
         rank=process_info.rank,
+        keep=options.work_dir / KEPT,
+        unwritten=writer.unwritten,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=_log.warning,

@@ -18,6 +18,8 @@ TRL_REWARDS = (
     "think_format_reward",
 )
 """The names in `trl.rewards`."""
+COMPARING_REWARDS = ("accuracy_reward", "get_cosine_scaled_reward", "reasoning_accuracy_reward")
+"""Those that compare answers, by math-verify, with the column `solution`."""
 
 FROM_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 """What `GRPOTrainer` passes to each reward function besides the columns of the data."""

@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 
 _EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
 
+_LOG_BYTES = 64 << 20
+"""How much of the log is kept in memory while the store does not take it."""
+
 R = TypeVar("R")
 
 
@@ -100,7 +103,7 @@ class HeadAttempt:
         self._default_message: str | None = None
         """The heartbeat's message where the worker has none."""
         self._fence_at = time.monotonic() + self._timing.fence
-        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token)
+        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token, most_bytes=_LOG_BYTES)
         self._attempt_log = AttemptLog(self._log_chunks, redact=setup.redact)
         self._nodes = NodeMonitor(self._store, claim, setup.topology, silence_seconds=self._timing.silence)
         self._workers = WorkerGroup(
@@ -179,7 +182,7 @@ class HeadAttempt:
             "world_size": topology.world_size,
             "local_world_size": topology.processes_per_node,
             "addresses": list(topology.node_ips),
-            "port": free_port(topology.node_ips[0]),
+            "port": free_port("127.0.0.1" if topology.num_nodes == 1 else topology.node_ips[0]),
         }
         admission = {"assignment": assignment, "checkpoint": None if name is None else str(name)}
         self._patiently(lambda: self._nodes.begin(admission))
@@ -390,7 +393,9 @@ class HeadAttempt:
         except StoreUnavailable as error:
             # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
             _log.error("the store does not answer: %s", error)
-            return AttemptEnd(INTERRUPTED, again)
+            if outcome.reason is not None:
+                self._notices.write("warning", outcome.reason)  # nobody will read it in the store
+            return AttemptEnd(exit_code if outcome.kind == "interrupted" else INTERRUPTED, again)
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
 

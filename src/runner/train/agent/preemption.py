@@ -22,6 +22,19 @@ class CannotResumeHere(Exception):
     """The checkpoint needs as many processes as wrote it, or the rows that it was trained on, and they are not here."""
 
 
+class NotDurable(Exception):
+    """No checkpoint reaches the store any more; the newest is on this machine's disk.
+
+    Args:
+        message: says for how long, why, and where the checkpoint is.
+        retry: whether another attempt may get further without anybody's help.
+    """
+
+    def __init__(self, message: str, *, retry: bool) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
 class PreemptionNotice:
     """Whether SIGTERM (or SIGINT) has arrived."""
 

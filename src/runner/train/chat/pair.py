@@ -17,7 +17,7 @@ from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
 from runner.storage.store import Store
-from runner.train.models.finite import require_finite_weights
+from runner.train.finite import require_finite_weights
 from runner.train.models.loading import load_model
 
 Message = Mapping[str, str]

@@ -111,5 +111,7 @@ class SaveSchedule(TrainerCallback):
         checkpoint = self._binding.checkpoint
         if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
             return True
+        if self._binding.checkpointer.is_overdue:
+            return True  # the last save: it stays on this machine's disk
         minutes = checkpoint.save_minutes
         return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes

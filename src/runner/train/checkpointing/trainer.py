@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import Trainer, TrainerState, TrainingArguments
+from transformers.trainer_utils import SchedulerType
 
 from runner.errors import UserError
 from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
@@ -24,8 +25,8 @@ from runner.train.checkpointing.state import capture, capture_shard, rank_state,
 from runner.train.checkpointing.zero import is_zero3, load_zero3_weights
 from runner.train.devices.out_of_memory import OutOfMemory, is_out_of_memory, short_reason
 from runner.train.evaluation.measure import preserve_state
+from runner.train.finite import name_some, not_finite, trained_weights
 from runner.train.loggers.stall_watch import StallWatch
-from runner.train.models.finite import name_some, not_finite, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -332,7 +333,7 @@ class ResumableTrainerMixin(Trainer):
 def warn_of_long_warmup(args: TrainingArguments, max_steps: int) -> None:
     """Log a warning if the learning rate is still warming up at the last step."""
     warmup = args.get_warmup_steps(max_steps)
-    if warmup >= max_steps and str(args.lr_scheduler_type.value) not in _WITHOUT_WARMUP:
+    if warmup >= max_steps and SchedulerType(args.lr_scheduler_type).value not in _WITHOUT_WARMUP:
         asked = "warmup_steps" if args.warmup_steps >= 1 else f"warmup_steps: {args.warmup_steps:g}, a share of all"
         logger.warning(
             f"training.{asked}: the warm-up takes {warmup} steps and the training {max_steps} (max_steps), so that the "

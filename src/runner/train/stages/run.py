@@ -52,6 +52,8 @@ def run_stages(
         assert start is not None, "only the last stage leaves nothing to a next one"
         attempt.metrics.stage = stage.stage_name
         attempt.checkpointer.save_total_limit = stage.checkpoint.save_total_limit
+        minutes = stage.checkpoint.durable_minutes
+        attempt.checkpointer.durable_seconds = None if minutes is None else 60 * minutes
         if recipe.stages:
             _announce(attempt, stage, number=len(finished) + 1, count=len(stages), afresh=restored is None)
         # In a fresh process as in one that has trained a stage already: an adapter's first weights are drawn.
@@ -68,6 +70,7 @@ def run_stages(
                 "step": result.get("step"),
                 "max_steps": result.get("max_steps"),
                 "best": result.get("best"),
+                "dropped_rows": result.get("dropped_rows", []),
                 "artifacts": result.get("artifacts", {}),
                 "started_from": start,
                 "leaves": _next_start(stage, following, start, result),
