@@ -24,6 +24,11 @@ class CheckedRecipe:
     warnings: Sequence[str] = ()
     """What is hardly meant, and refused by nothing."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on the first rows of local data: those that will be dropped, columns that are not read."""
+        return () if self.loaded is None else self.loaded.notes
+
     def as_json(self) -> dict[str, Any]:
         """The same as ``runner check --json`` lists it."""
         if self.loaded is None:
@@ -39,6 +44,7 @@ class CheckedRecipe:
             "model": recipe.model["model_name_or_path"],
             "data_sources": sum(len(stage.data.train) for stage in recipe.in_order),
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
         }
 
 

@@ -63,14 +63,15 @@ class _Converter:
             if layout is RowLayout.PAIR:
                 return _string_pair
             return self._message_pair if layout is RowLayout.MESSAGE_PAIR else self._joined_pair
-        return {
+        by_layout: dict[RowLayout, Callable[[Mapping[str, Any]], Row | list[Row]]] = {
             RowLayout.PREFERENCE: _string_preference,
             RowLayout.PREFERENCE_MESSAGES: self._message_preference,
             RowLayout.PROMPT: lambda row: {**row, "prompt": text_of(row, "prompt")},
             RowLayout.PROMPT_MESSAGES: lambda row: {**row, "prompt": self._prompt(row)},
             RowLayout.CONVERSATION: self._conversation,
             RowLayout.MESSAGE_PAIR: self._conversation_pairs,
-        }[layout]
+        }
+        return by_layout[layout]
 
     def _from_structs(self, column: str) -> bool:
         return column in self._conversion.structs
@@ -226,4 +227,4 @@ def _template_arguments(value: Any, from_structs: bool) -> Row:
         value, from_structs = parse_json(value, "chat_template_kwargs") if value.strip() else {}, False
     if not isinstance(value, Mapping):
         raise UnusableRow("whose chat_template_kwargs are not a mapping")
-    return without_nulls(value) if from_structs else dict(value)  # type: ignore[no-any-return]
+    return dict(without_nulls(value) if from_structs else value)

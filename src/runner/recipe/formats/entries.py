@@ -1,6 +1,6 @@
 """One entry of a recipe's data section: its format, its layout, and the function that converts its rows."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -270,7 +270,7 @@ class _Prepared:
         self._template = template
         self._text_field = text_field
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
         for row in self._rows:
             try:
                 yield prepare(row, self._template, self._text_field)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.errors import UserError
@@ -41,38 +41,30 @@ class ConvertedRows:
     """How many rows were read."""
 
 
-def convert_first_rows(
-    facts: Sequence[SourceFacts], training: Mapping[str, Json], answer: str | None, problems: list[Problem]
+def convert_rows(
+    facts: Sequence[SourceFacts],
+    training: Mapping[str, Json],
+    answer: str | None,
+    problems: list[Problem],
+    *,
+    whole: bool = False,
 ) -> ConvertedRows:
-    """Convert the first rows of all entries; nothing more is read.
+    """Convert the rows of all entries that this machine can read, in bounded memory.
 
     Args:
         facts: all entries of a recipe or stage.
         training: its `training`.
         answer: the column that `evaluate.exact_match` reads, if any.
         problems: new ones are appended.
+        whole: read every row; otherwise only the first ones, which have been read already.
     """
     try:
-        return _convert({source.path: source.rows for source in facts}, facts, training, answer, whole=False)
+        return _convert(facts, training, answer, whole=whole)
     except _RowsFault as fault:
         problems.append(Problem((*fault.at, "path"), fault.what, fault.remedy))
     except UserError as error:
         problems.append(Problem(tuple((error.where or "data").split(".")), error.what, error.remedy))
     return ConvertedRows()
-
-
-def convert_all_rows(facts: Sequence[SourceFacts], training: Mapping[str, Json], answer: str | None) -> ConvertedRows:
-    """Convert every row of every entry that this machine can read, in bounded memory.
-
-    Args:
-        facts: all entries of a recipe or stage, without problems.
-        training: its `training`.
-        answer: the column that `evaluate.exact_match` reads, if any.
-
-    Raises:
-        UserError: a row is broken, or no row of an entry can be used.
-    """
-    return _convert({}, facts, training, answer, whole=True)
 
 
 class _RowsFault(UserError):
@@ -84,12 +76,7 @@ class _RowsFault(UserError):
 
 
 def _convert(
-    first: Mapping[RecipePath, Iterable[LocalRow]],
-    facts: Sequence[SourceFacts],
-    training: Mapping[str, Json],
-    answer: str | None,
-    *,
-    whole: bool,
+    facts: Sequence[SourceFacts], training: Mapping[str, Json], answer: str | None, *, whole: bool
 ) -> ConvertedRows:
     needs: dict[str, NeedsPairs] = {}
     while True:
@@ -111,7 +98,7 @@ def _convert(
                 if source.entry is None:
                     continue
                 if source.rows and (source.files or not whole):
-                    rows = rows_of(list(source.files)) if whole else first[source.path]
+                    rows = _read(source) if whole and not source.whole else source.rows
                     read, dropped = _convert_entry(source, rows, layout, training)
                     count += read
                     if dropped.total:
@@ -122,6 +109,18 @@ def _convert(
             return ConvertedRows(notes=tuple(notes), rows=count)
         except EntryNeedsPairs as need:
             needs[need.where] = need.need
+
+
+def _read(source: SourceFacts) -> Iterator[LocalRow]:
+    """Yield all rows of an entry.
+
+    Raises:
+        _RowsFault: a row cannot be read.
+    """
+    try:
+        yield from rows_of(list(source.files))
+    except UserError as error:
+        raise _RowsFault(f"{error.where}: {error.what}", at=source.path, remedy=error.remedy) from error
 
 
 def _layout(facts: Sequence[SourceFacts], training: Mapping[str, Json], notes: list[str]) -> RowLayout | None:

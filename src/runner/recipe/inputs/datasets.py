@@ -130,8 +130,8 @@ def _local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[Loc
         UserError: there are no rows, or they cannot be read.
     """
     if source.path.startswith("builtin:"):
-        row = {column: f"a {column}" for column in BUILTIN_DATA[source.path.removeprefix("builtin:")]}
-        return None, [LocalRow(file=pathlib.Path(source.path), number=1, row=row)], False
+        example = {column: f"a {column}" for column in BUILTIN_DATA[source.path.removeprefix("builtin:")]}
+        return None, [LocalRow(file=pathlib.Path(source.path), number=1, row=example)], False
     files = local_files(source)
     if files is None:
         return None, [], False

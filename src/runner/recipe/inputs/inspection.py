@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from runner.errors import UserError
 from runner.recipe.inputs.chat_template import local_template, marks_assistant
 from runner.recipe.inputs.content import read_json, require_content
-from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_first_rows
+from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_rows
 from runner.recipe.inputs.datasets import SourceFacts, inspect_source
 from runner.recipe.inputs.model_folder import is_known_type, needs_remote_code
 from runner.recipe.inputs.references import absolute, is_local, resolve
@@ -68,7 +68,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     converted = ConvertedRows()
     if len(problems) == before:
         answer = answer_column((data.get("evaluate") or {}).get("exact_match"))
-        converted = convert_first_rows(facts, data.get("training", {}), answer, problems)
+        converted = convert_rows(facts, data.get("training", {}), answer, problems)
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
     if isinstance(training.get("deepspeed"), str):
         training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)

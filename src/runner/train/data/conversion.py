@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset, Features, Value, concatenate_datasets
 
@@ -46,30 +46,34 @@ class ConvertedRows:
     """Where each comes from."""
 
 
-def mix(
-    parts: Sequence[EntryRows],
-    layout: RowLayout,
-    *,
-    assistant_only: bool,
-    answer: str | None,
-    notes: list[str],
-    dropped: list[DroppedRecord],
-) -> ConvertedRows:
+@dataclass(frozen=True, kw_only=True)
+class MixSettings:
+    """How entries are mixed, and what is said of them."""
+
+    layout: RowLayout
+    """The layout of the result."""
+    assistant_only: bool
+    """Whether the loss is on the assistant's turns alone."""
+    notes: list[str]
+    """Gets a sentence on dropped rows."""
+    dropped: list[DroppedRecord]
+    """Gets a record on them."""
+
+
+def mix(parts: Sequence[EntryRows], settings: MixSettings, *, answer: str | None) -> ConvertedRows:
     """Return the usable rows of all entries, one entry after the other, in one layout.
 
     Args:
         parts: the entries to mix.
-        layout: the layout of the result.
-        assistant_only: whether the loss is on the assistant's turns alone.
+        settings: how.
         answer: the column to keep as `ANSWER` beside those of the layout; None if there is none.
-        notes: gets a sentence on dropped rows.
-        dropped: gets a record on them.
 
     Raises:
         UserError: no row of an entry can be used, or a column is missing.
         EntryNeedsPairs: the layout cannot hold a row.
     """
     register_json_cell()
+    layout = settings.layout
     features = dict(_FEATURES[layout])
     columns = {column for part in parts for column in part.entry.columns}
     if layout in PROMPT_LAYOUTS:
@@ -91,7 +95,7 @@ def mix(
     of_entry, index = array("L"), array("L")
     for number, part in enumerate(parts):
         places = array("L")
-        converted.append(_convert(part, layout, Features(features), places, assistant_only, answer, notes, dropped))
+        converted.append(_convert(part, settings, Features(features), places, answer))
         of_entry.extend(number for _ in places)
         index.extend(places)
     origins = Origins([(part.entry.where, part.numbers) for part in parts], of_entry, index)
@@ -119,18 +123,11 @@ def _columns_for_rewards(parts: Sequence[EntryRows]) -> Mapping[str, Any]:
 
 
 def _convert(
-    part: EntryRows,
-    layout: RowLayout,
-    features: Features,
-    places: array,
-    assistant_only: bool,
-    answer: str | None,
-    notes: list[str],
-    dropped: list[DroppedRecord],
+    part: EntryRows, settings: MixSettings, features: Features, places: "array[int]", answer: str | None
 ) -> Dataset:
     """Convert the rows of one entry; `places` gets the place of each among the entry's selected rows."""
     entry = part.entry
-    convert = entry.converter(layout, assistant_only=assistant_only, structs=part.structs)
+    convert = entry.converter(settings.layout, assistant_only=settings.assistant_only, structs=part.structs)
     unusable = DroppedRows(entry.where)
 
     def convert_row(row: Mapping[str, Any], index: int) -> list[Row]:
@@ -172,8 +169,8 @@ def _convert(
         name_first(unusable, part)
         if len(dataset) == 0:
             raise UserError(f"no row can be used as {entry.format}: {unusable.reasons()}", where=entry.where)
-        notes.append(unusable.sentence(len(part.dataset)))
-        dropped += unusable.records(len(part.dataset))
+        settings.notes.append(unusable.sentence(len(part.dataset)))
+        settings.dropped.extend(cast(list[DroppedRecord], unusable.records(len(part.dataset))))
     return dataset
 
 

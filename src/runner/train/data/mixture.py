@@ -19,7 +19,7 @@ from runner.recipe.formats.entries import Entry, EntryNeedsPairs
 from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
 from runner.runs.record_types.result import DroppedRecord
-from runner.train.data.conversion import PROMPT_LAYOUTS, ConvertedRows, mix
+from runner.train.data.conversion import PROMPT_LAYOUTS, ConvertedRows, MixSettings, mix
 from runner.train.data.entries import EntryRows, read_entry
 from runner.train.data.origins import NO_ORIGINS, Origins
 from runner.train.evaluation.exact_match import ANSWER, Question, find_questions
@@ -162,12 +162,14 @@ def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Seque
         layout = common_layout(mixed, notes)
         check_loss_settings(recipe.training, layout, mixed)
         answer = _answer_column(recipe.evaluate.exact_match, layout)
-        settings = {"assistant_only": bool(recipe.training.get("assistant_only_loss")), "notes": notes}
         dropped: list[DroppedRecord] = []
         count = len(train_parts)
+        settings = MixSettings(
+            layout=layout, assistant_only=bool(recipe.training.get("assistant_only_loss")), notes=notes, dropped=dropped
+        )
         try:
-            train = mix(parts[:count], layout, **settings, answer=None if eval_parts else answer, dropped=dropped)
-            evaluation = mix(parts[count:], layout, **settings, answer=answer, dropped=dropped) if eval_parts else None
+            train = mix(parts[:count], settings, answer=None if eval_parts else answer)
+            evaluation = mix(parts[count:], settings, answer=answer) if eval_parts else None
         except EntryNeedsPairs as need:
             parts = [part.as_pairs(need) if part.entry.where == need.where else part for part in parts]
             continue

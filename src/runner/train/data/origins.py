@@ -26,7 +26,7 @@ class RowNumbers:
 
     def place(self, index: int) -> tuple[str, int]:
         """Return the number of a selected row, counted from 1, and what it counts: rows, or lines of a file."""
-        position = self.select()[index][_NUMBER]
+        position = int(self.select()[index][_NUMBER])
         file = self.file()
         if file is None or file.suffix.lower() not in SUFFIXES:
             return "row", position + 1
@@ -42,7 +42,7 @@ def numbered(dataset: Dataset) -> Dataset:
 class Origins:
     """For each row of a mixture, its entry and its place among the entry's selected rows."""
 
-    def __init__(self, entries: Sequence[tuple[str, RowNumbers]], of_entry: array, index: array) -> None:
+    def __init__(self, entries: Sequence[tuple[str, RowNumbers]], of_entry: "array[int]", index: "array[int]") -> None:
         self._entries = entries
         self._of_entry = of_entry
         self._index = index
@@ -54,6 +54,11 @@ class Origins:
             array("L", (self._of_entry[position] for position in positions)),
             array("L", (self._index[position] for position in positions)),
         )
+
+    def count(self, entry: str) -> int:
+        """Return how many rows come from an entry."""
+        numbers = {number for number, (where, _) in enumerate(self._entries) if where == entry}
+        return sum(number in numbers for number in self._of_entry)
 
     def entry(self, position: int) -> str:
         """Return the entry (``data.train.0``) that a row comes from."""

@@ -41,11 +41,12 @@ def tokenize_with_reasoning(dataset: Dataset, tokenizer: PreTrainedTokenizerBase
 
     def tokenize(row: Mapping[str, Any]) -> dict[str, list[int]]:
         messages, tools = list(row["prompt"]), row.get("tools")
+        given = row.get("chat_template_kwargs") or {}
         *between, answer = row["completion"]
         messages += between
-        rendered = _render(tokenizer, [*messages, {**answer, "content": _PLACEHOLDER}], tools=tools)
+        rendered = _render(tokenizer, [*messages, {**answer, "content": _PLACEHOLDER}], tools=tools, **given)
         before, _, after = rendered.partition(_PLACEHOLDER)
-        prefix = _render(tokenizer, messages, tools=tools, add_generation_prompt=True)
+        prefix = _render(tokenizer, messages, tools=tools, add_generation_prompt=True, **given)
         content = str(answer["content"])
         opening = prefix.removeprefix(before)
         if prefix.startswith(before) and content.startswith(opening):

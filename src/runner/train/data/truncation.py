@@ -9,7 +9,7 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runner.errors import UserError
-from runner.train.data.formats import RowLayout
+from runner.recipe.formats.layouts import RowLayout
 from runner.train.data.mixture import TrainingData
 
 logger = logging.getLogger(__name__)

@@ -68,6 +68,7 @@ def run_stages(
                 "step": result.get("step"),
                 "max_steps": result.get("max_steps"),
                 "best": result.get("best"),
+                "dropped_rows": result.get("dropped_rows", []),
                 "artifacts": result.get("artifacts", {}),
                 "started_from": start,
                 "leaves": _next_start(stage, following, start, result),

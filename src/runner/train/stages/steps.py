@@ -34,6 +34,7 @@ from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprin
 from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.checkpointing.zero import gather_zero3_weights, is_zero3
+from runner.train.data.chat_template import fit_to_template
 from runner.train.data.mixture import TrainingData, keep_temporary_files_in, load_data
 from runner.train.devices.kernels import hardware_record
 from runner.train.evaluation.exact_match import exact_match
@@ -63,8 +64,6 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     attempt.events.phase("loading", "data")
     keep_temporary_files_in(attempt.folder)
     data = load_data(context.recipe, inputs=attempt.input_path)
-    for note in data.notes if attempt.process_info.is_main_process else ():
-        logger.info(f"data: {note}")
     if context.measures_only:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
@@ -72,11 +71,14 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     will_export = context.following is None and not context.measures_only
     if will_export and context.restored is None and attempt.process_info.is_main_process:
         check_exports(context.recipe, model, tokenizer, attempt.folder / "check")
-    if context.adapter is None:
-        return data, model, tokenizer
-    adapted = PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True)
-    trust_remote_code = bool(context.recipe.training.get("trust_remote_code"))
-    return data, adapted, AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
+    if context.adapter is not None:
+        model = cast(Any, PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True))
+        trust_remote_code = bool(context.recipe.training.get("trust_remote_code"))
+        tokenizer = AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
+    data = fit_to_template(data, tokenizer, context.recipe.training)
+    for note in data.notes if attempt.process_info.is_main_process else ():
+        logger.info(f"data: {note}")
+    return data, model, tokenizer
 
 
 def new_adapter(context: StageContext, model: Any) -> LoraConfig | None:
@@ -276,6 +278,7 @@ class StageRun:
             "max_steps": trainer.state.max_steps,
             **context.before_and_after(),
             "best": self._best,
+            "dropped_rows": list(self._data.dropped),
             "artifacts": artifacts,
             "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
