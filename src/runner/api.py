@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.backends.base import ResourceOptions
-from runner.control.cancel import cancel_run
+from runner.control.cancel import cancel_run, finish_run
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
 from runner.control.launching.cost import Confirm, CostQuestion
@@ -158,8 +158,11 @@ class Run:
         with _user_errors(self._store):
             return wait_for_end(self._store, self._run_id, timeout_seconds=timeout_seconds)
 
-    def cancel(self) -> RunStatus:
+    def cancel(self, *, keep_model: bool = False) -> RunStatus:
         """End the run for good, wherever it runs, and wait until it has ended.
+
+        Args:
+            keep_model: stop training after the present step, then measure, export and keep the model as at the end.
 
         Returns:
             The run's status, ``cancelled`` as a rule.
@@ -172,7 +175,7 @@ class Run:
             'cancelled'
         """
         with _user_errors(self._store):
-            return cancel_run(self._store, self._run_id, say=_log.info)
+            return (finish_run if keep_model else cancel_run)(self._store, self._run_id, say=_log.info)
 
     def pull(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Fetch the run's records, metrics and artifacts, checked byte for byte.
@@ -279,11 +282,13 @@ def resume(
     cluster: str | None = None,
     env_files: Sequence[str | os.PathLike[str]] = (),
     secrets: Sequence[str] = (),
+    replace: Sequence[str | os.PathLike[str]] = (),
     max_hourly_cost: float | None = None,
     confirm: Callable[[CostQuestion], bool] | None = None,
 ) -> Run:
-    """Continue an interrupted run from its last checkpoint in the background, as ``runner resume --detach`` does.
+    """Continue a run from its last checkpoint in the background, as ``runner resume --detach`` does.
 
+    The run was interrupted, or it has failed and its cause is mended.
     Without options it continues where it was; with them, elsewhere. They are those of `launch`.
 
     Args:
@@ -292,14 +297,15 @@ def resume(
         store: where the run lives, if `run` is an id.
         env_files: files of variables that the run is given.
         secrets: names of variables that the run is given besides those of its launch.
+        replace: mended reward files, each in place of the one of that name in the recipe.
         confirm: as in `launch`.
 
     Returns:
         The run.
 
     Raises:
-        UserError: the run has ended or may be running, a variable that it was launched with is not set, or it cannot
-            run there.
+        UserError: the run has succeeded or was cancelled, or may be running; a variable that it was launched with is
+            not set, or it cannot run there.
 
     Example:
         >>> runner.resume("last", gpu="L4", spot=True).wait().state
@@ -316,6 +322,7 @@ def resume(
         image=image,
         env_files=[Path(file) for file in env_files],
         secrets=_several(secrets),
+        replace=[Path(file) for file in replace],
         detach=True,
     )
     with _user_errors(run._store):
@@ -338,7 +345,11 @@ def list_runs(store: str | os.PathLike[str] | None = None) -> list[Run]:
     """
     opened = _open(store)
     with _user_errors(opened):
-        return [Run._known(opened, status.run_id) for status in all_runs(opened)]
+        return [Run._known(opened, status.run_id) for status in all_runs(opened, on_damaged=_warn)]
+
+
+def _warn(run_id: str, error: Damaged) -> None:
+    _log.warning("%s is damaged in the store: %s", run_id, error)
 
 
 def _open(store: str | os.PathLike[str] | None) -> Store:

@@ -25,6 +25,14 @@ HASH=a#b
 SINGLE='as $it # is'
 DOUBLE="two\\nlines \\"quoted\\" \\\\" # comment
 EMPTY=
+  INDENTED = 'yes'
+DOLLAR=pa$$word-${HOME}
+TAIL="#no comment" # a comment
+LATER=1
+LATER=2
+KEY="-----BEGIN-----
+line two
+-----END-----"
 URL=https://user:pw@host/?a=b
 """
     assert read_env_file(file(tmp_path, text)) == {
@@ -35,16 +43,37 @@ URL=https://user:pw@host/?a=b
         "SINGLE": "as $it # is",
         "DOUBLE": 'two\nlines "quoted" \\',
         "EMPTY": "",
+        "INDENTED": "yes",
+        "DOLLAR": "pa$$word-${HOME}",
+        "TAIL": "#no comment",
+        "LATER": "2",
+        "KEY": "-----BEGIN-----\nline two\n-----END-----",
         "URL": "https://user:pw@host/?a=b",
     }
 
 
-@pytest.mark.parametrize("line", ["hunter2", "1BAD=hunter2", 'OPEN="hunter2', "TWO='hunter2' hunter2"])
-def test_a_line_that_is_none_is_refused_by_its_number_alone(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("hunter2", 2),
+        ("1BAD=hunter2", 2),
+        ('OPEN="hunter2', 2),
+        ("TWO='hunter2' hunter2", 2),
+        ("A.B=hunter2", 2),
+        ("\n\nhunter2", 4),
+    ],
+)
+def test_a_line_that_is_none_is_refused_by_its_number_alone(tmp_path: Path, line: str, number: int) -> None:
     with pytest.raises(UserError) as refused:
         read_env_file(file(tmp_path, f"GOOD=1\n{line}\n"))
-    assert "my.env:2" in str(refused.value)
+    assert f"my.env:{number}" in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_not_part_of_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "my.env"
+    path.write_bytes(b"\xef\xbb\xbfFIRST=1\r\nSECOND='two'\r\n")
+    assert read_env_file(path) == {"FIRST": "1", "SECOND": "two"}
 
 
 def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:

@@ -109,3 +109,57 @@ def test_a_folder_with_something_else_in_it_is_refused(bench: Bench, tmp_path: P
     with pytest.raises(UserError, match="is not a folder"):
         pull(bench, tmp_path / "full/thesis.tex", "run")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("../../../.ssh", "artifacts/model/0001-aaaa/"),
+        ("/tmp/outside", "artifacts/model/0001-aaaa/"),
+        ("..", "artifacts/model/0001-aaaa/"),
+        ("model", "../../other/artifacts/model/0001-aaaa/"),
+        ("model", "/etc/"),
+        ("a\\b", "artifacts/model/0001-aaaa/"),
+        ("C:", "artifacts/model/0001-aaaa/"),
+        ("x" * 300, "artifacts/model/0001-aaaa/"),
+    ],
+)
+def test_an_artifacts_name_leads_nowhere_else(finished: Bench, tmp_path: Path, name: str, key: str) -> None:
+    assert isinstance(finished.store, LocalStore)
+    path = finished.store.root / "runs/run/result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "artifacts": {name: key}}))
+    before = sorted(tmp_path.rglob("*"))
+    done = finished.runner("pull", "run", str(tmp_path / "home/out"))
+    assert done.returncode == 1
+    assert "damaged in the store: runs/run/result.json" in done.stderr
+    new = {path for path in tmp_path.rglob("*") if path not in before}
+    assert {path.relative_to(tmp_path / "home/out") for path in new if path.is_file()} <= {Path("run.json")}
+
+
+@pytest.mark.parametrize("link", ["artifacts", "artifacts/model", "artifacts/model/extra"])
+def test_nothing_is_pulled_through_a_link(finished: Bench, tmp_path: Path, link: str) -> None:
+    """Also not what an older version of the artifact has left, which is deleted."""
+    pull(finished, tmp_path / "out")
+    victim = tmp_path / "victim"
+    (tmp_path / "out" / link).rename(victim)
+    for file in victim.rglob("*"):
+        if file.is_file() and file.name != "manifest.json":
+            file.write_bytes(b"precious")
+    (tmp_path / "out" / link).symlink_to(victim)
+    before = {path: path.read_bytes() for path in victim.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="is a link that leads out of"):
+        pull(finished, tmp_path / "out")
+    assert {path: path.read_bytes() for path in victim.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_that_is_a_link_is_replaced_and_not_written_through(finished: Bench, tmp_path: Path) -> None:
+    (tmp_path / "out/artifacts/model").mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    pull(finished, tmp_path / "again")
+    (tmp_path / "out/run.json").write_bytes((tmp_path / "again/run.json").read_bytes())
+    for name in ("result.json", "result.json.part", "metrics.jsonl", "artifacts/model/model.safetensors"):
+        (tmp_path / "out" / name).symlink_to(victim)
+    pull(finished, tmp_path / "out")
+    assert victim.read_bytes() == b"precious"
+    assert (tmp_path / "out/artifacts/model/model.safetensors").read_bytes() == b"weights" * 1000

@@ -3,7 +3,14 @@
 import pytest
 
 from runner.errors import UserError
-from runner.fit.accelerators import ACCELERATORS, find_accelerator, identify_accelerator, parse_accelerators
+from runner.fit.accelerators import (
+    ACCELERATORS,
+    CATALOG_NAMES,
+    accelerator_name,
+    find_accelerator,
+    identify_accelerator,
+    parse_accelerators,
+)
 
 
 def test_the_table_has_the_gpus_that_people_rent() -> None:
@@ -21,6 +28,22 @@ def test_the_table_has_the_gpus_that_people_rent() -> None:
         ("rtx4090", "RTX4090", 1),
         ("RTX 4090:2", "RTX4090", 2),
         ("h100-sxm:8", "H100", 8),
+        ("8xH100", "H100", 8),
+        ("8 x H100", "H100", 8),
+        ("H100x8", "H100", 8),
+        ("H100 x8", "H100", 8),
+        ("2xA100-80GB", "A100-80GB", 2),
+        ("rtx4090x2", "RTX4090", 2),
+        ("NVIDIA L4", "L4", 1),
+        ("Tesla T4", "T4", 1),
+        ("T4x4", "T4", 4),
+        ("nvidia-a100-80gb", "A100-80GB", 1),
+        ("A100 80GB", "A100-80GB", 1),
+        ("A100 40G", "A100", 1),
+        ("NVIDIA A100-SXM4-80GB:8", "A100-80GB", 8),
+        ("Tesla V100-SXM2-16GB", "V100", 1),
+        ("NVIDIA H100 80GB HBM3", "H100", 1),
+        ("GeForce RTX 4090", "RTX4090", 1),
     ],
 )
 def test_a_name_is_taken_in_any_case_and_with_a_count(text: str, name: str, count: int) -> None:
@@ -29,7 +52,7 @@ def test_a_name_is_taken_in_any_case_and_with_a_count(text: str, name: str, coun
 
 
 @pytest.mark.parametrize(
-    ("wrong", "meant"), [("a1000", "A100"), ("h10", "H100"), ("rtx409", "RTX4090"), ("L40", "L40S")]
+    ("wrong", "meant"), [("a1000", "A100"), ("h10", "H100"), ("rtx409", "RTX4090"), ("L4S", "L40S")]
 )
 def test_a_wrong_name_is_answered_with_what_was_meant(wrong: str, meant: str) -> None:
     with pytest.raises(UserError, match=f"did you mean `{meant}`") as caught:
@@ -41,6 +64,33 @@ def test_a_wrong_name_is_answered_with_what_was_meant(wrong: str, meant: str) ->
 def test_a_wrong_number_is_an_error(text: str) -> None:
     with pytest.raises(UserError, match="is not a number of GPUs"):
         parse_accelerators(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("A6000", "A6000"),
+        ("a6000", "A6000"),
+        ("NVIDIA RTX A6000", "RTXA6000"),
+        ("V100 32GB", "V100-32GB"),
+        ("GeForce RTX 3090", "RTX3090"),
+        ("RTX 6000 Ada", "RTX6000-Ada"),
+        ("L40", "L40"),
+        ("H100", "H100"),
+    ],
+)
+def test_a_gpu_of_the_catalogs_is_spelled_as_there(text: str, name: str) -> None:
+    assert accelerator_name(text) == name
+
+
+def test_what_is_in_the_table_is_not_in_the_rest_of_the_catalogs() -> None:
+    assert not set(CATALOG_NAMES) & {name for gpu in ACCELERATORS.values() for name in (gpu.name, *gpu.catalog_names)}
+
+
+@pytest.mark.parametrize("name", ["MI300X", "tpu-v4-8", "Gaudi2", "Trainium"])
+def test_what_is_not_of_nvidia_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="is not a GPU of NVIDIA"):
+        accelerator_name(name)
 
 
 def test_a_word_that_is_like_none_gets_the_list() -> None:

@@ -73,7 +73,7 @@ def test_what_was_not_measured_is_not_shown() -> None:
 
 
 def test_a_measure_that_is_missing_on_one_side_has_no_change() -> None:
-    result = {"before": {"eval_loss": 2.0}, "after": {"eval_loss": None, "perplexity": 7.0}}
+    result = {"before": {"eval_loss": 2.0}, "after": {"perplexity": 7.0}}
     assert summary.comparison_table(result).splitlines()[1].split() == ["evaluation", "loss", "2.0000", "-", "-"]
 
 
@@ -91,3 +91,16 @@ def test_an_interrupted_run_says_how_it_goes_on() -> None:
     text = summary.summarize_interruption(run_id="r", reason=None, checkpoint_step=None, log_tail=[])
     assert "nothing was saved yet" in text
     assert "continue from the beginning" in text
+
+
+def test_a_measure_that_was_infinite_or_not_a_number_says_so() -> None:
+    """JSON has no such numbers: they are null."""
+    result = {"before": {"eval_loss": 2.0}, "after": {"eval_loss": None}}
+    assert "2.0000  not finite       -" in summary.comparison_table(result)
+
+
+def test_the_first_evaluation_is_slow_to_start_and_no_gain_in_speed_is_claimed() -> None:
+    result = {"before": {"eval_loss": 2.0, "samples_per_second": 10.0}, "after": {"eval_loss": 1.0}}
+    result["after"]["samples_per_second"] = 17.0
+    assert "samples" not in summary.comparison_table(result)
+    assert "70" not in summary.comparison_table(result)

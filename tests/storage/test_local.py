@@ -127,10 +127,10 @@ def test_a_full_disk_says_so(folder: LocalStore, monkeypatch: pytest.MonkeyPatch
 def test_a_disk_that_fails_may_come_back(folder: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network mount that hangs or an I/O error is worth trying again."""
 
-    def fail(path: Path) -> bytes:
+    def fail(path: Path, flags: int) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(StoreUnavailable, match="Input/output"):
         folder.get("runs/r/a")
 
@@ -151,7 +151,9 @@ def test_a_file_in_the_way_is_the_callers_mistake(folder: LocalStore) -> None:
         folder.put("runs/r/a", b"1")
 
 
-@pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "runs/../../outside", "", "runs//r", "runs/r/", "a\0b"])
+@pytest.mark.parametrize(
+    "key", ["../outside", "/etc/passwd", "runs/../../outside", "", "runs//r", "runs/r/", "a\0b", "C:/x", "a" * 256]
+)
 def test_no_key_leaves_the_root(folder: LocalStore, tmp_path: Path, key: str) -> None:
     """Whoever can name a key cannot name a file elsewhere."""
     source = tmp_path / "source"

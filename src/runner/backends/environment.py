@@ -1,5 +1,6 @@
 """Variables that the caller names for an attempt, from files and as secrets. Their values are written nowhere."""
 
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from runner.notebook import notebook_secret
 from runner.runs.layout import OWN_VARIABLES, SECRET_NAMES
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ESCAPES = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\"}
 
 
 def chosen_environment(
@@ -76,34 +76,31 @@ def _require(name: str, chosen: dict[str, str], where: str, remedy: str) -> None
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Read the variables of a ``.env`` file: ``NAME=value`` lines, ``export``, comments, quotes. No substitution.
+    """Read the variables of a ``.env`` file as python-dotenv parses it: ``export``, comments, quotes, several lines.
+
+    Nothing is substituted: a ``$`` in a password is a ``$``, as with ``docker run --env-file``.
 
     Raises:
         UserError: it cannot be read, or a line is none of these. The message shows no line: it may be a secret.
     """
+    from dotenv.parser import parse_stream  # not above: most commands read no such file
+
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UserError(f"cannot be read: {reason}", where=str(path)) from error
     variables: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.strip().removeprefix("export ").lstrip()
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or _NAME.fullmatch(name.strip()) is None:
-            raise UserError("not a `NAME=value` line", where=f"{path}:{number}")
-        variables[name.strip()] = _unquoted(value.strip(), f"{path}:{number}")
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.key is None and not binding.error:
+            continue  # a comment, or nothing
+        if binding.error or binding.value is None or _NAME.fullmatch(binding.key or "") is None:
+            written = binding.original.string
+            line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
+            raise UserError(
+                "not a `NAME=value` line, or a quote that is not closed",
+                where=f"{path}:{line}",
+                remedy="put a value with `#`, several lines, or spaces at its ends into quotes",
+            )
+        variables[str(binding.key)] = binding.value
     return variables
-
-
-def _unquoted(value: str, where: str) -> str:
-    if value[:1] in ("'", '"'):
-        quote = value[0]
-        match = re.match(r'"((?:[^"\\]|\\.)*)"' if quote == '"' else r"'([^']*)'", value)
-        if match is None or value[match.end() :].strip()[:1] not in ("", "#"):
-            raise UserError(f"a value that begins with {quote} must end with {quote}", where=where)
-        inner = match[1]
-        return re.sub(r'\\[nt"\\]', lambda escape: _ESCAPES[escape[0]], inner) if quote == '"' else inner
-    return re.split(r"\s+#", value, maxsplit=1)[0]

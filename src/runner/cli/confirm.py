@@ -1,6 +1,7 @@
-"""Answering the question about a launch's cost: on a terminal, the person there does."""
+"""Answering questions: about a launch's cost, and whether to go on with a failed run. On a terminal the person does."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,23 @@ def ask_on_terminal(*, yes: bool) -> "Confirm":
     def confirm(question: "CostQuestion") -> bool:
         if not yes and sys.stdin.isatty():
             click.confirm(question.text, abort=True, err=True)
+        return True
+
+    return confirm
+
+
+def ask_to_go_on(*, yes: bool) -> "Callable[[str], bool]":
+    """Return what answers whether to go on with a failed run; a program has said so by asking for it.
+
+    The answer no raises `click.Abort`.
+
+    Args:
+        yes: ``--yes`` was given: do not ask.
+    """
+
+    def confirm(question: str) -> bool:
+        if not yes and sys.stdin.isatty():
+            click.confirm(question, abort=True, err=True)
         return True
 
     return confirm

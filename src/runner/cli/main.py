@@ -27,7 +27,7 @@ _COMMANDS = {
     "metrics": "Print a run's metrics, one line per step.",
     "wait": "Wait until a run has ended, and exit as it did.",
     "cancel": "End a run for good.",
-    "resume": "Continue an interrupted run from its last checkpoint.",
+    "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",
     "eval": "Measure a finished run again: what it began with beside what it ended with.",
     "pull": "Fetch a run's results, metrics and artifacts.",
     "export": "Make more of a run's model: merged, as GGUF files, on the hub.",

@@ -63,11 +63,26 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "step": status.step,
         "max_steps": status.max_steps,
         "loss": status.loss,
+        "tokens": status.tokens,
+        "tokens_per_second": status.tokens_per_second,
+        "phase": status.phase,
+        "idle_seconds": status.idle_seconds,
+        "last_sign_seconds": status.last_sign_seconds,
+        "stalled": status.stalled,
+        "message": status.message,
         "checkpoint_step": status.checkpoint_step,
         "attempts": status.attempts,
         "created_at": status.created_at,
         "ended_at": status.ended_at,
     }
+
+
+def damaged_row(run_id: str, error: Exception) -> dict[str, Any]:
+    """A run as `ps --json` lists it if its records cannot be trusted."""
+    from runner.runs.status import RunStatus
+
+    fields = run_row(RunStatus(run_id=run_id, recipe="", state="pending", infra="", created_at=""))
+    return {**dict.fromkeys(fields), "run_id": run_id, "state": "damaged", "reason": str(error)}
 
 
 def run_outcome(status: "RunStatus", store_url: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.left_behind import warnings_about_paths
-from runner.control.launching.packages import require_packages
+from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
@@ -225,6 +225,8 @@ def _plan(
         locate=loaded.locate,
     ):
         say(warning)
+    if backend.shares_environment:
+        require_extras(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
     if not backend.supervised_here:
         for warning in warnings_about_paths(loaded.recipe, locate=loaded.locate):
             say(warning)

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, is_token, run_key
+from runner.runs.checkpoint_choice import choose_checkpoint, is_model_file, short_name
+from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, checkpoint_prefix, is_token, run_key
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.rules import is_artifact_name
 from runner.runs.records import DamagedRecord, run_document, run_result
+from runner.storage.atomic import atomic_write
 from runner.storage.commit import digest, read_manifest
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
+from runner.storage.placing import check_names, place
 from runner.storage.store import NotFound, Store
 
 _FILES_AT_ONCE = 4
@@ -33,8 +36,12 @@ class Collected:
     """Files that an earlier call had fetched completely."""
 
 
-def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None]) -> Collected:
+def pull(
+    store: Store, run_id: str, folder: Path, *, say: Callable[[str], None], checkpoint: str | None = None
+) -> Collected:
     """Fetch ``run.json``, ``result.json``, ``metrics.jsonl`` and ``artifacts/<name>/…`` into `folder`.
+
+    With a checkpoint, also what of it makes a model: ``checkpoints/<stage>-<step>/…``.
 
     It may be called again after an interruption, and while the run is running: complete files are not fetched again.
 
@@ -43,11 +50,13 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
         run_id: the run.
         folder: made if it is missing.
         say: receives a sentence if the run has not ended.
+        checkpoint: which one, as `choose_checkpoint` reads it.
 
     Raises:
         UserError: the folder holds something else, or cannot be written; or an artifact is damaged in the store.
     """
     collected = Collected(folder=folder)
+    chosen = None if checkpoint is None else choose_checkpoint(store, run_id, checkpoint)
     try:
         _refuse_another_runs_folder(folder, run_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +71,10 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
         _write(collected, "metrics.jsonl", "".join(lines).encode())
         for name, prefix in sorted(artifact_prefixes(store, run_id, result).items()):
             _fetch_artifact(store, prefix, f"artifacts/{name}", collected)
+        if chosen is not None:
+            name = f"checkpoints/{short_name(chosen)}"
+            _fetch_artifact(store, checkpoint_prefix(run_id, chosen), name, collected, only=is_model_file)
+            say(f"{name} has the weights; the tokenizer is its base's: `runner export --checkpoint` adds it")
     except DamagedRecord:
         raise
     except Damaged as error:
@@ -113,28 +126,29 @@ def _refuse_another_runs_folder(folder: Path, run_id: str) -> None:
 
 
 def _write(collected: Collected, name: str, data: bytes) -> None:
-    path = collected.folder / name
-    if path.exists() and path.read_bytes() == data:
+    path = place(collected.folder, name)
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         collected.already_there.append(name)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    with atomic_write(path) as part:
+        part.write_bytes(data)
     collected.fetched.append(name)
     collected.fetched_bytes += len(data)
 
 
-def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) -> None:
+def _fetch_artifact(
+    store: Store, prefix: str, name: str, collected: Collected, *, only: Callable[[str], bool] = lambda name: True
+) -> None:
     try:
         manifest = read_manifest(store, prefix)
     except NotFound as error:
         raise Damaged(prefix, "its manifest is missing") from error
-    folder = collected.folder / name
-    _remove_what_another_attempt_made(folder, manifest)
+    manifest = Manifest(tuple(file for file in manifest.files if only(file.name)), manifest.metadata)
+    check_names(file.name for file in manifest.files)
+    _remove_what_another_attempt_made(collected.folder, name, manifest)
 
     def fetch(file: ManifestFile) -> bool:
-        path = folder / file.name
+        path = place(collected.folder, f"{name}/{file.name}")
         if path.is_file() and path.stat().st_size == file.size and digest(path) == file.blake3:
             return False
         try:
@@ -157,11 +171,11 @@ def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) 
     _write(collected, f"{name}/{MANIFEST}", manifest.to_json())
 
 
-def _remove_what_another_attempt_made(folder: Path, manifest: Manifest) -> None:
+def _remove_what_another_attempt_made(folder: Path, artifact: str, manifest: Manifest) -> None:
     """Delete files of an older version of the artifact that this one lacks; files of the user's own stay."""
     try:
-        before = Manifest.parse((folder / MANIFEST).read_bytes())
+        before = Manifest.parse((folder / artifact / MANIFEST).read_bytes())
     except (FileNotFoundError, Damaged):
         return
     for name in {file.name for file in before.files} - {file.name for file in manifest.files}:
-        (folder / name).unlink(missing_ok=True)
+        place(folder, f"{artifact}/{name}").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Continue an interrupted run, where it was or elsewhere."""
+"""Continue a run that was interrupted or that failed, where it was or elsewhere."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,10 @@ from runner.control.launching.start import (
     relocate,
     start,
 )
+from runner.errors import UserError
+from runner.recipe.inputs.reward_refs import resolve_reward
 from runner.recipe.recipe import Recipe
+from runner.runs.attempts import newest_number
 from runner.runs.launches import (
     launch_record,
     needed_environment,
@@ -27,7 +30,10 @@ from runner.runs.launches import (
     run_placement,
     with_current_placement,
 )
-from runner.runs.records import run_document
+from runner.runs.lineage import checkpoints
+from runner.runs.records import result_and_reopenings, run_document
+from runner.runs.reopened import reopen_run, replace_reward_file, reward_files
+from runner.runs.status import run_status
 from runner.storage.store import Store
 
 if TYPE_CHECKING:
@@ -50,6 +56,8 @@ class ResumeOptions:
     """Files of variables that the run is given."""
     secrets: Sequence[str] = ()
     """Names of variables that the run is given besides those of its launch; values come from the environment."""
+    replace: Sequence[Path] = ()
+    """Mended reward files that take the place of those that were uploaded with the recipe."""
     detach: bool = False
     """Whether the run goes on in the background."""
 
@@ -65,24 +73,31 @@ def resume(
     *,
     confirm: "Confirm",
     say: Callable[[str], None],
+    confirm_failed: Callable[[str], bool] = lambda question: True,
     typed: Callable[[str], str] | None = None,
     output: IO[str] | None = None,
 ) -> Launched:
-    """Continue an interrupted run from its last checkpoint: where it was, or where the options say.
+    """Continue a run from its last checkpoint: where it was, or where the options say.
+
+    A run that has failed is reopened (`runner.runs.reopened`), after its cause was said.
 
     Args:
         store: where the run lives.
         options: what is asked for.
         confirm: answers the question about the cost; it is called only if the run may cost more than the limit.
+        confirm_failed: answers the question whether to go on with a run that has failed.
         say: receives what is worth knowing on the way.
         typed: makes a command of ours one that the person can type; None for ``runner COMMAND``.
         output: where the output of other programs goes, such as SkyPilot's; None to drop it.
 
     Raises:
-        UserError: the run has ended, or may be running; a variable that it was launched with is not set; it cannot
-            continue where it is asked to; or `confirm` said no.
+        UserError: the run has succeeded or was cancelled, or may be running; a variable that it was launched with is
+            not set; it cannot continue where it is asked to; a file cannot take the place of a reward file; or
+            `confirm` or `confirm_failed` said no.
     """
     run_id, cluster = options.run_id, options.cluster
+    replaced = _replaced_files(store, run_id, options.replace)
+    _show_cause(store, run_id, confirm_failed, say)
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
     environment = chosen_environment(options.env_files, options.secrets, needed=sorted(known))
@@ -95,13 +110,18 @@ def resume(
         cluster = launch.record["cluster"] if launch else None
     lock = None
     if not backend.supervised_here:
-        document = interrupted_run(store, run_id) if placement is None else relocate(store, run_id, placement)
+        if placement is None:
+            document = interrupted_run(store, run_id, or_failed=True)
+        else:
+            document = relocate(store, run_id, placement, or_failed=True)
+        _go_on(store, run_id, replaced, say)
     else:
         if placement is not None:
             relocate_here(store, run_id, placement, environment=list(environment))
-        lock = acquire_run(store, run_id)
+        lock = acquire_run(store, run_id, or_failed=True)
         with closed_on_error(lock):
             document = run_placement(store, run_id)
+            _go_on(store, run_id, replaced, say)
     return start(
         store,
         document,
@@ -125,11 +145,80 @@ def relocate_here(store: Store, run_id: str, placement: Placement, *, environmen
     Raises:
         UserError: the run has ended or is running, or its backend may still work on it.
     """
-    before = interrupted_run(store, run_id)
+    before = interrupted_run(store, run_id, or_failed=True)
     if (before["infra"], before["image"]) == (placement.infra, placement.image):
         return
     record = launch_record(placement.fields(), engine=placement.infra, cluster=None, environment=environment)
     note_launch(store, run_id, record)
+
+
+def _show_cause(store: Store, run_id: str, confirm: Callable[[str], bool], say: Callable[[str], None]) -> None:
+    """Say why a run has failed, and ask whether to go on with it.
+
+    Raises:
+        UserError: the answer is no.
+    """
+    status = run_status(store, run_id)
+    if status.state != "failed":
+        return
+    step = "" if status.step is None else f" at step {status.step} of {status.max_steps or '?'}"
+    say(f"{run_id} failed{step}: {status.reason or 'no reason was recorded'}")
+    newest = next(iter(checkpoints(store, run_id)), None)
+    place = "from the beginning, since it has no checkpoint"
+    if newest is not None:
+        place = f"from its last checkpoint, step {newest.step}{f' of {newest.stage}' if status.stage_count else ''}"
+    if not confirm(f"Go on {place}?"):
+        raise UserError("left as it is", where=run_id)
+
+
+def _replaced_files(store: Store, run_id: str, files: Sequence[Path]) -> dict[str, Path]:
+    """Find which of the run's reward files each of these replaces, by its name; check that it can.
+
+    Raises:
+        UserError: it cannot be read, the run has no such file, or it lacks a function that the recipe names.
+    """
+    known = reward_files(run_document(store, run_id)) if files else {}
+    replaced: dict[str, Path] = {}
+    for path in files:
+        if not known:
+            raise UserError("the run's recipe names no reward file", where="--replace", remedy="leave it out")
+        same = [key for key in known if key.rpartition("/")[2] == path.name]
+        if not same and len(known) == 1:
+            same = list(known)
+        if len(same) != 1:
+            names = ", ".join(sorted(key.rpartition("/")[2] for key in known))
+            raise UserError(
+                f"the run has {'no' if not same else 'more than one'} reward file {path.name}",
+                where="--replace",
+                remedy=f"it has {names}: give the file that name",
+            )
+        for function in sorted(known[same[0]]):
+            try:
+                resolve_reward(f"{path}:{function}", Path.cwd())
+            except UserError as error:
+                raise UserError(error.what, where=f"--replace {path}", remedy=error.remedy) from error
+        replaced[same[0]] = path
+    return replaced
+
+
+def _go_on(store: Store, run_id: str, replaced: Mapping[str, Path], say: Callable[[str], None]) -> None:
+    """Record which files are replaced from now on, and reopen a run that has failed.
+
+    Raises:
+        UserError: a file cannot be read, or somebody else goes on with the run.
+    """
+    for key, path in replaced.items():
+        first = newest_number(store, run_id) + 1
+        try:
+            new = replace_reward_file(store, run_id, key, path, first_attempt=first)
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
+        say(f"{path.name} takes the place of {key} from attempt {first} on, as {new}")
+    result, times = result_and_reopenings(store, run_id)
+    if result is not None and not reopen_run(store, run_id, result, times=times):
+        raise UserError(
+            "somebody else goes on with the run", where=run_id, remedy=f"`runner wait {run_id}` waits for it"
+        )
 
 
 def _backend(before: Mapping[str, Any], options: ResumeOptions) -> Backend:

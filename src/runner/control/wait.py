@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 from runner.backends.base import poll_seconds
 from runner.backends.lock import lock_holder
@@ -60,8 +61,16 @@ class RunWaiter:
         return launched_from is not None and launched_from == boot_id()
 
 
-def wait_for_end(store: Store, run_id: str, *, timeout_seconds: float | None = None) -> RunStatus:
+def wait_for_end(
+    store: Store, run_id: str, *, timeout_seconds: float | None = None, say: Callable[[str], None] = lambda text: None
+) -> RunStatus:
     """Look at a run until it has ended, is interrupted and will not be continued, or time is up.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        timeout_seconds: for how long; None: without a limit.
+        say: called with a sentence when the run makes no progress any more, and when the store does not answer.
 
     Raises:
         NotFound: there is no such run.
@@ -69,17 +78,37 @@ def wait_for_end(store: Store, run_id: str, *, timeout_seconds: float | None = N
     """
     waiter = RunWaiter(store, run_id)
     until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    stalled = away = False
+    said: tuple[str, str | None] | None = None
     while True:
         try:
             status, at_rest = waiter.look()
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             if until is not None and time.monotonic() >= until:
                 raise
+            if not away:
+                say(f"the store does not answer ({error}); asking again")
+            away = True
         else:
+            away = False
+            if status.stalled and not stalled:
+                say(_stalled_sentence(status))
+            stalled = bool(status.stalled)
+            now = (status.state, status.reason)
+            if not at_rest and status.state == "interrupted" and now != said:
+                said = now
+                say(
+                    f"{status.run_id} is interrupted ({status.reason or 'no reason is known'}); waiting for its restart"
+                )
             if at_rest or (until is not None and time.monotonic() >= until):
                 return status
         pause = poll_seconds(store)
         time.sleep(pause if until is None else max(0.0, min(pause, until - time.monotonic())))
+
+
+def _stalled_sentence(status: RunStatus) -> str:
+    ended = f"; after {status.hang_seconds:.0f} s it is ended and tried again" if status.hang_seconds else ""
+    return f"{status.run_id} is running, but {status.stalled} (step {status.step}, {status.phase}){ended}"
 
 
 class Watch:

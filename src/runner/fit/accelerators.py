@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.suggestions import closest
@@ -165,22 +166,50 @@ _BY_ANY_NAME = {
     name.lower(): accelerator for accelerator in _TABLE for name in (accelerator.name, *accelerator.catalog_names)
 }
 
+_CATALOG = """
+    A2 A10 A16 A30 A40 A4000 A4500 A5000 A6000 B300 GB200 GB300 GH200 H100-NVL K80 L40 M60 M4000 P4 P40 P100 P4000
+    P5000 P6000 RTX2000-Ada RTX3060 RTX3070 RTX3080 RTX3090 RTX3090-Ti RTX4000 RTX4000-Ada RTX4070 RTX4070-Ti
+    RTX4080 RTX5000 RTX5000-Ada RTX5080 RTX5090 RTX6000 RTX6000-Ada RTXA2000 RTXA4000 RTXA4500 RTXA5000 RTXA6000
+    RTXPRO4500 RTXPRO6000 T4g V100-32GB
+"""
+CATALOG_NAMES = tuple(_CATALOG.split())
+"""NVIDIA GPUs in SkyPilot's catalogs about which runner has no facts: they go to SkyPilot as they stand."""
+
+_OTHER_MAKERS = re.compile(r"(mi\d{2,3}x?|radeon.*|tpu.*|gaudi.*|inferentia\d?|trainium\d?)", re.IGNORECASE)
+_MAKERS = frozenset({"NVIDIA", "TESLA", "GEFORCE", "QUADRO", "GPU", "AMPERE", "HOPPER", "ADA-LOVELACE"})
+_FORMS = frozenset({"PCIE", "SXM", "SXM2", "SXM3", "SXM4", "SXM5", "SXM6", "HBM2", "HBM2E", "HBM3", "HBM3E", "GDDR6"})
+_MEMORY = re.compile(r"(\d{1,3})(GB|GIB|G)")
+_COUNT_FIRST = re.compile(r"(\d{1,3})\s*[x*\u00d7]\s*(?=[A-Za-z])(.+)", re.IGNORECASE)
+_COUNT_LAST = re.compile(r"(.*[A-Za-z\d])\s*(?:[*\u00d7]|(?<=[\d\sA-Za-wyz])x)\s*(\d{1,3})", re.IGNORECASE)
+
 
 def find_accelerator(name: str, *, where: str | None = None) -> Accelerator:
-    """Return the GPU of this name, in any case, as SkyPilot or one of its catalogs writes it.
+    """Return the GPU of this name, in any case, as SkyPilot, one of its catalogs or a datasheet writes it.
 
     Args:
-        name: ``a100``, ``RTX4090``, ``A100-80GB-SXM``.
+        name: ``a100``, ``RTX4090``, ``A100-80GB-SXM``, ``NVIDIA L4``, ``Tesla T4``, ``A100 80GB``.
         where: for errors: the option, or the path in the recipe.
 
     Raises:
-        UserError: there is no such GPU; the remedy suggests the most similar name.
+        UserError: there is no such GPU, or nothing is known about it; the remedy suggests the most similar name.
     """
-    accelerator = _BY_ANY_NAME.get(name.strip().lower()) or _BY_ANY_NAME.get(re.sub(r"[\s_]", "", name).lower())
+    accelerator = _BY_ANY_NAME.get(name.strip().lower()) or _BY_ANY_NAME.get(_plain(name)) or _by_words(name)
     if accelerator is not None:
         return accelerator
-    by_name = {known.lower(): known for known in ACCELERATORS}
-    meant = closest(re.sub(r"[\s_]", "", name).lower(), by_name)
+    if (listed := catalog_name(name)) is not None:
+        raise UserError(
+            f"runner has no facts about {listed}, one of SkyPilot's GPUs",
+            where=where,
+            remedy=f"a launch takes it as it stands; known here: {', '.join(ACCELERATORS)}",
+        )
+    if _OTHER_MAKERS.fullmatch(_plain(name)):
+        raise UserError(
+            f"{name!r} is not a GPU of NVIDIA, for which runner's environment is built",
+            where=where,
+            remedy=f"known here: {', '.join(ACCELERATORS)}",
+        )
+    by_name = {known.lower(): known for known in (*ACCELERATORS, *CATALOG_NAMES)}
+    meant = closest(_plain(name), {known.lower(): known for known in ACCELERATORS}) or closest(_plain(name), by_name)
     known = f"known here: {', '.join(ACCELERATORS)}"
     raise UserError(
         f"{name!r} is not a GPU that runner knows",
@@ -189,25 +218,107 @@ def find_accelerator(name: str, *, where: str | None = None) -> Accelerator:
     )
 
 
+def catalog_name(name: str) -> str | None:
+    """Return SkyPilot's spelling of a GPU that is in its catalogs and not in the table here; None for any other."""
+    words = [word for word in re.split(r"[^A-Z0-9]+", name.upper()) if word and word not in _MAKERS | _FORMS]
+    without_memory = [word for word in words if not _MEMORY.fullmatch(word)]
+    for written in ("".join(words), "".join(without_memory)):
+        for known in CATALOG_NAMES:
+            if written and written == known.upper().replace("-", ""):
+                return known
+    return None
+
+
+def accelerator_name(name: str, *, where: str | None = None) -> str:
+    """Return SkyPilot's spelling of a GPU, whether or not there are facts about it here.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        return find_accelerator(name, where=where).name
+    except UserError:
+        if (listed := catalog_name(name)) is not None:
+            return listed
+        raise
+
+
+def split_count(text: str, *, where: str | None = None) -> tuple[str, int]:
+    """Split a GPU and its number per machine: ``a100:8``, ``8xA100``, ``A100 x8``, or ``a100`` for one.
+
+    Raises:
+        UserError: the number is not valid.
+    """
+    name, colon, number = text.partition(":")
+    if not colon:
+        if first := _COUNT_FIRST.fullmatch(text.strip()):
+            number, name = first.groups()
+        elif (last := _COUNT_LAST.fullmatch(text.strip())) and _is_name(last[1]) and not _is_name(text):
+            name, number = last.groups()
+        else:
+            return text.strip(), 1
+    if not re.fullmatch(r"[1-9]\d{0,2}", number.strip()):
+        spelled = accelerator_name(name, where=where)
+        raise UserError(
+            f"{number.strip()!r} is not a number of GPUs", where=where, remedy=f"write `{spelled}:1`, or more"
+        )
+    return name.strip(), int(number)
+
+
+def accelerator_warnings(resources: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each GPU under a recipe's `resources` that looks like a slip of a known name.
+
+    Others go to SkyPilot as they stand: a Kubernetes cluster has names of its own.
+    """
+    sentences: dict[str, str] = {}
+    for machine in (resources, *resources.get("any_of", ()), *resources.get("ordered", ())):
+        written = machine.get("accelerators", machine.get("gpus")) or ()
+        for text in [written] if isinstance(written, str) else written:
+            name = str(text).partition(":")[0]
+            try:
+                accelerator_name(split_count(name)[0])
+            except UserError as error:
+                if error.remedy and error.remedy.startswith("did you mean"):
+                    meant = error.remedy.partition("?")[0]
+                    sentences[name] = f"warning: resources.accelerators: {error.what}\n  {meant}?"
+    return list(sentences.values())
+
+
 def parse_accelerators(text: str, *, where: str | None = None) -> tuple[Accelerator, int]:
     """Parse a GPU and its number per machine: ``a100:8``, or ``a100`` for one, in any case.
 
     Args:
-        text: SkyPilot's form.
+        text: SkyPilot's form, or ``8xA100``.
         where: for errors: the option, or the path in the recipe.
 
     Raises:
         UserError: there is no such GPU, or the number is not valid.
     """
-    name, colon, number = text.partition(":")
-    accelerator = find_accelerator(name, where=where)
-    if not colon:
-        return accelerator, 1
-    if not re.fullmatch(r"[1-9]\d{0,2}", number.strip()):
-        raise UserError(
-            f"{number.strip()!r} is not a number of GPUs", where=where, remedy=f"write `{accelerator.name}:1`, or more"
-        )
-    return accelerator, int(number)
+    name, count = split_count(text, where=where)
+    return find_accelerator(name, where=where), count
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_]", "", name).lower()
+
+
+def _is_name(text: str) -> bool:
+    known = _BY_ANY_NAME.get(_plain(text)) or _by_words(text) or catalog_name(text)
+    return known is not None
+
+
+def _by_words(name: str) -> Accelerator | None:
+    """Return the GPU that a name with its maker, form or memory means: ``Tesla V100-SXM2-16GB``."""
+    words = [word for word in re.split(r"[^A-Z0-9]+", name.upper()) if word and word not in _MAKERS | _FORMS]
+    sizes = [int(match[1]) for word in words if (match := _MEMORY.fullmatch(word))]
+    model = "".join(word for word in words if not _MEMORY.fullmatch(word))
+    found = [known for known in _TABLE if known.device_name.upper().replace(" ", "") == model]
+    if not found:
+        return None
+    if not sizes:
+        return found[0]
+    nearest = min(found, key=lambda known: abs(known.memory_gib - sizes[0]))
+    return nearest if abs(nearest.memory_gib - sizes[0]) <= 0.2 * sizes[0] else None
 
 
 def identify_accelerator(device_name: str, memory_gib: float, capability: tuple[int, int] | None = None) -> Accelerator:

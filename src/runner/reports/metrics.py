@@ -23,7 +23,8 @@ def metrics_table(records: Sequence[Mapping[str, Any]]) -> str:
     columns = {name: title for name, title in _COLUMNS.items() if any(name in record for record in records)}
     if len({record["stage"] for record in records}) == 1:
         del columns["stage"]
-    rows = [[number(record[name]) if record.get(name) is not None else "" for name in columns] for record in records]
+    values = [_with_words(record) for record in records]
+    rows = [[number(record[name]) if record.get(name) is not None else "" for name in columns] for record in values]
     return text_table(list(columns.values()), rows, right=range("stage" in columns, len(columns)))
 
 
@@ -47,7 +48,8 @@ class MetricsLines:
 
     def line(self, record: Mapping[str, Any]) -> str:
         """Return a record's line."""
-        values = {name: record.get(name) for name in self._columns}
+        shown = _with_words(record)
+        values = {name: shown.get(name) for name in self._columns}
         return self._join({name: "" if value is None else number(value) for name, value in values.items()})
 
     def _join(self, cells: Mapping[str, str]) -> str:
@@ -60,7 +62,14 @@ class MetricsLines:
 
 def write_csv(records: Sequence[Mapping[str, Any]], file: TextIO) -> None:
     """Write a run's metrics as CSV, with every column that any record has."""
-    names = list(dict.fromkeys(name for record in records for name in record))
+    rows = [_with_words(record) for record in records]
+    names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows(rows)
+
+
+def _with_words(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the words for its values that are infinite or not a number, in their own columns."""
+    finite = {name: value for name, value in record.items() if name != "not_finite"}
+    return {**finite, **record.get("not_finite", {})}

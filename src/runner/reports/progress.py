@@ -57,7 +57,9 @@ def describe_phase(status: RunStatus) -> str:
     """Say what the attempt is doing, with its own message if it has one."""
     if status.state in ("pending", "interrupted"):  # the next attempt has not claimed the run yet
         return "starting"
-    return f"{status.phase or status.state} ({status.message})" if status.message else status.phase or status.state
+    phase = status.phase or status.state
+    notes = ", ".join(note for note in (status.message, status.stalled) if note)
+    return f"{phase} ({notes})" if notes else phase
 
 
 class EtaEstimator:

@@ -62,7 +62,8 @@ def summarize_failure(
     parts += _tail(log_tail)
     if state == "failed":
         advice = [(typed(f"logs {run_id}"), "everything it wrote")]
-        advice.append((typed("launch …"), "a new run, once the cause is fixed"))
+        advice.append((typed(f"resume {run_id}"), "go on from its last checkpoint, once the cause is fixed"))
+        advice.append((typed("launch …"), "a new run, with other settings"))
     else:
         advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
     parts.append("What to do:\n" + _pairs(advice))
@@ -120,7 +121,6 @@ def comparison_table(result: Mapping[str, Any]) -> str:
         "eval_rewards/margins": "reward margin",
         "eval_reward": "reward",
         "eval_completions/mean_length": "completion tokens",
-        "samples_per_second": "samples/s",
     }
     rows = [
         [
@@ -159,6 +159,8 @@ def _wrap(text: str, width: int) -> list[str]:
 
 def _format_value(name: str, values: Mapping[str, Any]) -> str:
     value = values.get(name)
+    if value is None and name in values:
+        return "not finite"
     return f"{value:.1%}" if name in _SHARES and isinstance(value, int | float) else number(value)
 
 

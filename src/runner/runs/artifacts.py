@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.runs.layout import artifact_prefix, run_key
+from runner.runs.record_types.rules import is_artifact_key
 from runner.storage.commit import commit, fetch, verify
 from runner.storage.manifest import Damaged
 from runner.storage.retry import Caller, directly
@@ -23,6 +24,7 @@ class ArtifactStore:
         trusted: returns the tokens whose artifacts equal those that this attempt would make, the newest first.
         before_manifest: called right before an artifact becomes visible; an exception prevents it.
         call: makes each request; pass one that tries again while the store is away.
+        suffix: what the names end with in the store, of artifacts that are not those of the run's end.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class ArtifactStore:
         trusted: Callable[[], Sequence[str]],
         before_manifest: Callable[[], None],
         call: Caller = directly,
+        suffix: str = "",
     ) -> None:
+        self._suffix = suffix
         self._store = store
         self._run_id = run_id
         self._token = token
@@ -49,7 +53,7 @@ class ArtifactStore:
         """The key in the run of an artifact that exists and is whole; None: it has to be made."""
         if name not in self._keys:
             for token in self._trusted():
-                prefix = artifact_prefix(self._run_id, name, token)
+                prefix = artifact_prefix(self._run_id, name + self._suffix, token)
                 if self._is_whole(prefix):
                     self._keys[name] = prefix.removeprefix(run_key(self._run_id, ""))
                     break
@@ -66,7 +70,7 @@ class ArtifactStore:
         existing = self.existing_key(name)
         if existing is not None:
             return existing
-        prefix = artifact_prefix(self._run_id, name, self._token)
+        prefix = artifact_prefix(self._run_id, name + self._suffix, self._token)
         key = prefix.removeprefix(run_key(self._run_id, ""))
         folder = self._folder / key
         folder.mkdir(parents=True)
@@ -88,6 +92,8 @@ class ArtifactStore:
         Raises:
             NotFound, Damaged: what is in the store is not what was committed.
         """
+        if not is_artifact_key(key):  # from a checkpoint, say
+            raise Damaged(ascii(key), "not an artifact's key")
         folder = self._folder / key
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)

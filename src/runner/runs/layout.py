@@ -10,6 +10,7 @@
       launches/<n>.job.json             which job that has become
       launches/<n>.ended.json           SkyPilot has given up on it, and why
       cancel.json                       somebody asked for the run to be cancelled
+      finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
@@ -23,6 +24,10 @@
       logs/<token>-<seq>.txt
       artifacts/<name>/<token>/         same commit rule as a checkpoint; ``export-9f3c`` made by `runner export`
       result.json                       the terminal state; created if absent
+      reopened/<n>.json                 its owner goes on with the run that failed; created if absent
+      reopened/<n>.result.json          how it ended then: takes the place of ``result.json``
+      reopened/<n>.cancel.json, .finish.json   as ``cancel.json`` and ``finish.json``, since it was reopened
+      replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
 
 A *token* names one attempt for ever: its number and four random characters (``0002-9f3c``). Keys carry it so that two
@@ -38,6 +43,9 @@ RUN = "run.json"
 RESULT = "result.json"
 SUBMISSION = "submission.json"
 CANCEL = "cancel.json"
+FINISH = "finish.json"
+REOPENED = "reopened/"
+REPLACED = "replaced/"
 
 RUN_VARIABLE = "RUNNER_RUN"
 """The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
@@ -81,6 +89,22 @@ def run_key(run_id: str, name: str) -> str:
 def attempt_key(run_id: str, number: int, kind: str = "") -> str:
     """The key of an attempt's record; `kind` is empty for the claim, else ``restored``, ``heartbeat``, ``ended``."""
     return run_key(run_id, f"attempts/{number:04d}{'.' + kind if kind else ''}.json")
+
+
+def numbered_key(run_id: str, folder: str, number: int, kind: str = "") -> str:
+    """The key of a numbered record in one of a run's folders (`REOPENED`, `REPLACED`); `kind` as in `attempt_key`."""
+    return run_key(run_id, f"{folder}{number:04d}{'.' + kind if kind else ''}.json")
+
+
+def life_key(run_id: str, name: str, *, reopened: int) -> str:
+    """The key of `RESULT`, `CANCEL` or `FINISH` in a life of a run.
+
+    Args:
+        run_id: the run.
+        name: which of them.
+        reopened: how often the run was reopened before that life.
+    """
+    return numbered_key(run_id, REOPENED, reopened, name.removesuffix(".json")) if reopened else run_key(run_id, name)
 
 
 def node_key(run_id: str, number: int, node: str, kind: str = "") -> str:

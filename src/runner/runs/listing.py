@@ -10,16 +10,17 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.paths import listing_cache
-from runner.runs.layout import RUN, RUNS, is_run_id, run_key
-from runner.runs.records import DamagedRecord
+from runner.runs.layout import REOPENED, RUN, RUNS, is_run_id, numbered_key, run_key
+from runner.runs.records import exists
 from runner.runs.status import RunStatus, run_status
+from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
 
 _READERS = 32
 
 
 def list_runs(
-    store: Store, *, on_damaged: Callable[[str, DamagedRecord], None] = lambda run_id, error: None
+    store: Store, *, on_damaged: Callable[[str, Damaged], None] = lambda run_id, error: None
 ) -> list[RunStatus]:
     """Every run of the store, the newest first.
 
@@ -30,7 +31,7 @@ def list_runs(
         on_damaged: called with the id of a run that is left out because one of its records cannot be trusted.
     """
     memory = EndedRuns(listing_cache(store.url))
-    ended = memory.read()
+    ended = memory.read_unless_reopened(store)
     unknown = []
     runs = []
     for run_id in filter(is_run_id, store.folders(RUNS)):
@@ -47,22 +48,22 @@ def look_at(
     store: Store,
     run_ids: Iterable[str],
     *,
-    on_damaged: Callable[[str, DamagedRecord], None] = lambda run_id, error: None,
+    on_damaged: Callable[[str, Damaged], None] = lambda run_id, error: None,
 ) -> Iterator[RunStatus]:
     """The status of each of these runs, read in parallel; arguments as for `list_runs`."""
 
-    def status_or_error(run_id: str) -> RunStatus | DamagedRecord | None:
+    def status_or_error(run_id: str) -> RunStatus | Damaged | None:
         try:
             return run_status(store, run_id)
         except NotFound:
             return None
-        except DamagedRecord as error:
+        except Damaged as error:
             return error
 
     names = list(run_ids)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="listing") as readers:
         for run_id, status in zip(names, readers.map(status_or_error, names), strict=True):
-            if isinstance(status, DamagedRecord):
+            if isinstance(status, Damaged):
                 on_damaged(run_id, status)
             elif status is not None:
                 yield status
@@ -94,6 +95,21 @@ class EndedRuns:
                     known[row["run_id"]] = RunStatus(**row)
             except (ValueError, TypeError, KeyError):
                 continue
+        return known
+
+    def read_unless_reopened(self, store: Store) -> dict[str, RunStatus]:
+        """The same, without failed runs that their owners have gone on with since, from whatever machine."""
+        known = self.read()
+        failed = [status for status in known.values() if status.state == "failed"]
+
+        def is_reopened(status: RunStatus) -> bool:
+            return exists(store, numbered_key(status.run_id, REOPENED, status.reopened + 1))
+
+        if failed:
+            with ThreadPoolExecutor(_READERS, thread_name_prefix="reopened") as readers:
+                for status, reopened in zip(failed, readers.map(is_reopened, failed), strict=True):
+                    if reopened:
+                        del known[status.run_id]
         return known
 
     def add(self, statuses: Iterable[RunStatus]) -> None:
@@ -149,11 +165,11 @@ def find_run(store: Store, text: str) -> str:
         if not runs:
             raise UserError("there is no run yet", where=store.url, remedy="`runner launch RECIPE` starts one")
         return runs[0].run_id
-    if is_run_id(text) and _exists(store, text):
+    if is_run_id(text) and exists(store, run_key(text, RUN)):
         return text
     known = list(filter(is_run_id, store.folders(RUNS)))
     names = [name for name in known if name.startswith(text) or name.endswith(text)] if text else []
-    matches = names if len(names) > _MOST_CHECKED else [name for name in names if _exists(store, name)]
+    matches = names if len(names) > _MOST_CHECKED else [name for name in names if exists(store, run_key(name, RUN))]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -169,11 +185,3 @@ def find_run(store: Store, text: str) -> str:
         where="RUN",
         remedy=f"did you mean {' or '.join(near)}?" if near else "`runner ps --all` lists the runs of the store",
     )
-
-
-def _exists(store: Store, run_id: str) -> bool:
-    try:
-        store.get(run_key(run_id, RUN))
-    except NotFound:
-        return False
-    return True

@@ -10,11 +10,14 @@ from runner.runs.attempts import read_claim, read_ended, read_heartbeat
 from runner.runs.layout import attempt_key, run_key
 from runner.runs.record_types.attempt import AttemptEnded, ClaimRecord, Heartbeat
 from runner.runs.record_types.result import Result
-from runner.runs.records import encoded, numbered_records, utc_now, write_result
+from runner.runs.records import encoded, numbered_records, times_reopened, utc_now, write_result
 from runner.storage.store import NotFound, Store
 
 FRESH_SECONDS = 60.0
 """An attempt whose last sign of life is older than this is taken for dead."""
+
+_CLOCKS_DIFFER_SECONDS = 900.0
+"""As far as a store's clock may be before ours: S3 takes no request from a client that is further behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,12 @@ class NewestAttempt:
         return self.last_sign_seconds < FRESH_SECONDS if here is None else here
 
 
+def _age_seconds(moment: datetime) -> float:
+    """Return how long ago something was written. What was written far in the future is not a sign of life."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return -seconds if seconds < -_CLOCKS_DIFFER_SECONDS else max(0.0, seconds)
+
+
 def newest_attempt(store: Store, run_id: str) -> NewestAttempt | None:
     """The attempt with the highest number; None if there has been none.
 
@@ -73,7 +82,7 @@ def newest_attempt(store: Store, run_id: str) -> NewestAttempt | None:
         claim=claim,
         heartbeat=read_heartbeat(store, run_id, number) if "heartbeat" in times else None,
         ended=read_ended(store, run_id, number) if "ended" in times else None,
-        last_sign_seconds=max(0.0, (datetime.now(UTC) - last_sign).total_seconds()),
+        last_sign_seconds=_age_seconds(last_sign),
     )
 
 
@@ -113,4 +122,4 @@ def write_cancelled(store: Store, run_id: str) -> None:
         result["stage"] = heartbeat["stage"]
     if "stage_number" in heartbeat:
         result["stage_number"] = heartbeat["stage_number"]
-    write_result(store, run_id, result)
+    write_result(store, run_id, result, reopened=times_reopened(store, run_id))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from runner.errors import UserError
-from runner.runs.layout import CANCEL, RESULT, RUN, run_key
+from runner.runs.layout import CANCEL, FINISH, REOPENED, RESULT, RUN, life_key, run_key
 from runner.runs.record_types.check import Mismatch, check_for
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.run import CancelRequest, RunDocument
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 _DEEPEST = 64
+_MOST_BYTES = 16 << 20
+"""What a record may take, so that a listing, which reads many at once, stays small in memory."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LONE_SURROGATE = re.compile(r"\\u[dD][89abAB]")
 _NUMBERED = re.compile(r"(?P<number>[0-9]{4,12})(?:\.(?P<kind>[a-z]+(?:-[a-z0-9_]+)?))?\.json")
@@ -42,7 +44,25 @@ def read_record(store: Store, key: str, kind: type[T]) -> T:
         NotFound: it is not there.
         DamagedRecord: it is not a record of this type.
     """
-    return decoded(key, store.get(key), kind)
+    return decoded(key, _read(store, key), kind)
+
+
+def _read(store: Store, key: str) -> bytes:
+    try:
+        return store.get(key)
+    except Damaged as error:
+        raise DamagedRecord(key, error.reason) from error
+
+
+def exists(store: Store, key: str) -> bool:
+    """Whether there is something under a key, whatever it is."""
+    try:
+        store.get(key)
+    except NotFound:
+        return False
+    except Damaged:
+        return True
+    return True
 
 
 def find_record(store: Store, key: str, kind: type[T]) -> T | None:
@@ -74,6 +94,8 @@ def decoded(key: str, data: bytes, kind: type[T]) -> T:
         DamagedRecord: it is not a record of this type.
     """
     try:
+        if len(data) > _MOST_BYTES:
+            raise Mismatch(f"it has {len(data):,} bytes")
         text = data.decode()
         value = _DECODER.decode(text)
         if _LONE_SURROGATE.search(text):
@@ -201,18 +223,45 @@ def run_recipe(document: RunDocument) -> "Recipe":
         raise DamagedRecord(run_key(document["run_id"], RUN), "`recipe` is not a resolved recipe") from error
 
 
+def times_reopened(store: Store, run_id: str) -> int:
+    """How often its owner has gone on with a run that had failed (`runner.runs.reopened`)."""
+    return max(numbered_records(store, run_key(run_id, REOPENED)), default=0)
+
+
 def run_result(store: Store, run_id: str) -> Result | None:
-    """A run's ``result.json``; None if it has not ended.
+    """A run's result: ``result.json``, or that of its newest reopening. None if it has not ended.
 
     Raises:
         DamagedRecord: it cannot be trusted.
     """
-    return find_record(store, run_key(run_id, RESULT), Result)
+    return result_and_reopenings(store, run_id)[0]
 
 
-def write_result(store: Store, run_id: str, result: Result) -> Result:
-    """End a run, unless it has ended; returns the result that stands."""
-    key = run_key(run_id, RESULT)
+def result_and_reopenings(store: Store, run_id: str) -> tuple[Result | None, int]:
+    """The same, with how often the run was reopened.
+
+    Raises:
+        DamagedRecord: the result cannot be trusted.
+    """
+    first = find_record(store, run_key(run_id, RESULT), Result)
+    if first is None or first["state"] != "failed":
+        return first, 0  # only what failed is reopened: most results are read with one request
+    reopened = times_reopened(store, run_id)
+    if not reopened:
+        return first, 0
+    return find_record(store, life_key(run_id, RESULT, reopened=reopened), Result), reopened
+
+
+def write_result(store: Store, run_id: str, result: Result, *, reopened: int = 0) -> Result:
+    """End a life of a run, unless it has ended; returns the result of that life that stands.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        result: how it ended.
+        reopened: how often the run was reopened before that life.
+    """
+    key = life_key(run_id, RESULT, reopened=reopened)
     if store.create(key, encoded(result)):
         return result
     return read_record(store, key, Result)
@@ -231,15 +280,21 @@ def last_start(run_id: str, result: Result | None) -> dict[str, str | None]:
     return {"base": start["base"], "adapter": start["adapter"]}
 
 
-def write_cancel_request(store: Store, run_id: str, request: CancelRequest) -> None:
-    """Ask for a run to end; its attempt and its supervisor look for this record."""
-    store.create(run_key(run_id, CANCEL), encoded(request))
+def write_cancel_request(
+    store: Store, run_id: str, request: CancelRequest, *, reopened: int = 0, keep_model: bool = False
+) -> None:
+    """Ask for a run to end; its attempt and its supervisor look for this record.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        request: who asks.
+        reopened: how often the run was reopened.
+        keep_model: only ask it to stop training, and to end when the model that it has by then is measured and stored.
+    """
+    store.create(life_key(run_id, FINISH if keep_model else CANCEL, reopened=reopened), encoded(request))
 
 
-def is_cancel_requested(store: Store, run_id: str) -> bool:
-    """Whether somebody has asked for the run to end."""
-    try:
-        store.get(run_key(run_id, CANCEL))
-    except NotFound:
-        return False
-    return True
+def is_cancel_requested(store: Store, run_id: str, *, reopened: int = 0, keep_model: bool = False) -> bool:
+    """Whether somebody has asked for the run to end; arguments as for `write_cancel_request`."""
+    return exists(store, life_key(run_id, FINISH if keep_model else CANCEL, reopened=reopened))

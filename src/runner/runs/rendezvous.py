@@ -113,7 +113,7 @@ def read_admission(store: Store, participant: Participant) -> Admission | None:
 def write_node_beat(store: Store, participant: Participant, count: int, *, busy: int = 0) -> None:
     """Say that the machine is alive, and whether it is at work; overwritten each time."""
     key = node_key(participant.run_id, participant.number, participant.name, "heartbeat")
-    store.put(key, _json(NodeBeat(count=count, busy=busy)))
+    store.put(key, _json(NodeBeat(count=count, busy=busy) if busy else NodeBeat(count=count)))
 
 
 def read_node_beat(store: Store, participant: Participant) -> NodeBeat | None:

@@ -11,7 +11,8 @@ from runner.runs.liveness import newest_attempt
 from runner.runs.record_types.attempt import Heartbeat
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.run import LaunchEnded, RunDocument
-from runner.runs.records import run_document, run_result
+from runner.runs.records import result_and_reopenings, run_document, run_result
+from runner.runs.reopened import newest_reopening
 from runner.storage.store import Store
 from runner.terminal import printable
 
@@ -19,6 +20,12 @@ State: TypeAlias = Literal["pending", "running", "interrupted", "succeeded", "fa
 
 TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 """States that never change."""
+
+STALLED_SECONDS = 300.0
+"""How long there may be no progress before people are told, where the attempt itself ends nothing."""
+
+LATE_SECONDS = 15.0
+"""A heartbeat that is older than this is late: they come every 2 s, and clocks differ a little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,12 @@ class RunStatus:
     """Time left, as the attempt estimates it."""
     checkpoint_step: int | None = None
     """The step of the last durable checkpoint that the newest attempt knows of."""
+    tokens: int | None = None
+    """Tokens trained on so far, in the stage."""
+    idle_seconds: float | None = None
+    """For how long there has been no progress: no step, no batch, no bytes. None: the attempt does not say."""
+    hang_seconds: float | None = None
+    """After how long without progress the attempt is ended and tried again; None: never."""
     message: str | None = None
     """The attempt's message to people, such as that the store does not answer."""
     last_sign_seconds: float | None = None
@@ -73,6 +86,21 @@ class RunStatus:
     """Whether starting the run again may help without anything being fixed."""
     exit_code: int | None = None
     """The newest attempt's exit code, if it ended in order."""
+    reopened: int = 0
+    """How often its owner has gone on with it after it had failed."""
+
+    @property
+    def stalled(self) -> str | None:
+        """That nothing has happened for long: ``no step for 12 min``; None if all is well, or nothing is known.
+
+        Long is half of the time after which the attempt is ended, or 5 minutes where nothing ends it.
+        """
+        if self.state != "running" or self.idle_seconds is None:
+            return None
+        if self.idle_seconds < (STALLED_SECONDS if self.hang_seconds is None else self.hang_seconds / 2):
+            return None
+        what = "step" if self.phase == "training" else "progress"
+        return f"no {what} for {_minutes(self.idle_seconds)}"
 
     @property
     def terminal(self) -> bool:
@@ -95,13 +123,14 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
     if document is None:
         document = run_document(store, run_id)
     known = _launched(document)
-    result = run_result(store, run_id)
+    result, reopened = result_and_reopenings(store, run_id)
+    known["reopened"] = reopened
     if result is not None and result.get("attempts") == 1:
         # It ended where it was begun: a store full of such runs is listed without a look at their launches.
         return _ended(store, run_id, known, result)
     launch = newest_launch(store, run_id)
     document = with_current_placement(document, launch)
-    known = _launched(document)
+    known = {**_launched(document), "reopened": reopened}
     if result is not None:
         return _ended(store, run_id, known, result)
     attempt = newest_attempt(store, run_id)
@@ -127,7 +156,10 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
             loss=heartbeat.get("loss"),
             tokens_per_second=heartbeat.get("tokens_per_second"),
             eta_seconds=heartbeat.get("eta_seconds"),
-            message=_line(heartbeat.get("message")),
+            tokens=heartbeat.get("tokens"),
+            idle_seconds=_idle_now(heartbeat, attempt.last_sign_seconds),
+            hang_seconds=heartbeat.get("hang_seconds"),
+            message=_line(heartbeat.get("hang") or heartbeat.get("message")),
             here=bool(attempt.process_here()),
         )
     # A result that was written between our two looks explains the end better than the attempt's record does.
@@ -135,7 +167,10 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
     if result is not None:
         return _ended(store, run_id, known, result)
     ended = attempt.ended
-    if ended is None:
+    reopening = newest_reopening(store, run_id, times=reopened)
+    if reopening is not None and attempt.number <= reopening["attempts"]:
+        reason, retry, code = "its owner goes on with it; no attempt has begun since", True, None
+    elif ended is None:
         reason, retry, code = "the attempt vanished: killed, or its machine went away", True, None
     else:
         reason, retry, code = _line(ended.get("reason")), ended.get("retry", True), ended.get("exit_code")
@@ -158,6 +193,18 @@ def _launched(document: RunDocument) -> dict[str, Any]:
         "max_steps": max_steps if type(max_steps) is int and max_steps > 0 else None,
         "stage_count": len(recipe.get("stages") or ()) or None,
     }
+
+
+def _idle_now(heartbeat: Heartbeat, age_seconds: float) -> float | None:
+    """For how long there has been no progress. An attempt that is itself stopped makes none either."""
+    idle = heartbeat.get("idle_seconds")
+    if idle is None:
+        return None
+    return idle + (age_seconds if age_seconds > LATE_SECONDS else 0.0)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _line(text: str | None) -> str | None:

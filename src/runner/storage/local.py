@@ -7,6 +7,7 @@ runs in milliseconds, and `errno` distinguishes a full disk from a missing one.
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import BinaryIO, TypeVar
 
 from runner.errors import UserError
 from runner.storage.atomic import PART, atomic_write, fsync, temporary_path
-from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, check_key, check_prefix
+from runner.storage.manifest import Damaged
+from runner.storage.odd_keys import OddKeys
+from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, check_key, check_prefix, check_size
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -29,12 +32,14 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
+        self._odd_keys = OddKeys(self.url)
 
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
-        path = self._path(key)
         try:
-            return path.read_bytes()
+            with self._open(key) as reader:
+                check_size(key, os.fstat(reader.fileno()).st_size)
+                return reader.read()
         except OSError as error:
             raise self._read_error(error, key) from error
 
@@ -79,7 +84,7 @@ class LocalStore:
     def download(self, key: str, path: Path) -> None:
         """See `Store.download`."""
         try:
-            source = self._path(key).open("rb")
+            source = self._open(key)
         except OSError as error:
             raise self._read_error(error, key) from error
         with source as reader, atomic_write(path) as part, part.open("wb") as writer:
@@ -93,13 +98,13 @@ class LocalStore:
             _walk(self.root / check_prefix(prefix), prefix, infos)
         except OSError as error:
             raise self._read_error(error, prefix) from error
-        return iter(sorted(infos, key=lambda info: info.key))
+        return iter(sorted(self._odd_keys.objects(infos), key=lambda info: info.key))
 
     def folders(self, prefix: str) -> list[str]:
         """See `Store.folders`. Costs one `scandir`, however many objects there are."""
         try:
             with os.scandir(self.root / check_prefix(prefix)) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                return sorted(self._odd_keys.names(entry.name for entry in entries if _is_folder(entry)))
         except OSError as error:
             if error.errno in _ABSENT:
                 return []
@@ -107,7 +112,10 @@ class LocalStore:
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`. Folders that become empty are deleted too."""
-        paths = [self._path(key) for key in keys]
+        wanted = list(keys)
+        paths = [self._path(key) for key in wanted]
+        for key in wanted:
+            self._refuse_links(key)
         try:
             for path in paths:
                 try:
@@ -126,6 +134,15 @@ class LocalStore:
         except OSError as error:
             raise self._read_error(error, key) from error
 
+    def _open(self, key: str) -> BinaryIO:
+        """Open an object. Nobody waits for what is no file: a pipe that somebody has put there, say."""
+        descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        raise NotFound(key) if stat.S_ISDIR(mode) else Damaged(key, "it is no file")
+
     def _path(self, key: str) -> Path:
         path = self.root / check_key(key)
         if path.name.startswith(PART):
@@ -134,6 +151,7 @@ class LocalStore:
 
     def _write(self, key: str, write: Callable[[Path], R]) -> R:
         path = self._path(key)
+        self._refuse_links(key)
         for last in (False, False, True):
             try:
                 return write(path)
@@ -144,6 +162,26 @@ class LocalStore:
             except OSError as error:
                 raise self._write_error(error) from error
         raise AssertionError("unreachable")
+
+    def _refuse_links(self, key: str) -> None:
+        """Refuse to write or delete through a link that leads out of the store: whoever else writes to it may make one.
+
+        Raises:
+            UserError: there is one.
+        """
+        at = self.root
+        for part in key.split("/")[:-1]:
+            at = at / part
+            try:
+                is_link = stat.S_ISLNK(os.lstat(at).st_mode)
+            except OSError:
+                return  # it is not there yet, or the write itself meets the same error
+            if is_link and not at.resolve().is_relative_to(self.root.resolve()):
+                raise UserError(
+                    "is a link that leads out of the store, and nothing is written or deleted through it",
+                    where=str(at),
+                    remedy="Move what it leads to into the store.",
+                )
 
     def _remove_if_empty(self, folder: Path) -> None:
         while folder != self.root and folder.is_relative_to(self.root):
@@ -182,22 +220,40 @@ class LocalStore:
         return StoreUnavailable(f"{where}: {reason}")
 
 
-def _walk(folder: Path, prefix: str, infos: list[ObjectInfo]) -> None:
+def _walk(folder: Path, prefix: str, infos: list[ObjectInfo], *, follow: bool = True) -> None:
+    """Collect the files below a folder. In a folder that is a link, links are not followed: they may form a ring."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
-                    _walk(folder / entry.name, f"{prefix}{entry.name}/", infos)
+                if not follow and entry.is_symlink():
+                    continue
+                if _is_folder(entry):
+                    _walk(
+                        folder / entry.name, f"{prefix}{entry.name}/", infos, follow=follow and not entry.is_symlink()
+                    )
                 elif not entry.name.startswith(PART):
                     try:
                         status = entry.stat()
-                    except FileNotFoundError:
+                    except OSError as error:
+                        if error.errno not in (errno.ENOENT, errno.ELOOP):
+                            raise
+                        continue
+                    if not stat.S_ISREG(status.st_mode):
                         continue
                     modified = datetime.fromtimestamp(status.st_mtime, UTC)
                     infos.append(ObjectInfo(f"{prefix}{entry.name}", status.st_size, modified))
     except OSError as error:
         if error.errno not in _ABSENT:
             raise
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False  # a link that leads to itself
 
 
 def _try_link(source: Path, target: Path) -> bool:

@@ -5,6 +5,7 @@ not a checkpoint. The manifest has a digest of its own contents, which shows dam
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,14 @@ from blake3 import blake3
 MANIFEST = "manifest.json"
 VERSION = 1
 _HEX = frozenset("0123456789abcdef")
+_DRIVE = re.compile(r"[A-Za-z]:(?!:)")
+_LONGEST_NAME = 1024
+"""Bytes: S3's keys."""
+_LONGEST_PART = 255
+"""Bytes: what file systems take."""
+_DEEPEST = 64
+_MOST_BYTES = 64 << 20
+"""Some 300,000 files. More than that is no manifest of ours."""
 
 
 class Damaged(Exception):
@@ -38,10 +47,20 @@ class DamagedManifest(Damaged):
 
 
 def is_relative_name(text: str) -> bool:
-    """Whether `text` is a relative path that stays below its folder: no ``..``, no root, no empty part."""
-    if not text or "\\" in text or not text.isprintable():
+    """Whether `text` is a relative path that stays below its folder, on any file system.
+
+    No ``..``, no root, no drive, no empty part, nothing that does not print, and no longer than S3 and file systems
+    take.
+    """
+    if not text or "\\" in text or _DRIVE.match(text) or not text.isprintable():
         return False
-    return all(part not in ("", ".", "..") for part in text.split("/"))
+    if len(text) > _LONGEST_PART and len(text.encode()) > _LONGEST_NAME:
+        return False
+    return all(part not in ("", ".", "..") and _fits(part) for part in text.split("/"))
+
+
+def _fits(part: str) -> bool:
+    return 4 * len(part) <= _LONGEST_PART or len(part.encode()) <= _LONGEST_PART
 
 
 def canonical_json(value: object) -> bytes:
@@ -118,6 +137,8 @@ class Manifest:
         Raises:
             DamagedManifest: it is anything else.
         """
+        if len(data) > _MOST_BYTES:
+            raise DamagedManifest(f"it has {len(data)} bytes")
         try:
             body = json.loads(data, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
             if not isinstance(body, dict) or body.keys() != {"version", "files", "metadata", "digest"}:

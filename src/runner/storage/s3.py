@@ -9,6 +9,7 @@ from obstore.store import S3Store
 from runner.errors import UserError
 from runner.storage.aws import REMEDY, aws_settings
 from runner.storage.object_store import BULK_CLIENT, QUICK_CLIENT, RETRIES, RemoteStore
+from runner.storage.s3_listing import S3Lister
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config  # types only: absent at run time
@@ -53,6 +54,7 @@ def open_s3(url: str, bucket: str, prefix: str) -> RemoteStore:
         bulk=connect(BULK_CLIENT),
         remedy=REMEDY,
         endpoint=endpoint,
+        lister=S3Lister(url, bucket, prefix, settings),
         conditional=True if endpoint is None else None,  # Amazon's own S3 does; some compatible servers do not
     )
 

@@ -6,7 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from runner.storage.manifest import is_relative_name
+from runner.storage.manifest import Damaged, is_relative_name
+
+MOST_BYTES = 64 << 20
+"""The largest object that `Store.get` returns. Records, chunks and manifests are far smaller; files are downloaded."""
 
 
 class NotFound(Exception):
@@ -48,7 +51,11 @@ class Store(Protocol):
     """The URL that opens this store again, without credentials."""
 
     def get(self, key: str) -> bytes:
-        """Return the object's bytes."""
+        """Return the object's bytes.
+
+        Raises:
+            Damaged: it is larger than `MOST_BYTES`, or no file.
+        """
 
     def put(self, key: str, data: bytes) -> None:
         """Write the object and replace an existing one. For hints (the heartbeat) only."""
@@ -83,6 +90,16 @@ class Store(Protocol):
         """Delete the objects. A missing one is not an error."""
 
 
+def check_size(key: str, size: int) -> None:
+    """Refuse to read an object into memory that is larger than anything that is read so.
+
+    Raises:
+        Damaged: it is.
+    """
+    if size > MOST_BYTES:
+        raise Damaged(key, f"it has {size:,} bytes, and {MOST_BYTES:,} at most are read")
+
+
 def check_key(key: str) -> str:
     """Return `key` if it stays below the store's root.
 
@@ -115,5 +132,5 @@ def create_ours(store: Store, key: str, data: bytes) -> bool:
         return True
     try:
         return store.get(key) == data
-    except NotFound:
+    except (NotFound, Damaged):
         return False

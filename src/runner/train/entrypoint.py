@@ -15,21 +15,24 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.recipe.recipe import Watchdog
-from runner.runs.records import run_result
+from runner.redaction import Redactor
+from runner.runs.layout import SECRET_NAMES
+from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
-from runner.storage.retry import after, retrying
 from runner.storage.store import Store, StoreUnavailable
+from runner.train.agent.hangs.reach import StoreNotReached, reach_store
 from runner.train.agent.head_agent import HeadAgent
-from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
 from runner.train.agent.node_agent import NodeAgent
 from runner.train.agent.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn
@@ -61,14 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_parent(options.parent)
     if options.until_stdin_closes:
         die_with_stdin()
-    set_up_logging()
+    redact = Redactor.of_environment(os.environ, os.environ.get(SECRET_NAMES, "").split(","))
+    set_up_logging(redact=redact)
     try:
         return run_attempt(
-            open_store(options.store), options.run, options.work_dir, give_up_after=options.give_up_after
+            open_store(options.store),
+            options.run,
+            options.work_dir,
+            redact=redact,
+            give_up_after=options.give_up_after,
         )
     except UserError as error:
         _log.error("%s", error)
         return MISTAKE
+    except StoreNotReached as error:
+        _log.error("%s", error)
+        return FAILED
     except StoreUnavailable as error:
         _log.error("the store does not answer: %s", error)
         return INTERRUPTED
@@ -98,6 +109,7 @@ def run_attempt(
     work_dir: Path,
     *,
     spawn: Spawn = start_worker,
+    redact: Callable[[str], str] = as_it_is,
     timing: Timing = DEFAULT_TIMING,
     give_up_after: int | None = None,
 ) -> int:
@@ -108,6 +120,7 @@ def run_attempt(
         run_id: the run's id.
         work_dir: a folder on this machine that all attempts of the run share.
         spawn: starts a training process.
+        redact: hides secrets in what is printed and recorded.
         timing: pauses and patience.
         give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
             counts them.
@@ -115,11 +128,13 @@ def run_attempt(
     Raises:
         UserError: the store does not know the run, or a variable of the environment is not what it should be.
         Damaged: a record of the run cannot be trusted.
+        StoreNotReached: it stayed away, and nobody would count another attempt.
         StoreUnavailable: the store stayed away before the attempt began.
     """
-
-    run, result = retrying(
-        lambda: (load_or_register_run(store, run_id), run_result(store, run_id)), until=after(timing.store)
+    run, (result, reopened) = reach_store(
+        lambda: (load_or_register_run(store, run_id), result_and_reopenings(store, run_id)),
+        timing=timing,
+        counted_by_caller=give_up_after is None,
     )
     if result is not None:
         _log.info("run %s has %s already", run_id, result["state"])
@@ -128,6 +143,7 @@ def run_attempt(
     stages = recipe.get("stages") or []
     first = stages[0] if stages else recipe
     use_cpu = bool(first.get("training", {}).get("use_cpu"))
+    watchdog: Any = recipe.get("watchdog") or {}
     setup = AgentSetup(
         store=store,
         run_id=run_id,
@@ -135,7 +151,9 @@ def run_attempt(
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
         arguments=_worker_arguments(store, run_id, work_dir, timing),
-        watchdog=Watchdog(**recipe.get("watchdog", {})),
+        reopened=reopened,
+        watchdog=Watchdog(**watchdog),
+        redact=redact,
         timing=timing,
     )
     if not setup.topology.is_head:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -25,13 +25,16 @@ from runner.recipe.strategy import asks_for_zero
 from runner.runs.attempts import Claim, Superseded
 from runner.runs.chunks import ChunkWriter
 from runner.runs.records import run_document, run_recipe
+from runner.runs.reopened import replacements, with_replaced_inputs
+from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
-from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.preemption import CannotResumeHere, NotDurable, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.restore import KEPT
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
@@ -39,6 +42,8 @@ from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
+from runner.train.library_errors import explain
+from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 
 if TYPE_CHECKING:
@@ -149,6 +154,16 @@ _FAILURES = (
     ),
     _Row(lambda f: f.is_any(OutOfMemory), "out_of_memory", lambda f: str(f.error), retry=True, exit_code=FAILED),
     _Row(lambda f: f.is_any(CannotResumeHere), "interrupted", lambda f: str(f.error), retry=False, shown=Shown.REASON),
+    *(
+        _Row(
+            lambda f, retry=retry: isinstance(f.error, NotDurable) and f.error.retry == retry,  # type: ignore[misc]
+            "interrupted",
+            lambda f: str(f.error),
+            retry=retry,
+            shown=Shown.REASON,
+        )
+        for retry in (False, True)
+    ),
     _Row(
         lambda f: f.is_any(UserError) and f.evicted,
         "interrupted",
@@ -176,6 +191,14 @@ _FAILURES = (
         lambda f: f.is_any(TrainingDiverged),
         "failed",
         lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+    ),
+    _Row(
+        lambda f: f.is_any(Damaged),
+        "failed",
+        lambda f: f"damaged in the store: {f.error}",
         retry=False,
         exit_code=FAILED,
         shown=Shown.REASON,
@@ -221,6 +244,14 @@ _FAILURES = (
         outside=True,
     ),
     _Row(
+        lambda f: explain(f.error) is not None,
+        "failed",
+        lambda f: str(explain(f.error)),
+        retry=False,
+        exit_code=MISTAKE,
+        shown=Shown.REASON,
+    ),
+    _Row(
         lambda f: is_data_on_gpu(f.error),
         "failed",
         lambda f: f"{f.name_and_message.splitlines()[0]}\n  {DATA_REMEDY}",
@@ -253,6 +284,17 @@ def classify(failure: Failure) -> WorkerOutcome:
         outside=row.outside,
     )
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
+
+
+def ended(result: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a training that came to its end, or was ended by its owner to keep the model. Pure."""
+    if not result.get("finished_early"):
+        return Outcome(kind="succeeded", reason=None, retry=False, result=result)
+    result = {name: value for name, value in result.items() if name != "finished_early"}
+    stage = f" of stage {result['stages'][-1]['stage']}" if result.get("stages") else ""
+    where = f"step {result.get('step')} of {result.get('max_steps')}{stage}"
+    reason = f"ended at {where} by `runner cancel --keep-model`; its model is kept"
+    return Outcome(kind="cancelled", reason=reason, retry=False, result=result)
 
 
 def with_remedy(reason: str) -> str:
@@ -301,9 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if end.shown in (Shown.REASON, Shown.BOTH):
             _log.error("%s", end.outcome.reason)
     else:
-        end = WorkerOutcome(
-            outcome=Outcome(kind="succeeded", reason=None, retry=False, result=result), exit_code=SUCCEEDED
-        )
+        end = WorkerOutcome(outcome=ended(result), exit_code=SUCCEEDED)
     events.send("outcome", **end.outcome.to_record())
     return end.exit_code
 
@@ -319,6 +359,7 @@ class _Known:
 def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events, known: _Known) -> dict[str, Any]:
     events.phase("starting", "importing torch and transformers")
     leave_triton_aside()
+    quiet_libraries()
     # Heavy, so imported here: the signal handlers are installed by now. `steps` brings what all methods need.
     from runner.train.checkpointing.checkpointer import Checkpointer
     from runner.train.devices.distributed import init_distributed, silence_other_ranks
@@ -331,7 +372,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)
-    recipe = run_recipe(run_document(store, options.run))
+    replaced = replacements(store, options.run)
+    recipe = run_recipe(with_replaced_inputs(run_document(store, options.run), replaced))
     restored = None if assignment["checkpoint"] is None else Path(assignment["checkpoint"])
     known.restored = restored is not None
     model = str(recipe.model["model_name_or_path"])
@@ -353,6 +395,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         claim,
         staging=folder / ("staging" if process_info.is_main_process else f"staging-{process_info.rank}"),
         rank=process_info.rank,
+        keep=options.work_dir / KEPT,
+        unwritten=writer.unwritten,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=_log.warning,
@@ -372,7 +416,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
     )
     try:
-        return run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
         checkpointer.finish(within_seconds=options.grace_seconds)

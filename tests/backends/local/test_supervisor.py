@@ -243,3 +243,22 @@ def test_ctrl_c_works_while_the_store_is_away(bench: Bench, monkeypatch: pytest.
     bench.submit()
     store = Away(bench.store, 1000, then=lambda: os.kill(os.getpid(), signal.SIGINT))
     assert supervised_here(bench, store, monkeypatch)[0] == 130
+
+
+def test_a_failure_outside_leaves_the_run_to_who_follows_it(bench: Bench) -> None:
+    """Who can mend it; what runs in the background is started again, within a limit."""
+    bench.recipe()
+    done = bench.runner("launch", "small.yaml", "--name", "try", plan={"1": ["outside", 5]})
+    assert done.returncode == 75, done
+    assert run_status(bench.store, "try").attempts == 1
+    assert "a service does not answer" in done.stderr
+    assert bench.runner("resume", "try").returncode == 0
+
+
+def test_in_the_background_it_is_started_again_within_a_limit(bench: Bench) -> None:
+    bench.submit()
+    limits = {"fruitless_outside_attempts": 3, "first_backoff_seconds": 0.01}
+    done = bench.supervise("run", {"1": ["outside", 5], "2": ["outside", 7], "*": ["outside", 7]}, **limits)
+    assert done.returncode == 75
+    assert "giving up: 3 attempts in a row" in done.stdout
+    assert run_status(bench.store, "run").attempts == 5

@@ -1,10 +1,12 @@
 """Which machines SkyPilot is asked for: the recipe's, as the command line changes them."""
 
+from typing import Any
+
 import pytest
 
 from runner.backends.base import ResourceOptions
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.backends.skypilot.resources import resolve_resources
+from runner.backends.skypilot.resources import describe_autostop, resolve_resources, with_autostop
 from runner.errors import UserError
 
 
@@ -113,3 +115,55 @@ def test_here_or_elsewhere() -> None:
     assert infra_for(both, None) == "local"
     with pytest.raises(UserError, match="takes no --infra"):
         local.check(both, cluster=None, image=None)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "autostop", "said"),
+    [
+        ({}, {"infra": ("aws",)}, {"idle_minutes": 10}, "is stopped after 10 minutes idle"),
+        ({}, {"infra": ("aws",), "use_spot": True}, {"idle_minutes": 10, "down": True}, "is removed after 10 minutes"),
+        ({}, {"infra": ("k8s",)}, {"idle_minutes": 10, "down": True}, "is removed after 10 minutes idle"),
+        ({}, {}, {"idle_minutes": 10, "down": True}, "is removed after 10 minutes idle"),
+        ({}, {"infra": ("slurm/here",)}, None, "since Slurm has no autostop"),
+        ({"autostop": 45}, {"infra": ("aws",)}, 45, "is stopped after 45 minutes idle"),
+        ({"autostop": "2h"}, {"infra": ("aws",)}, "2h", "is stopped after 2h idle"),
+        ({"autostop": True}, {"infra": ("aws",)}, True, "is stopped when it is idle"),
+        ({"autostop": {"idle_minutes": 5, "down": True}}, {}, {"idle_minutes": 5, "down": True}, "is removed after 5"),
+        ({"autostop": False}, {"infra": ("aws",)}, False, "stays, and costs"),
+        ({"any_of": [{"infra": "aws", "autostop": 7}]}, {}, 7, "is stopped after 7 minutes idle"),
+    ],
+)
+def test_a_cluster_gets_an_autostop_and_what_becomes_of_it_is_said(
+    recipe: dict[str, Any], options: dict[str, Any], autostop: Any, said: str
+) -> None:
+    machines = resolve_resources(recipe, ResourceOptions(**options))
+    resources = with_autostop(machines)
+    assert resources.get("autostop") == autostop
+    sentence = describe_autostop(resources, machines, "mine")
+    assert said in sentence
+    assert "`sky down mine` removes it" in sentence
+
+
+def test_a_gpu_that_only_the_catalogs_have_goes_as_it_stands_and_is_said() -> None:
+    asked = resolve_resources({}, ResourceOptions(gpus=("a6000",)))
+    assert asked.resources["accelerators"] == "A6000:1"
+    assert any("A6000 goes to SkyPilot as it stands" in note for note in asked.notes)
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [("8xH100", "H100:8"), ("NVIDIA L4", "L4:1"), ("Tesla T4:4", "T4:4"), ("A100 80GB", "A100-80GB:1")],
+)
+def test_other_spellings_are_understood_and_said(written: str, spelled: str) -> None:
+    """By the option and in the recipe alike."""
+    by_option = resolve_resources({}, ResourceOptions(gpus=(written,)))
+    by_recipe = resolve_resources({"accelerators": written}, ResourceOptions())
+    assert by_option.resources["accelerators"] == by_recipe.resources["accelerators"] == spelled
+    assert any(f"is read as {spelled}" in note for note in by_recipe.notes)
+
+
+def test_what_the_recipe_names_and_nobody_knows_goes_as_it_stands() -> None:
+    """Kubernetes clusters have names of their own; a slip is asked about."""
+    asked = resolve_resources({"accelerators": {"h10": 1, "our-own-card": 2}}, ResourceOptions())
+    assert asked.accelerators == {"h10": 1, "our-own-card": 2}
+    assert [note for note in asked.notes if "did you mean `H100`" in note]

@@ -74,6 +74,8 @@ def test_programs_get_json(folder: Path) -> None:
         "method": "sft",
         "model": "builtin:tiny-llama",
         "data_sources": 2,
+        "warnings": [],
+        "notes": [],
     }
     [problem] = broken["problems"]
     assert (problem["setting"], problem["where"]) == ("trainign", "jobs/broken.yaml:6")

@@ -154,6 +154,7 @@ def test_local_paths_begin_at_the_recipe_and_those_of_the_command_line_at_the_sh
         (tmp_path / folder / "rows.jsonl").write_text(row)
     (tmp_path / "shell/model").mkdir()
     (tmp_path / "shell/model/config.json").write_text("{}")
+    (tmp_path / "shell/model/model.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
     (tmp_path / "recipes/r.yaml").write_text(RECIPE.replace("builtin:python-docstrings", "rows.jsonl"))
     loaded = load_recipe(
         "../recipes/r.yaml",

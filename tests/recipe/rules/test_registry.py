@@ -104,6 +104,21 @@ STEPS = "training.eval_strategy=epoch"
         (["training.report_to=all"], "training.report_to", "depends on what is installed"),
         # SkyPilot.
         (["resources={any_of: [{infra: aws}], ordered: [{infra: gcp}]}"], "resources.ordered", "as well"),
+        *(
+            ([f"resources={{job_recovery: {{recover_on_exit_codes: {codes}}}}}"], where, what)
+            for where in ["resources.job_recovery.recover_on_exit_codes"]
+            for codes, what in [("[33, 1]", "exit code 1 means"), ("0", "that the run succeeded"), ("[2]", "a mistake")]
+        ),
+        (
+            ["resources={job_recovery: {max_restarts_on_errors: 3}}"],
+            "resources.job_recovery.max_restarts_on_errors",
+            "has failed for good",
+        ),
+        (
+            ["resources={any_of: [{infra: aws, job_recovery: {recover_on_exit_codes: [1]}}]}"],
+            "resources.any_of.0.job_recovery.recover_on_exit_codes",
+            "exit code 1 means",
+        ),
     ],
 )
 def test_a_contradiction_is_refused(refuse: Refuse, overrides: list[str], setting: str, what: str) -> None:

@@ -2,7 +2,8 @@
 
 The variable STAND_IN holds JSON: by attempt number (or ``*``) a verb and the step at which it is done:
 ``finish``, ``kill`` (SIGKILL to itself), ``interrupt`` (ends with 75), ``stop`` (75, ``retry: false``), ``fail``,
-``mistake`` (a failed result and exit 2), ``hang`` (deaf to SIGTERM), ``crash`` (exit 1 before anything else).
+``outside`` (75, something outside of the run failed), ``mistake`` (a failed result and exit 2), ``hang`` (deaf to
+SIGTERM), ``crash`` (exit 1 before anything else).
 """
 
 import argparse
@@ -20,11 +21,12 @@ from runner.notices import Notice, NoticeWriter
 from runner.process import die_with_parent
 from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat, write_restored
 from runner.runs.chunks import ChunkWriter
-from runner.runs.layout import CANCEL, RESULT, CheckpointName, artifact_prefix, checkpoint_prefix, run_key
+from runner.runs.layout import CheckpointName, artifact_prefix, checkpoint_prefix
 from runner.runs.lineage import checkpoints
+from runner.runs.records import is_cancel_requested, times_reopened, write_result
 from runner.storage.commit import commit
 from runner.storage.open import open_store
-from runner.storage.store import NotFound, Store
+from runner.storage.store import Store
 
 STEPS = 10
 WORKER = (
@@ -39,6 +41,7 @@ class Life:
         self.store = store
         self.run_id = run_id
         self.stopping = False
+        self.reopened = times_reopened(store, run_id)
         self.plan = json.loads(os.environ.get("STAND_IN", "{}"))
         if self.plan.get("*") == ["crash", 0]:
             raise SystemExit(1)
@@ -80,6 +83,8 @@ class Life:
             if self.is_cancelled():
                 self.result("cancelled", step)
                 return self.end(1, "cancelled", "cancelled")
+            if is_cancel_requested(self.store, self.run_id, reopened=self.reopened, keep_model=True):
+                return self.finish(step, "cancelled")
             if step >= self.at and self.verb != "finish":
                 return self.do(step)
             if step >= STEPS:
@@ -98,6 +103,8 @@ class Life:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.verb == "interrupt":
             return self.end(75, "interrupted", "preempted")
+        if self.verb == "outside":
+            return self.end(75, "interrupted", "a service does not answer", outside=True)
         if self.verb == "stop":
             return self.end(75, "interrupted", "the disk is full", retry=False)
         if self.verb == "hang":
@@ -110,7 +117,7 @@ class Life:
         self.result("failed", step)
         return self.end(2 if self.verb == "mistake" else 1, "failed", "it could not be done", retry=False)
 
-    def finish(self, step: int) -> int:
+    def finish(self, step: int, state: str = "succeeded") -> int:
         with TemporaryDirectory() as folder:
             model = Path(folder) / "model.safetensors"
             model.write_bytes(b"weights" * 1000)
@@ -118,8 +125,8 @@ class Life:
             config.write_text("{}")
             prefix = artifact_prefix(self.run_id, "model", self.claim.token)
             commit(self.store, prefix, {"model.safetensors": model, "extra/config.json": config}, {"step": step})
-        self.result("succeeded", step, artifacts={"model": f"artifacts/model/{self.claim.token}/"})
-        return self.end(0, "succeeded", "done", retry=False)
+        self.result(state, step, artifacts={"model": f"artifacts/model/{self.claim.token}/"})
+        return self.end(int(state != "succeeded"), state, "done", retry=False)
 
     def save(self, step: int) -> None:
         with TemporaryDirectory() as folder:
@@ -141,11 +148,7 @@ class Life:
         self.log.append(line + "\n")
 
     def is_cancelled(self) -> bool:
-        try:
-            self.store.get(run_key(self.run_id, CANCEL))
-        except NotFound:
-            return False
-        return True
+        return is_cancel_requested(self.store, self.run_id, reopened=self.reopened)
 
     def notify(self, level: str, text: str) -> None:
         self.notices.write(level, text)
@@ -166,12 +169,12 @@ class Life:
             "artifacts": {},
             **more,
         }
-        self.store.create(run_key(self.run_id, RESULT), json.dumps(record).encode())
+        write_result(self.store, self.run_id, record, reopened=self.reopened)
 
-    def end(self, code: int, outcome: str, reason: str, *, retry: bool = True) -> int:
+    def end(self, code: int, outcome: str, reason: str, *, retry: bool = True, **more: bool) -> int:
         self.log.flush(final=True)
         record = {"ended_at": "2026-01-01T00:01:00+00:00", "exit_code": code, "outcome": outcome}
-        write_ended(self.store, self.claim, {**record, "reason": reason, "retry": retry})
+        write_ended(self.store, self.claim, {**record, "reason": reason, "retry": retry, **more})
         self.worker.kill()
         self.worker.wait()
         return code

@@ -15,11 +15,13 @@ import pytest
 
 from runner.notices import NoticeReader
 from runner.recipe.recipe import Watchdog
+from runner.redaction import Redactor
 from runner.runs.attempts import claim_attempt, write_restored
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound
+from runner.train.agent import head_attempt
 from runner.train.agent.head_agent import HeadAgent
-from runner.train.agent.log import set_up_logging
+from runner.train.agent.log import as_it_is, set_up_logging
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
 from runner.train.agent.topology import Topology
@@ -81,6 +83,7 @@ def agent(
     nodes: int = 1,
     give_up_after: int | None = None,
     watchdog: Watchdog = USUAL,
+    redact: Callable[[str], str] = as_it_is,
 ) -> HeadAgent:
     def spawn(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
         pipe = subprocess.PIPE
@@ -95,6 +98,7 @@ def agent(
         spawn=spawn,
         arguments=[],
         watchdog=watchdog,
+        redact=redact,
         timing=TIMING,
     )
     setup.work_dir.mkdir(exist_ok=True)
@@ -130,6 +134,30 @@ def test_a_run_that_succeeds_has_a_result_and_an_end(store: LocalStore) -> None:
     ended.pop("ended_at")
     ended.pop("token")
     assert ended == {"exit_code": 0, "outcome": "succeeded", "reason": None, "retry": False}
+
+
+def test_no_value_of_a_secret_gets_into_the_store_or_onto_the_screen(
+    store: LocalStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed, as the reason of a failure, and as a notice; written plainly and in base64."""
+    secret = "correct-horse-battery"
+    code = (
+        WORKER
+        + f"""
+import base64
+print("login with {secret}", base64.b64encode(b"user:{secret}").decode(), flush=True)
+send("notice", level="warning", text="no {secret}")
+send("outcome", outcome="failed", reason="refused: {secret}", retry=False)
+sys.exit(1)
+"""
+    )
+    assert agent(store, code, redact=Redactor({"PASSWORD": secret})).run() == 1
+    assert record(store, "result.json")["reason"] == "refused: ***PASSWORD***"
+    assert "login with ***PASSWORD***" in log(store)
+    written = b"".join(path.read_bytes() for path in Path(store.url).parent.rglob("*") if path.is_file()).decode()
+    shown = written + "".join(capsys.readouterr())
+    assert secret not in shown
+    assert "dXNlcjpjb3JyZWN0LWhvcnNlLWJhdHRlcnk" not in shown
 
 
 def test_a_signal_reaches_the_workers(store: LocalStore) -> None:
@@ -266,3 +294,29 @@ def test_the_heartbeat_says_how_long_nothing_has_happened(store: LocalStore) -> 
 
     when(idle, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert agent(store, TRAINS + JUDGE, watchdog=Watchdog(timeout_seconds=60)).run() == 75
+
+
+def test_of_two_jobs_that_make_attempts_at_one_run_the_older_ends_for_good(store: LocalStore) -> None:
+    """With 75, SkyPilot would start it again, and that attempt would end the other job's, and so on."""
+    when(lambda: "ready" in log(store), lambda: write_restored(store, claim_attempt(store, "run", {}), None))
+    assert agent(store, HANGS, give_up_after=10).run() == 1
+    assert record(store, "attempts/0001.ended.json")["outcome"] == "superseded"
+
+
+def test_an_attempt_that_fetches_a_large_checkpoint_shows_that_it_lives(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it is taken for dead after a minute, and another one may be started beside it."""
+
+    def slow(*args: Any, **options: Any) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                assert record(store, "attempts/0001.heartbeat.json")["phase"] == "starting"
+                return
+            except NotFound:
+                time.sleep(0.02)
+        raise AssertionError("no heartbeat")
+
+    monkeypatch.setattr(head_attempt, "restore_newest", slow)
+    assert agent(store, SUCCEEDS).run() == 0

@@ -1,10 +1,14 @@
 """What the training side logs reads as it would if it were printed, once, and libraries' loggers are left alone."""
 
 import logging
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from runner.train.agent.log import LOGGER, NOTICE, CallingHandler, logged_to, set_up_logging
+from runner.runs.chunks import ChunkWriter
+from runner.storage.local import LocalStore
+from runner.train.agent.log import LOGGER, NOTICE, AttemptLog, CallingHandler, logged_to, set_up_logging
 
 log = logging.getLogger(f"{LOGGER}.some.module")
 
@@ -55,3 +59,16 @@ def test_notices_are_warnings_and_what_is_marked() -> None:
         log.error("it broke")
     log.warning("unheard")
     assert notices == [(logging.INFO, "attempt 2 continues from step 4"), (logging.WARNING, "the store is away")]
+
+
+def test_each_line_of_an_attempt_s_log_has_its_time_and_no_secret(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    chunks = ChunkWriter(store, "run", "logs", "0001-abcd")
+    now = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    log = AttemptLog(chunks, redact=lambda text: text.replace("hunter2", "***"), now=lambda: now)
+    log.write("one\n")
+    log.write("two\n\nhunter2")
+    chunks.flush(final=True)
+    text = b"".join(store.get(info.key) for info in store.objects("runs/run/logs/")).decode()
+    stamp = "2026-03-04T05:06:07Z"
+    assert text == f"{stamp} one\n{stamp} two\n{stamp} \n{stamp} ***\n"

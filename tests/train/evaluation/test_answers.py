@@ -1,5 +1,6 @@
 """Final answers are found where texts give them, and compared as numbers where they are numbers."""
 
+import time
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ from runner.train.evaluation.exact_match import ANSWER, find_questions
         ("The answer is Paris.", "Paris"),
         ("nothing of the kind", None),
         ("\\boxed{unclosed", None),
+        ("\\boxed{\\boxed{3}}", "3"),
+        ("\\boxed {\\{1, 2\\}}", "\\{1, 2\\}"),
+        ("} \\boxed{4}", "4"),
         ("", None),
     ],
 )
@@ -48,11 +52,95 @@ def test_the_last_answer_that_is_given_counts(text: str, answer: str | None) -> 
         ("1/0", "1/0", True),
         ("B", "C", False),
         ("", "0", False),
+        ("1e99999999", "2", False),
+        ("1e99999999", "1e99999999", True),
+        ("1e300", "1e300", True),
+        ("\\text{Monday}", "Monday", True),
+        ("(B)", "B", True),
+        ("\\text{(B)}", "B", True),
+        ("B", "b", False),
+        ("no", "on", False),
+        ("dear 5", "read 5", False),
+        ("11_8", "11_9", False),
     ],
 )
 def test_numbers_are_numbers_and_words_are_words(one: str, other: str, same: bool) -> None:
     assert same_answer(one, other) is same
     assert same_answer(other, one) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"\dfrac34", "0.75"),
+        (r"3\frac{1}{2}", r"\frac{7}{2}"),
+        (r"\frac{\sqrt{3}}{3}", r"\frac{1}{\sqrt{3}}"),
+        (r"5\sqrt{3}", r"\sqrt{75}"),
+        (r"12 \text{ cm}^2", "12"),
+        (r"120^{\circ}", "120 degrees"),
+        (r"\pi/4", r"\frac{\pi}{4}"),
+        (r"10,\!080", "10080"),
+        ("1{,}000", "1000"),
+        (r"1.5 \times 10^3", "1500"),
+        ("[0,1)", "[0, 1)"),
+        (r"(-\infty, 3]", r"\left(-\infty,3\right]"),
+        (r"(-\infty,-2)\cup(2,\infty)", r"(-\infty, -2) \cup (2, \infty)"),
+        (r"x \in [-2,7]", "[-2,7]"),
+        (r"\{1,2,3\}", r"\{3,2,1\}"),
+        ("2,3", "3, 2"),
+        (r"\left(\frac{1}{2}, 3\right)", "(0.5, 3)"),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"),
+        ("x^2+2x+1", "(x+1)^2"),
+        ("y=2x+1", "y - 2x = 1"),
+        ("3+2i", "2i+3"),
+        ("2^{10}", "1024"),
+        (r"\$18.90", "18.9"),
+        (r"50\%", r"\frac{1}{2}"),
+        ("$x^2$", "x^2"),
+    ],
+)
+def test_the_same_mathematics_is_the_same_answer(one: str, other: str) -> None:
+    assert same_answer(one, other)
+    assert same_answer(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("(1,2)", "(2,1)"),
+        ("[0,1]", "(0,1)"),
+        (r"\frac{1}{3}", "0.33"),
+        (r"\sqrt{2}", r"\sqrt{3}"),
+        ("x+1", "x-1"),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
+        ("5 apples", "5 pears"),
+        ("}", r"\frac{"),
+    ],
+)
+def test_other_mathematics_is_another_answer(one: str, other: str) -> None:
+    assert not same_answer(one, other)
+    assert not same_answer(other, one)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\boxed{" * 20_000,
+        "\\boxed{" * 20_000 + "}" * 20_000,
+        "1," * 40_000 + "a",
+        "answer" + " " * 80_000,
+        "answer\n" * 20_000,
+        "9" * 100_000 + "!",
+        "-" * 80_000,
+        "1/" * 40_000,
+        "9^" * 40_000 + "9",
+    ],
+)
+def test_an_answer_takes_a_time_that_grows_with_its_length_only(text: str) -> None:
+    """Each of these took minutes where a search began again at each character."""
+    began = time.monotonic()
+    same_answer(final_answer(text) or text, "x^2")
+    assert time.monotonic() - began < 2
 
 
 def turns(*contents: str) -> list[dict[str, Any]]:

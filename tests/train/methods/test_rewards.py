@@ -1,11 +1,13 @@
 """Built-in rewards say what they promise, for strings and for messages, and a file's functions are found."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.errors import UserError
+from runner.recipe.inputs.reward_refs import COMPARING_REWARDS, TRL_REWARDS
 from runner.train.builtin.catalog import builtin_dataset
 from runner.train.methods.rewards import answer_format, exact_answer, load_rewards
 
@@ -65,6 +67,46 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
     (tmp_path / "rewards.py").write_text("import no_such_module\ndef f(**kwargs): ...\n")
     with pytest.raises(UserError, match="No module named 'no_such_module'"):
         load(f"{tmp_path}/rewards.py:f")
+
+
+def test_trls_rewards_go_by_their_names_for_strings_and_for_messages() -> None:
+    """In the metrics too."""
+    columns = ("prompt", "solution")
+    accuracy, think = load("accuracy_reward", "think_format_reward", columns=columns)
+    completions = [r"So \boxed{\frac{1}{3}}", r"So \boxed{\frac{1}{2}}"]
+    solution = [r"\frac{1}{3}"] * 2
+    for given in (completions, [said(text) for text in completions]):
+        assert accuracy(completions=given, solution=solution) == [1.0, 0.0]
+    assert think(completions=["<think>a</think>b", "b"]) == [1.0, 0.0]
+    assert (accuracy.__name__, think.__name__) == ("accuracy_reward", "think_format_reward")
+
+
+def test_those_that_trl_makes_are_made_for_the_length_of_a_completion() -> None:
+    overlong, repetition = load("get_soft_overlong_punishment", "get_repetition_penalty_reward")
+    ids = [[1] * 8, [1] * 9, [1] * 10]
+    assert overlong(completions=["a"] * 3, completion_ids=ids) == [0.0, -0.5, -1.0]
+    assert repetition(completions=["a"], completion_ids=[[1, 1, 1, 1]]) == [-0.5]
+
+
+def test_every_reward_of_trl_is_known() -> None:
+    import trl.rewards
+
+    structure = trl.rewards._import_structure
+    assert sorted(structure["accuracy_rewards"]) == list(COMPARING_REWARDS)
+    assert sorted(name for names in structure.values() for name in names) == list(TRL_REWARDS)
+
+
+def test_a_completion_that_would_fill_the_memory_is_wrong_at_once() -> None:
+    (accuracy,) = load("accuracy_reward", columns=("solution",))
+    began = time.monotonic()
+    assert accuracy(completions=[r"\boxed{9^{9^{9^9}}}"], solution=["1"]) == [0.0]
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("name", ["accuracy_reward", "reasoning_accuracy_reward", "get_cosine_scaled_reward"])
+def test_what_compares_answers_needs_a_solution(name: str) -> None:
+    with pytest.raises(UserError, match="needs a column `solution`"):
+        load(name)
 
 
 def test_arithmetic_is_right_and_no_problem_comes_twice() -> None:

@@ -9,11 +9,18 @@ from runner.backends.base import ResolvedResources, ResourceOptions
 from runner.backends.registry import ANY
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED
-from runner.fit.accelerators import parse_accelerators
+from runner.fit.accelerators import accelerator_name, catalog_name, split_count
 from runner.planning.feasibility import Fits
 
 _WITHOUT_SPOT = ("slurm",)
 """Clouds whose machines cannot be spot ones: SkyPilot refuses `use_spot` there."""
+
+_WITHOUT_AUTOSTOP = ("slurm",)
+_CAN_STOP = ("aws", "gcp", "azure")
+"""Clouds on which SkyPilot can stop a machine that is not a spot one, and start it again."""
+
+IDLE_MINUTES = 10
+"""After which a cluster that runs were launched to is stopped, unless the recipe says otherwise."""
 
 _CHOICES = ("any_of", "ordered")
 _GPU_KEYS = ("accelerators", "gpus", "instance_type", "accelerator_args")
@@ -34,15 +41,16 @@ def resolve_resources(
         UserError: an unknown GPU or infra, or the recipe fits on none of the machines.
     """
     base = {key: value for key, value in recipe_resources.items() if key not in (*_CHOICES, *_GPU_KEYS, *_PLACE_KEYS)}
+    notes: list[str] = []
     choice, entries = _entries(recipe_resources)
+    entries = [_spelled(entry, notes) for entry in entries]
     if resource_options.gpus:
-        wanted = [_accelerator(text) for text in resource_options.gpus]
+        wanted = [_accelerator(text, notes) for text in resource_options.gpus]
         entries = [{**_without(entry, _GPU_KEYS), "accelerators": gpu} for gpu in wanted for entry in entries]
     if resource_options.infra:
         infras = [checked_infra(infra) for infra in resource_options.infra]
         entries = [{"infra": infra, **_without(entry, _PLACE_KEYS)} for entry in entries for infra in infras]
     entries = _unique(entries)
-    notes: list[str] = []
     entries = list(_that_fit(entries, fits, notes))
     if resource_options.max_hourly_cost is not None:
         base["max_hourly_cost"] = resource_options.max_hourly_cost
@@ -82,6 +90,49 @@ def only_on(machines: ResolvedResources, clouds: Sequence[str]) -> bool:
     return all(infra.partition("/")[0].lower() in clouds for infra in machines.infra.split(", "))
 
 
+def with_autostop(machines: ResolvedResources) -> dict[str, Any]:
+    """Return the `resources` for a cluster, which SkyPilot leaves running when the run has ended unless told otherwise.
+
+    What the recipe says about `autostop` stands. Else an idle cluster is stopped, or removed where SkyPilot cannot stop
+    one. Slurm has no autostop.
+    """
+    resources = dict(machines.resources)
+    written = [resources, *(entry for choice in _CHOICES for entry in resources.get(choice) or ())]
+    if any("autostop" in entry for entry in written) or only_on(machines, _WITHOUT_AUTOSTOP):
+        return resources
+    autostop: dict[str, Any] = {"idle_minutes": IDLE_MINUTES}
+    if any(entry.get("use_spot") for entry in written) or not only_on(machines, _CAN_STOP):
+        autostop["down"] = True
+    return {**resources, "autostop": autostop}
+
+
+def describe_autostop(resources: Mapping[str, Any], machines: ResolvedResources, cluster: str) -> str:
+    """Say what becomes of a cluster when the run on it has ended.
+
+    Args:
+        resources: as `with_autostop` returned them.
+        machines: where the run may run.
+        cluster: its name.
+    """
+    by_hand = f"`sky down {cluster}` removes it"
+    if only_on(machines, _WITHOUT_AUTOSTOP):
+        return f"cluster {cluster} stays when the run has ended, since Slurm has no autostop: {by_hand}"
+    autostop = resources.get("autostop")
+    if autostop is None and any("autostop" in entry for choice in _CHOICES for entry in resources.get(choice) or ()):
+        return f"cluster {cluster}: its autostop is the recipe's; {by_hand}"
+    if autostop is None or autostop is False or autostop == {}:
+        return f"cluster {cluster} stays, and costs, when the run has ended (`resources.autostop`): {by_hand}"
+    own = isinstance(autostop, Mapping)
+    minutes = autostop.get("idle_minutes") if own else None if autostop is True else autostop
+    after = "when it is idle" if minutes is None else f"after {minutes}{'' if _has_unit(minutes) else ' minutes'} idle"
+    what = "removed" if own and autostop.get("down") else "stopped"
+    return f"cluster {cluster} is {what} {after}; `resources: {{autostop: …}}` in the recipe changes that; {by_hand}"
+
+
+def _has_unit(minutes: Any) -> bool:
+    return isinstance(minutes, str) and not minutes.isdecimal()
+
+
 def with_image(machines: ResolvedResources, image: str | None) -> ResolvedResources:
     """Return the machines with a container image; with None, as they are."""
     if image is None:
@@ -117,9 +168,36 @@ def _one_accelerator_each(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**rest, "accelerators": name if ":" in name else f"{name}:1"}
 
 
-def _accelerator(text: str) -> str:
-    accelerator, count = parse_accelerators(text, where="--gpu")
-    return f"{accelerator.name}:{count}"
+def _accelerator(text: str, notes: list[str]) -> str:
+    """Return a GPU and its number in SkyPilot's spelling, and note what is not obvious about it."""
+    written, count = split_count(text, where="--gpu")
+    name = accelerator_name(written, where="--gpu")
+    if catalog_name(written) == name:
+        notes.append(f"{name} goes to SkyPilot as it stands: runner has no facts about it, so nothing says if it fits")
+    if ":" not in text and f"{name}:{count}".lower() not in (text.lower(), f"{text}:1".lower()):
+        notes.append(f"`{text}` is read as {name}:{count}")
+    return f"{name}:{count}"
+
+
+def _spelled(entry: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return a candidate of the recipe with its GPU in SkyPilot's spelling; what is not known goes as it stands."""
+    written = entry.get("accelerators")
+    if not written:
+        return entry
+    text, _, number = str(written).partition(":")
+    try:
+        name, count = split_count(text)
+        spelled = accelerator_name(name)
+    except UserError as error:
+        if error.remedy and error.remedy.startswith("did you mean"):
+            notes.append(f"warning: resources.accelerators: {error.what}; {error.remedy.partition('?')[0]}?")
+        return entry
+    if count > 1 and number not in ("", "1"):
+        return entry
+    if spelled.lower() != text.lower():
+        notes.append(f"resources.accelerators: `{text}` is read as {spelled}:{count if count > 1 else number or 1}")
+        return {**entry, "accelerators": f"{spelled}:{count if count > 1 else number or 1}"}
+    return entry
 
 
 def _that_fit(entries: Sequence[dict[str, Any]], fits: Fits, notes: list[str]) -> Iterator[dict[str, Any]]:

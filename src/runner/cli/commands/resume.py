@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 @cluster_option
 @image_option
 @environment_options
+@click.option(
+    "--replace",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(dir_okay=False),
+    help="A mended reward file, in place of the one of that name in the recipe. May be repeated.",
+)
 @yes_option
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
 @json_option
@@ -40,22 +47,26 @@ def resume(
     image: str | None,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
+    replace: tuple[str, ...],
     yes: bool,
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Continue an interrupted run from its last checkpoint.
+    """Continue a run that was interrupted, or that failed, from its last checkpoint.
 
     It ends as if it had never been interrupted. It goes on where it was, or where the options say: what began in a
     notebook goes on on a cloud GPU, and what a cloud has no machine for goes on here or on another.
+
+    Why a run failed is said first; on a terminal you are asked whether to go on with it.
 
     \b
     Example:
       runner resume last
       runner resume last --gpu A100 --gpu L40S --spot
       runner resume last --infra local
+      runner resume last --replace rewards.py
     """
-    from runner.cli.confirm import ask_on_terminal
+    from runner.cli.confirm import ask_on_terminal, ask_to_go_on
     from runner.cli.follow import follow
     from runner.cli.hints import as_typed
     from runner.control.resume import ResumeOptions
@@ -69,8 +80,17 @@ def resume(
         image=image,
         env_files=[Path(file) for file in env_files],
         secrets=secrets,
+        replace=[Path(file) for file in replace],
         detach=detach,
     )
     confirm = ask_on_terminal(yes=yes)
-    launched = start(store, options, confirm=confirm, say=say, typed=as_typed, output=other_output())
+    launched = start(
+        store,
+        options,
+        confirm=confirm,
+        confirm_failed=ask_to_go_on(yes=yes),
+        say=say,
+        typed=as_typed,
+        output=other_output(),
+    )
     raise click.exceptions.Exit(follow(store, launched, detach=detach, as_json=as_json))

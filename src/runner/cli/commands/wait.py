@@ -32,7 +32,7 @@ def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool)
     from runner.runs.status import exit_code
 
     run_id = find_run(store, run)
-    status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds)
+    status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds, say=say)
     if as_json:
         print_json(run_outcome(status, store.url) | (run_result(store, run_id) or {}))
     elif status.state == "running":

@@ -72,14 +72,19 @@ def closed_on_error(lock: RunLock | None) -> Iterator[None]:
         raise
 
 
-def interrupted_run(store: Store, run_id: str) -> RunDocument:
+def interrupted_run(store: Store, run_id: str, *, or_failed: bool = False) -> RunDocument:
     """Return the record of a run that was interrupted, with the placement of its last launch.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        or_failed: whether a run that has failed will do: its owner goes on with it.
 
     Raises:
         UserError: the run has ended or is running, or its backend may still work on it.
     """
     document = run_document(store, run_id)
-    refuse_unless_interrupted(run_status(store, run_id, document=document))
+    refuse_unless_interrupted(run_status(store, run_id, document=document), or_failed=or_failed)
     launch = newest_launch(store, run_id)
     document = with_current_placement(document, launch)
     if launch is not None:
@@ -87,17 +92,21 @@ def interrupted_run(store: Store, run_id: str) -> RunDocument:
     return document
 
 
-def relocate(store: Store, run_id: str, placement: Placement) -> RunDocument:
+def relocate(store: Store, run_id: str, placement: Placement, *, or_failed: bool = False) -> RunDocument:
     """Return the record of an interrupted run with another placement, which its backend writes down when it starts it.
+
+    Arguments as for `interrupted_run`.
 
     Raises:
         UserError: the run has ended or is running, or its backend may still work on it.
     """
-    return cast(RunDocument, {**interrupted_run(store, run_id), **placement.fields()})
+    return cast(RunDocument, {**interrupted_run(store, run_id, or_failed=or_failed), **placement.fields()})
 
 
-def acquire_run(store: Store, run_id: str) -> RunLock:
+def acquire_run(store: Store, run_id: str, *, or_failed: bool = False) -> RunLock:
     """Take the lock on this machine of an interrupted run whose supervisor runs here.
+
+    Arguments as for `interrupted_run`.
 
     Raises:
         UserError: the run has ended, or is running here or elsewhere; the message says what to do.
@@ -107,7 +116,7 @@ def acquire_run(store: Store, run_id: str) -> RunLock:
         infra = run_placement(store, run_id)["infra"]
         backend = backend_for(infra)
         backend.note_vanished(store, run_id)
-        refuse_unless_interrupted(run_status(store, run_id))
+        refuse_unless_interrupted(run_status(store, run_id), or_failed=or_failed)
         if not backend.supervised_here:
             remedy = f"`runner resume {run_id} --infra local` continues it here"
             raise UserError(f"the run was launched to --infra {infra}", where=run_id, remedy=remedy)
@@ -137,18 +146,29 @@ def take_lock(store: Store, run_id: str) -> RunLock:
         ) from error
 
 
-def refuse_unless_interrupted(status: RunStatus) -> None:
+def refuse_unless_interrupted(status: RunStatus, *, or_failed: bool = False) -> None:
     """Refuse a run that has ended or that is running.
+
+    Args:
+        status: the run's.
+        or_failed: whether a run that has failed will do.
 
     Raises:
         UserError: it is one of those; the message says what to do.
     """
+    if status.state == "failed" and or_failed:
+        return
     if status.terminal:
         reason = f": {status.reason}" if status.reason else ""
+        remedy = "an ended run stays as it is; `runner launch` starts a new one"
+        if status.state == "failed":
+            remedy = f"`runner resume {status.run_id}` goes on from its last checkpoint"
+        if status.state == "cancelled":
+            remedy += f", and `runner export {status.run_id} --checkpoint last` keeps the model that it has"
         raise UserError(
             f"the run has {'been ' if status.state == 'cancelled' else ''}{status.state}{reason}",
             where=status.run_id,
-            remedy="an ended run stays as it is; `runner launch` starts a new one",
+            remedy=remedy,
         )
     if status.state == "running":
         place = "on this machine" if status.here else "elsewhere"

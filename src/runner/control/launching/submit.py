@@ -14,9 +14,9 @@ from runner.paths import listing_cache
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
 from runner.runs.record_types.run import RunDocument
-from runner.runs.records import encoded
+from runner.runs.records import encoded, exists
 from runner.storage.commit import digest
-from runner.storage.store import NotFound, Store
+from runner.storage.store import Store
 
 LONGEST_ID = 100
 
@@ -129,7 +129,7 @@ def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]
         UserError: a file cannot be read, or has changed since the recipe was checked.
     """
     run_id = document["run_id"]
-    if _exists(store, run_id):
+    if exists(store, run_key(run_id, RUN)):
         return False
     for key, path in inputs.items():
         try:
@@ -141,12 +141,4 @@ def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]
     if not store.create(run_key(run_id, RUN), encoded(document)):
         return False
     EndedRuns(listing_cache(store.url)).forget(run_id)
-    return True
-
-
-def _exists(store: Store, run_id: str) -> bool:
-    try:
-        store.get(run_key(run_id, RUN))
-    except NotFound:
-        return False
     return True

@@ -34,6 +34,8 @@ class SourceFacts:
     """Declared, or detected from the first row; None if there is no row on this machine."""
     conversational: bool | None
     """Whether its rows have turns with roles; None if only the rows would tell."""
+    columns: tuple[str, ...] | None = None
+    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
     entry: Entry | None = None
     """The entry, recognized by its rows; None if there is none on this machine."""
     rows: tuple[LocalRow, ...] = ()
@@ -78,10 +80,11 @@ def inspect_source(
         if not rows:
             check_templates(source, where, None)
             return _unread(at, source, method)
+        columns = list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows)))
         recognized = recognize_entry(
             source,
             where,
-            columns=list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows))),
+            columns=columns,
             rows=[row.row for row in rows],
             text_field=text_field,
             method=method,
@@ -104,6 +107,7 @@ def inspect_source(
         files=tuple(files or ()),
         structs=structs_of(files or []),
         whole=whole,
+        columns=(*columns, *(name for name in source.template or () if name not in columns)),
     )
 
 

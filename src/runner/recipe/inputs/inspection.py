@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.errors import UserError
+from runner.recipe.inputs.chat_template import local_template, marks_assistant
+from runner.recipe.inputs.content import read_json, require_content
 from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_rows
 from runner.recipe.inputs.datasets import SourceFacts, inspect_source
+from runner.recipe.inputs.model_folder import is_known_type, needs_remote_code
 from runner.recipe.inputs.references import absolute, is_local, resolve
 from runner.recipe.inputs.reward_refs import resolve_reward, split_reward
-from runner.recipe.problems import Problem, RecipePath
+from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.strategy import read_deepspeed_file
 
@@ -69,6 +72,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
     if isinstance(training.get("deepspeed"), str):
         training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
+    problems += _model_problems(model["model_name_or_path"], training)
     if "reward_funcs" in training:
         training["reward_funcs"] = _resolve_rewards(training["reward_funcs"], base, problems)
     resolved = {**data, "model": model, "data": {**data["data"], **sections}}
@@ -87,6 +91,32 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     ]
     local = dict.fromkeys(pathlib.Path(text) for text in named if isinstance(text, str) and is_local(text))
     return Inspection(resolved, tuple(facts), tuple(local), tuple(problems), converted.notes)
+
+
+def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Problem]:
+    """Yield what a model's folder on this machine shows to be missing under `training:`."""
+    if is_local(model) and not training.get("trust_remote_code"):
+        at: RecipePath = ("model", "model_name_or_path")
+        try:
+            config = read_json(pathlib.Path(model) / "config.json")
+        except UserError:
+            config = {}  # reported where the model is resolved
+        if not needs_remote_code(config) and is_known_type(config) is False:
+            what = f"transformers has no model of the type {show(config['model_type'])} (`model_type` in config.json)"
+            yield Problem(at, what, "write another model; a newer one may need a newer transformers in the environment")
+        elif needs_remote_code(config):
+            what = "the model comes with Python code of its own, which is not run unless the recipe says so"
+            yield Problem(at, what, "read it, and write `training: {trust_remote_code: true}`")
+    if training.get("assistant_only_loss"):
+        template = local_template(model, training.get("chat_template_path"))
+        if template is not None and not marks_assistant(template):
+            yield Problem(
+                ("training", "assistant_only_loss"),
+                "the model's chat template does not tell which tokens are the assistant's: it has no "
+                "`{% generation %}` markers",
+                "leave it out and bring prompts and completions (the loss is then on these alone), or write "
+                "`chat_template_path: FILE.jinja` with `{% generation %}…{% endgeneration %}` around each answer",
+            )
 
 
 def _resolve(written: str, base: pathlib.Path, kind: "str", at: RecipePath, problems: list[Problem]) -> str | None:
@@ -135,6 +165,11 @@ def _files_under_training(
             problems.append(Problem(("training", key), error.what, error.remedy))
             continue
         if path.exists():
+            try:
+                if path.is_file():
+                    require_content(path)
+            except UserError as error:
+                problems.append(Problem(("training", key), error.what, error.remedy))
             yield key, str(path)
         elif key != "chat_template_path" or written.startswith((".", "/", "~")) or path.suffix in (".jinja", ".json"):
             problems.append(Problem(("training", key), f"there is no file `{written}`", f"looked for {path}"))

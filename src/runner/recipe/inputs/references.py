@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from runner.errors import UserError
+from runner.recipe.inputs.content import require_content, require_uncompressed
 from runner.recipe.inputs.local_rows import SUFFIXES
+from runner.recipe.inputs.model_folder import check_model_folder
 from runner.recipe.problems import show
 from runner.recipe.suggestions import closest
 
@@ -21,6 +23,9 @@ SAVED_TO_DISK = ("state.json", "dataset_dict.json")
 """Files by which a folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk` is recognized."""
 MAX_ENTRIES = 10_000
 """The most entries of a folder that are searched."""
+
+_MAX_INSPECTED = 1000
+"""The most files of a folder whose first bytes are read."""
 
 Kind: TypeAlias = Literal["model", "data"]
 
@@ -104,8 +109,7 @@ def _check(path: pathlib.Path, written: str, kind: Kind) -> None:
     if kind == "model":
         if not path.is_dir():
             raise UserError(f"`{written}` is a file", remedy="write the folder that holds the model's config.json")
-        if not (path / "config.json").is_file():
-            raise UserError(f"the folder `{written}` holds no config.json", remedy="write a model's folder")
+        check_model_folder(path)
     elif not path.is_dir() and not path.is_file():
         raise UserError(f"`{written}` is not a regular file")
     elif path.is_file() and path.suffix.lower() not in SUFFIXES:
@@ -113,6 +117,22 @@ def _check(path: pathlib.Path, written: str, kind: Kind) -> None:
             f"`{written}` is not a file that runner reads data from",
             remedy=f"convert it to one of: {', '.join(suffix[1:] for suffix in SUFFIXES)}",
         )
+    else:
+        _check_data(path)
+
+
+def _check_data(path: pathlib.Path) -> None:
+    """Refuse data files that are not what their names say: pointers of Git LFS, web pages, compressed text."""
+    files = [path]
+    if path.is_dir():
+        entries = itertools.islice(path.rglob("*"), MAX_ENTRIES)
+        found = (entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file())
+        files = list(itertools.islice(found, _MAX_INSPECTED))
+    for file in files:
+        name = str(file.relative_to(path)) if path.is_dir() else file.name
+        require_content(file, name=name, pages=file.suffix.lower() == ".txt")
+        if file.suffix.lower() != ".parquet":
+            require_uncompressed(file)
 
 
 def _builtin(written: str, kind: Kind) -> str:

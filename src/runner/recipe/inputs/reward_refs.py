@@ -4,18 +4,36 @@ import ast
 import pathlib
 
 from runner.errors import UserError
+from runner.recipe.inputs.content import require_content
 from runner.recipe.inputs.references import absolute
 from runner.recipe.suggestions import closest
 
 BUILTIN_REWARDS = ("exact-answer", "answer-format", "length")
+TRL_REWARDS = (
+    "accuracy_reward",
+    "get_cosine_scaled_reward",
+    "get_repetition_penalty_reward",
+    "get_soft_overlong_punishment",
+    "reasoning_accuracy_reward",
+    "think_format_reward",
+)
+"""The names in `trl.rewards`."""
+COMPARING_REWARDS = ("accuracy_reward", "get_cosine_scaled_reward", "reasoning_accuracy_reward")
+"""Those that compare answers, by math-verify, with the column `solution`."""
+
+FROM_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+"""What `GRPOTrainer` passes to each reward function besides the columns of the data."""
 
 _MAX_BYTES = 1 << 20
 
 
 def split_reward(name: str) -> tuple[str | None, str]:
-    """Split ``rewards.py:correct`` into file and function; ``builtin:length`` into None and ``length``."""
-    file, _, function = name.rpartition(":")
-    return (None, function) if file == "builtin" else (file, function)
+    """Split ``rewards.py:correct`` into file and function, and ``builtin:length`` into None and ``length``.
+
+    TRL's names stand alone: ``accuracy_reward``.
+    """
+    file, colon, function = name.rpartition(":")
+    return (None, function) if file == "builtin" or not colon else (file, function)
 
 
 def resolve_reward(written: str, base: pathlib.Path) -> str:
@@ -29,6 +47,15 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
         UserError: there is no such reward function, or TRL could not call it.
     """
     file, function = split_reward(written)
+    if written in TRL_REWARDS:
+        return written
+    if file is None and ":" not in written:
+        meant = closest(written, [*TRL_REWARDS, *BUILTIN_REWARDS])
+        remedy = f"did you mean `{'' if meant in TRL_REWARDS else 'builtin:'}{meant}`?" if meant else None
+        raise UserError(
+            f"`{written}` is not a reward function",
+            remedy=remedy or f"write `rewards.py:function`, `builtin:exact-answer`, or TRL's {', '.join(TRL_REWARDS)}",
+        )
     if file is None:
         if function in BUILTIN_REWARDS:
             return written
@@ -51,8 +78,34 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
     return f"{path}:{function}"
 
 
+def required_columns(name: str) -> tuple[str, ...]:
+    """Return the columns of the data that a resolved reward function cannot do without, without running its file.
+
+    These are the parameters without a default that TRL itself does not pass. None of a file that cannot be read.
+    """
+    file, function = split_reward(name)
+    if file is None:
+        if name in TRL_REWARDS:
+            needs = function.endswith("accuracy_reward") or function == "get_cosine_scaled_reward"
+            return ("solution",) if needs else ()
+        return ("answer",) if function == "exact-answer" else ()
+    try:
+        tree = ast.parse(pathlib.Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    written = next((node.args for node in reversed(found) if node.name == function), None)
+    if written is None:
+        return ()
+    positional = [argument.arg for argument in (*written.posonlyargs, *written.args)]
+    needed = positional[: len(positional) - len(written.defaults)]
+    needed += [arg.arg for arg, default in zip(written.kwonlyargs, written.kw_defaults, strict=True) if default is None]
+    return tuple(column for column in needed if column not in FROM_TRL)
+
+
 def _check(path: pathlib.Path, function: str) -> None:
     """Check that the file defines the function and that TRL can call it, without running the file."""
+    require_content(path)
     try:
         source = path.read_bytes()
         tree = ast.parse(source if len(source) <= _MAX_BYTES else b"")

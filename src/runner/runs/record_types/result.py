@@ -5,6 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.runs.record_types.rules import ArtifactKey, ArtifactName, Count, Line, StageName
+from runner.runs.record_types.run import Replacement
 
 
 class Generation(TypedDict):
@@ -104,6 +105,8 @@ class Result(Measured):
     """All stages, of a run with stages that succeeded."""
     hardware: NotRequired[HardwareRecord]
     """What it was computed with at last."""
+    replaced: NotRequired[list[Replacement]]
+    """Which reward files were replaced on the way, and from which attempt on."""
     checkpoint_stall_seconds: NotRequired[float]
     """How long training stood still for checkpoints, in the last attempt."""
 
@@ -142,5 +145,7 @@ class MetricRecord(TypedDict):
     """Of this step, before clipping."""
     tokens_per_second: NotRequired[float | None]
     """Training speed."""
+    not_finite: NotRequired[Mapping[Line, Line]]
+    """Which values that are null here were ``NaN``, ``Infinity`` or ``-Infinity``: JSON has no such numbers."""
     generations: NotRequired[list[TextSample]]
     """Completions of the recipe's prompts, before and after training."""

@@ -37,9 +37,15 @@ def _is_checkpoint(text: str) -> bool:
     return name is not None and str(name) == text
 
 
-def _is_artifact_key(text: str) -> bool:
+def is_artifact_key(text: str) -> bool:
+    """Whether an artifact of a run can have this key in the run: ``artifacts/<name>/<token>/``."""
     parts = text.split("/")
     return is_relative_name(text[:-1]) and len(parts) == 4 and parts[0] == "artifacts" and parts[3] == ""
+
+
+def _is_input_key(text: str) -> bool:
+    parts = text.split("/")
+    return is_relative_name(text) and len(parts) == 3 and parts[0] == "inputs"
 
 
 _STAGE = re.compile(r"[a-z0-9_]{1,100}")
@@ -56,8 +62,7 @@ Nonce: TypeAlias = Annotated[str, Rule(lambda text: _NONCE.fullmatch(text) is no
 StageName: TypeAlias = Annotated[str, Rule(lambda text: _STAGE.fullmatch(text) is not None, "a stage's name")]
 JobName: TypeAlias = Annotated[str, Rule(lambda text: _JOB_NAME.fullmatch(text) is not None, "a job's name")]
 Checkpoint: TypeAlias = Annotated[str, Rule(_is_checkpoint, "a checkpoint's name")]
-ArtifactName: TypeAlias = Annotated[
-    str, Rule(lambda text: "/" not in text and is_relative_name(text), "an artifact's name")
-]
-ArtifactKey: TypeAlias = Annotated[str, Rule(_is_artifact_key, "an artifact's key")]
+ArtifactName: TypeAlias = Annotated[str, Rule(is_artifact_name, "an artifact's name")]
+ArtifactKey: TypeAlias = Annotated[str, Rule(is_artifact_key, "an artifact's key")]
+InputKey: TypeAlias = Annotated[str, Rule(_is_input_key, "an input's key")]
 Split: TypeAlias = Annotated[list[Size], Rule(lambda value: len(value) == 2, "a micro-batch and an accumulation")]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
-from runner.runs.record_types.rules import Count, JobName, Line, RunId, Size, StageName, Time
+from runner.runs.record_types.rules import Count, InputKey, JobName, Line, RunId, Size, StageName, Time
 
 
 class RecipeSections(TypedDict):
@@ -113,6 +113,46 @@ class CancelRequest(TypedDict):
     """Where `runner cancel` ran."""
     pid: int
     """Its process."""
+
+
+class Reopening(TypedDict):
+    """``reopened/<n>.json``: the owner goes on with a run that failed. Written once."""
+
+    number: Count
+    """Counted from 1, as in the key."""
+    reopened_at: Line
+    """When."""
+    host: NotRequired[Line]
+    """Where `runner resume` ran."""
+    user: NotRequired[Line]
+    """Who ran it, as the machine calls them."""
+    pid: NotRequired[Count]
+    """Its process."""
+    attempts: Count
+    """The number of the last attempt before: those after it belong to the run's new life."""
+    state: Line
+    """How it had ended: ``failed``."""
+    reason: NotRequired[str | None]
+    """Why."""
+
+
+class Replacement(TypedDict):
+    """``replaced/<n>.json``: a reward file takes the place of one that was uploaded with the recipe. Written once."""
+
+    number: Count
+    """Counted from 1, as in the key."""
+    replaced_at: Line
+    """When."""
+    host: NotRequired[Line]
+    """Where `runner resume` ran."""
+    user: NotRequired[Line]
+    """Who ran it, as the machine calls them."""
+    pid: NotRequired[Count]
+    """Its process."""
+    inputs: Mapping[InputKey, InputKey]
+    """The new input's key (with its digest) by that of the one in ``run.json``."""
+    first_attempt: Count
+    """The first attempt that it counts for."""
 
 
 class LaunchRecord(PlacementRecord):

@@ -16,8 +16,9 @@ from runner.notices import NoticeWriter
 from runner.process import boot_id
 from runner.runs.attempts import Claim, claim_attempt
 from runner.runs.records import utc_now
-from runner.storage.retry import after, retrying
+from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_attempt import HeadAttempt
+from runner.train.agent.restore import KEPT, commit_kept
 from runner.train.agent.setup import AgentSetup
 
 
@@ -44,6 +45,11 @@ class HeadAgent:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         exit_code, again = INTERRUPTED, True
+        reach_store(
+            lambda: commit_kept(self._setup.store, self._setup.run_id, self._setup.work_dir / KEPT),
+            timing=self._setup.timing,
+            counted_by_caller=self._give_up_after is None,
+        )
         while again and not self._stopping:
             claim = self._claim()
             self._clear_leftovers()
@@ -68,8 +74,10 @@ class HeadAgent:
         }
         if topology.world_size > 1:
             record |= {"nodes": topology.num_nodes, "processes": topology.world_size}
-        return retrying(
-            lambda: claim_attempt(self._setup.store, self._setup.run_id, record), until=after(self._setup.timing.store)
+        return reach_store(
+            lambda: claim_attempt(self._setup.store, self._setup.run_id, record),
+            timing=self._setup.timing,
+            counted_by_caller=self._give_up_after is None or self._attempt is not None,
         )
 
     def _clear_leftovers(self) -> None:

@@ -8,6 +8,9 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from runner.runs.chunks import ChunkWriter
 
 LOGGER = "runner.train"
 """The logger above all loggers of the training side. (A program's own `__name__` is ``__main__``: not below it.)"""
@@ -16,12 +19,48 @@ NOTICE = {"notice": True}
 """Pass as `extra` with a message below WARNING that the launching user should see too."""
 
 
+def as_it_is(text: str) -> str:
+    """Return a text unchanged: what is done to one where nothing has to be hidden."""
+    return text
+
+
+class AttemptLog:
+    """An attempt's log in the store: each line after the time at which it came, in UTC, and without secrets.
+
+    Args:
+        chunks: writes it to the store.
+        redact: hides secrets in a text.
+        now: returns the time.
+    """
+
+    def __init__(
+        self, chunks: ChunkWriter, *, redact: Callable[[str], str] = as_it_is, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._chunks = chunks
+        self._redact = redact
+        self._now = now or (lambda: datetime.now(UTC))
+
+    def write(self, text: str) -> None:
+        """Add one or several lines; the last line break may be left out. Any thread may."""
+        stamp = f"{self._now():%Y-%m-%dT%H:%M:%SZ} "
+        lines = self._redact(text).removesuffix("\n").split("\n")
+        self._chunks.append("".join(f"{stamp}{line}\n" for line in lines))
+
+
 class PeopleFormatter(logging.Formatter):
-    """The message alone, after ``warning: `` or ``error: `` if it is one."""
+    """The message alone, after ``warning: `` or ``error: `` if it is one.
+
+    Args:
+        redact: hides secrets in a text.
+    """
+
+    def __init__(self, redact: Callable[[str], str] = as_it_is) -> None:
+        super().__init__()
+        self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record, without the end of the line."""
-        text = super().format(record)
+        text = self._redact(super().format(record))
         if record.levelno >= logging.ERROR:
             return f"error: {text}"
         return f"warning: {text}" if record.levelno >= logging.WARNING else text
@@ -35,11 +74,12 @@ class StreamsHandler(logging.Handler):
 
     Args:
         only_stderr: print everything on standard error, for programs whose output is their answer.
+        redact: hides secrets in a text.
     """
 
-    def __init__(self, *, only_stderr: bool = False) -> None:
+    def __init__(self, *, only_stderr: bool = False, redact: Callable[[str], str] = as_it_is) -> None:
         super().__init__()
-        self.setFormatter(PeopleFormatter())
+        self.setFormatter(PeopleFormatter(redact))
         self._only_stderr = only_stderr
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -78,16 +118,17 @@ class CallingHandler(logging.Handler):
                 self.handleError(record)
 
 
-def set_up_logging(*, only_stderr: bool = False) -> None:
+def set_up_logging(*, only_stderr: bool = False, redact: Callable[[str], str] = as_it_is) -> None:
     """Print what the training side logs, from INFO on, as people read it. May be called again.
 
     Args:
         only_stderr: print everything on standard error, for programs whose output is their answer.
+        redact: hides secrets in a text.
     """
     logger = logging.getLogger(LOGGER)
     for handler in [handler for handler in logger.handlers if isinstance(handler, StreamsHandler)]:
         logger.removeHandler(handler)
-    logger.addHandler(StreamsHandler(only_stderr=only_stderr))
+    logger.addHandler(StreamsHandler(only_stderr=only_stderr, redact=redact))
     logger.setLevel(logging.INFO)
     logger.propagate = False  # a library that sets up the root logger must not print each line once more
 

@@ -98,6 +98,7 @@ class NodeAttempt:
             setup.topology.processes_per_node,
             spawn=setup.spawn,
             on_output=self._pass_output_on,
+            redact=setup.redact,
             first_rank=setup.topology.node_rank * setup.topology.processes_per_node,
             timing=self._timing,
         )

@@ -1,12 +1,13 @@
 """What an agent is given: the run, this machine's place in it, and how to start training processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from runner.recipe.recipe import Watchdog
 from runner.storage.store import Store
+from runner.train.agent.log import as_it_is
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 from runner.train.agent.topology import Topology
 
@@ -59,7 +60,11 @@ class AgentSetup:
     """Starts a training process."""
     arguments: Sequence[str]
     """The command line of every training process, without what differs between them."""
+    reopened: int = 0
+    """How often the run's owner has gone on with it after it had failed."""
     watchdog: Watchdog = field(default_factory=Watchdog)
     """The recipe's `watchdog`: when training that hangs is ended."""
+    redact: Callable[[str], str] = as_it_is
+    """Hides the values of secrets in a text."""
     timing: Timing = DEFAULT_TIMING
     """Pauses and patience."""

@@ -11,10 +11,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 
 from runner.exit_codes import INTERRUPTED
 from runner.runs.record_types.node import NodeAssignment
@@ -22,6 +22,7 @@ from runner.train.agent.events import read_events
 from runner.train.agent.hangs.activity import state_of
 from runner.train.agent.hangs.stacks import SIGNAL as STACKS
 from runner.train.agent.hangs.stacks import family, why_silent
+from runner.train.agent.log import as_it_is
 from runner.train.agent.outcome import Outcome, WorkerExit
 from runner.train.agent.setup import Process, Spawn
 from runner.train.agent.timing import Timing
@@ -53,6 +54,22 @@ class Worker:
     """How many it has printed."""
 
 
+LONGEST_LINE = 1 << 18
+"""Bytes of a line that are kept."""
+
+
+def bounded_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield a stream's lines; of one that is longer than `LONGEST_LINE`, its beginning and how much is left out."""
+    while line := stream.readline(LONGEST_LINE):
+        left_out = 0
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+            while rest := stream.readline(LONGEST_LINE):
+                left_out += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+        yield line + (f" [{left_out:,} bytes of this line are left out]\n".encode() if left_out else b"")
+
+
 class WorkerGroup:
     """The training processes of this machine.
 
@@ -63,6 +80,7 @@ class WorkerGroup:
         on_progress: called with the progress of the first process of all; with nothing when it has done a batch.
         on_notice: called with the level and the text of what the first process of all reports for the launching user.
         first_rank: the rank of this machine's first process.
+        redact: hides secrets in what they print and report.
         timing: how long they may go on once one has ended.
     """
 
@@ -75,6 +93,7 @@ class WorkerGroup:
         on_progress: Callable[[Mapping[str, Any]], None] = lambda progress: None,
         on_notice: Callable[[str, str], None] = lambda level, text: None,
         first_rank: int = 0,
+        redact: Callable[[str], str] = as_it_is,
         timing: Timing,
     ) -> None:
         self._size = size
@@ -83,6 +102,7 @@ class WorkerGroup:
         self._on_progress = on_progress
         self._on_notice = on_notice
         self._first_rank = first_rank
+        self._redact = redact
         self._timing = timing
         self._workers: list[Worker] = []
         self._threads: list[threading.Thread] = []
@@ -119,6 +139,12 @@ class WorkerGroup:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
+
+    def send_signal_to_first(self, number: int) -> None:
+        """Send the signal to the first worker, if it is still running."""
+        process = self._workers[0].process
+        if process.poll() is None:
+            process.send_signal(number)
 
     @property
     def is_over(self) -> bool:
@@ -219,16 +245,19 @@ class WorkerGroup:
         prefix = "" if rank == 0 else f"[rank {rank}] "
 
         def pass_output_on() -> None:
-            for line in worker.process.stdout:
+            for line in bounded_lines(worker.process.stdout):
                 worker.lines += 1
-                self._on_output(prefix + line.decode(errors="replace"))
+                self._on_output(prefix + self._redact(line.decode(errors="replace")))
 
         def on_event(event: dict[str, Any]) -> None:
             kind = event.pop("kind")
             if kind == "outcome":
-                worker.outcome, worker.reported_at = Outcome.from_record(event), time.time()
+                outcome = Outcome.from_record(event)
+                if outcome.reason is not None:
+                    outcome = replace(outcome, reason=self._redact(outcome.reason))
+                worker.outcome, worker.reported_at = outcome, time.time()
             elif rank == 0 and kind == "notice":
-                self._on_notice(event["level"], event["text"])
+                self._on_notice(event["level"], self._redact(event["text"]))
             elif rank == 0:
                 self._on_progress(event)  # of kind ``alive``: without any field
 

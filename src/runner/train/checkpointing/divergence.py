@@ -24,11 +24,13 @@ class TrainingDiverged(Exception):
 
     Args:
         what: which, and since when.
-        good_step: the step of the last checkpoint with finite weights; None if there is none.
+        last_good: the last step whose weights gave a finite loss and gradients.
+        good_step: the step of the last checkpoint up to there; None if there is none.
     """
 
-    def __init__(self, what: str, *, good_step: int | None = None) -> None:
+    def __init__(self, what: str, *, last_good: int, good_step: int | None = None) -> None:
         self.what = what
+        self.last_good = last_good
         kept = "there is no checkpoint from before"
         if good_step is not None:
             kept = f"the last good checkpoint is that of step {good_step}"
@@ -61,7 +63,11 @@ class DivergenceWatch:
         norm = "" if grad_norm is None else f", grad_norm {grad_norm:.4g}"
         if self._not_finite >= NOT_FINITE_STEPS:
             first = step - self._not_finite + 1
-            raise TrainingDiverged(f"loss {loss:.4g}{norm} at step {step}, and not finite since step {first}")
+            # The weights after step n - 1 are those that the loss of step n is of.
+            raise TrainingDiverged(
+                f"loss {loss:.4g}{norm} at step {step}, and not finite since step {first}", last_good=max(0, first - 2)
+            )
         if self._skipped >= SKIPPED_STEPS:
             first = step - self._skipped + 1
-            raise TrainingDiverged(f"float16 gradients overflow and each step is skipped, since step {first}{norm}")
+            what = f"float16 gradients overflow and each step is skipped, since step {first}{norm}"
+            raise TrainingDiverged(what, last_good=first - 1)

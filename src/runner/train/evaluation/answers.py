@@ -1,15 +1,25 @@
 """Find the final answer of a text, and compare two of them. Rewards and evaluation share this."""
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
+
+from runner.train.evaluation.math_equality import same_mathematics
 
 _ANSWER_IS = re.compile(r"answer(?: is)?:?\s*(.+)", re.IGNORECASE)
 _HASHES = re.compile(r"####\s*(.+)")
 """As in GSM8K."""
-_BOXED = "\\boxed{"
-"""As in MATH."""
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?!\w)")
+_BOXED_OR_BRACE = re.compile(r"\\boxed\s*\{|\\[{}]|[{}]")
+"""As in MATH, and every brace; one after a backslash is a sign of the answer."""
+_NUMBER = re.compile(r"(?<![\w.])(?<!\d,)[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?!\w)")
 _FRACTION = re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}")
+_PLAIN_NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+")
+_HIGHEST_EXPONENT = 400
+"""Of a number like 1e9, in powers of ten: a float has 308, and `Fraction` would write out all zeros of 1e99999999."""
+_LONGEST_ANSWER = 10_000
+"""In characters: longer ones are only compared as texts."""
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_CHOICE = re.compile(r"\(([A-Za-z])\)")
 _DECORATION = "*$ \t\n.,;:!"
 
 
@@ -24,52 +34,65 @@ def final_answer(text: str) -> str | None:
 
 def marked_answer(text: str) -> str | None:
     """Return the answer that a text marks as one, as in `final_answer`; None if it marks none."""
-    marked = [(match.start(), match[1]) for pattern in (_ANSWER_IS, _HASHES) for match in pattern.finditer(text)]
+    marked = [(match.start(), match.span(1)) for pattern in (_ANSWER_IS, _HASHES) for match in pattern.finditer(text)]
     marked += _boxed_answers(text)
-    answers = [_plain(answer) for _, answer in sorted(marked)]
-    return next((answer for answer in reversed(answers) if answer), None)
+    answers = (_plain(text[begin:end]) for _, (begin, end) in sorted(marked, reverse=True))
+    return next((answer for answer in answers if answer), None)
 
 
 def same_answer(first: str, second: str) -> bool:
-    """Whether two answers are equal: the same number, however it is written, or the same text.
+    """Whether two answers are equal: the same number, however it is written, the same text, or the same mathematics.
 
-    A number also equals words that hold it as their only number (``72 dollars``).
+    A number also equals words that hold it as their only number (``72 dollars``). What is neither the same number nor
+    the same text is compared as mathematics (`same_mathematics`): ``\\sqrt{2}/2`` and ``\\frac{1}{\\sqrt{2}}``.
     """
+    if max(len(first), len(second)) > _LONGEST_ANSWER:
+        return first.strip() == second.strip()
+    written = first, second
     first, second = _plain(first), _plain(second)
+    if first == second or _same_numbers(first, second):
+        return True
+    if _PLAIN_NUMBER.fullmatch(first) and _PLAIN_NUMBER.fullmatch(second):
+        return "%" in "".join(written) and same_mathematics(*written)
+    return same_mathematics(*written)
+
+
+def _same_numbers(first: str, second: str) -> bool:
     numbers = _number(first), _number(second)
     if numbers[0] is None and numbers[1] is not None:
         numbers = _only_number(first), numbers[1]
     elif numbers[1] is None and numbers[0] is not None:
         numbers = numbers[0], _only_number(second)
-    if numbers[0] is not None and numbers[1] is not None:
-        return numbers[0] == numbers[1]
-    return first == second
+    return numbers[0] is not None and numbers[0] == numbers[1]
 
 
-def _boxed_answers(text: str) -> list[tuple[int, str]]:
-    """Return the position and content of each ``\\boxed{}``, which may hold other braces."""
-    answers = []
-    start = text.find(_BOXED)
-    while start >= 0:
-        begin, depth = start + len(_BOXED), 1
-        for end in range(begin, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                answers.append((start, text[begin:end]))
-                break
-        start = text.find(_BOXED, begin)
-    return answers
+def _boxed_answers(text: str) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield the position of each ``\\boxed{}``, which may hold other braces, and where its content begins and ends."""
+    open_braces: list[re.Match[str]] = []
+    for brace in _BOXED_OR_BRACE.finditer(text):
+        if brace[0] == "}":
+            if open_braces and (opened := open_braces.pop())[0] != "{":
+                yield opened.start(), (opened.end(), brace.start())
+        elif brace[0][-1] == "{" and brace[0] != "\\{":
+            open_braces.append(brace)
 
 
 def _plain(answer: str) -> str:
     """Return an answer without the signs around it that do not belong to it."""
     answer = answer.strip().removeprefix("\\(").removesuffix("\\)").strip(_DECORATION)
+    if word := _TEXT_COMMAND.fullmatch(answer):
+        answer = word[1].strip(_DECORATION)
+    if choice := _CHOICE.fullmatch(answer):
+        answer = choice[1]
     return _FRACTION.sub(r"\1/\2", answer).removesuffix("%").removesuffix("\\").strip(_DECORATION)
 
 
 def _number(text: str) -> Fraction | None:
     text = text.removeprefix("+")
     if _NUMBER.fullmatch(text) is None:
+        return None
+    exponent = re.search(r"[eE]([-+]?\d+)", text)
+    if exponent and (len(exponent[1]) > 5 or abs(int(exponent[1])) > _HIGHEST_EXPONENT):
         return None
     try:
         return Fraction(re.sub(r"[,\s]", "", text))

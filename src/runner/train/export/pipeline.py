@@ -15,7 +15,7 @@ from runner.recipe.quantizations import Quantization, gguf_artifact
 from runner.recipe.recipe import Export, Recipe
 from runner.runs.artifacts import ArtifactStore
 from runner.train.export.gguf import GgufMaker, check_gguf
-from runner.train.export.save import PROMPT, save_merged
+from runner.train.export.save import PROMPT, require_finite_files, save_merged
 
 
 def check_exports(recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -53,11 +53,13 @@ def make_exports(
         The keys of the artifacts by their names, in the order in which they were made.
 
     Raises:
-        MergeFailed, GgufFailed: an export does not answer as the model does.
+        MergeFailed, GgufFailed: an export does not answer as the model does, or the model's weights are not finite.
     """
     made: dict[str, str] = {}
     trained = artifact_store.existing_key("model")
     assert trained is not None
+    if wanted.merge or wanted.gguf or wanted.push_to_hub:
+        require_finite_files(artifact_store.folder(trained))
 
     def merge(into: Path) -> None:
         phase("the adapter is merged into its base")

@@ -14,6 +14,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.recipe.recipe import Recipe
 from runner.train.export.errors import MergeFailed
+from runner.train.finite import name_some, not_finite, not_finite_in_files
 from runner.train.models.loading import load_model
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
         cache_dir: where a built-in model is made.
 
     Raises:
-        MergeFailed: the merged model does not answer as base and adapter do.
+        MergeFailed: the merged model does not answer as base and adapter do, or has weights that are not finite.
     """
     try:
         _merge(recipe, adapter, folder, cache_dir=cache_dir, on_gpu=True)
@@ -69,6 +70,7 @@ def save_merged(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path)
 
 
 def _merge(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path, on_gpu: bool) -> None:
+    _require_finite(not_finite_in_files(adapter), "the adapter")
     base, _ = load_model(_with_unquantized_base(recipe), cache_dir=cache_dir, on_gpu=on_gpu)
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     adapted = peft.PeftModel.from_pretrained(base, str(adapter), torch_device=str(base.device)).eval()
@@ -76,6 +78,7 @@ def _merge(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path, on_g
     expected = [_logits(adapted, tokenizer, prompt) for prompt in prompts]
     with torch.no_grad():
         merged: Any = adapted.merge_and_unload()
+    _require_finite(not_finite(merged.named_parameters()), "the merged model")
     save_model(merged, tokenizer, folder)
     dtype, device = merged.dtype, merged.device
     del base, adapted, merged  # two copies of a large model may be one too many
@@ -88,6 +91,23 @@ def _merge(recipe: Recipe, adapter: Path, folder: Path, *, cache_dir: Path, on_g
                 f"the merged model answers {prompt[:40]!r} otherwise than base and adapter do (its logits are off by "
                 f"{error:.1%}); leave export.merge out; between two stages, give both the same adapter"
             )
+
+
+def require_finite_files(folder: Path) -> None:
+    """Check that the weights in a folder are worth exporting.
+
+    Raises:
+        MergeFailed: some are infinite or not a number.
+    """
+    _require_finite(not_finite_in_files(folder), "the trained model")
+
+
+def _require_finite(names: list[str], what: str) -> None:
+    if names:
+        raise MergeFailed(
+            f"{what} has weights that are infinite or not a number ({name_some(names)}): the training has diverged, or "
+            "they do not fit into this type of weights"
+        )
 
 
 def _save(model: Any, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:

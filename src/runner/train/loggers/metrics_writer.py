@@ -22,6 +22,9 @@ FLUSH_SECONDS = 3.0
 _NOT_METRICS = ("eval_runtime", "eval_model_preparation_time", "eval_steps_per_second", "eval_num_tokens")
 """What transformers adds to an evaluation's record and says nothing about the model."""
 
+_NAN, _INFINITY = "NaN", "Infinity"
+"""JavaScript's words; Python's `float` reads them."""
+
 
 class Metrics:
     """Takes metric records one by one and writes them to the store in pieces.
@@ -112,7 +115,14 @@ class Metrics:
 
 
 def in_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that JSON can hold: a loss that is infinite or not a number becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    """Return values that JSON can hold: those that are infinite or not a number become null.
+
+    Which they were is added as `not_finite`: their names with ``NaN``, ``Infinity`` or ``-Infinity``.
+    """
+    infinite = {
+        name: _NAN if math.isnan(value) else _INFINITY if value > 0 else f"-{_INFINITY}"
+        for name, value in values.items()
+        if isinstance(value, float) and not math.isfinite(value)
     }
+    finite = {name: None if name in infinite else value for name, value in values.items()}
+    return {**finite, "not_finite": infinite} if infinite else finite

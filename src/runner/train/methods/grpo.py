@@ -11,6 +11,7 @@ from trl.trainer.utils import RepeatSampler
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
+from runner.train.methods.reward_checks import UnscoredBatches
 from runner.train.methods.rewards import load_rewards
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import StageContext
@@ -36,6 +37,15 @@ class ResumableGRPOTrainer(ResumableTrainerMixin, GRPOTrainer):
     of them are used.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unscored = UnscoredBatches(self.reward_func_names)
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+        self._unscored.observe(rewards)
+        return rewards
+
     def method_state(self) -> dict[str, Any]:
         """Return copies of the generated completions, and the step within them."""
         buffered: list[dict[str, Any]] = self._buffered_inputs or []
@@ -45,6 +55,7 @@ class ResumableGRPOTrainer(ResumableTrainerMixin, GRPOTrainer):
         """Restore what `method_state` returned."""
         buffered: Any = [_to_device(inputs, self.accelerator.device) for inputs in state["buffered_inputs"]]
         self._step = state["step"]
+        self._unscored.has_scored = True
         if buffered:
             # The step was split since, when it ran out of memory: one micro-batch has become several.
             pieces = len(buffered[0]["prompt_ids"]) // self.args.per_device_train_batch_size

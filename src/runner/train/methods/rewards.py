@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from runner.errors import UserError
-from runner.recipe.inputs.reward_refs import split_reward
+from runner.recipe.inputs.reward_refs import COMPARING_REWARDS, TRL_REWARDS, split_reward
 from runner.train.evaluation.answers import final_answer, same_answer
+from runner.train.methods.reward_checks import check_parameters, checked
+from runner.train.methods.trl_rewards import SOLUTION, trl_reward
 
 RewardFunction: TypeAlias = Callable[..., list[float | None]]
 
@@ -24,30 +26,40 @@ def load_rewards(
     """Return the functions that `training.reward_funcs` names, in order.
 
     Args:
-        names: ``builtin:<name>``, or a file and a function in it, ``rewards.py:correct``.
+        names: ``builtin:<name>``, a name of TRL's, or a file and a function in it, ``rewards.py:correct``.
         inputs: returns the local copy of a file that was uploaded with the recipe.
         columns: the columns of the training data.
         max_completion_length: the length in tokens at which a generation is cut off.
 
     Raises:
-        UserError: a function does not exist, or needs a column that the data do not have.
+        UserError: a function does not exist, needs a column that the data do not have, or does not take one.
     """
     builtin = _builtin(max_completion_length)
     functions: list[RewardFunction] = []
     for index, name in enumerate(names):
         where = f"training.reward_funcs.{index}"
         source, function = split_reward(name)
-        if source is None:
-            functions.append(builtin[function])
+        if name in TRL_REWARDS:
+            functions.append(trl_reward(name, max_completion_length=max_completion_length))
+            if name in COMPARING_REWARDS and SOLUTION not in columns:
+                raise UserError(
+                    f"`{name}` needs a column `{SOLUTION}`",
+                    where=where,
+                    remedy=f"The data have {', '.join(columns)}; write a template that makes one.",
+                )
+        elif source is None:
             if function == "exact-answer" and "answer" not in columns:
                 raise UserError(
                     "`builtin:exact-answer` needs a column `answer`",
                     where=where,
                     remedy=f"The data have {', '.join(columns)}; write a template that makes one.",
                 )
+            functions.append(builtin[function])
         else:
             path = inputs(source) if source.startswith("inputs/") else Path(source)
-            functions.append(_load_from_file(path, function, where))
+            reward = _load_from_file(path, function, where)
+            check_parameters(reward, function, where, columns)
+            functions.append(checked(reward, function, where))
     return functions
 
 
@@ -85,7 +97,7 @@ def exact_answer(completions: Sequence[Any], answer: Sequence[Any], **columns: A
     """Return 1 for each completion whose answer is that of the column ``answer``, else 0.
 
     `runner.train.evaluation.answers` finds both: the text after "Answer:", the content of ``\\boxed{}``, or the last
-    number. Numbers are compared as numbers: ``1,000`` is ``1000.0``.
+    number. Numbers are compared as numbers (``1,000`` is ``1000.0``), and what is mathematics as mathematics.
     """
     rewards: list[float | None] = []
     for completion, expected in zip(completions, answer, strict=True):

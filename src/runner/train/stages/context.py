@@ -12,6 +12,7 @@ from runner.recipe.strategy import layout
 from runner.runs.artifacts import ArtifactStore
 from runner.runs.attempts import Claim, attempts, fence, write_hardware
 from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.inputs import fetch_input
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
@@ -119,11 +120,12 @@ class AttemptContext:
         return self.retry(lambda: run_document(self.store, self.claim.run_id))
 
     def input_path(self, key: str) -> Path:
-        """Return the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``)."""
-        path = self.shared_folder / key
-        if not path.exists():
-            self.retry(lambda: self.store.download(f"runs/{self.claim.run_id}/{key}", path))
-        return path
+        """Return the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
+
+        Raises:
+            Damaged: it is not what the run was launched with.
+        """
+        return fetch_input(self.store, self.claim.run_id, key, self.shared_folder, call=self.retry)
 
     def artifact_store(self, reusable_tokens: Callable[[], Sequence[str]] = tuple) -> ArtifactStore:
         """Return access to the run's artifacts.

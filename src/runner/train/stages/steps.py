@@ -26,6 +26,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.lineage import checkpoints
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
@@ -43,6 +44,7 @@ from runner.train.loggers.trackers import finish_reporting, make_trackers, repla
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.models.targets import check_targets
+from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.before_training import check_before_training, check_steps_taken
 from runner.train.stages.context import StageContext
@@ -67,6 +69,7 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=attempt.cache)
+    check_named_tokens(tokenizer, context.recipe.training)
     will_export = context.following is None and not context.measures_only
     if will_export and context.restored is None and attempt.process_info.is_main_process:
         check_exports(context.recipe, model, tokenizer, attempt.folder / "check")
@@ -182,6 +185,11 @@ class StageRun:
         """The trainer, which holds the model."""
         return self._trainer
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, as the trainer uses it."""
+        return self._tokenizer
+
     def evaluate_before(self) -> None:
         """Measure the model as the stage starts with it, if the recipe asks.
 
@@ -216,23 +224,23 @@ class StageRun:
             try:
                 trainer.train(resume_from_checkpoint=None if context.restored is None else str(context.restored))
             except TrainingDiverged as error:
-                raise TrainingDiverged(error.what, good_step=self._last_good_step()) from error
+                raise self._with_last_good_checkpoint(error) from error
         if trainer.is_complete:
             check_steps_taken(trainer)
         if not trainer.is_complete:
             raise Preempted
         self._best = trainer.best()
 
-    def _last_good_step(self) -> int | None:
-        """Bring the last checkpoint and the metrics into the store; return the checkpoint's step, if there is one."""
-        attempt = self._context.attempt
+    def _with_last_good_checkpoint(self, error: TrainingDiverged) -> TrainingDiverged:
+        """Bring checkpoints and metrics into the store; return the error with the last checkpoint from before it."""
+        context, attempt = self._context, self._context.attempt
+        steps: list[int] = []
         with suppress(*STORE_ERRORS):
             attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             attempt.metrics.flush()
-        committed = attempt.checkpointer.last_committed
-        if committed is not None and committed.stage == self._context.stage:
-            return committed.step
-        return None if self._context.restored is None else int(read_runner_state(self._context.restored)["step"])
+            stored = attempt.retry(lambda: checkpoints(attempt.store, attempt.claim.run_id))
+            steps = [name.step for name in stored if name.stage == context.stage and name.step <= error.last_good]
+        return TrainingDiverged(error.what, last_good=error.last_good, good_step=max(steps, default=None))
 
     def load_best_weights(self) -> None:
         """Replace the last step's weights by those of the best evaluation, if the recipe asks."""
@@ -269,6 +277,8 @@ class StageRun:
         if not attempt.process_info.is_main_process:
             attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             return {}
+        if trainer.was_finished_early:
+            context = replace(context, following=None)  # the run ends with this stage
         artifacts = commit_artifacts(context, trainer.model, self._tokenizer, weights=weights)
         attempt.events.phase("uploading")
         attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
@@ -282,7 +292,10 @@ class StageRun:
             "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
-        if context.following is None and context.recipe.export.push_to_hub:
+        if trainer.was_finished_early:
+            # Not pushed: what is published under a name is for its owner to say.
+            result["finished_early"] = True
+        elif context.following is None and context.recipe.export.push_to_hub:
             attempt.events.phase("exporting", "pushing to the hub")
             artifacts["hub"] = push_to_hub(context, result)
         return result

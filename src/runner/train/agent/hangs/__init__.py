@@ -1,1 +1,1 @@
-"""Notice that training hangs: what counts as progress, whether processes are at work, and their stacks."""
+"""What waits without end: when training counts as hanging, whether processes are at work, their stacks, the store."""

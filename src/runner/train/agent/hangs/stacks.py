@@ -6,13 +6,15 @@ the interpreter's lock, or has used up its memory. Processes that it has forked,
 
 import faulthandler
 import signal
-import sys
 from pathlib import Path
 
 import psutil
 
 SIGNAL = signal.SIGQUIT
 """By which the stacks are asked for, as Java's and Go's are."""
+
+_STANDARD_ERROR = 2
+"""The descriptor: what Python calls standard error may be closed or replaced."""
 
 _WHY_SILENT = {
     psutil.STATUS_STOPPED: "it is stopped (SIGSTOP), and shows no stack until somebody continues it",
@@ -23,7 +25,7 @@ _WHY_SILENT = {
 
 def print_stacks_when_asked() -> None:
     """Have this process print the stacks of all its threads on standard error whenever it gets `SIGNAL`."""
-    faulthandler.register(SIGNAL, file=sys.__stderr__, all_threads=True, chain=False)
+    faulthandler.register(SIGNAL, file=_STANDARD_ERROR, all_threads=True, chain=False)
 
 
 def answers(pid: int) -> bool:

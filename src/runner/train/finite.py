@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from runner.errors import UserError
+
 
 def not_finite(weights: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     """Return the names of the tensors that hold an infinite value or one that is not a number.
@@ -23,7 +25,7 @@ def not_finite(weights: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     for name, tensor in weights:
         if tensor.numel() and tensor.is_floating_point() and tensor.element_size() > 1:
             names.append(name)
-            extremes.append(torch.stack(torch.aminmax(tensor.detach())).float().isfinite().all())
+            extremes.append(torch.stack(torch.aminmax(tensor.detach())).isfinite().all())
     if not names:
         return []
     device = extremes[0].device
@@ -48,6 +50,24 @@ def _tensors_in_files(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
                 yield name, file.get_tensor(name)
+
+
+def require_finite_weights(folder: Path, run_id: str) -> None:
+    """Check that a run's model can answer at all.
+
+    Args:
+        folder: its artifact.
+        run_id: the run.
+
+    Raises:
+        UserError: weights are infinite or not a number; an older version of this program kept such models.
+    """
+    if names := not_finite_in_files(folder):
+        raise UserError(
+            f"the model of this run has weights that are infinite or not a number ({name_some(names)})",
+            where=run_id,
+            remedy="Its training has diverged. Train again with a lower training.learning_rate.",
+        )
 
 
 def name_some(names: list[str]) -> str:
