@@ -31,7 +31,7 @@ def check_before_training(
         data: the stage's.
 
     Raises:
-        UserError: a token has no embedding, a row or a generation is longer than the model, weights of the model are not
+        UserError: a token has no embedding, a row or a generation is longer than the model, the model's weights are not
             finite, or no step would be taken.
     """
     if context.restored is not None:
