@@ -13,6 +13,7 @@ from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.formats.reasoning import concluding_answer
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.builtin.catalog import materialize
+from runner.train.data.chat_template import fit_to_template
 from runner.train.data.mixture import TrainingData, load_data
 from runner.train.data.reasoning import template_keeps_reasoning
 from runner.train.methods.sft import keep_reasoning
@@ -159,5 +160,5 @@ def test_conversations_need_a_chat_template(tmp_path: Path, tokenizer: PreTraine
     data = load(tmp_path, ([{"problem": "3 + 4?", "solution": "Count on.", "number": "7"}], {"think": THINK}))
     tokenizer.chat_template = None
     with pytest.raises(UserError, match=r"training\.chat_template_path: .* no chat template"):
-        keep_reasoning(data, tokenizer, {})
-    assert keep_reasoning(data, tokenizer, {"chat_template_path": "x.jinja"}) is data
+        fit_to_template(data, tokenizer, {})
+    assert fit_to_template(data, tokenizer, {"chat_template_path": "of/another-model"}) is data
