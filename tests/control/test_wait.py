@@ -1,6 +1,7 @@
 """Waiting ends when the run has, or when nobody is going to continue it."""
 
 import json
+import shutil
 import socket
 import time
 
@@ -11,7 +12,7 @@ from runner.control.wait import wait_for_end
 from runner.process import boot_id
 from runner.runs.launches import write_submission
 from runner.runs.status import RunStatus, exit_code
-from support.bench import Bench
+from support.bench import Bench, wait_until
 
 
 def attempt(bench: Bench, *, here: bool, retry: bool | None) -> None:
@@ -92,3 +93,28 @@ def test_a_state_is_an_exit_code(state: str, ended_with: int | None, code: int) 
         exit_code=ended_with,
     )
     assert exit_code(status) == code
+
+
+@pytest.mark.parametrize("command", [["wait", "run"], ["logs", "-f", "run"], ["metrics", "-f", "run"]])
+def test_a_run_that_is_deleted_is_no_longer_waited_for(bench: Bench, command: list[str]) -> None:
+    bench.submit()
+    lock = bench.lock("run")
+    process = bench.start_runner(*command)
+    time.sleep(2)
+    shutil.rmtree(bench.folder / "store")
+    output, error = process.communicate(timeout=60)
+    lock.close()
+    assert process.returncode == 1, error
+    assert "runs/run/run.json is no longer in the store" in error
+    assert "Traceback" not in output + error
+
+
+def test_a_store_that_is_deleted_under_a_run_ends_it_with_a_sentence(bench: Bench) -> None:
+    bench.recipe()
+    process = bench.start_runner("launch", "small.yaml", "--name", "run", plan={"1": ["finish"], "pace": 1.0})
+    wait_until(lambda: (bench.folder / "store/runs/run/attempts/0001.heartbeat.json").exists())
+    shutil.rmtree(bench.folder / "store")
+    output, error = process.communicate(timeout=120)
+    assert process.returncode in (1, 75), error
+    assert "Traceback" not in output + error
+    assert "store" in error
