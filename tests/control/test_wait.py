@@ -12,7 +12,7 @@ from runner.control.wait import wait_for_end
 from runner.process import boot_id
 from runner.runs.launches import write_submission
 from runner.runs.status import RunStatus, exit_code
-from support.bench import Bench, wait_until
+from support.bench import Bench
 
 
 def attempt(bench: Bench, *, here: bool, retry: bool | None) -> None:
@@ -107,14 +107,3 @@ def test_a_run_that_is_deleted_is_no_longer_waited_for(bench: Bench, command: li
     assert process.returncode == 1, error
     assert "runs/run/run.json is no longer in the store" in error
     assert "Traceback" not in output + error
-
-
-def test_a_store_that_is_deleted_under_a_run_ends_it_with_a_sentence(bench: Bench) -> None:
-    bench.recipe()
-    process = bench.start_runner("launch", "small.yaml", "--name", "run", plan={"1": ["finish"], "pace": 1.0})
-    wait_until(lambda: (bench.folder / "store/runs/run/attempts/0001.heartbeat.json").exists())
-    shutil.rmtree(bench.folder / "store")
-    output, error = process.communicate(timeout=120)
-    assert process.returncode in (1, 75), error
-    assert "Traceback" not in output + error
-    assert "store" in error
