@@ -93,11 +93,6 @@ def engine_cache(store_url: str, run_id: str) -> Path:
     return cache_folder() / store_digest(store_url) / "skypilot" / f"{run_id}.json"
 
 
-def config_cache() -> Path:
-    """Return the folder that caches models' configs from the hub."""
-    return cache_folder() / "configs"
-
-
 def price_cache() -> Path:
     """Return the folder that caches prices parsed from SkyPilot's large catalogs."""
     return cache_folder() / "prices"
@@ -107,3 +102,8 @@ def huggingface_home(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the Hugging Face libraries' own folder, as `huggingface_hub.constants.HF_HOME` computes it."""
     cache = environment.get("XDG_CACHE_HOME") or str(home_folder("XDG_CACHE_HOME") / ".cache")
     return Path(environment.get("HF_HOME") or Path(cache, "huggingface")).expanduser()
+
+
+def hub_files(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the hub's cached files, as `huggingface_hub.constants.HF_HUB_CACHE` computes it."""
+    return Path(environment.get("HF_HUB_CACHE") or huggingface_home(environment) / "hub").expanduser()

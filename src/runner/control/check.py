@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.control.launching.packages import require_packages
+from runner.control.launching.packages import missing_extras, require_packages
 from runner.errors import UserError
+from runner.fit.accelerators import accelerator_warnings
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
-from runner.recipe.problems import RecipeError, dotted_path
+from runner.recipe.problems import RecipeError, dotted_path, warning_about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,11 @@ class CheckedRecipe:
     """What is wrong with it, otherwise."""
     warnings: Sequence[str] = ()
     """What is hardly meant, and refused by nothing."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on the first rows of local data: those that will be dropped, columns that are not read."""
+        return () if self.loaded is None else self.loaded.notes
 
     def as_json(self) -> dict[str, Any]:
         """The same as ``runner check --json`` lists it."""
@@ -39,6 +45,7 @@ class CheckedRecipe:
             "model": recipe.model["model_name_or_path"],
             "data_sources": sum(len(stage.data.train) for stage in recipe.in_order),
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
         }
 
 
@@ -60,6 +67,9 @@ def check_recipe_named(
         warnings = require_packages(
             loaded.recipe, here=True, own_image=own_image, where=str(loaded.path), locate=loaded.locate
         )
+        extras = [warning_about(problem, loaded.locate(problem.path)) for problem in missing_extras(loaded.recipe)]
+        warnings += accelerator_warnings(loaded.recipe.resources)
+        warnings += extras  # no mistake: the image has them, and so may the machine where it will run
         if online:
             from runner.hub.check import check_hub_access, run_token  # here: offline, a check is quick
 

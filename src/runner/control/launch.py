@@ -11,10 +11,11 @@ from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.left_behind import warnings_about_paths
-from runner.control.launching.packages import require_packages
+from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
+from runner.control.launching.rows import read_all_rows
 from runner.control.launching.start import (
     Launched,
     acquire_run,
@@ -104,6 +105,7 @@ def launch(
     """
     plan = _plan(_backend(options), options, say)
     backend, loaded = plan.backend, plan.loaded
+    read_all_rows(loaded, say=say)
     backend.require(store, plan.placement)
     require_hub_access(
         loaded.recipe,
@@ -147,6 +149,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
     plan = _plan(_backend(options), options, say)
+    read_all_rows(plan.loaded, say=say)
     match = _choose(store, plan)
     document = plan.document(match.run_id)
     backend = plan.backend
@@ -222,6 +225,8 @@ def _plan(
         locate=loaded.locate,
     ):
         say(warning)
+    if backend.shares_environment:
+        require_extras(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
     if not backend.supervised_here:
         for warning in warnings_about_paths(loaded.recipe, locate=loaded.locate):
             say(warning)

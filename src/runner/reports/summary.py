@@ -32,9 +32,9 @@ def summarize_success(
     for stage_number, stage in enumerate(stages, 1):
         steps = f"{stage.get('step')} of {stage.get('max_steps')} steps"
         heading = f"Stage {stage_number} of {len(stages)}: {stage['stage']}, {steps}"
-        parts.append("\n".join(filter(None, [heading, format_measurements(stage)])))
-    if not stages and (comparison := format_measurements(result)):
-        parts.append(comparison)
+        parts.append("\n".join(filter(None, [heading, dropped_rows(stage), format_measurements(stage)])))
+    if not stages:
+        parts += filter(None, [dropped_rows(result), format_measurements(result)])
     if result.get("hardware"):
         parts.append(f"Computed with: {describe_hardware(result['hardware'])}.")
     where = [("store", store_url), ("run", f"{_with_slash(store_url)}runs/{run_id}/")]
@@ -62,7 +62,8 @@ def summarize_failure(
     parts += _tail(log_tail)
     if state == "failed":
         advice = [(typed(f"logs {run_id}"), "everything it wrote")]
-        advice.append((typed("launch …"), "a new run, once the cause is fixed"))
+        advice.append((typed(f"resume {run_id}"), "go on from its last checkpoint, once the cause is fixed"))
+        advice.append((typed("launch …"), "a new run, with other settings"))
     else:
         advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
     parts.append("What to do:\n" + _pairs(advice))
@@ -90,6 +91,15 @@ def summarize_interruption(
     from_where = "from the beginning" if at is None else f"from {at}"
     parts.append("What to do:\n" + _pairs([(typed(f"resume {run_id}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
+
+
+def dropped_rows(result: Mapping[str, Any]) -> str:
+    """Return in one line which rows were left out, and why. Empty if none were."""
+    reasons = [
+        f"{record['entry']}: {record['rows']} of {record['of']} {printable(record['reason'])}, first {record['first']}"
+        for record in result.get("dropped_rows") or []
+    ]
+    return f"Rows that were dropped: {'; '.join(reasons)}." if reasons else ""
 
 
 def format_measurements(result: Mapping[str, Any]) -> str:

@@ -74,6 +74,14 @@ class ChunkWriter:
                 self._sequence += 1
                 self._pending = None
 
+    def unwritten(self) -> dict[int, str]:
+        """Return what the store does not have yet, by the number of the chunk that it is to be."""
+        with self._flushing:
+            parts = [] if self._pending is None else [self._pending]
+            with self._appending:
+                parts += [bytes(self._buffer)] if self._buffer else []
+            return {self._sequence + index: part.decode() for index, part in enumerate(parts)}
+
     def _take(self, final: bool) -> bytes:
         with self._appending:
             end = len(self._buffer) - (0 if final else _incomplete(self._buffer))

@@ -244,7 +244,7 @@ def test_the_loss_rules_look_at_the_rows(tmp_path: Path, check: Check, refuse: R
     (tmp_path / "rows.jsonl").write_text('{"text": "x"}\n')
     (tmp_path / "chat.jsonl").write_text('{"messages": [{"role": "assistant", "content": "x"}]}\n')
     error = refuse("data.train.0.path=rows.jsonl", "training.completion_only_loss=true")
-    assert "(text) have no completions" in error.what
+    assert "plain text, which have no completion" in error.what
     check("data.train.0.path=chat.jsonl", "training.assistant_only_loss=true")
     assert settings_of(refuse("data.train.0.path=chat.jsonl", "training.completion_only_loss=true")) == [
         "training.completion_only_loss"

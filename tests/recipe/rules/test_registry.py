@@ -74,7 +74,7 @@ STEPS = "training.eval_strategy=epoch"
         (
             ["training.assistant_only_loss=true"],
             "training.assistant_only_loss",
-            "(prompt_completion) have no assistant's",
+            "pairs of strings, which have no assistant's",
         ),
         # Workers.
         (["training.dataloader_prefetch_factor=2"], "training.dataloader_prefetch_factor", "there are no workers"),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner.errors import UserError
+from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Data, DataSource, Method, Recipe
-from runner.train.data.formats import RowLayout
 from runner.train.data.mixture import TrainingData, load_data
 
 USER = {"role": "user", "content": "Why?"}
@@ -57,7 +57,7 @@ def test_a_preference_that_teaches_nothing_is_dropped_and_counted(load: Any) -> 
     good = {"prompt": "Why?", "chosen": "a", "rejected": "b"}
     data = load("dpo", good, {**good, "rejected": "a"}, {**good, "chosen": ""}, {**good, "prompt": None})
     assert len(data.train) == 1
-    (note,) = data.notes
+    note = data.notes[0]
     assert "dropped 3 of 4 rows" in note
     assert "1 whose two answers are the same" in note
 
@@ -75,7 +75,7 @@ def test_a_template_makes_messages_of_fields(load: Any) -> None:
 
 
 def test_preferences_without_a_prompt_say_what_to_write(load: Any) -> None:
-    with pytest.raises(UserError, match=r"no column prompt.*\n.*template: .*: question, chosen, rejected"):
+    with pytest.raises(UserError, match=r"needs `prompt`; the columns are: question, chosen, rejected\n.*template: "):
         load("dpo", {"question": "Why?", "chosen": "Because.", "rejected": "No."})
 
 
@@ -105,10 +105,10 @@ def test_raw_text_from_any_column(load: Any) -> None:
     assert data.train[:] == {"code": ["x = 1"]}
     data = load("cpt", rows[0], source=replace(ONE, template={"text": "# {path}\n{code}\n"}))
     assert data.train[:] == {"text": ["# a.py\nx = 1\n"]}
-    with pytest.raises(UserError, match=r"no known format: code, path"):
+    with pytest.raises(UserError, match=r"fit no format: code, path"):
         load("cpt", *rows)
 
 
 def test_a_template_with_a_field_that_is_not_there_says_so(load: Any) -> None:
-    with pytest.raises(UserError, match=r"data\.train\.0\.template: there is no field body"):
+    with pytest.raises(UserError, match=r"data\.train\.0\.template: .* has no field `body`"):
         load("cpt", {"code": "x"}, source=replace(ONE, template={"text": "{body}"}))

@@ -13,8 +13,8 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from runner.errors import UserError
+from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Data, DataSource, Recipe
-from runner.train.data.formats import RowLayout
 from runner.train.data.mixture import load_data
 from support.fakes.fake_hub import empty_hub
 
@@ -80,7 +80,7 @@ def test_a_line_of_a_txt_file_is_a_text_and_blank_lines_are_dropped_and_counted(
     (tmp_path / "lines.txt").write_text("first\n\nsecond\n")
     data = load(DataSource(path=str(tmp_path / "lines.txt")))
     assert sorted(data.train["text"]) == ["first", "second"]
-    assert data.notes == ("data.train.0: dropped 1 of 3 rows (1 with empty text).",)
+    assert data.notes == ("data.train.0: dropped 1 of 3 rows (1 with empty text; the first: line 2).",)
 
 
 def test_a_folder_of_files_is_read_with_its_splits(tmp_path):
@@ -143,7 +143,10 @@ def test_conversations_of_all_spellings_and_alpaca_mix(tmp_path, conversations):
     assert [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}] in data.train["messages"]
     assert len(data.train) == 12
     assert data.conversational
-    assert data.notes == ("data.train.2: taken as conversations, like the rest of the data.",)
+    assert data.notes == (
+        "data.train.2: taken as conversations, like the rest of the data (a prompt becomes a user's turn, an answer an "
+        "assistant's, and the loss is on both).",
+    )
 
 
 def test_a_message_shows_no_keys_that_only_other_messages_have(tmp_path):
@@ -161,14 +164,25 @@ def test_a_message_shows_no_keys_that_only_other_messages_have(tmp_path):
     assert rows == [{"messages": turns(1), "tools": None}, {"messages": [turns(2)[0], called], "tools": tools}]
 
 
-def test_shapes_that_the_model_would_see_differently_do_not_mix(pairs, conversations):
-    with pytest.raises(UserError, match=r"data\.train\.0 holds pairs of strings and data\.train\.1 conversations"):
-        load(DataSource(path=pairs), DataSource(path=conversations))
+def test_pairs_of_strings_become_turns_among_conversations_and_that_is_said(pairs, conversations):
+    """As in the README's recipe."""
+    data = load(DataSource(path=pairs), DataSource(path=conversations))
+    assert data.layout is RowLayout.CONVERSATION
+    assert len(data.train) == 50
+    pair = [{"role": "user", "content": "3 + 1 ="}, {"role": "assistant", "content": " 4"}]
+    assert pair in data.train["messages"]
+    assert data.notes[0].startswith("data.train.0: taken as conversations, like the rest of the data (a prompt becomes")
 
 
-def test_evaluation_data_have_the_shape_of_the_training_data(pairs, conversations):
-    with pytest.raises(UserError, match=r"data\.train\.0 holds pairs of strings and data\.eval\.0 conversations"):
-        load(DataSource(path=pairs), evaluation=(DataSource(path=conversations),))
+def test_evaluation_data_have_the_layout_of_the_training_data(pairs, conversations):
+    data = load(DataSource(path=pairs), evaluation=(DataSource(path=conversations),))
+    assert data.train.column_names == data.eval.column_names == ["messages"]
+
+
+def test_plain_text_does_not_mix_with_what_the_model_would_see_differently(tmp_path, conversations):
+    text = write_rows(tmp_path / "t.jsonl", [{"text": "a"}])
+    with pytest.raises(UserError, match=r"data\.train\.0 holds plain text and data\.train\.1 conversations"):
+        load(DataSource(path=text), DataSource(path=conversations))
 
 
 def test_the_text_column_may_have_a_name_of_its_own(tmp_path):
@@ -202,8 +216,9 @@ def test_a_fraction_is_of_the_sources_rows(pairs):
 def test_a_sample_is_of_as_many_rows_as_there_are(pairs):
     data = load(DataSource(path=pairs, sample=100))
     assert len(data.train) == 40
-    assert data.notes == ("data.train.0: all 40 rows are taken; there are no 100 to draw.",)
-    assert load(DataSource(path=pairs, sample=40)).notes == ()
+    unread = "data.train.0: of these columns nothing is made: origin."
+    assert data.notes == ("data.train.0: all 40 rows are taken; there are no 100 to draw.", unread)
+    assert load(DataSource(path=pairs, sample=40)).notes == (unread,)
 
 
 def test_rows_are_taken_by_what_stands_in_their_columns(tmp_path):
@@ -291,7 +306,13 @@ def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):
     rows = [{"messages": turns(1)}, {"messages": []}, {"messages": []}, {"messages": turns(2)[:1]}]
     data = load(DataSource(path=write_rows(tmp_path / "m.jsonl", rows), format="messages"))
     assert len(data.train) == 1
-    assert data.notes == ("data.train.0: dropped 3 of 4 rows (2 without messages, 1 without an assistant's turn).",)
+    reasons = "2 without messages, 1 without an assistant's turn"
+    assert data.notes == (f"data.train.0: dropped 3 of 4 rows ({reasons}; the first: line 2).",)
+    entry = {"entry": "data.train.0", "of": 4}
+    assert data.dropped == (
+        {**entry, "reason": "without messages", "rows": 2, "first": 2},
+        {**entry, "reason": "without an assistant's turn", "rows": 1, "first": 4},
+    )
 
 
 def mistakes(tmp_path):
@@ -304,10 +325,14 @@ def mistakes(tmp_path):
     return [
         ((DataSource(path=str(tmp_path / "none.jsonl")),), {}, r"data\.train\.0\.path: there is no file"),
         ((DataSource(path=str(tmp_path / "empty.jsonl")),), {}, r"data\.train\.0\.path: .* has no rows"),
-        ((DataSource(path=str(tmp_path / "torn.jsonl")),), {}, r"data\.train\.0\.path: .*torn\.jsonl cannot be read"),
+        (
+            (DataSource(path=str(tmp_path / "torn.jsonl")),),
+            {},
+            r"train\.0\.path: .*torn\.jsonl: line 2 is not JSON",
+        ),
         ((DataSource(path=str(tmp_path / "data.xyz")),), {}, r"what kind of data data\.xyz holds\n.*\.jsonl"),
-        ((DataSource(path=odd),), {}, r"data\.train\.0: .* no known format: question, answer\n.*instruction"),
-        ((DataSource(path=text, format="alpaca"),), {}, r"data\.train\.0\.format: .* no column instruction, output"),
+        ((DataSource(path=odd),), {}, r"data\.train\.0: the columns fit no format: question, answer\n.*instruction"),
+        ((DataSource(path=text, format="alpaca"),), {}, r"data\.train\.0\.format: .* needs `instruction` and `output`"),
         ((DataSource(path=blank),), {}, r"data\.train\.0: no row can be used as text: 1 with empty text"),
         ((DataSource(path=text, split="test"),), {}, r"data\.train\.0\.split: .* no split 'test'"),
         ((DataSource(path="builtin:python-docstrings", split="test"),), {}, r"data\.train\.0\.split"),
@@ -325,9 +350,9 @@ def mistakes(tmp_path):
         (
             (DataSource(path=odd, think={"prompt": "{question}", "reasoning": "{thoughts}"}),),
             {},
-            r"data\.train\.0\.think: there is no field thoughts\n.*question, answer",
+            r"data\.train\.0\.think: .* has no field `thoughts`\n.*question, answer",
         ),
-        ((DataSource(path=text, think=True),), {}, r"data\.train\.0\.think: .* not conversations"),
+        ((DataSource(path=text, think=True),), {}, r"data\.train\.0\.think: .* holds no conversations"),
         ((DataSource(path=text),), {"from_train": 2}, r"data\.eval\.from_train: .* leaves none"),
         ((DataSource(path=text),), {"completion_only_loss": True}, r"training\.completion_only_loss"),
         ((DataSource(path=text),), {"assistant_only_loss": True}, r"training\.assistant_only_loss"),

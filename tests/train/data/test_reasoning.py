@@ -9,11 +9,12 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from runner.errors import UserError
+from runner.recipe.formats.layouts import RowLayout
+from runner.recipe.formats.reasoning import concluding_answer
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.builtin.catalog import materialize
-from runner.train.data.formats import RowLayout
 from runner.train.data.mixture import TrainingData, load_data
-from runner.train.data.reasoning import concluding_answer, template_keeps_reasoning
+from runner.train.data.reasoning import template_keeps_reasoning
 from runner.train.methods.sft import keep_reasoning
 
 THINK = {"prompt": "{problem}", "reasoning": "{solution}", "answer": "{number}"}
@@ -60,7 +61,8 @@ def test_fields_become_a_question_and_an_answer_that_thinks(tmp_path: Path) -> N
     data = load(tmp_path, (rows, {"think": THINK}))
     assert data.layout is RowLayout.MESSAGE_PAIR
     assert pairs(data) == [("What is 3 + 4?", "<think>\nI count on.\n</think>\n\nFinal Answer: 7.5")]
-    assert data.notes == ("data.train.0: dropped 2 of 3 rows (1 without reasoning, 1 without a final answer).",)
+    reasons = "1 without reasoning, 1 without a final answer; the first: line 2"
+    assert data.notes == (f"data.train.0: dropped 2 of 3 rows ({reasons}).",)
 
 
 def test_without_a_field_for_it_the_answer_is_what_the_reasoning_ends_in(tmp_path: Path) -> None:

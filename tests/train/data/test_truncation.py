@@ -9,7 +9,7 @@ from datasets import Dataset
 from trl.data_utils import pack_dataset
 
 from runner.errors import UserError
-from runner.train.data.formats import RowLayout
+from runner.recipe.formats.layouts import RowLayout
 from runner.train.data.mixture import TrainingData
 from runner.train.data.truncation import check_lengths
 

@@ -34,8 +34,8 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
         checked = check_recipe_named(recipe, overrides=overrides, online=online, cwd=working_directory(), say=say)
         if checked.error is not None:
             say(f"Error: {checked.error}")
-        for warning in checked.warnings:
-            say(warning)
+        for sentence in (*checked.warnings, *checked.notes):
+            say(f"{recipe}: {sentence}" if sentence in checked.notes else sentence)
         found.append(checked)
     rows = [checked.as_json() for checked in found]
     if as_json:

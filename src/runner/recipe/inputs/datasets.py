@@ -1,17 +1,24 @@
-"""Inspect an entry of the data by its settings and its first row, before anything is trained."""
+"""Inspect an entry of the data by its settings and first rows, before anything is trained."""
 
+import itertools
 import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runner.errors import UserError
-from runner.recipe.inputs import row_formats
-from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, first_data_file, is_local
-from runner.recipe.inputs.template import fill_template, template_fields
-from runner.recipe.problems import Problem, RecipePath, show
-from runner.recipe.recipe import Format, Json, Method
+from runner.recipe.formats.detection import COLUMNS, FORMATS, detect_format
+from runner.recipe.formats.entries import Entry, EntryFault, check_settings, recognize_entry
+from runner.recipe.formats.selection import row_filter
+from runner.recipe.inputs.local_rows import LocalRow, can_read, rows_of, structs_of
+from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, is_local
+from runner.recipe.problems import Problem, RecipePath
+from runner.recipe.recipe import DataSource, Format, Json, Method
+from runner.recipe.rows.folders import files_of_split
 
-Row = Mapping[str, Json]
+FIRST_ROWS = 100
+"""Rows of a file that a check reads."""
+MOST_ROWS = 10_000
+"""Rows that a check reads at most, if the first ones cannot be used or do not pass the filter."""
 
 _CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": True, "alpaca": False, "text": False}
 """Whether a format is conversational, if it decides that; prompts and completions may be either."""
@@ -27,6 +34,18 @@ class SourceFacts:
     """Declared, or detected from the first row; None if there is no row on this machine."""
     conversational: bool | None
     """Whether its rows have turns with roles; None if only the rows would tell."""
+    columns: tuple[str, ...] | None = None
+    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
+    entry: Entry | None = None
+    """The entry, recognized by its rows; None if there is none on this machine."""
+    rows: tuple[LocalRow, ...] = ()
+    """Its first rows that pass the filter."""
+    files: tuple[pathlib.Path, ...] = ()
+    """The files on this machine that it reads; none if this machine cannot read them."""
+    structs: frozenset[str] = frozenset()
+    """The columns that are Arrow's structs."""
+    whole: bool = False
+    """Whether `rows` are all of its rows."""
 
 
 def inspect_source(
@@ -36,7 +55,7 @@ def inspect_source(
     text_field: str,
     problems: list[Problem],
     *,
-    first_row: Callable[[str], Row | None] | None = None,
+    first_row: Callable[[str], Mapping[str, Json] | None] | None = None,
 ) -> SourceFacts:
     """Inspect one entry whose path is resolved.
 
@@ -46,92 +65,115 @@ def inspect_source(
         method: decides which formats are possible.
         text_field: `training.dataset_text_field`.
         problems: new ones are appended.
-        first_row: returns the first row for a path, or None if it is not available; by default `local_first_row`.
+        first_row: returns the first row of data that are not on this machine.
     """
-    path: str = entry["path"]
-    declared: Format | None = entry.get("format")
-    template: Mapping[str, Json] = entry.get("template") or {}
-    if declared is not None and declared not in row_formats.FORMATS[method]:
-        formats = ", ".join(row_formats.FORMATS[method])
-        problems.append(Problem((*at, "format"), f"{show(declared)} is not a format for {method}", f"write {formats}"))
-        return SourceFacts(at, None, None)
-    think = entry.get("think")
-    if think and (problem := _think_problem(at, entry, method)):
-        problems.append(problem)
-        return SourceFacts(at, None, None)
-    writer, texts = ("think", think) if isinstance(think, Mapping) else ("template", template)
+    source = DataSource(**entry)
+    where = ".".join(map(str, at))
     try:
-        named = template_fields(texts)
-    except UserError as error:
-        problems.append(Problem((*at, writer), error.what, error.remedy))
-        return SourceFacts(at, None, None)
-    try:
-        row = (first_row or local_first_row)(path)
-    except UserError as error:
-        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
-        return SourceFacts(at, None, None)
-    if row is not None:
-        for setting, names in ((writer, named), ("filter", entry.get("filter") or ())):
-            if missing := [name for name in names if name not in row]:
-                what = f"{path} has no field {' and '.join(map(show, missing))}"
-                problems.append(Problem((*at, setting), what, f"its fields: {', '.join(map(str, row))}"))
-                return SourceFacts(at, None, None)
-    if texts is think:
-        return SourceFacts(at, "prompt_completion", True)
-    declared = declared or row_formats.detect_format(template, method)
-    if row is None:
-        if len(row_formats.FORMATS[method]) == 1:
-            declared = row_formats.FORMATS[method][0]
-        decisive = template.get(row_formats.COLUMNS[declared][0]) if declared else None
-        conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
-        return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, declared, conversational)
-    try:
-        row_format, conversational = row_formats.check_row(
-            {**row, **fill_template(template, row)}, declared, text_field, path, method
+        check_settings(source, where, method)
+        if first_row is None:
+            files, rows, whole = _local_rows(source)
+        else:
+            row = first_row(source.path)
+            files, whole = None, False
+            rows = [] if row is None else [LocalRow(file=pathlib.Path(source.path), number=1, row=row)]
+        if not rows:
+            return _unread(at, source, method)
+        columns = list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows)))
+        recognized = recognize_entry(
+            source,
+            where,
+            columns=columns,
+            rows=[row.row for row in rows],
+            text_field=text_field,
+            method=method,
         )
-    except UserError as error:
-        problems.append(Problem((*at, "path"), f"{error.where}: {error.what}", error.remedy))
+    except EntryFault as fault:
+        problems.append(Problem((*at, fault.key or "path"), _about_file(fault, source), fault.remedy))
         return SourceFacts(at, None, None)
-    if think and row_format not in row_formats.OF_TURNS:
-        remedy = 'write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields'
-        problems.append(Problem((*at, "think"), f"true, and {path} holds no conversations ({row_format})", remedy))
-    return SourceFacts(at, "prompt_completion", True) if think else SourceFacts(at, row_format, conversational)
+    except UserError as error:
+        what = error.what if error.where is None else f"{error.where}: {error.what}"
+        key = "split" if "no split" in what else "path"
+        problems.append(Problem((*at, key), what, error.remedy))
+        return SourceFacts(at, None, None)
+    keeps = row_filter(source.filter)
+    return SourceFacts(
+        at,
+        recognized.format,
+        recognized.layout.is_conversational,
+        entry=recognized,
+        rows=tuple(row for row in rows if keeps(row.row)),
+        files=tuple(files or ()),
+        structs=structs_of(files or []),
+        whole=whole,
+        columns=(*columns, *(name for name in source.template or () if name not in columns)),
+    )
 
 
-def _think_problem(at: RecipePath, entry: Mapping[str, Json], method: Method) -> Problem | None:
-    """Return what contradicts `think`, if anything."""
-    if method != "sft":
-        return Problem((*at, "think"), f"it writes answers, which {method} does not train on", "leave it out")
-    if isinstance(entry["think"], Mapping):
-        for key in ("template", "format"):
-            if entry.get(key) is not None:
-                return Problem((*at, key), "`think` says how rows are read", "keep one of the two")
-    elif entry.get("format") not in (None, *row_formats.OF_TURNS):
-        what = f"{show(entry['format'])} holds no conversations, which `think: true` needs"
-        return Problem((*at, "format"), what, 'write `think: {prompt: "{question}", reasoning: "{solution}"}`')
-    return None
+def _about_file(fault: EntryFault, source: DataSource) -> str:
+    return fault.what if fault.key is not None or source.path in fault.what else f"{source.path}: {fault.what}"
 
 
-def local_first_row(path: str) -> Row | None:
-    """Return the first row of data on this machine; None if only the training side can read it.
+def _unread(at: RecipePath, source: DataSource, method: Method) -> SourceFacts:
+    """Return what an entry's settings alone tell."""
+    template = source.template or {}
+    declared = source.format or detect_format(template, method)
+    if source.think:
+        return SourceFacts(at, "prompt_completion", True)
+    if len(FORMATS[method]) == 1:
+        declared = FORMATS[method][0]
+    decisive = template.get(COLUMNS[declared][0]) if declared else None
+    conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
+    return SourceFacts(at, declared, conversational)
+
+
+def _local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[LocalRow], bool]:
+    """Return an entry's files, its first rows, and whether these are all; no files: only the training side can read it.
 
     Raises:
         UserError: there are no rows, or they cannot be read.
     """
-    if path.startswith("builtin:"):
-        return dict.fromkeys(BUILTIN_DATA[path.removeprefix("builtin:")], "text")
-    if not is_local(path):
+    if source.path.startswith("builtin:"):
+        example = {column: f"a {column}" for column in BUILTIN_DATA[source.path.removeprefix("builtin:")]}
+        return None, [LocalRow(file=pathlib.Path(source.path), number=1, row=example)], False
+    files = local_files(source)
+    if files is None:
+        return None, [], False
+    rows: list[LocalRow] = []
+    keeps, fitting = row_filter(source.filter), 0
+    for row in rows_of(files):
+        if row.row.get("text") is not None and row.file.suffix.lower() == ".txt" and not str(row.row["text"]).strip():
+            continue  # a blank line; the training side drops and counts it
+        rows.append(row)
+        fitting += keeps(row.row)
+        if len(rows) >= MOST_ROWS or (len(rows) >= FIRST_ROWS and fitting):
+            return files, rows, False
+    if not rows:
+        raise UserError("the dataset is empty: it holds no rows", where=source.path)
+    return files, rows, True
+
+
+def local_files(source: DataSource) -> list[pathlib.Path] | None:
+    """Return the files of an entry that this machine can read; None if it can read none.
+
+    Raises:
+        UserError: a file is empty or damaged, or the folder has no such split.
+    """
+    if not is_local(source.path):
         return None
-    file = pathlib.Path(path)
-    if file.is_dir():
-        if any((file / name).is_file() for name in SAVED_TO_DISK):
-            return None
-        first_file = first_data_file(file)
-        if first_file is None:
-            raise UserError(
-                "the folder holds no data files",
-                where=path,
-                remedy=f"put one there that ends in {', '.join(row_formats.SUFFIXES)}",
-            )
-        file = first_file
-    return row_formats.first_row(file, str(file))
+    path = pathlib.Path(source.path)
+    if not path.is_dir():
+        files: list[pathlib.Path] | None = [path]
+    elif any((path / name).is_file() for name in SAVED_TO_DISK):
+        return None
+    else:
+        try:
+            files = files_of_split(path, source.split)
+        except UserError as error:
+            raise UserError(error.what, where=error.where or source.path, remedy=error.remedy) from error
+    if files is None:
+        return None
+    for file in files:
+        if file.stat().st_size == 0 and len(files) == 1:
+            raise UserError("the file is empty", where=str(file))
+    return files if can_read(files) else None

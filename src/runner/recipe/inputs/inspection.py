@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from runner.errors import UserError
 from runner.recipe.inputs.chat_template import local_template, marks_assistant
 from runner.recipe.inputs.content import read_json, require_content
+from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_rows
 from runner.recipe.inputs.datasets import SourceFacts, inspect_source
 from runner.recipe.inputs.model_folder import is_known_type, needs_remote_code
 from runner.recipe.inputs.references import absolute, is_local, resolve
@@ -30,10 +31,12 @@ class Inspection:
     """The local files and folders that the recipe names."""
     problems: tuple[Problem, ...]
     """What is missing, empty, or in an unknown format."""
+    notes: tuple[str, ...] = ()
+    """Sentences on the first rows: those that will be dropped and why, columns that are not read."""
 
 
 def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathlib.Path]) -> Inspection:
-    """Resolve every path in a recipe's mapping, and read the first row of each local dataset.
+    """Resolve every path in a recipe's mapping, and convert the first rows of each local dataset.
 
     Args:
         data: a mapping that the schema accepts; not modified.
@@ -47,6 +50,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     sections: dict[str, Json] = {}
     facts: list[SourceFacts] = []
     text_field = data.get("training", {}).get("dataset_text_field", "text")
+    before = len(problems)
     for section in ("train", "eval"):
         entries = data["data"].get(section, ())
         if isinstance(entries, dict):
@@ -61,6 +65,10 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
                 if path
                 else SourceFacts(at, None, None)
             )
+    converted = ConvertedRows()
+    if len(problems) == before:
+        answer = answer_column((data.get("evaluate") or {}).get("exact_match"))
+        converted = convert_rows(facts, data.get("training", {}), answer, problems)
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
     if isinstance(training.get("deepspeed"), str):
         training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
@@ -82,7 +90,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
         *(split_reward(name)[0] for name in training.get("reward_funcs", ())),
     ]
     local = dict.fromkeys(pathlib.Path(text) for text in named if isinstance(text, str) and is_local(text))
-    return Inspection(resolved, tuple(facts), tuple(local), tuple(problems))
+    return Inspection(resolved, tuple(facts), tuple(local), tuple(problems), converted.notes)
 
 
 def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Problem]:

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 
 from runner.errors import UserError
 from runner.recipe.inputs.content import require_content, require_uncompressed
+from runner.recipe.inputs.local_rows import SUFFIXES
 from runner.recipe.inputs.model_folder import check_model_folder
-from runner.recipe.inputs.row_formats import SUFFIXES
 from runner.recipe.problems import show
 from runner.recipe.suggestions import closest
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.recipe import schema
+from runner.recipe.inputs.datasets import SourceFacts
 from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
@@ -38,6 +39,10 @@ class LoadedRecipe:
     """Absolute paths of the files and folders on this machine that the recipe names."""
     locate: Callable[[RecipePath], str] = dotted_path
     """Returns where a path of the recipe was set, for errors: ``jobs/x.yaml:12``, or ``--set training.x=1``."""
+    notes: tuple[str, ...] = ()
+    """Sentences on the first rows of local data: those that will be dropped and why, columns that are not read."""
+    sources: tuple[tuple[SourceFacts, ...], ...] = ()
+    """What is known of the entries of each stage's data, in the order of the stages."""
     warnings: tuple[Problem, ...] = ()
     """What is hardly meant, and refused by nothing: a warm-up that is longer than the run."""
 
@@ -106,7 +111,16 @@ def check_recipe(
     recipe, settings, inspection, other_problems, warnings = _build_recipe(layers, folders)
     if problems := [*problems, *other_problems]:
         raise RecipeError(problems, locate, where=shown_as)
-    return LoadedRecipe(recipe, settings, path, inspection.local_files, locate, tuple(warnings))
+    return LoadedRecipe(
+        recipe,
+        settings,
+        path,
+        inspection.local_files,
+        locate,
+        warnings=tuple(warnings),
+        notes=inspection.notes,
+        sources=(inspection.sources,),
+    )
 
 
 def _check_stages(
@@ -121,6 +135,8 @@ def _check_stages(
     if problems:
         raise error(unique_problems(problems))
     recipes, settings, local_files = [], {}, dict[pathlib.Path, None]()
+    notes: list[str] = []
+    sources: list[tuple[SourceFacts, ...]] = []
     warnings: list[Problem] = []
     for stage in stages:
         recipe, stage_settings, inspection, stage_problems, stage_warnings = _build_recipe(stage.layers, folders)
@@ -129,12 +145,22 @@ def _check_stages(
             shared = key.partition(".")[0] in SHARED
             settings[key if shared else f"stages.{stage.name}.{key}"] = setting
         local_files |= dict.fromkeys(inspection.local_files)
+        notes += [f"stages.{stage.name}.{note}" for note in inspection.notes]
+        sources.append(inspection.sources)
         problems += stage.relocate_problems([*stage_problems, *strategy_of_a_stage(recipe)])
         warnings += stage.relocate_problems(stage_warnings)
     if problems:
         raise error(unique_problems(problems))
     whole = dataclasses.replace(recipes[0], stage=None, stages=tuple(recipes), export=recipes[-1].export)
-    return LoadedRecipe(whole, settings, path, tuple(local_files), warnings=tuple(unique_problems(warnings)))
+    return LoadedRecipe(
+        whole,
+        settings,
+        path,
+        tuple(local_files),
+        warnings=tuple(unique_problems(warnings)),
+        notes=tuple(notes),
+        sources=tuple(sources),
+    )
 
 
 def _build_recipe(
@@ -154,8 +180,9 @@ def _build_recipe(
     for key in _settings_without_default(recipe):
         settings.pop(f"training.{key}", None)
     context = RuleContext(recipe, settings, inspection.sources)
-    problems = [*inspection.problems, *find_contradictions(context)]
-    return recipe, settings, inspection, problems, find_warnings(context)
+    said = {problem.path for problem in inspection.problems}
+    contradictions = [problem for problem in find_contradictions(context) if problem.path not in said]
+    return recipe, settings, inspection, [*inspection.problems, *contradictions], find_warnings(context)
 
 
 def _settings_without_default(recipe: Recipe) -> tuple[str, ...]:

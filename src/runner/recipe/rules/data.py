@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from runner.recipe.inputs.local_rows import SUFFIXES
 from runner.recipe.inputs.references import is_local
-from runner.recipe.inputs.row_formats import SUFFIXES
 from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.rules.context import RuleContext, problem_at
 

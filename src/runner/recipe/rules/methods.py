@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from runner.errors import UserError
 from runner.recipe.batch import split_batch
+from runner.recipe.inputs.reward_refs import required_columns, split_reward
 from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
 
@@ -48,6 +49,27 @@ def rewards(context: RuleContext) -> Iterator[Problem]:
         if key.startswith("vllm_") and context.asks(f"training.{key}"):
             yield problem_at(f"training.{key}", "generation by vLLM is not supported yet", "leave it out")
     yield from _groups(context)
+
+
+def reward_columns(context: RuleContext) -> Iterator[Problem]:
+    """Refuse reward functions that need a column which the data on this machine lack."""
+    if context.recipe.method != "grpo":
+        return
+    for index, name in enumerate(context.value("training.reward_funcs") or ()):
+        needed = required_columns(name)
+        for source in context.sources:
+            if source.columns is None:
+                continue
+            lacking = [column for column in needed if column not in source.columns or column == "prompt"]
+            if lacking:
+                entry = ".".join(map(str, source.path))
+                yield problem_at(
+                    f"training.reward_funcs.{index}",
+                    f"`{split_reward(name)[1]}` needs {' and '.join(map(show, lacking))}, which {entry} does not have",
+                    f"its columns: {', '.join(source.columns)}; write a `template:` there that makes it, or give "
+                    f"the parameter a default",
+                )
+                break
 
 
 def _groups(context: RuleContext) -> Iterator[Problem]:

@@ -39,6 +39,21 @@ class StartedFrom(TypedDict):
     """An adapter that it went on training; None: a new one, if any."""
 
 
+class DroppedRecord(TypedDict):
+    """Rows of one entry of the data that were left out for one reason."""
+
+    entry: Line
+    """The entry (``data.train.0``)."""
+    reason: Line
+    """Why, as in "3 without messages"."""
+    rows: Count
+    """How many."""
+    of: Count
+    """How many rows the entry had."""
+    first: Count
+    """The number of the first of them, counted from 1: its line in a file of lines, else its row."""
+
+
 class Measured(TypedDict):
     """What a result says of a training, for the run or for one of its stages."""
 
@@ -52,6 +67,8 @@ class Measured(TypedDict):
     """The same of the trained model."""
     generations: NotRequired[list[Generation]]
     """Completions of the recipe's prompts."""
+    dropped_rows: NotRequired[list[DroppedRecord]]
+    """Rows that were not trained or measured on, and why; not there in results of older versions."""
     best: NotRequired[Best | None]
     """The best evaluation; None where none is tracked."""
     artifacts: NotRequired[Mapping[ArtifactName, ArtifactKey]]

@@ -1,120 +1,86 @@
-"""One entry of a recipe's data section: its format, and its rows with the template filled in."""
+"""One entry of a recipe's data section, read and recognized."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, Json, List, Value
+from datasets import Dataset
 
-from runner.errors import UserError
-from runner.recipe.inputs.row_formats import COLUMNS, FORMATS, describe_formats, detect_format
-from runner.recipe.inputs.template import fill_template, template_fields
-from runner.recipe.recipe import DataSource, Format, Method
-from runner.train.data.formats import Row, RowLayout, natural_layout, row_converter
-from runner.train.data.reasoning import from_conversation, from_fields
-
-MESSAGES = List(Json())
-"""Arrow type of a list of messages. JSON, since messages differ in their keys and Arrow would give each all keys."""
+from runner.recipe.formats.entries import Entry, EntryNeedsPairs, recognize_entry
+from runner.recipe.recipe import DataSource, Method
+from runner.train.data.origins import RowNumbers, numbered
+from runner.train.data.sampling import select_rows
+from runner.train.data.sources import read_source
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class EntryRows:
     """One entry of a data section, read and recognized."""
 
-    where: str
-    """Its place in the recipe (``data.train.0``)."""
+    entry: Entry
+    """Its format, and how its rows are converted."""
     dataset: Dataset
-    """Its rows, as read, with the template filled in."""
-    format: Format
-    """Its format."""
-    layout: RowLayout
-    """The layout that its rows have on their own."""
-    convert: Callable[[Mapping[str, Any]], Row] | None = None
-    """Makes a row of `layout`; None for the conversion of the format."""
+    """Its selected rows, as read."""
+    numbers: RowNumbers
+    """Their numbers in the source."""
+
+    @property
+    def structs(self) -> frozenset[str]:
+        """The columns that hold Arrow's structs, with nulls for the keys of other rows."""
+        return frozenset(name for name, feature in self.dataset.features.items() if _has_struct(feature))
+
+    def as_pairs(self, need: EntryNeedsPairs) -> "EntryRows":
+        """Return the entry with its rows as pairs of messages."""
+        return replace(self, entry=replace(self.entry, needs_pairs=need.need))
 
 
-def recognize_entry(dataset: Dataset, source: DataSource, where: str, text_field: str, method: Method) -> Entry:
-    """Fill in the template of an entry, find its format, and name its text column ``text``.
+def read_entry(
+    source: DataSource,
+    where: str,
+    *,
+    inputs: Callable[[str], Path],
+    seed: int,
+    text_field: str,
+    method: Method,
+    notes: list[str],
+) -> EntryRows:
+    """Read an entry, select its rows and recognize their format.
 
     Args:
-        dataset: the rows, as read.
         source: the entry.
-        where: its place in the recipe, for errors.
+        where: its place in the recipe.
+        inputs: returns the local copy of a file that was uploaded with the recipe.
+        seed: the run's.
         text_field: the name of the column of plain text.
-        method: the training method, which decides between formats.
+        method: the training method.
+        notes: gets sentences for the log.
 
     Raises:
-        UserError: the columns fit no format, or not the one that the recipe names.
+        UserError: the rows cannot be read, or fit no format.
     """
-    if isinstance(source.think, Mapping):
-        _require_fields(dataset, source.think, f"{where}.think")
-        convert = from_fields(source.think)
-        return Entry(
-            where=where, dataset=dataset, format="prompt_completion", layout=RowLayout.MESSAGE_PAIR, convert=convert
-        )
-    template = source.template or {}
-    if template:
-        dataset = _fill_template(dataset, template, where)
-    if text_field != "text" and text_field in dataset.column_names:
-        dataset = dataset.remove_columns([name for name in ("text",) if name in dataset.column_names])
-        dataset = dataset.rename_column(text_field, "text")
-    columns = dataset.column_names
-    name = source.format or detect_format(template, method) or detect_format(dataset[0], method)
-    if name is None:
-        raise UserError(
-            f"the columns of {source.path} are of no known format: {', '.join(columns)}",
-            where=where,
-            remedy=f"Rename them to those of a format ({describe_formats(method)}), or write a template.",
-        )
-    if name not in FORMATS[method]:
-        raise UserError(
-            f"{name} is not a format for {method}",
-            where=f"{where}.format",
-            remedy=f"Write {', '.join(FORMATS[method])}.",
-        )
-    missing = [column for column in COLUMNS[name] if column not in columns]
-    if missing and not (name in ("messages", "sharegpt") and {"messages", "conversations"} & set(columns)):
-        raise UserError(
-            f"{source.path} has no column {', '.join(missing)}, which the format {name} needs",
-            where=f"{where}.format",
-            remedy=f"Its columns: {', '.join(columns)}.",
-        )
-    layout = natural_layout(name, dataset)
-    if layout is RowLayout.PREFERENCE and "prompt" not in columns:
-        raise UserError(
-            f"{source.path} has no column prompt, which the format {name} needs",
-            where=where,
-            remedy=f'Write template: {{prompt: "{{question}}"}}, with the column that holds it: {", ".join(columns)}.',
-        )
-    if source.think:
-        if layout is not RowLayout.CONVERSATION:
-            raise UserError(
-                f"{source.path} holds {layout.value}, which are not conversations",
-                where=f"{where}.think",
-                remedy='Write think: {prompt: "{question}", reasoning: "{solution}"}, with its columns.',
-            )
-        convert = from_conversation(row_converter(name, layout))
-        return Entry(where=where, dataset=dataset, format=name, layout=RowLayout.MESSAGE_PAIR, convert=convert)
-    return Entry(where=where, dataset=dataset, format=name, layout=layout)
-
-
-def _fill_template(dataset: Dataset, template: Mapping[str, Any], where: str) -> Dataset:
-    """Return the rows with the template's columns added, or replacing those of the same name."""
-    _require_fields(dataset, template, f"{where}.template")
-    made = {column: Value("string") if isinstance(part, str) else MESSAGES for column, part in template.items()}
-    return dataset.map(
-        lambda row: fill_template(template, row),
-        features=Features({**dataset.features, **made}),
-        load_from_cache_file=False,
-        desc=f"Filling in the template of {where}",
+    dataset = read_source(source, where=where, inputs=inputs, notes=notes)
+    rows = select_rows(dataset, source, where, seed, notes)
+    entry = recognize_entry(source, where, columns=rows.column_names, rows=rows, text_field=text_field, method=method)
+    numbers = RowNumbers(
+        path=source.path.rpartition("/")[2] if source.path.startswith("inputs/") else source.path,
+        file=lambda: _file(source, inputs),
+        select=lambda: select_rows(numbered(dataset), source, where, seed, []),
     )
+    return EntryRows(entry=entry, dataset=rows, numbers=numbers)
 
 
-def _require_fields(dataset: Dataset, texts: Mapping[str, Any], where: str) -> None:
-    missing = [name for name in template_fields(texts) if name not in dataset.column_names]
-    if missing:
-        raise UserError(
-            f"there is no field {', '.join(missing)}",
-            where=where,
-            remedy=f"Its fields: {', '.join(dataset.column_names)}.",
-        )
+def _file(source: DataSource, inputs: Callable[[str], Path]) -> Path | None:
+    if source.path.startswith("inputs/"):
+        return inputs(source.path)
+    path = Path(source.path)
+    return path if path.is_absolute() and path.is_file() else None
+
+
+def _has_struct(feature: Any) -> bool:
+    if isinstance(feature, dict):
+        return True
+    if isinstance(feature, list):
+        return any(map(_has_struct, feature))
+    inner = getattr(feature, "feature", None)
+    return inner is not None and _has_struct(inner)

@@ -4,40 +4,28 @@ All random choices come from `random.Random`, seeded with ``training.seed`` and 
 depends on a cache, on what was read before, or on the random streams of the training.
 """
 
-import itertools
 import os
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from datasets import Dataset, Features, Json, Value, concatenate_datasets, disable_caching
+from datasets import Dataset, disable_caching
 from datasets.fingerprint import get_temporary_cache_files_directory
 
 from runner.errors import UserError
+from runner.recipe.formats.columns import unread_sentence
+from runner.recipe.formats.entries import Entry, EntryNeedsPairs
+from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
-from runner.train.data.entries import MESSAGES, Entry, recognize_entry
-from runner.train.data.formats import Row, RowLayout, UnusableRow, row_converter
-from runner.train.data.sampling import select_rows
-from runner.train.data.sources import read_source
+from runner.runs.record_types.result import DroppedRecord
+from runner.train.data.conversion import PROMPT_LAYOUTS, ConvertedRows, MixSettings, mix
+from runner.train.data.entries import EntryRows, read_entry
+from runner.train.data.origins import NO_ORIGINS, Origins
 from runner.train.evaluation.exact_match import ANSWER, Question, find_questions
 
 DEFAULT_SEED = 42
 """transformers' default for ``seed``."""
-
-_FEATURES: Mapping[RowLayout, Mapping[str, Any]] = {
-    RowLayout.CONVERSATION: {"messages": MESSAGES, "tools": Json()},
-    RowLayout.MESSAGE_PAIR: {"prompt": MESSAGES, "completion": MESSAGES, "tools": Json()},
-    RowLayout.PAIR: {"prompt": Value("string"), "completion": Value("string")},
-    RowLayout.TEXT: {"text": Value("string")},
-    RowLayout.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
-    RowLayout.PREFERENCE_MESSAGES: {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "tools": Json()},
-    RowLayout.PROMPT: {"prompt": Value("string")},
-    RowLayout.PROMPT_MESSAGES: {"prompt": MESSAGES},
-}
-_PROMPT_LAYOUTS = (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +43,13 @@ class TrainingData:
     thinks: bool
     """Whether answers hold reasoning, which the chat template must not drop."""
     notes: tuple[str, ...]
-    """Sentences for the log: rows that were dropped and why, formats that were mixed."""
+    """Sentences for the log: rows that were dropped and why, formats that were mixed, columns that are not read."""
+    dropped: tuple[DroppedRecord, ...] = ()
+    """The rows that were dropped, for the result."""
+    train_origins: Origins = NO_ORIGINS
+    """Where each row of `train` comes from."""
+    eval_origins: Origins = NO_ORIGINS
+    """Where each row of `eval` comes from."""
 
     @property
     def conversational(self) -> bool:
@@ -98,33 +92,32 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     disable_caching()
     seed = int(recipe.training.get("seed", DEFAULT_SEED))
     text_field = str(recipe.training.get("dataset_text_field", "text"))
-
     notes: list[str] = []
 
-    def entries(section: str, sources: Sequence[DataSource]) -> list[Entry]:
-        places = [f"data.{section}.{index}" for index in range(len(sources))]
+    def parts(section: str, sources: Sequence[DataSource]) -> list[EntryRows]:
         return [
-            recognize_entry(
-                select_rows(read_source(source, where=where, inputs=inputs), source, where, seed, notes),
+            read_entry(
                 source,
-                where,
-                text_field,
-                recipe.method,
+                f"data.{section}.{index}",
+                inputs=inputs,
+                seed=seed,
+                text_field=text_field,
+                method=recipe.method,
+                notes=notes,
             )
-            for where, source in zip(places, sources, strict=True)
+            for index, source in enumerate(sources)
         ]
 
-    train_entries, eval_entries = entries("train", recipe.data.train), entries("eval", recipe.data.eval)
-    layout = _common_layout([*train_entries, *eval_entries], notes)
-    _check_loss_settings(recipe.training, layout)
-    answer = _answer_column(recipe.evaluate.exact_match, layout)
-    train = _mixture(train_entries, layout, notes, answer=None if eval_entries else answer)
+    train_parts, eval_parts = parts("train", recipe.data.train), parts("eval", recipe.data.eval)
+    mixed = _convert(recipe, train_parts, eval_parts)
+    layout, train = mixed.layout, mixed.train.rows
+    notes += mixed.notes
     order = list(range(len(train)))
     random.Random(f"{seed}:data.train").shuffle(order)
     held_out = _held_out_count(recipe.data.eval_from_train, len(order))
     evaluation = None
-    if eval_entries:
-        evaluation = _mixture(eval_entries, layout, notes, answer=answer)
+    if mixed.eval is not None:
+        evaluation = mixed.eval.rows
     elif held_out:
         evaluation = train.select(order[-held_out:])
     train = train.select(order[: len(order) - held_out])
@@ -143,49 +136,51 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
         questions=checked,
         thinks=any(source.think for source in (*recipe.data.train, *recipe.data.eval)),
         notes=tuple(notes),
+        dropped=tuple(mixed.dropped),
+        train_origins=mixed.train.origins.select(order[: len(order) - held_out]),
+        eval_origins=mixed.eval.origins if mixed.eval else mixed.train.origins.select(order[len(order) - held_out :]),
     )
 
 
-def _common_layout(entries: Sequence[Entry], notes: list[str]) -> RowLayout:
-    """Return the one layout that all entries can take; add to `notes` which entries change theirs."""
-    layouts = {entry.layout for entry in entries}
-    if len(layouts) == 1:
-        return layouts.pop()
-    first, second = next((a, b) for a, b in itertools.pairwise(entries) if a.layout is not b.layout)
-    of_turns = (RowLayout.CONVERSATION, RowLayout.MESSAGE_PAIR)
-    if not all(entry.layout in of_turns or entry.format == "alpaca" for entry in entries):
-        raise UserError(
-            f"{first.where} holds {first.layout.value} and {second.where} {second.layout.value}: they cannot be mixed",
-            where="data",
-            remedy="Bring both to one format; messages is the one that most can be written in.",
-        )
-    layout = RowLayout.CONVERSATION if RowLayout.CONVERSATION in layouts else RowLayout.MESSAGE_PAIR
-    changed = ", ".join(entry.where for entry in entries if entry.layout is not layout)
-    if any(entry.convert for entry in entries) and layout is RowLayout.CONVERSATION:
-        conversation = next(entry.where for entry in entries if entry.layout is layout)
-        raise UserError(
-            f"{conversation} holds conversations, and other entries answers that think: they cannot be mixed",
-            where="data",
-            remedy="Write think: true there too, or leave think out everywhere.",
-        )
-    notes.append(f"{changed}: taken as {layout.value}, like the rest of the data.")
-    return layout
+@dataclass(frozen=True, kw_only=True)
+class _Mixed:
+    """All entries in one layout."""
+
+    layout: RowLayout
+    train: ConvertedRows
+    eval: ConvertedRows | None
+    notes: Sequence[str]
+    dropped: Sequence[DroppedRecord]
 
 
-def _check_loss_settings(training: Mapping[str, Any], layout: RowLayout) -> None:
-    """Refuse loss settings that do not fit the data: TRL silently ignores the first and crashes on the second."""
-    if training.get("completion_only_loss") and layout in (RowLayout.CONVERSATION, RowLayout.TEXT):
-        raise UserError(
-            f"the data are {layout.value}, which have no completion",
-            where="training.completion_only_loss",
-            remedy="For conversations, assistant_only_loss: true is what trains on the answers alone.",
+def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Sequence[EntryRows]) -> _Mixed:
+    """Bring all entries to one layout, which a row may decide that is only met on the way."""
+    parts = [*train_parts, *eval_parts]
+    while True:
+        notes: list[str] = []
+        mixed = [part.entry.in_mixture for part in parts]
+        layout = common_layout(mixed, notes)
+        check_loss_settings(recipe.training, layout, mixed)
+        answer = _answer_column(recipe.evaluate.exact_match, layout)
+        dropped: list[DroppedRecord] = []
+        count = len(train_parts)
+        settings = MixSettings(
+            layout=layout, assistant_only=bool(recipe.training.get("assistant_only_loss")), notes=notes, dropped=dropped
         )
-    if training.get("assistant_only_loss") and not layout.is_conversational:
-        raise UserError(
-            f"the data are {layout.value}, which have no assistant's turns",
-            where="training.assistant_only_loss",
-            remedy="Leave it out: the loss on pairs is on the completion alone.",
-        )
+        try:
+            train = mix(parts[:count], settings, answer=None if eval_parts else answer)
+            evaluation = mix(parts[count:], settings, answer=answer) if eval_parts else None
+        except EntryNeedsPairs as need:
+            parts = [part.as_pairs(need) if part.entry.where == need.where else part for part in parts]
+            continue
+        notes += [note for part in parts if (note := _unread(part.entry, layout, answer))]
+        return _Mixed(layout=layout, train=train, eval=evaluation, notes=notes, dropped=dropped)
+
+
+def _unread(entry: Entry, layout: RowLayout, answer: str | None) -> str | None:
+    """Return the sentence that names an entry's columns of which nothing is made."""
+    columns = entry.unread_columns(layout, also_read=() if answer is None else (answer,))
+    return unread_sentence(entry.where, columns)
 
 
 def _answer_column(settings: ExactMatch | None, layout: RowLayout) -> str | None:
@@ -196,7 +191,7 @@ def _answer_column(settings: ExactMatch | None, layout: RowLayout) -> str | None
         raise UserError(
             "plain text asks nothing that could be answered", where="evaluate.exact_match", remedy="Leave it out."
         )
-    return settings.answer or ("answer" if layout in _PROMPT_LAYOUTS else None)
+    return settings.answer or ("answer" if layout in PROMPT_LAYOUTS else None)
 
 
 def _find_questions(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tuple[Question, ...]:
@@ -209,79 +204,6 @@ def _find_questions(rows: Dataset, settings: ExactMatch, notes: list[str]) -> tu
         )
     notes.append(f"evaluate.exact_match: {len(questions)} of {len(rows)} evaluation rows are checked.")
     return questions
-
-
-def _mixture(entries: Sequence[Entry], layout: RowLayout, notes: list[str], *, answer: str | None) -> Dataset:
-    """Return the usable rows of all entries, one entry after the other, in one layout.
-
-    Args:
-        entries: the entries to mix.
-        layout: the layout of the result.
-        notes: gets a sentence on dropped rows.
-        answer: the column to keep as `ANSWER` beside those of the layout; None if there is none.
-    """
-    features = dict(_FEATURES[layout])
-    if layout in _PROMPT_LAYOUTS:
-        features = {**_columns_for_rewards(entries), **features}
-    if not any("tools" in entry.dataset.column_names for entry in entries):
-        features.pop("tools", None)
-    for entry in entries if answer is not None else ():
-        if answer not in entry.dataset.column_names:
-            raise UserError(
-                f"there is no column {answer}",
-                where=f"evaluate.exact_match.answer, {entry.where}",
-                remedy=f"Its columns: {', '.join(entry.dataset.column_names)}.",
-            )
-    if answer is not None:
-        features[ANSWER] = Value("string")
-    return concatenate_datasets([_convert_entry(entry, layout, Features(features), answer, notes) for entry in entries])
-
-
-def _columns_for_rewards(entries: Sequence[Entry]) -> Features:
-    """Return the columns beside the prompts, which reward functions get: all rows must have the same."""
-    for entry in entries[1:]:
-        if set(entry.dataset.column_names) != set(entries[0].dataset.column_names):
-            raise UserError(
-                f"{entries[0].where} and {entry.where} differ in their columns, which reward functions are given",
-                where="data",
-                remedy="Write a template for each that makes the same columns.",
-            )
-    return entries[0].dataset.features
-
-
-def _convert_entry(
-    entry: Entry, layout: RowLayout, features: Features, answer: str | None, notes: list[str]
-) -> Dataset:
-    convert = entry.convert or row_converter(entry.format, layout)
-    dropped: Counter[str] = Counter()
-
-    def convert_batch(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        rows: list[Row] = []
-        for values in zip(*batch.values(), strict=True):
-            row = dict(zip(batch, values, strict=True))
-            try:
-                rows.append(convert(row))
-                if answer is not None:
-                    rows[-1][ANSWER] = None if row[answer] is None else str(row[answer])
-            except UnusableRow as fault:
-                dropped[str(fault)] += 1
-        return {column: [row[column] for row in rows] for column in features}
-
-    dataset = entry.dataset.map(
-        convert_batch,
-        batched=True,
-        remove_columns=entry.dataset.column_names,
-        features=features,
-        load_from_cache_file=False,
-        desc=f"Reading {entry.where}",
-    )
-    if dropped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-        summary = f"{dropped.total()} of {len(entry.dataset)} rows"
-        if len(dataset) == 0:
-            raise UserError(f"no row can be used as {entry.format}: {reasons}", where=entry.where)
-        notes.append(f"{entry.where}: dropped {summary} ({reasons}).")
-    return dataset
 
 
 def _held_out_count(part: float | None, rows: int) -> int:

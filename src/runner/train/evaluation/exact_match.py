@@ -28,8 +28,8 @@ def find_questions(rows: Iterable[Mapping[str, Any]], settings: ExactMatch) -> t
     """Return the first `max_samples` rows that have a right answer.
 
     Args:
-        rows: evaluation rows in one of the layouts of `runner.train.data.formats`, with the column `ANSWER` where the
-            recipe names a column.
+        rows: evaluation rows in one of the layouts of `runner.recipe.formats.layouts`, with the column `ANSWER` where
+            the recipe names a column.
         settings: `evaluate.exact_match` of the recipe.
     """
     questions: list[Question] = []

@@ -70,16 +70,10 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
     """Return the data, tokenized here if the chat template would drop the reasoning of their answers.
 
     Raises:
-        UserError: the model has no chat template, or the recipe wants a loss that only the template can place.
+        UserError: the recipe wants a loss that only the template can place.
     """
     if not data.conversational or training.get("chat_template_path"):
         return data
-    if tokenizer.chat_template is None:
-        raise UserError(
-            "the data are conversations, and the model's tokenizer has no chat template",
-            where="training.chat_template_path",
-            remedy="Name a model that has one (a .jinja file does too), or bring the data as prompts and completions.",
-        )
     if not data.thinks or template_keeps_reasoning(tokenizer):
         return data
     if training.get("assistant_only_loss"):

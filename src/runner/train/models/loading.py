@@ -17,6 +17,7 @@ from runner.errors import UserError, causes
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import choose_attention
+from runner.train.library_errors import explain
 from runner.train.models.precision import model_dtype, sixteen_bit_dtype
 from runner.train.models.quantization import disable_cpu_repacking, fit_quantization, quantization_config
 from runner.train.models.rotary import forget_lengths
@@ -102,6 +103,8 @@ def _explain(error: Exception, name: str) -> Exception:
         )
     if _NO_TOKENIZER in str(error):
         return no_tokenizer(name)
+    if (mistake := explain(error)) is not None:
+        return mistake
     if any(isinstance(cause, ImportError) for cause in chain):
         return UserError(str(error), where="model", remedy="Install what it names, or choose another setting.")
     if isinstance(error, OSError) or any(isinstance(cause, HfHubHTTPError) for cause in chain):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
@@ -17,7 +17,7 @@ from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.attempt import HardwareRecord
-from runner.runs.record_types.result import MetricRecord
+from runner.runs.record_types.result import DroppedRecord, MetricRecord
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.storage.commit import fetch
@@ -72,6 +72,8 @@ class FinishedStage(TypedDict):
     """Optimizer steps planned."""
     best: dict[str, Any] | None
     """Its best evaluation (``step``, ``metric``, ``value``), where one is tracked."""
+    dropped_rows: NotRequired[list[DroppedRecord]]
+    """The rows that it was not trained on, and why; not there in checkpoints of older versions."""
     artifacts: dict[str, str]
     """Keys of its artifacts by name."""
     started_from: StageStart

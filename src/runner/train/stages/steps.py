@@ -34,6 +34,7 @@ from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprin
 from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.checkpointing.zero import gather_zero3_weights, is_zero3
+from runner.train.data.chat_template import fit_to_template
 from runner.train.data.mixture import TrainingData, keep_temporary_files_in, load_data
 from runner.train.devices.kernels import hardware_record
 from runner.train.evaluation.exact_match import exact_match
@@ -43,6 +44,7 @@ from runner.train.loggers.trackers import finish_reporting, make_trackers, repla
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.models.targets import check_targets
+from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.before_training import check_before_training, check_steps_taken
 from runner.train.stages.context import StageContext
@@ -63,20 +65,22 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     attempt.events.phase("loading", "data")
     keep_temporary_files_in(attempt.folder)
     data = load_data(context.recipe, inputs=attempt.input_path)
-    for note in data.notes if attempt.process_info.is_main_process else ():
-        logger.info(f"data: {note}")
     if context.measures_only:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=attempt.cache)
+    check_named_tokens(tokenizer, context.recipe.training)
     will_export = context.following is None and not context.measures_only
     if will_export and context.restored is None and attempt.process_info.is_main_process:
         check_exports(context.recipe, model, tokenizer, attempt.folder / "check")
-    if context.adapter is None:
-        return data, model, tokenizer
-    adapted = PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True)
-    trust_remote_code = bool(context.recipe.training.get("trust_remote_code"))
-    return data, adapted, AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
+    if context.adapter is not None:
+        model = cast(Any, PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True))
+        trust_remote_code = bool(context.recipe.training.get("trust_remote_code"))
+        tokenizer = AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
+    data = fit_to_template(data, tokenizer, context.recipe.training)
+    for note in data.notes if attempt.process_info.is_main_process else ():
+        logger.info(f"data: {note}")
+    return data, model, tokenizer
 
 
 def new_adapter(context: StageContext, model: Any) -> LoraConfig | None:
@@ -181,6 +185,11 @@ class StageRun:
         """The trainer, which holds the model."""
         return self._trainer
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, as the trainer uses it."""
+        return self._tokenizer
+
     def evaluate_before(self) -> None:
         """Measure the model as the stage starts with it, if the recipe asks.
 
@@ -268,6 +277,8 @@ class StageRun:
         if not attempt.process_info.is_main_process:
             attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             return {}
+        if trainer.was_finished_early:
+            context = replace(context, following=None)  # the run ends with this stage
         artifacts = commit_artifacts(context, trainer.model, self._tokenizer, weights=weights)
         attempt.events.phase("uploading")
         attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
@@ -276,11 +287,15 @@ class StageRun:
             "max_steps": trainer.state.max_steps,
             **context.before_and_after(),
             "best": self._best,
+            "dropped_rows": list(self._data.dropped),
             "artifacts": artifacts,
             "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
-        if context.following is None and context.recipe.export.push_to_hub:
+        if trainer.was_finished_early:
+            # Not pushed: what is published under a name is for its owner to say.
+            result["finished_early"] = True
+        elif context.following is None and context.recipe.export.push_to_hub:
             attempt.events.phase("exporting", "pushing to the hub")
             artifacts["hub"] = push_to_hub(context, result)
         return result

@@ -4,14 +4,17 @@ import json
 
 import pytest
 
-from runner.train.data.formats import RowLayout, UnusableRow, natural_layout, row_converter
+from runner.recipe.formats.convert import Conversion, row_converter
+from runner.recipe.formats.detection import natural_layout
+from runner.recipe.formats.layouts import RowLayout, UnusableRow
 
 TURNS = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
 SHAREGPT = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Three."}]
 
 
-def convert(name, row, shape=None):
-    return row_converter(name, shape or natural_layout(name, [row]))(row)
+def convert(name, row, shape=None, **conversion):
+    [made] = row_converter(name, shape or natural_layout(name, [row]), Conversion(**conversion))(row)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -71,10 +74,19 @@ def test_keys_that_arrow_filled_in_are_gone_and_those_that_were_set_are_kept():
     ]
 
 
-def test_tools_are_kept_as_a_list_or_read_from_json():
+def test_nulls_that_arrow_filled_in_are_gone_and_those_of_a_file_stay():
     tools = [{"name": "count", "parameters": {"of": "string"}}]
     filled_in = [{"name": "count", "parameters": {"of": "string", "by": None}}]
-    assert convert("messages", {"messages": TURNS, "tools": filled_in})["tools"] == tools
+    row = {"messages": TURNS, "tools": filled_in}
+    assert convert("messages", row, structs=frozenset({"tools"}))["tools"] == tools
+    assert convert("messages", row)["tools"] == filled_in
+    assert (
+        convert("messages", {**row, "tools": json.dumps(filled_in)}, structs=frozenset({"tools"}))["tools"] == filled_in
+    )
+
+
+def test_tools_are_kept_as_a_list_or_read_from_json():
+    tools = [{"name": "count", "parameters": {"of": "string"}}]
     assert convert("messages", {"messages": TURNS, "tools": json.dumps(tools)})["tools"] == tools
     assert convert("messages", {"messages": TURNS, "tools": []})["tools"] is None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.errors import UserError
-from runner.recipe.inputs.template import fill_template, template_fields
+from runner.recipe.formats.template import fill_template, template_fields
 from support.recipes import Check, Refuse, settings_of
 
 ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags": ["a", "é"], "none": None}
@@ -18,7 +18,7 @@ ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags
     [
         ("{question}", "Why {x}?"),
         ("Q: {question}\nA: {chosen}", "Q: Why {x}?\nA: Because."),
-        ("{{literal}} {n} {tags} [{none}]", '{literal} 5 ["a", "é"] []'),
+        ("{{literal}} {n} [{none}]", "{literal} 5 []"),
         ("no field", "no field"),
     ],
 )

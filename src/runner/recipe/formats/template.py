@@ -1,0 +1,123 @@
+"""An entry's `template`: columns that are built from the fields of a row.
+
+``{name}`` inserts the field of that name; ``{{`` and ``}}`` are braces. A column is text, or a list of messages whose
+texts are filled in. A system message that turns out empty is left out.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from runner.errors import UserError
+from runner.recipe.formats.layouts import UnusableRow
+from runner.recipe.formats.turns import ROLES
+from runner.recipe.rows.numbers import written_text
+from runner.recipe.suggestions import closest
+
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+_DOUBLED = re.compile(r"\{\{\s*([A-Za-z_][\w .-]*?)\s*\}\}")
+
+
+def template_fields(template: Mapping[str, Any]) -> list[str]:
+    """Return the fields that a template uses, in order.
+
+    Raises:
+        UserError: a brace is unmatched, or a message has a role that no chat template knows.
+    """
+    names: dict[str, None] = {}
+    for text in _texts(template):
+        for brace in _BRACES.finditer(text):
+            if brace[0] in ("{", "}"):
+                raise UserError(
+                    f"a `{brace[0]}` is unmatched in `{text[:60]}`",
+                    remedy="write `{field}` for a field of the row, `{{` and `}}` for braces",
+                )
+            if brace[1] is not None:
+                names[brace[1]] = None
+    for message in _messages(template):
+        _check_role(message)
+    return list(names)
+
+
+def check_fields(template: Mapping[str, Any], columns: Sequence[str] | None) -> None:
+    """Refuse a template that takes nothing of a row, or that doubles the braces around the name of a field.
+
+    Args:
+        template: a template whose braces match.
+        columns: the row's fields; None if they are not known.
+
+    Raises:
+        UserError: with what to write.
+    """
+    has_fields = bool(template_fields(template))
+    for text in _texts(template):
+        for name in _DOUBLED.findall(text):
+            if name in columns if columns is not None else not has_fields:
+                raise UserError(
+                    f"`{{{{{name}}}}}` is the text `{{{name}}}` in every row: doubled braces insert no field",
+                    remedy=f'write "{{{name}}}"',
+                )
+    if template and not has_fields:
+        known = f"; its fields: {', '.join(columns)}" if columns else ""
+        raise UserError(
+            "it names no field of a row, so that every row would be the same",
+            remedy=f'write "{{field}}" with the name of a field{known}',
+        )
+
+
+def fill_template(template: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that a template builds from a row. A field that the row lacks is empty.
+
+    Raises:
+        UnusableRow: a field holds a list, or an object such as a message, which has no text of its own.
+    """
+    return {column: _fill(part, row) for column, part in template.items()}
+
+
+def _fill(part: Any, row: Mapping[str, Any]) -> Any:
+    if isinstance(part, str):
+        return _BRACES.sub(lambda brace: _as_text(brace[1], row.get(brace[1])) if brace[1] else brace[0][0], part)
+    if isinstance(part, Mapping):
+        return {key: _fill(text, row) for key, text in part.items()}
+    messages = [_fill(message, row) for message in part]
+    return [message for message in messages if not _is_empty_system(message)]
+
+
+def _is_empty_system(message: Mapping[str, Any]) -> bool:
+    return message.get("role") == "system" and not str(message.get("content", "")).strip()
+
+
+def _as_text(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | Mapping):
+        kind = "a list" if isinstance(value, list) else "an object, such as a message"
+        raise UnusableRow(f"whose field {name}, which the template inserts as text, is {kind}")
+    return written_text(value)
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    else:
+        for inner in part.values() if isinstance(part, Mapping) else part:
+            yield from _texts(inner)
+
+
+def _messages(template: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for part in template.values():
+        for message in part if isinstance(part, list | tuple) else ():
+            if isinstance(message, Mapping):
+                yield message
+
+
+def _check_role(message: Mapping[str, Any]) -> None:
+    """Refuse a role that would fail in each row, or a message without one."""
+    role = message.get("role", message.get("from"))
+    if role is None or not {"content", "value", "tool_calls"} & set(message):
+        raise UserError("a message in it has no role and content", remedy='write `[{role: user, content: "{field}"}]`')
+    if "{" in str(role) or str(role).strip().lower() in ROLES:
+        return
+    meant = closest(str(role).strip().lower(), ROLES, likeness=0.75)
+    remedy = f"did you mean `{meant}`?" if meant else "write `system`, `user`, `assistant` or `tool`"
+    raise UserError(f"`{role}` is not a role of a message", remedy=remedy)
