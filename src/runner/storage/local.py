@@ -212,7 +212,7 @@ class LocalStore:
         where = str(error.filename or self.root)
         reason = error.strerror or str(error)
         if error.errno in _FULL:
-            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", where)
+            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", str(self.root))
         if error.errno in _REFUSED:
             return UserError(
                 f"the store cannot be used: {reason}",
