@@ -28,7 +28,7 @@ from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import Outcome, attempt_outcome
-from runner.train.agent.preemption import is_eviction
+from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
 from runner.train.agent.restart_policy import (
     MOST_HANGS,
     attempts_without_progress,
@@ -96,6 +96,8 @@ class HeadAttempt:
         """How it ends, where the agent itself has decided that."""
         self._committed = False
         """Whether it has committed a checkpoint."""
+        self._finish_sent = False
+        """Whether the training process knows that its owner wants to end the training."""
         self._hung = False
         """Whether it is ended because it hangs."""
         self._fruitless_hangs = 0
@@ -245,6 +247,7 @@ class HeadAttempt:
             self._beat()
             if self._must_stop():
                 return
+            self._pass_finish_on()
             self._nodes.look()
             if self._nodes.any_failed:
                 self._workers.hurry(self._timing.upload if self._nodes.only_stopped else self._timing.peer)
@@ -294,6 +297,19 @@ class HeadAttempt:
         if self._outcome is None and self._is_cancelled():
             self._outcome = Outcome(kind="cancelled", reason="cancelled by `runner cancel`", retry=False)
         return self._outcome is not None
+
+    def _pass_finish_on(self) -> None:
+        """Tell the first training process if the owner wants the training to end with the model that it has."""
+        if self._finish_sent or self._progress.get("phase") in ("starting", "restoring"):
+            return  # before it loads, its signal handlers may not be installed
+        try:
+            asked = is_cancel_requested(self._store, self._setup.run_id, reopened=self._setup.reopened, keep_model=True)
+        except STORE_ERRORS:
+            return
+        if asked:
+            self._finish_sent = True
+            self._workers.send_signal_to_first(FINISH_SIGNAL)
+            _log.info("training ends at the next step boundary, by `runner cancel --keep-model`", extra=NOTICE)
 
     def _is_superseded(self) -> bool:
         try:
