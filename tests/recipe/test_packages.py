@@ -9,7 +9,7 @@ from runner.recipe import packages
 from runner.recipe.packages import missing_packages
 from support.recipes import Check
 
-TABLES = (packages.OPTIMIZERS, packages.ATTENTION, packages.TRACKERS, packages.QUANTIZERS)
+TABLES = (packages.OPTIMIZERS, packages.ATTENTION, packages.TRACKERS, packages.QUANTIZERS, packages.INITIALIZATIONS)
 LOCKS = sorted((Path(__file__).parents[2] / "images").glob("*.lock"))
 
 
@@ -29,6 +29,7 @@ def test_no_lock_has_a_package_of_the_table() -> None:
         ("training.optim=adamw_torch_8bit", ("training", "optim"), "torchao"),
         ("training.optim=stable_adamw", ("training", "optim"), "torch-optimi"),
         ("training.report_to=[tensorboard, mlflow]", ("training", "report_to"), "mlflow"),
+        ("adapter={init_lora_weights: loftq}", ("adapter", "init_lora_weights"), "scipy"),
         ("training.use_liger_kernel=true", ("training", "use_liger_kernel"), "liger-kernel"),
     ],
 )

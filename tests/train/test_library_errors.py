@@ -147,7 +147,10 @@ def test_a_template_without_marks(model: Path) -> None:
     [
         ({"target_modules": ["nope"]}, "adapter.target_modules"),
         ({"r": 3, "init_lora_weights": "orthogonal", "target_modules": "all-linear"}, "adapter.r"),
-        ({"target_modules": ["q_proj"], "megatron_config": {"a": 1}}, "adapter"),
+        ({"target_modules": ["q_proj"], "megatron_config": {"a": 1}}, "adapter.megatron_config"),
+        ({"target_modules": ["q_proj"], "layer_replication": [[0, 99]]}, "adapter"),
+        ({"target_modules": ["q_proj"], "use_bdlora": {}}, "adapter"),
+        ({"target_modules": ["q_proj"], "init_lora_weights": "loftq"}, "adapter"),
     ],
 )
 def test_adapters_that_do_not_fit(model: Path, settings: dict[str, Any], where: str) -> None:
@@ -213,4 +216,4 @@ def test_every_row_is_a_pattern_and_a_setting(row: Any) -> None:
     groups = re.compile(row.words).groups
     for text in (row.what, row.remedy, row.where):
         assert all(int(number) < groups for number in re.findall(r"(?<!\{)\{(\d)\}", text))
-    assert row.where.split(".")[0] in ("model", "adapter", "training", "data")
+    assert row.where.split(".")[0] in ("model", "adapter", "training", "data", "")

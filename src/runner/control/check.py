@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.control.launching.packages import missing_extras, require_packages
 from runner.errors import UserError
+from runner.fit.accelerators import accelerator_warnings
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
 from runner.recipe.problems import RecipeError, dotted_path, warning_about
 
@@ -67,6 +68,7 @@ def check_recipe_named(
             loaded.recipe, here=True, own_image=own_image, where=str(loaded.path), locate=loaded.locate
         )
         extras = [warning_about(problem, loaded.locate(problem.path)) for problem in missing_extras(loaded.recipe)]
+        warnings += accelerator_warnings(loaded.recipe.resources)
         warnings += extras  # no mistake: the image has them, and so may the machine where it will run
         if online:
             from runner.hub.check import check_hub_access, run_token  # here: offline, a check is quick

@@ -6,6 +6,7 @@ here: each is only asked for the names of its classes.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runner.errors import UserError, causes
@@ -25,7 +26,7 @@ class _Row:
     what: str
     """What is wrong; ``{0}`` is the first group of `words`, ``{message}`` the message."""
     where: str
-    """The setting."""
+    """The setting; empty: the section whose settings the innermost of the known files reads."""
     remedy: str
     """What to write or do instead; groups are filled in as in `what`."""
     file: str = ""
@@ -111,6 +112,14 @@ _ROWS = (
         "model.attn_implementation",
         "Write sdpa or eager, or leave it out.",
     ),
+    _Row(
+        ("OSError",),
+        r"couldn't connect to '.*cached files|is not a local folder and is not a valid model identifier",
+        "the tokenizer that the recipe takes its chat template from is neither on this machine nor on the hub",
+        "training.chat_template_path",
+        "Check the name; HF_HUB_OFFLINE keeps a machine from asking the hub.",
+        file="/transformers/",
+    ),
     # -- bitsandbytes
     _Row(
         ("RuntimeError", "ImportError", "ValueError"),
@@ -164,9 +173,30 @@ _ROWS = (
     ),
     _Row(
         ("ImportError",),
-        r"pip install|not installed|requires|need to install|No module named",
-        "a setting needs a package that is not installed on the machine that trains ({message})",
+        r"megatron",
+        "Megatron is not installed, which runner does not train with",
+        "adapter.megatron_config",
+        "Leave it out.",
+    ),
+    _Row(
+        ("ValueError",),
+        r"'(\w+)' is not a valid DynamoBackend",
+        "torch has no compiler backend {0}",
+        "training.torch_compile_backend",
+        "Leave it out for inductor.",
+    ),
+    _Row(
+        ("ValueError",),
+        r"(\S+) is not a valid (\w+), please select one of (\[.*?\])",
+        "{0} is not one of transformers' {1}",
         "training",
+        "Write one of {2}.",
+    ),
+    _Row(
+        ("ImportError",),
+        r"(?i)pip install|not installed|requires|need to install|please install|No module named",
+        "a setting needs a package that is not installed on the machine that trains ({message})",
+        "",
         "Choose another value, or install it where the run is, in an image of your own (`--image`).",
     ),
     _Row(
@@ -305,8 +335,8 @@ _ROWS = (
     ),
     # -- datasets
     _Row(
-        ("DatasetNotFoundError", "DataFilesNotFoundError"),
-        r"(.+)",
+        ("DatasetNotFoundError", "DataFilesNotFoundError", "FileNotFoundError"),
+        r"^(?=.*(?:[Dd]ataset|data files?)).+",
         "{message}",
         "data.train",
         "Check the name; for a private or gated one, set HF_TOKEN.",
@@ -373,7 +403,15 @@ _SECTIONS = (
 )
 """Parts of the libraries' paths that read settings, and the section that they come from."""
 
-_OF_SETTINGS = ("__init__", "__post_init__", "validate", "check", "config", "optimizer", "schedule", "inject", "update")
+_BUILDERS = {
+    "get_peft_model": ("adapter", "peft cannot make this adapter"),
+    "create_optimizer": ("training.optim", "the optimizer cannot be made"),
+    "create_scheduler": ("training.lr_scheduler_type", "the learning rate's schedule cannot be made"),
+    "get_scheduler": ("training.lr_scheduler_type", "the learning rate's schedule cannot be made"),
+}
+"""Functions of the libraries that make something from settings alone: whatever they raise is about these."""
+
+_OF_SETTINGS = ("init", "validate", "check", "config", "optimizer", "schedule", "inject", "update")
 """Functions of these names check settings; others, such as a training step, meet data too."""
 
 
@@ -388,15 +426,20 @@ def explain(error: BaseException) -> UserError | None:
             return None
         names = {kind.__name__ for kind in type(cause).__mro__}
         message = _message(cause)
+        frames = list(_frames(cause))
+        file = frames[-1][0] if frames else ""
         for row in _ROWS:
-            if names.isdisjoint(row.types) or row.file not in _innermost(cause)[0]:
+            if names.isdisjoint(row.types) or row.file not in file:
                 continue
             if (match := re.search(row.words, message, re.DOTALL)) is not None:
                 groups = [group or "" for group in match.groups()]
                 fill = {"message": _short(message)}
+                where = row.where or next(
+                    (part for path, _ in reversed(frames) if (part := _section(path))), "training"
+                )
                 return UserError(
                     row.what.format(*groups, **fill),
-                    where=row.where.format(*groups),
+                    where=where.format(*groups),
                     remedy=row.remedy.format(*groups, **fill),
                 )
     return _refused_setting(error)
@@ -404,28 +447,35 @@ def explain(error: BaseException) -> UserError | None:
 
 def _refused_setting(error: BaseException) -> UserError | None:
     """Return an error that a library raised while it read its settings."""
-    if not isinstance(error, ValueError | TypeError | ImportError | NotImplementedError | KeyError):
+    if not isinstance(error, Exception) or re.search(r"(?i)cuda|nccl|out of memory", str(error)):
         return None
-    file, function = _innermost(error)
-    for part, section in _SECTIONS:
-        if part in file and any(word in function.lower() for word in _OF_SETTINGS):
-            return UserError(
-                _short(_message(error)) or type(error).__name__,
-                where=section,
-                remedy="The library refuses it: change the setting that it names, or leave it out.",
-            )
+    said = _short(_message(error)) or type(error).__name__
+    remedy = "The library refuses it: change the setting that it names, or leave it out."
+    frames = list(_frames(error))
+    for file, function in frames:
+        if function in _BUILDERS and "/site-packages/" in file:
+            section, what = _BUILDERS[function]
+            return UserError(f"{what}: {said}", where=section, remedy=remedy)
+    if isinstance(error, ValueError | TypeError | ImportError | NotImplementedError | KeyError) and frames:
+        file, function = frames[-1]
+        section = _section(file)
+        if section and any(word in function.lower() for word in _OF_SETTINGS):
+            return UserError(said, where=section, remedy=remedy)
     return None
 
 
-def _innermost(error: BaseException) -> tuple[str, str]:
-    """Return the file and the function that raised an error; empty texts if it was not raised."""
+def _section(file: str) -> str | None:
+    """Return the section whose settings a library's file reads."""
+    return next((section for part, section in _SECTIONS if part in file), None)
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Yield the file and the function of each frame of an error, the innermost last."""
     traceback = error.__traceback__
-    if traceback is None:
-        return "", ""
-    while traceback.tb_next is not None:
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        yield code.co_filename.replace("\\", "/"), code.co_name
         traceback = traceback.tb_next
-    code = traceback.tb_frame.f_code
-    return code.co_filename.replace("\\", "/"), code.co_name
 
 
 def _message(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.terminal import visible
 from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.loggers.libraries import quiet_libraries
 
 if TYPE_CHECKING:
     from runner.train.chat.pair import ModelPair, TunedModel
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", help="the checkpoint to talk to, by its whole name")
     options = parser.parse_args(arguments)
     set_up_logging(only_stderr=True)
+    quiet_libraries()
     _log.info("loading %s …", options.run)
     from runner.train.chat.pair import ModelPair  # imports torch, which takes seconds
 

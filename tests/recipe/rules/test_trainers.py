@@ -198,6 +198,12 @@ def test_the_choices_are_those_that_trl_compares_with() -> None:
         assert set(BOUNDS[method]) | set(CHOICES[method]) <= set(known)
 
 
+def test_the_compilers_are_those_that_accelerate_knows() -> None:
+    from accelerate.utils import DynamoBackend
+
+    assert set(CHOICES[""]["torch_compile_backend"]) == {backend.value.lower() for backend in DynamoBackend} - {"no"}
+
+
 def test_an_evaluation_after_the_end_is_said(check: Check) -> None:
     loaded = check(EVAL, "training={eval_strategy: steps, eval_steps: 500, max_steps: 10}")
     assert "nothing is evaluated during training" in loaded.warning_sentences[0]

@@ -34,6 +34,8 @@ class SourceFacts:
     """Declared, or detected from the first row; None if there is no row on this machine."""
     conversational: bool | None
     """Whether its rows have turns with roles; None if only the rows would tell."""
+    columns: tuple[str, ...] | None = None
+    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
     entry: Entry | None = None
     """The entry, recognized by its rows; None if there is none on this machine."""
     rows: tuple[LocalRow, ...] = ()
@@ -44,8 +46,6 @@ class SourceFacts:
     """The columns that are Arrow's structs."""
     whole: bool = False
     """Whether `rows` are all of its rows."""
-    columns: tuple[str, ...] | None = None
-    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
 
 
 def inspect_source(
@@ -106,7 +106,7 @@ def inspect_source(
         files=tuple(files or ()),
         structs=structs_of(files or []),
         whole=whole,
-        columns=tuple(dict.fromkeys([*columns, *(source.template or {})])),
+        columns=(*columns, *(name for name in source.template or () if name not in columns)),
     )
 
 

@@ -4,9 +4,10 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -163,9 +164,10 @@ class HeadAttempt:
             Whether there is something to watch; False if the attempt ends before it begins.
         """
         self._progress["phase"] = "restoring" if self._claim.number > 1 else "starting"
-        restored = self._patiently(
-            lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
-        )
+        with self._beating():  # a large checkpoint takes minutes, and whoever has no heartbeat is taken for dead
+            restored = self._patiently(
+                lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
+            )
         name, folder = (None, None) if restored is None else restored
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
@@ -329,6 +331,23 @@ class HeadAttempt:
             self._log_chunks.flush()
         except STORE_ERRORS:
             return
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Within, write heartbeats from a thread of their own."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self._timing.beat):
+                self._beat()
+
+        thread = threading.Thread(target=beat, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _pass_output_on(self, text: str) -> None:
         """Print what a worker has printed, and add it to the attempt's log."""
