@@ -216,11 +216,12 @@ def _plan(
         say(note)
     for warning in loaded.warning_sentences:
         say(warning)
-    image = placement.image if options.image else loaded.recipe.resources.get("image_id")
+    # On this machine, there is always an image; elsewhere, only one that the user has named.
+    named = options.image if backend.supervised_here else placement.image or loaded.recipe.resources.get("image_id")
     for warning in require_packages(
         loaded.recipe,
         here=backend.shares_environment,
-        own_image=image is not None,
+        own_image=named is not None,
         where=str(loaded.path),
         locate=loaded.locate,
     ):

@@ -458,9 +458,9 @@ def _refused_setting(error: BaseException) -> UserError | None:
             return UserError(f"{what}: {said}", where=section, remedy=remedy)
     if isinstance(error, ValueError | TypeError | ImportError | NotImplementedError | KeyError) and frames:
         file, function = frames[-1]
-        section = _section(file)
-        if section and any(word in function.lower() for word in _OF_SETTINGS):
-            return UserError(said, where=section, remedy=remedy)
+        where = _section(file)
+        if where is not None and any(word in function.lower() for word in _OF_SETTINGS):
+            return UserError(said, where=where, remedy=remedy)
     return None
 
 
