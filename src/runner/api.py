@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.backends.base import ResourceOptions
-from runner.control.cancel import cancel_run
+from runner.control.cancel import cancel_run, finish_run
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
 from runner.control.launching.cost import Confirm, CostQuestion
@@ -158,8 +158,11 @@ class Run:
         with _user_errors(self._store):
             return wait_for_end(self._store, self._run_id, timeout_seconds=timeout_seconds)
 
-    def cancel(self) -> RunStatus:
+    def cancel(self, *, keep_model: bool = False) -> RunStatus:
         """End the run for good, wherever it runs, and wait until it has ended.
+
+        Args:
+            keep_model: stop training after the present step, then measure, export and keep the model as at the end.
 
         Returns:
             The run's status, ``cancelled`` as a rule.
@@ -172,7 +175,7 @@ class Run:
             'cancelled'
         """
         with _user_errors(self._store):
-            return cancel_run(self._store, self._run_id, say=_log.info)
+            return (finish_run if keep_model else cancel_run)(self._store, self._run_id, say=_log.info)
 
     def pull(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Fetch the run's records, metrics and artifacts, checked byte for byte.

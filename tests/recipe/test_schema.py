@@ -121,7 +121,7 @@ def test_every_key_is_explained(key: str) -> None:
         "resources={accelerators: 'A100:8', use_spot: true, infra: '*'}",
         "resources={accelerators: {T4: 1, L4: 1}, autostop: 10, disk_size: 100}",
         "resources={any_of: [{infra: aws, accelerators: L4}, {infra: gcp}]}",
-        "resources={job_recovery: {max_restarts_on_errors: 3}}",
+        "resources={job_recovery: {strategy: FAILOVER}}",
     ],
 )
 def test_types_are_those_that_the_libraries_take(check: Check, override: str) -> None:

@@ -79,9 +79,10 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
 
 def damaged_row(run_id: str, error: Exception) -> dict[str, Any]:
     """A run as `ps --json` lists it if its records cannot be trusted."""
-    names = ("recipe", "infra", "accelerators", "stage", "stage_number", "stage_count", "step", "max_steps", "loss")
-    names += ("checkpoint_step", "attempts", "created_at", "ended_at")
-    return {"run_id": run_id, "state": "damaged", "reason": str(error), **dict.fromkeys(names)}
+    from runner.runs.status import RunStatus
+
+    fields = run_row(RunStatus(run_id=run_id, recipe="", state="pending", infra="", created_at=""))
+    return {**dict.fromkeys(fields), "run_id": run_id, "state": "damaged", "reason": str(error)}
 
 
 def run_outcome(status: "RunStatus", store_url: str) -> dict[str, Any]:

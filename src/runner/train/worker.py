@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -286,6 +286,17 @@ def classify(failure: Failure) -> WorkerOutcome:
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
 
 
+def ended(result: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a training that came to its end, or was ended by its owner to keep the model. Pure."""
+    if not result.get("finished_early"):
+        return Outcome(kind="succeeded", reason=None, retry=False, result=result)
+    result = {name: value for name, value in result.items() if name != "finished_early"}
+    stage = f" of stage {result['stages'][-1]['stage']}" if result.get("stages") else ""
+    where = f"step {result.get('step')} of {result.get('max_steps')}{stage}"
+    reason = f"ended at {where} by `runner cancel --keep-model`; its model is kept"
+    return Outcome(kind="cancelled", reason=reason, retry=False, result=result)
+
+
 def with_remedy(reason: str) -> str:
     """Append a hint if the failure comes from a library that the slim image omits."""
     return f"{reason}\n  {_REMEDY}" if any(words in reason for words in _LEFT_OUT_OF_THE_IMAGE) else reason
@@ -332,9 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if end.shown in (Shown.REASON, Shown.BOTH):
             _log.error("%s", end.outcome.reason)
     else:
-        end = WorkerOutcome(
-            outcome=Outcome(kind="succeeded", reason=None, retry=False, result=result), exit_code=SUCCEEDED
-        )
+        end = WorkerOutcome(outcome=ended(result), exit_code=SUCCEEDED)
     events.send("outcome", **end.outcome.to_record())
     return end.exit_code
 

@@ -4,7 +4,6 @@
 texts are filled in. A system message that turns out empty is left out.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from runner.errors import UserError
 from runner.recipe.formats.layouts import UnusableRow
 from runner.recipe.formats.turns import ROLES
-from runner.recipe.rows.numbers import WrittenFloat
+from runner.recipe.rows.numbers import written_text
 from runner.recipe.suggestions import closest
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
@@ -94,9 +93,7 @@ def _as_text(name: str, value: Any) -> str:
     if isinstance(value, list | Mapping):
         kind = "a list" if isinstance(value, list) else "an object, such as a message"
         raise UnusableRow(f"whose field {name}, which the template inserts as text, is {kind}")
-    if isinstance(value, str | WrittenFloat):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return written_text(value)
 
 
 def _texts(part: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from runner.recipe.rows.text import MAX_ROW, read_text, too_long
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_csv_rows(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_csv_rows(path: Path, where: str, *, separator: str = ",") -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each row with the number of the line that it begins in. A row with fewer cells than the header has nulls.
 
     Raises:
@@ -23,7 +23,7 @@ def read_csv_rows(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))  # 128 KiB otherwise, which a document exceeds
     lines = _lines(path, where)
     # Strict: a quote inside a quoted cell would be lost, and one that is never closed would take in the rest.
-    rows = csv.reader(lines, strict=True)
+    rows = csv.reader(lines, strict=True, delimiter=separator)
     header: list[str] | None = None
     while True:
         number = rows.line_num + 1
@@ -35,7 +35,7 @@ def read_csv_rows(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]
             raise _not_csv(error, number, rows.line_num, where) from error
         if header is None:
             if cells:
-                header = _header(cells, number, where)
+                header = _header(cells, number, where, separator)
             continue
         missing = len(header) - len(cells)
         if missing:
@@ -64,10 +64,10 @@ def _lines(path: Path, where: str) -> Iterator[str]:
         yield begun
 
 
-def _header(cells: list[str], number: int, where: str) -> list[str]:
+def _header(cells: list[str], number: int, where: str, separator: str) -> list[str]:
     if len(cells) == 1:
         for sign, name in _OTHER_SEPARATORS.items():
-            if sign in cells[0]:
+            if sign in cells[0] and sign != separator:
                 raise UserError(
                     f"the header is one column, {cells[0][:60]!r}: its columns seem to be separated by {name}",
                     where=where,

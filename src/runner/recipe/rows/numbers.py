@@ -1,5 +1,6 @@
 """Numbers of a JSON file that remember how they are written."""
 
+import json
 from typing import Any
 
 
@@ -24,3 +25,8 @@ class WrittenFloat(float):
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what copies and pickles are made from."""
         return WrittenFloat, (self.written,)
+
+
+def written_text(value: Any) -> str:
+    """Return a cell as text: text as it is, a number as it is written in its file, anything else as JSON."""
+    return str(value) if isinstance(value, str | WrittenFloat) else json.dumps(value, ensure_ascii=False, default=str)

@@ -21,8 +21,11 @@ from runner.recipe.rules.training import (
     batch,
     checkpointing,
     data_loader,
+    epochs,
+    fills_a_batch,
     json_texts,
     loss,
+    no_learning_rate,
     packing,
     precision,
     report_to,
@@ -34,6 +37,8 @@ RULES: tuple[Rule, ...] = (
     reserved_settings,
     batch,
     steps_and_epochs,
+    epochs,
+    fills_a_batch,
     values,
     intervals,
     mappings,
@@ -65,7 +70,7 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule; problems are reported in this order."""
 
-WARNINGS: tuple[Rule, ...] = (long_warmup, never_evaluates)
+WARNINGS: tuple[Rule, ...] = (long_warmup, never_evaluates, no_learning_rate)
 """Rules for what works and is hardly meant: their problems are said, and nothing is refused."""
 
 

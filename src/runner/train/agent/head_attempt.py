@@ -4,9 +4,10 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -27,7 +28,7 @@ from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import Outcome, attempt_outcome
-from runner.train.agent.preemption import is_eviction
+from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
 from runner.train.agent.restart_policy import (
     MOST_HANGS,
     attempts_without_progress,
@@ -95,6 +96,8 @@ class HeadAttempt:
         """How it ends, where the agent itself has decided that."""
         self._committed = False
         """Whether it has committed a checkpoint."""
+        self._finish_sent = False
+        """Whether the training process knows that its owner wants to end the training."""
         self._hung = False
         """Whether it is ended because it hangs."""
         self._fruitless_hangs = 0
@@ -161,9 +164,10 @@ class HeadAttempt:
             Whether there is something to watch; False if the attempt ends before it begins.
         """
         self._progress["phase"] = "restoring" if self._claim.number > 1 else "starting"
-        restored = self._patiently(
-            lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
-        )
+        with self._beating():  # a large checkpoint takes minutes, and whoever has no heartbeat is taken for dead
+            restored = self._patiently(
+                lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
+            )
         name, folder = (None, None) if restored is None else restored
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
@@ -243,6 +247,7 @@ class HeadAttempt:
             self._beat()
             if self._must_stop():
                 return
+            self._pass_finish_on()
             self._nodes.look()
             if self._nodes.any_failed:
                 self._workers.hurry(self._timing.upload if self._nodes.only_stopped else self._timing.peer)
@@ -293,6 +298,19 @@ class HeadAttempt:
             self._outcome = Outcome(kind="cancelled", reason="cancelled by `runner cancel`", retry=False)
         return self._outcome is not None
 
+    def _pass_finish_on(self) -> None:
+        """Tell the first training process if the owner wants the training to end with the model that it has."""
+        if self._finish_sent or self._progress.get("phase") in ("starting", "restoring"):
+            return  # before it loads, its signal handlers may not be installed
+        try:
+            asked = is_cancel_requested(self._store, self._setup.run_id, reopened=self._setup.reopened, keep_model=True)
+        except STORE_ERRORS:
+            return
+        if asked:
+            self._finish_sent = True
+            self._workers.send_signal_to_first(FINISH_SIGNAL)
+            _log.info("training ends at the next step boundary, by `runner cancel --keep-model`", extra=NOTICE)
+
     def _is_superseded(self) -> bool:
         try:
             return is_superseded(self._store, self._claim)
@@ -313,6 +331,23 @@ class HeadAttempt:
             self._log_chunks.flush()
         except STORE_ERRORS:
             return
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Within, write heartbeats from a thread of their own."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self._timing.beat):
+                self._beat()
+
+        thread = threading.Thread(target=beat, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _pass_output_on(self, text: str) -> None:
         """Print what a worker has printed, and add it to the attempt's log."""

@@ -13,6 +13,9 @@ from types import FrameType
 
 from runner.errors import causes
 
+FINISH_SIGNAL = signal.SIGUSR2
+"""Asks a training process to end its training at the next step boundary, as if it had taken its last step."""
+
 
 class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: no handler on the way may swallow it."""
@@ -40,12 +43,15 @@ class PreemptionNotice:
 
     def __init__(self) -> None:
         self.given = False
+        self.finish = False
+        """Whether the owner has asked that training ends at the next step boundary and keeps the model that it has."""
         self._at_boundaries_only = False
 
     def install(self) -> None:
         """Install the handlers. Must be called in the main thread."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(FINISH_SIGNAL, self._on_finish)
 
     @contextmanager
     def noted_at_step_boundaries(self) -> Iterator[None]:
@@ -57,6 +63,9 @@ class PreemptionNotice:
             yield
         finally:
             self._at_boundaries_only = False
+
+    def _on_finish(self, number: int, frame: FrameType | None) -> None:
+        self.finish = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first = not self.given

@@ -140,6 +140,12 @@ class WorkerGroup:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
 
+    def send_signal_to_first(self, number: int) -> None:
+        """Send the signal to the first worker, if it is still running."""
+        process = self._workers[0].process
+        if process.poll() is None:
+            process.send_signal(number)
+
     @property
     def is_over(self) -> bool:
         """Whether all have ended, or those that have not are out of time because one has."""

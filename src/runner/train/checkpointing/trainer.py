@@ -50,6 +50,7 @@ class ResumableTrainerMixin(Trainer):
         self._saving_seconds = 0.0
         self._evaluating = False
         self._preserves_state = True
+        self._finished_early = False
         self._divergence = DivergenceWatch()
         self._stall = StallWatch()
         self.fingerprint: Mapping[str, str] = {}
@@ -61,6 +62,11 @@ class ResumableTrainerMixin(Trainer):
     def is_complete(self) -> bool:
         """Whether training ended by itself (all steps done, or stopped early), not by a signal."""
         return self.control.should_training_stop and self.schedule.preempted_at is None
+
+    @property
+    def was_finished_early(self) -> bool:
+        """Whether its owner has ended the training before its last step, in this attempt or an earlier one."""
+        return self._finished_early or self.schedule.finished_at is not None
 
     # -- one record for each step --------------------------------------------------------------------------------
 
@@ -204,6 +210,7 @@ class ResumableTrainerMixin(Trainer):
             "step": step,
             "max_steps": self.state.max_steps,
             "complete": self.is_complete,
+            "finished_early": self.was_finished_early,
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
             "evaluation_preserves_state": self._preserves_state,
@@ -316,6 +323,7 @@ class ResumableTrainerMixin(Trainer):
         self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
         saved = read_runner_state(folder)
         self.restore_counts(saved)
+        self._finished_early = bool(saved.get("finished_early", False))
         best: dict[str, Any] | None = saved["best"]
         return best
 

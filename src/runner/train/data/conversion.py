@@ -5,28 +5,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from datasets import Dataset, Features, Json, List, Value, concatenate_datasets
+from datasets import Dataset, Features, Value, concatenate_datasets
 
 from runner.errors import UserError
 from runner.recipe.formats.columns import UnreadMeaning
 from runner.recipe.formats.dropped import DroppedRows
 from runner.recipe.formats.entries import EntryNeedsPairs, prepare
 from runner.recipe.formats.layouts import NeedsPairs, Row, RowLayout, UnusableRow
+from runner.recipe.rows.numbers import written_text
 from runner.runs.record_types.result import DroppedRecord
 from runner.train.data.entries import EntryRows
+from runner.train.data.json_cell import JsonCell, encode_column, register_json_cell
 from runner.train.data.origins import Origins
 from runner.train.evaluation.exact_match import ANSWER
 
-MESSAGES = List(Json())
-"""Arrow type of a list of messages. JSON, since messages differ in their keys and Arrow would give each all keys."""
+MESSAGES = JsonCell()
+"""The type of a list of messages, which differ in their keys: Arrow would give each the keys of all."""
 
 _FEATURES: Mapping[RowLayout, Mapping[str, Any]] = {
-    RowLayout.CONVERSATION: {"messages": MESSAGES, "tools": Json()},
-    RowLayout.MESSAGE_PAIR: {"prompt": MESSAGES, "completion": MESSAGES, "tools": Json()},
+    RowLayout.CONVERSATION: {"messages": MESSAGES, "tools": JsonCell()},
+    RowLayout.MESSAGE_PAIR: {"prompt": MESSAGES, "completion": MESSAGES, "tools": JsonCell()},
     RowLayout.PAIR: {"prompt": Value("string"), "completion": Value("string")},
     RowLayout.TEXT: {"text": Value("string")},
     RowLayout.PREFERENCE: {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string")},
-    RowLayout.PREFERENCE_MESSAGES: {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "tools": Json()},
+    RowLayout.PREFERENCE_MESSAGES: {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "tools": JsonCell()},
     RowLayout.PROMPT: {"prompt": Value("string")},
     RowLayout.PROMPT_MESSAGES: {"prompt": MESSAGES},
 }
@@ -71,12 +73,13 @@ def mix(parts: Sequence[EntryRows], settings: MixSettings, *, answer: str | None
         EntryNeedsPairs: the layout cannot hold a row.
     """
     layout = settings.layout
+    register_json_cell()
     features = dict(_FEATURES[layout])
     columns = {column for part in parts for column in part.entry.columns}
     if layout in PROMPT_LAYOUTS:
         features = {**_columns_for_rewards(parts), **features}
     elif layout.is_conversational and "chat_template_kwargs" in columns:
-        features["chat_template_kwargs"] = Json()
+        features["chat_template_kwargs"] = JsonCell()
     if "tools" not in columns:
         features.pop("tools", None)
     for part in parts if answer is not None else ():
@@ -111,7 +114,12 @@ def _columns_for_rewards(parts: Sequence[EntryRows]) -> Mapping[str, Any]:
             )
     template = first.entry.source.template or {}
     made = {column: Value("string") if isinstance(text, str) else MESSAGES for column, text in template.items()}
-    return {**first.dataset.features, **made}
+    columns = dict(first.dataset.features)
+    for part in parts[1:]:
+        for column, feature in part.dataset.features.items():
+            if feature != columns.get(column, feature):
+                columns[column] = JsonCell()  # each row keeps the type that it has in its source
+    return {**columns, **made}
 
 
 def _convert(
@@ -127,7 +135,7 @@ def _convert(
             made = convert(row)
             if answer is not None:
                 right = prepare(row, entry.source.template, entry.text_field)[answer]
-                made = [{**one, ANSWER: None if right is None else str(right)} for one in made]
+                made = [{**one, ANSWER: None if right is None else written_text(right)} for one in made]
             return made
         except UnusableRow as fault:
             unusable.add(str(fault), index)
@@ -145,7 +153,8 @@ def _convert(
             made = convert_row(dict(zip(batch, values, strict=True)), index)
             rows += made
             places.extend(index for _ in made)
-        return {column: [row.get(column, _ABSENT.get(column)) for row in rows] for column in features}
+        columns = {column: [row.get(column, _ABSENT.get(column)) for row in rows] for column in features}
+        return {column: encode_column(features[column], values) for column, values in columns.items()}
 
     dataset = part.dataset.map(
         convert_batch,

@@ -59,7 +59,7 @@ def read_entry(
     Raises:
         UserError: the rows cannot be read, or fit no format.
     """
-    dataset = read_source(source, where=where, inputs=inputs)
+    dataset = read_source(source, where=where, inputs=inputs, notes=notes)
     rows = select_rows(dataset, source, where, seed, notes)
     entry = recognize_entry(source, where, columns=rows.column_names, rows=rows, text_field=text_field, method=method)
     numbers = RowNumbers(

@@ -1,6 +1,7 @@
 """Read one entry of a recipe's data: from the hub, a file, a folder, or a built-in dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,32 @@ from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, DatasetsError
 from datasets.load import load_dataset, load_from_disk
 from huggingface_hub.errors import HfHubHTTPError
+from pyarrow import ArrowInvalid
 
 from runner.errors import UserError
 from runner.recipe.inputs.references import SAVED_TO_DISK
 from runner.recipe.recipe import DataSource
+from runner.recipe.rows.folders import split_files
+from runner.recipe.rows.read import SUFFIXES
 from runner.train.builtin.catalog import builtin_dataset, is_builtin
+from runner.train.data.local_files import is_pattern, read_files, read_parquet, select_split, with_plain_name
+from runner.train.data.typed_columns import name_guesses, times_as_text
 
 _INPUTS = "inputs/"
-_BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+_PARQUET = ".parquet"
 
 
-def read_source(source: DataSource, *, where: str, inputs: Callable[[str], Path]) -> Dataset:
+def read_source(source: DataSource, *, where: str, inputs: Callable[[str], Path], notes: list[str]) -> Dataset:
     """Return the rows of one entry, with their own columns. Never empty.
+
+    Local files of JSON, CSV and plain text have each cell as it is written (`read_files`). Parquet files, what
+    `datasets` saved to disk and the hub have the types that are declared there.
 
     Args:
         source: the entry.
         where: its place in the recipe (``data.train.0``), for errors.
         inputs: returns the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
+        notes: gets sentences on columns whose text is not certain.
 
     Raises:
         UserError: it does not exist, cannot be read, has no such split, or has no rows.
@@ -32,14 +42,15 @@ def read_source(source: DataSource, *, where: str, inputs: Callable[[str], Path]
     if is_builtin(source.path):
         dataset = _builtin(source, where)
     elif source.path.startswith(_INPUTS):
-        dataset = _local(inputs(source.path), source, where)
+        dataset = _local(inputs(source.path), source, where, notes)
     elif Path(source.path).is_absolute():
-        dataset = _local(Path(source.path), source, where)
+        dataset = _local(Path(source.path), source, where, notes)
     else:
         dataset = _hub(source, where)
+        name_guesses(dataset, where, notes)
     if len(dataset) == 0:
         raise _empty(source, where)
-    return dataset
+    return times_as_text(dataset, where, notes)
 
 
 def _builtin(source: DataSource, where: str) -> Dataset:
@@ -53,23 +64,59 @@ def _builtin(source: DataSource, where: str) -> Dataset:
     return Dataset.from_list([dict(row) for row in rows])
 
 
-def _local(path: Path, source: DataSource, where: str) -> Dataset:
+def _local(path: Path, source: DataSource, where: str, notes: list[str]) -> Dataset:
     if path.is_dir():
-        if any((path / name).is_file() for name in SAVED_TO_DISK):
-            return _saved_to_disk(path, source, where)
-        return _load(source, where, str(path), name=source.name)
+        return _folder(path, source, where, notes)
     if not path.is_file():
         raise UserError(f"there is no file or folder {source.path}", where=f"{where}.path")
-    builder = _BUILDERS.get(path.suffix.lower())
-    if builder is None:
+    suffix = path.suffix.lower()
+    if suffix not in (*SUFFIXES, _PARQUET):
         raise UserError(
             f"cannot tell what kind of data {path.name} holds",
             where=f"{where}.path",
-            remedy=f"Known by their endings: {', '.join(_BUILDERS)}.",
+            remedy=f"Known by their endings: {', '.join((*SUFFIXES, _PARQUET))}.",
         )
     if path.stat().st_size == 0:
         raise _empty(source, where)
-    return _load(source, where, builder, data_files=str(path))
+    if suffix == _PARQUET and not is_pattern(path):
+        return _load(source, where, "parquet", data_files=str(path))
+    name = path.name if source.path.startswith(_INPUTS) else source.path
+    return _split(source, where, {"train": lambda: _files([path], where, lambda _: name)})
+
+
+def _folder(path: Path, source: DataSource, where: str, notes: list[str]) -> Dataset:
+    if any((path / name).is_file() for name in SAVED_TO_DISK):
+        return _saved_to_disk(with_plain_name(path), source, where)
+    splits = split_files(path)
+    if splits is not None and all(file.suffix.lower() in SUFFIXES for files in splits.values() for file in files):
+        if not splits:
+            raise UserError(f"{source.path} holds no data files", where=f"{where}.path")
+
+        def read(files: Sequence[Path]) -> Dataset:
+            return _files(files, where, lambda file: str(Path(source.path) / file.relative_to(path)))
+
+        return _split(source, where, {split: partial(read, files) for split, files in splits.items()})
+    dataset = _load(source, where, str(with_plain_name(path)), name=source.name)
+    name_guesses(dataset, where, notes)
+    return dataset
+
+
+def _files(files: Sequence[Path], where: str, name: Callable[[Path], str]) -> Dataset:
+    try:
+        if files[0].suffix.lower() == _PARQUET:
+            return read_parquet(files[0])
+        return read_files(files, name)
+    except UserError as error:
+        raise UserError(f"{error.where}: {error.what}", where=f"{where}.path", remedy=error.remedy) from error
+    except (OSError, ArrowInvalid) as error:
+        raise UserError(f"{name(files[0])} cannot be read: {error}", where=f"{where}.path") from error
+
+
+def _split(source: DataSource, where: str, splits: Mapping[str, Callable[[], Dataset]]) -> Dataset:
+    try:
+        return select_split(source.split, splits)
+    except ValueError as error:
+        raise _unknown_split(source, where, str(error)) from error
 
 
 def _saved_to_disk(path: Path, source: DataSource, where: str) -> Dataset:

@@ -145,7 +145,7 @@ def init_distributed(assignment: Mapping[str, Any], *, local_rank: int, deepspee
     return process_info
 
 
-def _rendezvous(process_info: ProcessInfo, timeout: timedelta) -> dist.Store:
+def _rendezvous(process_info: ProcessInfo, timeout: timedelta) -> Any:
     """Return the store that processes find each other in. The first serves it where they are, and nowhere else.
 
     Left to itself (``env://``), torch listens on all addresses of the machine, and whoever reaches it can write to it.
@@ -160,7 +160,7 @@ def _rendezvous(process_info: ProcessInfo, timeout: timedelta) -> dist.Store:
                 raise
             # The others' address for this machine is not its own, as behind a NAT: torch listens on all.
             _log.warning("the rendezvous listens on all addresses: %s is not one of this machine's", host)
-    store = dist.TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined] # documented, and exported without `__all__`
         host,
         port,
         process_info.world_size,
@@ -168,7 +168,7 @@ def _rendezvous(process_info: ProcessInfo, timeout: timedelta) -> dist.Store:
         timeout,
         master_listen_fd=listening,
     )
-    return dist.PrefixStore("runner", store)
+    return dist.PrefixStore("runner", store)  # type: ignore[attr-defined] # as above
 
 
 def silence_other_ranks(process_info: ProcessInfo) -> None:

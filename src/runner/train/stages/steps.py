@@ -185,6 +185,11 @@ class StageRun:
         """The trainer, which holds the model."""
         return self._trainer
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, as the trainer uses it."""
+        return self._tokenizer
+
     def evaluate_before(self) -> None:
         """Measure the model as the stage starts with it, if the recipe asks.
 
@@ -272,6 +277,8 @@ class StageRun:
         if not attempt.process_info.is_main_process:
             attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             return {}
+        if trainer.was_finished_early:
+            context = replace(context, following=None)  # the run ends with this stage
         artifacts = commit_artifacts(context, trainer.model, self._tokenizer, weights=weights)
         attempt.events.phase("uploading")
         attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
@@ -285,7 +292,10 @@ class StageRun:
             "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
-        if context.following is None and context.recipe.export.push_to_hub:
+        if trainer.was_finished_early:
+            # Not pushed: what is published under a name is for its owner to say.
+            result["finished_early"] = True
+        elif context.following is None and context.recipe.export.push_to_hub:
             attempt.events.phase("exporting", "pushing to the hub")
             artifacts["hub"] = push_to_hub(context, result)
         return result
