@@ -117,8 +117,11 @@ def launch(
         say=say,
     )
     if plan.placement.machines is not None:
-        from runner.control.launching.cost import confirm_cost  # here: a run on this machine does without the estimates
+        # Here: a run on this machine does without the estimates, and reads the model's config itself.
+        from runner.control.launching.cost import confirm_cost
+        from runner.control.launching.hub_model import require_trusted_code
 
+        require_trusted_code(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
         confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
     document, lock = _begin(store, plan, say)
     # Now, not at the end: a run that is lost sight of on the way can be asked for by its id.

@@ -1,0 +1,33 @@
+"""What the config.json of a model on the hub shows to be missing in a recipe, before a machine is paid for."""
+
+from collections.abc import Callable
+
+from runner.errors import UserError
+from runner.hub.model_config import model_config
+from runner.recipe.inputs.model_folder import needs_remote_code
+from runner.recipe.problems import Problem, RecipeError, RecipePath
+from runner.recipe.recipe import Recipe
+
+
+def require_trusted_code(recipe: Recipe, *, where: str, locate: Callable[[RecipePath], str]) -> None:
+    """Refuse a model with Python code of its own unless the recipe says that it may be run.
+
+    Args:
+        recipe: what is to run, whole.
+        where: the recipe's file, for messages.
+        locate: gives the place where a path of the recipe was written.
+
+    Raises:
+        UserError: the model's code would be needed, and no stage may run it.
+    """
+    if all(stage.training.get("trust_remote_code") for stage in recipe.in_order):
+        return
+    try:
+        config = dict(model_config(recipe))
+    except UserError:
+        return  # nothing is known about it; the training side says what is wrong
+    if needs_remote_code(config):
+        at: RecipePath = ("model", "model_name_or_path")
+        what = "the model comes with Python code of its own, which is not run unless the recipe says so"
+        remedy = "read it, and write `training: {trust_remote_code: true}`"
+        raise RecipeError([Problem(at, what, remedy)], locate, where=where)
