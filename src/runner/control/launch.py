@@ -119,9 +119,9 @@ def launch(
     if plan.placement.machines is not None:
         # Here: a run on this machine does without the estimates, and reads the model's config itself.
         from runner.control.launching.cost import confirm_cost
-        from runner.control.launching.hub_model import require_trusted_code
+        from runner.control.launching.hub_model import require_usable_model
 
-        require_trusted_code(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
+        require_usable_model(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
         confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
     document, lock = _begin(store, plan, say)
     # Now, not at the end: a run that is lost sight of on the way can be asked for by its id.

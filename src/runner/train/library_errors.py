@@ -122,6 +122,14 @@ _ROWS = (
     ),
     # -- bitsandbytes
     _Row(
+        ("AttributeError",),
+        r"module 'torch' has no attribute '(\w+)'",
+        "torch has no {0}",
+        "",
+        "Write a type that it has: bfloat16, float16 or float32.",
+        file="/torch/__init__",
+    ),
+    _Row(
         ("RuntimeError", "ImportError", "ValueError"),
         r"None of the available devices|No GPU found|latest version of bitsandbytes|bitsandbytes.*compiled",
         "bitsandbytes cannot be used on the machine that trains ({message})",
@@ -310,6 +318,13 @@ _ROWS = (
         "adapter.r",
         "Write an even `r`, or leave `init_lora_weights` out.",
         file="/peft/",
+    ),
+    _Row(
+        ("ValueError",),
+        r"Multiple invocations of PEFT forward hooks",
+        "peft's activated LoRA does not go with gradient checkpointing, which is on by default",
+        "adapter.alora_invocation_tokens",
+        "Write training: {{gradient_checkpointing: false}} too.",
     ),
     # -- chat templates
     _Row(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.control.launching.hub_model import require_trusted_code
+from runner.control.launching.hub_model import require_usable_model
 from runner.control.launching.left_behind import warnings_about_paths
 from runner.control.launching.packages import require_packages
 from runner.errors import UserError
@@ -100,7 +100,7 @@ def test_code_of_a_model_has_to_be_trusted_before_a_machine_is_paid_for(model: P
     own = {"model_type": "mymodel", "auto_map": {"AutoConfig": "configuration_my.MyConfig"}}
     (model / "config.json").write_text(json.dumps(own))
     with pytest.raises(UserError, match="trust_remote_code: true"):
-        require_trusted_code(_recipe(str(model)), where="r", locate=dotted_path)
-    require_trusted_code(_recipe(str(model), trust_remote_code=True), where="r", locate=dotted_path)
+        require_usable_model(_recipe(str(model)), where="r", locate=dotted_path)
+    require_usable_model(_recipe(str(model), trust_remote_code=True), where="r", locate=dotted_path)
     (model / "config.json").write_text('{"model_type": "llama"}')
-    require_trusted_code(_recipe(str(model)), where="r", locate=dotted_path)
+    require_usable_model(_recipe(str(model)), where="r", locate=dotted_path)

@@ -143,6 +143,11 @@ def test_trackers_in_one_text_are_a_list(refuse: Refuse) -> None:
         (["training.torch_compile_mode=fast"], "training.torch_compile_mode"),
         (["model.attn_implementation=flash"], "model.attn_implementation"),
         (["training.logging_steps=1.5"], "training.logging_steps"),
+        (
+            ["model.load_in_4bit=true", "model.bnb_4bit_compute_dtype=bf16", "adapter={}"],
+            "model.bnb_4bit_compute_dtype",
+        ),
+        (["adapter={alora_invocation_tokens: [1]}"], "adapter.alora_invocation_tokens"),
         ([EVAL, "training={eval_strategy: steps, eval_steps: 2.5}"], "training.eval_steps"),
         ([EVAL, "training={eval_strategy: epoch, greater_is_better: true}"], "training.greater_is_better"),
     ],
