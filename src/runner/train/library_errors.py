@@ -31,6 +31,8 @@ class _Row:
     """What to write or do instead; groups are filled in as in `what`."""
     file: str = ""
     """Part of the path of the file that raises it."""
+    through: str = ""
+    """Part of the path of a file that the error comes through."""
 
 
 _ROWS = (
@@ -118,7 +120,22 @@ _ROWS = (
         "the tokenizer that the recipe takes its chat template from is neither on this machine nor on the hub",
         "training.chat_template_path",
         "Check the name; HF_HUB_OFFLINE keeps a machine from asking the hub.",
-        file="/transformers/",
+        through="/trl/chat_template_utils",
+    ),
+    _Row(
+        ("ValueError",),
+        r"tokenizer\.chat_template is not set",
+        "the tokenizer has no chat template",
+        "training.chat_template_path",
+        "Name a model that has one, or a .jinja file; or bring prompts and completions.",
+    ),
+    _Row(
+        ("AssertionError",),
+        r"(.+)",
+        "DeepSpeed refuses its configuration: {message}",
+        "training.deepspeed",
+        'Write what it names; `train_micro_batch_size_per_gpu: "auto"` follows the recipe.',
+        file="/deepspeed/runtime/config",
     ),
     # -- bitsandbytes
     _Row(
@@ -445,6 +462,8 @@ def explain(error: BaseException) -> UserError | None:
         file = frames[-1][0] if frames else ""
         for row in _ROWS:
             if names.isdisjoint(row.types) or row.file not in file:
+                continue
+            if row.through and not any(row.through in path for path, _ in frames):
                 continue
             if (match := re.search(row.words, message, re.DOTALL)) is not None:
                 groups = [group or "" for group in match.groups()]

@@ -109,6 +109,10 @@ def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Proble
         yield Problem(
             ("model", "model_name_or_path"), what, "write a model that generates text, such as a Llama or Qwen"
         )
+    own = training.get("chat_template_path")
+    if isinstance(own, str) and pathlib.Path(own).is_dir() and local_template(model, own) is None:
+        what = f"the folder `{own}` holds no chat template"
+        yield Problem(("training", "chat_template_path"), what, "write a model that has one, or a .jinja file")
     if training.get("assistant_only_loss"):
         template = local_template(model, training.get("chat_template_path"))
         if template is not None and not marks_assistant(template):
