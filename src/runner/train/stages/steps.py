@@ -175,7 +175,7 @@ class StageRun:
             if context.restored is not None:
                 check_fingerprint(context.restored, trainer.fingerprint)
         check_before_training(context, trainer, tokenizer, data)
-        self._hardware = hardware_record(trainer)
+        self._hardware = {**hardware_record(trainer), "layout": data.layout.value}
         if context.attempt.process_info.is_main_process:
             logger.info(f"computed with: {describe_hardware(self._hardware)}")
             context.record_hardware(self._hardware)
