@@ -117,7 +117,7 @@ def _all_artifacts(finished: Sequence[FinishedStage]) -> dict[str, str]:
 
 
 def _stage_results(attempt: AttemptContext, recipe: Recipe, finished: Sequence[FinishedStage]) -> list[dict[str, Any]]:
-    """The `stages` of the result, as far as the run went: each stage's record, without what the next one started from, and its evaluations."""
+    """The `stages` of the result, as far as the run went: what each recorded, and its evaluations."""
     results = []
     for stage, record in zip(recipe.stages, finished, strict=False):
         shown = {name: value for name, value in record.items() if name != "leaves"}
