@@ -183,8 +183,8 @@ def _ended_with(store: Store, run_id: str, folder: Path) -> TunedModel:
             remedy="`--checkpoint last` takes that of its newest checkpoint",
         )
     model = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
-    stages = (result or {}).get("stages")
-    if not recipe.stages or not stages:
+    stages = None if result is None else result.get("stages")
+    if result is None or not recipe.stages or not stages:
         return TunedModel(recipe=recipe.in_order[-1], folder=model, base=None)
     return TunedModel(recipe=recipe.stages[len(stages) - 1], folder=model, base=last_start(run_id, result)["base"])
 
