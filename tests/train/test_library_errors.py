@@ -171,6 +171,14 @@ def test_generation_that_transformers_does_not_know(model: Path) -> None:
     assert mistake.where == "training.generation_kwargs"
 
 
+def test_generation_arguments_that_nobody_would_read_are_refused(tmp_path: Path) -> None:
+    from runner.train.methods.grpo import _check_generation
+
+    _check_generation({"num_beams": 2, "do_sample": True})
+    with pytest.raises(UserError, match="Did you mean `num_beams`"):
+        _check_generation({"num_beam": 2})
+
+
 def test_data_that_cannot_be_read(tmp_path: Path) -> None:
     from datasets import load_dataset
 

@@ -122,7 +122,7 @@ def _needs(recipe: Recipe) -> Iterator[tuple[RecipePath, str, Package]]:
         if package is not None:
             yield ("model", "attn_implementation"), show(attention), package
     method = quantization_of(str(recipe.model["model_name_or_path"]))
-    if method in QUANTIZERS:
+    if method is not None and method in QUANTIZERS:
         what = f"the model is quantized with {method}, which"
         yield ("model", "model_name_or_path"), what, QUANTIZERS[method]
     for index, stage in enumerate(recipe.stages or (recipe,)):

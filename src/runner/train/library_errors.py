@@ -31,6 +31,8 @@ class _Row:
     """What to write or do instead; groups are filled in as in `what`."""
     file: str = ""
     """Part of the path of the file that raises it."""
+    through: str = ""
+    """Part of the path of a file that the error comes through."""
 
 
 _ROWS = (
@@ -118,9 +120,32 @@ _ROWS = (
         "the tokenizer that the recipe takes its chat template from is neither on this machine nor on the hub",
         "training.chat_template_path",
         "Check the name; HF_HUB_OFFLINE keeps a machine from asking the hub.",
-        file="/transformers/",
+        through="/trl/chat_template_utils",
+    ),
+    _Row(
+        ("ValueError",),
+        r"tokenizer\.chat_template is not set",
+        "the tokenizer has no chat template",
+        "training.chat_template_path",
+        "Name a model that has one, or a .jinja file; or bring prompts and completions.",
+    ),
+    _Row(
+        ("AssertionError",),
+        r"(.+)",
+        "DeepSpeed refuses its configuration: {message}",
+        "training.deepspeed",
+        'Write what it names; `train_micro_batch_size_per_gpu: "auto"` follows the recipe.',
+        file="/deepspeed/runtime/config",
     ),
     # -- bitsandbytes
+    _Row(
+        ("AttributeError",),
+        r"module 'torch' has no attribute '(\w+)'",
+        "torch has no {0}",
+        "",
+        "Write a type that it has: bfloat16, float16 or float32.",
+        file="/torch/__init__",
+    ),
     _Row(
         ("RuntimeError", "ImportError", "ValueError"),
         r"None of the available devices|No GPU found|latest version of bitsandbytes|bitsandbytes.*compiled",
@@ -311,6 +336,13 @@ _ROWS = (
         "Write an even `r`, or leave `init_lora_weights` out.",
         file="/peft/",
     ),
+    _Row(
+        ("ValueError",),
+        r"Multiple invocations of PEFT forward hooks",
+        "peft's activated LoRA does not go with gradient checkpointing, which is on by default",
+        "adapter.alora_invocation_tokens",
+        "Write training: {{gradient_checkpointing: false}} too.",
+    ),
     # -- chat templates
     _Row(
         ("TemplateSyntaxError",),
@@ -431,6 +463,8 @@ def explain(error: BaseException) -> UserError | None:
         for row in _ROWS:
             if names.isdisjoint(row.types) or row.file not in file:
                 continue
+            if row.through and not any(row.through in path for path, _ in frames):
+                continue
             if (match := re.search(row.words, message, re.DOTALL)) is not None:
                 groups = [group or "" for group in match.groups()]
                 fill = {"message": _short(message)}
@@ -458,9 +492,9 @@ def _refused_setting(error: BaseException) -> UserError | None:
             return UserError(f"{what}: {said}", where=section, remedy=remedy)
     if isinstance(error, ValueError | TypeError | ImportError | NotImplementedError | KeyError) and frames:
         file, function = frames[-1]
-        section = _section(file)
-        if section and any(word in function.lower() for word in _OF_SETTINGS):
-            return UserError(said, where=section, remedy=remedy)
+        where = _section(file)
+        if where is not None and any(word in function.lower() for word in _OF_SETTINGS):
+            return UserError(said, where=where, remedy=remedy)
     return None
 
 

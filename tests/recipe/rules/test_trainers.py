@@ -143,6 +143,12 @@ def test_trackers_in_one_text_are_a_list(refuse: Refuse) -> None:
         (["training.torch_compile_mode=fast"], "training.torch_compile_mode"),
         (["model.attn_implementation=flash"], "model.attn_implementation"),
         (["training.logging_steps=1.5"], "training.logging_steps"),
+        (["training.ddp_backend=mpi"], "training.ddp_backend"),
+        (
+            ["model.load_in_4bit=true", "model.bnb_4bit_compute_dtype=bf16", "adapter={}"],
+            "model.bnb_4bit_compute_dtype",
+        ),
+        (["adapter={alora_invocation_tokens: [1]}"], "adapter.alora_invocation_tokens"),
         ([EVAL, "training={eval_strategy: steps, eval_steps: 2.5}"], "training.eval_steps"),
         ([EVAL, "training={eval_strategy: epoch, greater_is_better: true}"], "training.greater_is_better"),
     ],
@@ -180,6 +186,11 @@ def test_values_that_grpo_cannot_compute_with_are_refused(refuse: Refuse, overri
 def test_values_that_dpo_cannot_compute_with_are_refused(refuse: Refuse) -> None:
     error = refuse("training={f_divergence_type: kl, eval_strategy: epoch, beta: -1}", text=DPO)
     assert set(settings_of(error)) == {"training.f_divergence_type", "training.beta"}
+
+
+def test_a_loss_that_would_divide_by_zero_is_refused(refuse: Refuse) -> None:
+    error = refuse("training={loss_type: robust, label_smoothing: 0.5, eval_strategy: epoch}", text=DPO)
+    assert settings_of(error) == ["training.label_smoothing"]
 
 
 def test_the_choices_are_those_that_trl_compares_with() -> None:

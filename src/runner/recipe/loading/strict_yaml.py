@@ -27,6 +27,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # The core schema of YAML 1.2.2, section 10.3.2.
 _INT = re.compile(r"[-+]?[0-9]+")
+_CODE = re.compile(r"0[0-9]+")
+"""A zip code or the like: no one writes a number with zeros before it, and as a number it would lose them."""
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -274,6 +276,8 @@ class _Builder:
             return _WORDS[text]
         if len(text) > _MAX_DIGITS and any(kind.fullmatch(text) for kind in (_FLOAT, _OCTAL, _HEX)):
             self.fail(f"a number of {len(text)} digits", line, column, remedy="put quotes around it if it is text")
+        if _CODE.fullmatch(text):
+            return text
         if _INT.fullmatch(text):
             return int(text)
         if _OCTAL.fullmatch(text):

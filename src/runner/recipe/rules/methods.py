@@ -23,6 +23,9 @@ def preferences(context: RuleContext) -> Iterator[Problem]:
         yield problem_at(
             "training.loss_type", "`exo_pair` needs a `label_smoothing` above 0", "write 1e-3, as its paper"
         )
+    if "robust" in kinds and context.value("training.label_smoothing") == 0.5:
+        what = "0.5, and `robust` divides by 1 - 2 x label_smoothing"
+        yield problem_at("training.label_smoothing", what, "write less, such as 0.1")
     if context.value("training.use_weighting") and {"aot", "aot_unpaired"} & set(kinds):
         yield problem_at("training.use_weighting", "TRL has no weighting for `aot`", "leave it out")
 

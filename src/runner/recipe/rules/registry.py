@@ -10,7 +10,7 @@ from runner.recipe.rules.data import local_names, shares
 from runner.recipe.rules.evaluation import evaluation, never_evaluates
 from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, reward_columns, rewards
-from runner.recipe.rules.model import adapter, attention, quantization
+from runner.recipe.rules.model import adapter, attention, dtypes, quantization
 from runner.recipe.rules.optimizers import optimizers
 from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
@@ -47,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     optimizers,
     precision,
     attention,
+    dtypes,
     quantization,
     strategy,
     adapter,

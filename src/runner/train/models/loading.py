@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.errors import UserError, causes
+from runner.recipe.inputs.model_folder import is_encoder
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import choose_attention
@@ -67,6 +68,12 @@ def load_model(
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
         check_tokenizer(tokenizer, name)
         config = AutoConfig.from_pretrained(source, **shared)
+        if is_encoder(config.to_dict()):
+            raise UserError(
+                f"{name} fills in masked words: its tokens see those after them",
+                where="model.model_name_or_path",
+                remedy="Name a model that generates text, such as a Llama.",
+            )
         if fit_quantization(recipe, config, sixteen_bit_dtype()):
             # Without settings of ours, which transformers would ignore with a warning.
             arguments.pop("quantization_config", None)
