@@ -1,5 +1,6 @@
 """Paths on this machine, all in XDG folders: the default store, a run's local state, caches."""
 
+import contextlib
 import os
 import pwd
 from collections.abc import Mapping
@@ -56,6 +57,28 @@ def working_directory() -> Path:
 def default_store() -> str:
     """Return the folder that is the store if neither ``--store`` nor ``RUNNER_STORE`` is set."""
     return str(_xdg("XDG_DATA_HOME", ".local/share") / "runner")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it. Of runner's own folders, only this user can look into a new one (0700).
+
+    They hold logs, what was trained on, and models. One that exists stays as it is, since it may have been opened to
+    others on purpose.
+    """
+    bases = (("XDG_DATA_HOME", ".local/share"), ("XDG_STATE_HOME", ".local/state"), ("XDG_CACHE_HOME", ".cache"))
+    for variable, default in bases:
+        own = _xdg(variable, default) / "runner"
+        if folder.is_relative_to(own):
+            make_private(own)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder that only this user can look into (0700), and those above it as usual; keep one that exists."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
 
 
 def store_digest(store_url: str) -> str:

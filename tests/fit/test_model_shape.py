@@ -136,7 +136,7 @@ def test_patterns_match_as_pythons_do(pattern: str, count: int) -> None:
     assert len(layers) == count == sum(re.fullmatch(pattern, name) is not None for name in names)
 
 
-@pytest.mark.parametrize("layers", [-1, 1e400, float("nan"), 10**5000, 10**9])
+@pytest.mark.parametrize("layers", [-1, 1e400, float("nan"), 10**400, 10**9])
 def test_a_config_with_absurd_numbers_cannot_be_planned(layers: float) -> None:
     with pytest.raises(UserError, match="num_hidden_layers"):
         shape_of({**CONFIG, "num_hidden_layers": layers})

@@ -162,6 +162,21 @@ def longer_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(target)
 
 
+def test_a_model_that_comes_with_weights_that_are_not_finite_is_not_trained(
+    forked: Attempts, data: Path, tmp_path: Path
+) -> None:
+    """Also where they are frozen; no learning rate is to blame."""
+    source = materialize("builtin:tiny-llama", tmp_path / "cache")
+    model = AutoModelForCausalLM.from_pretrained(source)
+    model.model.norm.weight.data[0] = math.inf
+    model.save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "model")
+    what = recipe(data, adapter=True, **SMALL)
+    code, log = ended(forked, "bad-base", replace(what, model={"model_name_or_path": str(tmp_path / "model")}))
+    assert code == 2, log
+    assert "infinite or not a number before the first step (`base_model.model.model.norm.weight`)" in log
+
+
 @pytest.mark.parametrize("method", ["sft", "cpt", "dpo", "grpo"])
 def test_a_token_without_an_embedding_is_named_before_the_first_step(
     method: str, forked: Attempts, data: Path, longer_tokenizer: str

@@ -234,3 +234,11 @@ def test_an_unknown_name_anywhere_is_one_error(refuse: Refuse) -> None:
         error = refuse(f"{section}.zzz=1")
         assert isinstance(error, UserError)
         assert error.remedy, section
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1e300])
+@pytest.mark.parametrize("path", ["training.max_steps", "training.seed", "adapter.r", "training.learning_rate"])
+def test_a_number_fits_into_64_bits(refuse: Refuse, path: str, number: float) -> None:
+    error = refuse(f"{path}={number!r}")
+    assert "does not fit into 64 bits" in str(error)
+    assert path in str(error)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.control.launching.packages import missing_extras, require_packages
+from runner.control.launching.taken_along import describe_code_and_files
 from runner.errors import UserError
 from runner.fit.accelerators import accelerator_warnings
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
@@ -27,8 +28,11 @@ class CheckedRecipe:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences on the first rows of local data: those that will be dropped, columns that are not read."""
-        return () if self.loaded is None else self.loaded.notes
+        """Sentences on the first rows of local data (those that will be dropped, columns that are not read), and on the
+        code and the files that the recipe brings."""
+        if self.loaded is None:
+            return ()
+        return [*self.loaded.notes, *describe_code_and_files(self.loaded.recipe, self.loaded.local_files)]
 
     def as_json(self) -> dict[str, Any]:
         """The same as ``runner check --json`` lists it."""

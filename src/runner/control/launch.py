@@ -26,6 +26,7 @@ from runner.control.launching.start import (
     take_lock,
 )
 from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
+from runner.control.launching.taken_along import describe_code_and_files
 from runner.errors import UserError
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
@@ -234,6 +235,8 @@ def _plan(
     if not backend.supervised_here:
         for warning in warnings_about_paths(loaded.recipe, locate=loaded.locate):
             say(warning)
+    for sentence in describe_code_and_files(loaded.recipe, prepared.inputs.values(), list(environment)):
+        say(f"{loaded.path.name} {sentence}")
     return _Plan(
         backend=backend,
         loaded=loaded,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.paths import listing_cache
+from runner.paths import listing_cache, make_folder
 from runner.runs.layout import REOPENED, RUN, RUNS, is_run_id, numbered_key, run_key
 from runner.runs.records import exists
 from runner.runs.status import RunStatus, run_status
@@ -127,7 +127,7 @@ class EndedRuns:
         # One write, and a line break first: neither a torn line before ours nor another writer can spoil it.
         data = b"\n" + b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError:
             return

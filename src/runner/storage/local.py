@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from runner.errors import UserError
+from runner.paths import make_private
 from runner.storage.atomic import PART, atomic_write, fsync, temporary_path
 from runner.storage.manifest import Damaged
 from runner.storage.odd_keys import OddKeys
@@ -154,6 +155,7 @@ class LocalStore:
         self._refuse_links(key)
         for last in (False, False, True):
             try:
+                make_private(self.root)
                 return write(path)
             except FileNotFoundError as error:
                 # Another process emptied the folder and removed it between our mkdir and our open.
@@ -210,7 +212,7 @@ class LocalStore:
         where = str(error.filename or self.root)
         reason = error.strerror or str(error)
         if error.errno in _FULL:
-            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", where)
+            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", str(self.root))
         if error.errno in _REFUSED:
             return UserError(
                 f"the store cannot be used: {reason}",

@@ -42,7 +42,7 @@ def test_each_setting_that_needs_an_extra_is_named_with_its_command(recipe: Path
     found = {dotted_path(problem.path): problem for problem in missing_extras(loaded.recipe, lambda module: False)}
     assert list(found) == ["training.strategy", "training.report_to", "export.gguf"]
     assert "`zero2` needs the extra `deepspeed`" in found["training.strategy"].what
-    assert "`wandb` and `tensorboard` needs" in found["training.report_to"].what
+    assert "`wandb` needs the extra `train`" in found["training.report_to"].what
     for setting, extra in (("training.strategy", "deepspeed"), ("export.gguf", "gguf")):
         assert install_command(extra) in str(found[setting].remedy)
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 from runner.backends.base import AttemptRunner, RunningAttempt
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
-from runner.paths import cache_folder, huggingface_home, work_folder
+from runner.paths import cache_folder, huggingface_home, make_folder, work_folder
 from runner.process import boot_id
 from runner.recipe.inputs.machine_paths import machine_paths
 from runner.recipe.inputs.references import is_local
@@ -79,7 +79,7 @@ class ContainerRunner(AttemptRunner):
         """Start a container, as `AttemptRunner.start`."""
         name = f"runner-{secrets.token_hex(6)}"
         for folder in (*_caches(), *([Path(store_url)] if is_local(store_url) else [])):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         process = subprocess.Popen(
             self._command(store_url, run_id, name=name, environment=environment),
             # Only this process holds it open: the attempt ends when it closes.

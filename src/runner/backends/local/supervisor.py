@@ -20,7 +20,7 @@ from runner.backends.local.attempts import ENTRYPOINT, ProcessRunner
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeReader
-from runner.paths import state_folder, work_folder
+from runner.paths import make_folder, state_folder, work_folder
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
 from runner.runs.records import is_cancel_requested, run_result, times_reopened
@@ -271,7 +271,7 @@ class Supervisor:
     def _attempt_log(self) -> IO[bytes]:
         """The local file for what the newest attempt prints."""
         try:
-            work_folder(self._store.url, self._run_id).mkdir(parents=True, exist_ok=True)
+            make_folder(work_folder(self._store.url, self._run_id))
             return (self._folder / ATTEMPT_LOG).open("wb")
         except OSError as error:
             raise UserError(

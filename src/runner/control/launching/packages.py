@@ -72,7 +72,7 @@ def missing_extras(recipe: Recipe, installed: Callable[[str], bool] = is_install
         trackers = [names] if isinstance(names, str) else names
         lacking = [name for name in trackers if name in _TRACKERS and not installed(_TRACKERS[name])]
         if lacking:
-            problems.append(_lacks((*place, "report_to"), " and ".join(map(show, lacking)), "train"))
+            problems.append(_lacks((*place, "report_to"), show(lacking[0]), "train"))
         rewards = stage.training.get("reward_funcs") or ()
         if any(name in COMPARING_REWARDS for name in rewards) and not installed("math_verify"):
             problems.append(_lacks((*place, "reward_funcs"), "comparing answers", "train"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.errors import UserError
 from runner.recipe.formats.detection import COLUMNS, FORMATS, detect_format
-from runner.recipe.formats.entries import Entry, EntryFault, check_settings, recognize_entry
+from runner.recipe.formats.entries import Entry, EntryFault, check_settings, check_templates, recognize_entry
 from runner.recipe.formats.selection import row_filter
 from runner.recipe.inputs.local_rows import LocalRow, can_read, rows_of, structs_of
 from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, is_local
@@ -78,6 +78,7 @@ def inspect_source(
             files, whole = None, False
             rows = [] if row is None else [LocalRow(file=pathlib.Path(source.path), number=1, row=row)]
         if not rows:
+            check_templates(source, where, None)
             return _unread(at, source, method)
         columns = list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows)))
         recognized = recognize_entry(

@@ -27,6 +27,8 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # The core schema of YAML 1.2.2, section 10.3.2.
 _INT = re.compile(r"[-+]?[0-9]+")
+_CODE = re.compile(r"0[0-9]+")
+"""A zip code or the like: no one writes a number with zeros before it, and as a number it would lose them."""
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -36,7 +38,8 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_MAX_DIGITS = 400
+_MAX_DIGITS = 250
+"""A number with more of them, in any base, may be too large for a float."""
 
 _REMEDIES = (
     ("mapping values are not allowed", "put quotes around a value that contains `: `, or correct the indentation"),
@@ -271,8 +274,10 @@ class _Builder:
     def _scalar(self, text: str, line: int, column: int) -> Json:
         if text in _WORDS:
             return _WORDS[text]
-        if len(text) > _MAX_DIGITS and _FLOAT.fullmatch(text):
+        if len(text) > _MAX_DIGITS and any(kind.fullmatch(text) for kind in (_FLOAT, _OCTAL, _HEX)):
             self.fail(f"a number of {len(text)} digits", line, column, remedy="put quotes around it if it is text")
+        if _CODE.fullmatch(text):
+            return text
         if _INT.fullmatch(text):
             return int(text)
         if _OCTAL.fullmatch(text):

@@ -213,9 +213,12 @@ def _arguments_as_text(rows: Dataset) -> Dataset:
     columns = [column for column in _MESSAGES if column in rows.column_names]
 
     def rewrite(row: Row) -> Row:
-        return {column: [_with_text(message) for message in row[column]] for column in columns}
+        return {
+            column: rows.features[column].encode_example([_with_text(message) for message in row[column]])
+            for column in columns
+        }
 
-    return rows.map(rewrite, load_from_cache_file=False, desc="Writing arguments as JSON")
+    return rows.map(rewrite, features=rows.features, load_from_cache_file=False, desc="Writing arguments as JSON")
 
 
 def _with_text(message: Row) -> Row:

@@ -1,6 +1,5 @@
 """Select rows of a source by its `filter`, then by its `sample`."""
 
-import json
 import random
 from collections import Counter
 from typing import Any
@@ -8,10 +7,13 @@ from typing import Any
 from datasets import Dataset
 
 from runner.errors import UserError
+from runner.recipe.formats.selection import compared, value_filter
 from runner.recipe.recipe import DataSource
 
 _SHOWN_VALUES = 8
 """Values of a column that a message lists at most."""
+_SHOWN_CHARACTERS = 60
+_BATCH_ROWS = 10_000
 
 
 def select_rows(dataset: Dataset, source: DataSource, where: str, seed: int, notes: list[str]) -> Dataset:
@@ -41,33 +43,37 @@ def _filter(dataset: Dataset, source: DataSource, where: str) -> Dataset:
         )
     left = list(range(len(dataset)))
     for column, value in wanted.items():
-        wanted_keys = {_key(item) for item in (value if isinstance(value, list | tuple) else [value])}
-        keys = [_key(item) for item in dataset[column][:]]
-        fitting = [index for index in left if keys[index] in wanted_keys]
+        is_wanted, counted = value_filter(value), Counter[str]()
+        fitting: list[int] = []
+        chosen = dataset.select_columns(column)
+        # By batches: a column may not fit into memory.
+        for start in range(0, len(left), _BATCH_ROWS):
+            places = left[start : start + _BATCH_ROWS]
+            for place, cell in zip(places, chosen[places][column], strict=True):
+                if is_wanted(cell):
+                    fitting.append(place)
+                elif not fitting:
+                    counted[compared(cell)[: _SHOWN_CHARACTERS + 1]] += 1
         if not fitting:
             raise UserError(
                 f"no row of {source.path} is left where {column} is {_shown(value)}",
                 where=f"{where}.filter",
-                remedy=f"In {column} stand {_values(keys, left)}.",
+                remedy=f"In {column} stand {_values(counted)}.",
             )
         left = fitting
     return dataset if len(left) == len(dataset) else dataset.select(left)
 
 
-def _key(value: Any) -> str:
-    """Return what a value is compared by: 1 and 1.0 are equal, and neither equals "1" or true."""
-    is_whole = isinstance(value, float) and value.is_integer()
-    return json.dumps(int(value) if is_whole else value, sort_keys=True, default=str)
-
-
 def _shown(value: Any) -> str:
-    return " or ".join(_key(item) for item in value) if isinstance(value, list | tuple) else _key(value)
+    return " or ".join(compared(item) for item in value) if isinstance(value, list | tuple) else compared(value)
 
 
-def _values(keys: list[str], rows: list[int]) -> str:
+def _values(counted: Counter[str]) -> str:
     """Return the values of a column for a message, the most frequent first."""
-    counted = Counter(keys[row] if len(keys[row]) <= 60 else f"{keys[row][:60]}…" for row in rows)
-    shown = ", ".join(f"{value} ({count}x)" for value, count in counted.most_common(_SHOWN_VALUES))
+    shown = ", ".join(
+        f"{value if len(value) <= _SHOWN_CHARACTERS else f'{value[:_SHOWN_CHARACTERS]}…'} ({count}x)"
+        for value, count in counted.most_common(_SHOWN_VALUES)
+    )
     return shown + (f", and {len(counted) - _SHOWN_VALUES} others" if len(counted) > _SHOWN_VALUES else "")
 
 

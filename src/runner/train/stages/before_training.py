@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from runner.errors import UserError
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.data.mixture import TrainingData
+from runner.train.finite import all_weights, name_some, not_finite
 from runner.train.models.vocabulary import check_embeddings, check_positions
 from runner.train.stages.context import StageContext
 
@@ -30,10 +31,17 @@ def check_before_training(
         data: the stage's.
 
     Raises:
-        UserError: a token has no embedding, a row or a generation is longer than the model, or no step would be taken.
+        UserError: a token has no embedding, a row or a generation is longer than the model, the model's weights are not
+            finite, or no step would be taken.
     """
     if context.restored is not None:
         return
+    if names := not_finite(all_weights(trainer.model)):
+        raise UserError(
+            f"the model has weights that are infinite or not a number before the first step ({name_some(names)})",
+            where="model.model_name_or_path",
+            remedy="Name another model, or another model.dtype: large weights do not fit into float16.",
+        )
     datasets = {"data.train": trainer.train_dataset, "data.eval": trainer.eval_dataset}
     datasets = {where: dataset for where, dataset in datasets.items() if dataset is not None}
     prompts, new_tokens = _prompts(context, trainer, data)
