@@ -4,12 +4,13 @@
 #   docker build --build-arg ACCELERATOR=cuda --tag runner:cuda .
 #
 # ACCELERATOR names a lock in images/. BASE_IMAGE is any Debian 12: the Python packages bring the CUDA libraries, and the
-# machine brings the driver. docs/image.md says how to use another package index.
+# machine brings the driver. The digest is that of August 2026 in docker-library/repo-info, where Docker Hub's official
+# images are recorded; Debian's packages are brought up to date below. docs/image.md says how to use another package index.
 #
 # The stages `torch`, `packages` and `project` each install only their part into an environment at the same path; the
 # image copies these parts over one another. So a layer is pushed again only if its own part has changed, and no layer
 # contains pip's cache or build tools.
-ARG BASE_IMAGE=debian:bookworm-slim
+ARG BASE_IMAGE=debian:bookworm-slim@sha256:abd67ffcfa541b485a3dff59865ab629aa048a6c613e639d36e7456b0b229241
 ARG ACCELERATOR=cuda
 
 
@@ -22,6 +23,7 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # by its names. Versions are the current ones of Debian, since a Debian mirror keeps no old ones; the SBOM lists them.
 # hadolint ignore=DL3008
 RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get upgrade --yes --no-install-recommends \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
       bash ca-certificates procps python3 sudo tini \
       curl fuse netcat-openbsd openssh-client openssh-server patch pciutils python3-pip rsync wget \

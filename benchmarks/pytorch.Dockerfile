@@ -3,7 +3,7 @@
 # It installs the packages of the `official` stage in pytorch/pytorch's Dockerfile of 2026 (its apt and pip lines), but on
 # the base image of our build instead of Ubuntu 24.04, and with torch from the index instead of PyTorch's own build.
 # `benchmarks/image.py` builds it.
-ARG BASE_IMAGE=debian:bookworm-slim
+ARG BASE_IMAGE=debian:bookworm-slim@sha256:abd67ffcfa541b485a3dff59865ab629aa048a6c613e639d36e7456b0b229241
 
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE} AS builder

@@ -83,6 +83,6 @@ def test_nothing_tells_anybody_to_install_what_pypi_calls_runner() -> None:
         name: (ROOT / name).read_text(errors="replace") for name in listed.stdout.split() if (ROOT / name).is_file()
     }
     stranger = re.compile(
-        r"""(pip|uv|pipx)[\w ]* (install|add|run) [^\n]*['"` ]runner(\[|['"`\s]|$)|\brunner\[(?!\{)"""
+        r"""(pip|uv|pipx)[\w ]* (install|add|run) [^\n#]*['"` ]runner(\[|['"`\s]|$)|\brunner\[(?!\{)"""
     )
     assert {name: found[0] for name, text in texts.items() if (found := stranger.search(text))} == {}

@@ -1,6 +1,7 @@
 """The schema of a recipe's `resources` and `sky`: SkyPilot's documented keys, since SkyPilot itself is optional.
 
-From the reference of SkyPilot's YAML (0.14). Clouds are not enumerated: which ones there are is SkyPilot's affair.
+From the reference of SkyPilot's YAML (0.14); tests/slurm/test_schema.py compares it with SkyPilot's own schema. Clouds
+are not enumerated: which ones there are is SkyPilot's affair.
 """
 
 from typing import Any
@@ -8,6 +9,10 @@ from typing import Any
 Schema = dict[str, Any]
 
 _SIZE: Schema = {"type": ["number", "string"]}
+_DISK_SIZE: Schema = {
+    "type": ["integer", "string"],
+    "pattern": "^[0-9]+([kK][bBiI]|[mM][bBiI]|[gG][bBiI]|[tT][bBiI]|[pP][bBiI])?$",
+}
 
 # Keys that also stand in each entry of `any_of` and `ordered`.
 _ONE: dict[str, Schema] = {
@@ -36,14 +41,14 @@ _ONE: dict[str, Schema] = {
     "memory": {"description": "Memory in GB: `32`, or `32+` for at least 32.", **_SIZE},
     "instance_type": {"description": "The machine's type, in the cloud's own word."},
     "use_spot": {"description": "Whether to use spot machines.", "type": "boolean"},
-    "disk_size": {"description": "The size of the disk, in GB.", "type": ["integer", "string"]},
+    "disk_size": {"description": "The size of the disk: in GB, or with a unit, `1TB`.", **_DISK_SIZE},
     "disk_tier": {
         "description": "The speed of the disk.",
         "enum": ["low", "medium", "high", "ultra", "best", "none"],
     },
     "network_tier": {"description": "The speed of the network.", "enum": ["standard", "best"]},
     "local_disk": {"description": "The machine's own disk that it needs."},
-    "ephemeral_storage": {"description": "Older name of `disk_size` on Kubernetes.", "type": ["integer", "string"]},
+    "ephemeral_storage": {"description": "Older name of `disk_size` on Kubernetes.", **_DISK_SIZE},
     "volumes": {"description": "Disks to attach.", "type": "array", "items": {"type": "object"}},
     "max_hourly_cost": {
         "description": "The most that one hour of the machine may cost, in US dollars.",
@@ -67,6 +72,7 @@ _ONE: dict[str, Schema] = {
     "autostop": {
         "description": "Stop the machine when it is idle: minutes, `10h`, false, or a mapping.",
         "type": ["boolean", "integer", "object", "string"],
+        "pattern": "^[0-9]+[mhdwMHDW]?$",
         "additionalProperties": False,
         "properties": {
             "idle_minutes": {"type": "integer", "minimum": 0},
@@ -90,7 +96,12 @@ _ONE: dict[str, Schema] = {
             },
         },
     },
-    "priority": {"description": "The job's priority in a queue.", "type": "integer"},
+    "priority": {
+        "description": "The job's priority in a queue.",
+        "type": "integer",
+        "minimum": -1000,
+        "maximum": 1000,
+    },
     "priority_class": {"description": "The class of the job's priority."},
 }
 for _schema in _ONE.values():

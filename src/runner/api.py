@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.backends.base import ResourceOptions
-from runner.control.cancel import cancel_run
+from runner.control.cancel import cancel_run, finish_run
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
 from runner.control.launching.cost import Confirm, CostQuestion
@@ -158,8 +158,11 @@ class Run:
         with _user_errors(self._store):
             return wait_for_end(self._store, self._run_id, timeout_seconds=timeout_seconds)
 
-    def cancel(self) -> RunStatus:
+    def cancel(self, *, keep_model: bool = False) -> RunStatus:
         """End the run for good, wherever it runs, and wait until it has ended.
+
+        Args:
+            keep_model: stop training after the present step, then measure, export and keep the model as at the end.
 
         Returns:
             The run's status, ``cancelled`` as a rule.
@@ -172,7 +175,7 @@ class Run:
             'cancelled'
         """
         with _user_errors(self._store):
-            return cancel_run(self._store, self._run_id, say=_log.info)
+            return (finish_run if keep_model else cancel_run)(self._store, self._run_id, say=_log.info)
 
     def pull(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Fetch the run's records, metrics and artifacts, checked byte for byte.
@@ -342,7 +345,11 @@ def list_runs(store: str | os.PathLike[str] | None = None) -> list[Run]:
     """
     opened = _open(store)
     with _user_errors(opened):
-        return [Run._known(opened, status.run_id) for status in all_runs(opened)]
+        return [Run._known(opened, status.run_id) for status in all_runs(opened, on_damaged=_warn)]
+
+
+def _warn(run_id: str, error: Damaged) -> None:
+    _log.warning("%s is damaged in the store: %s", run_id, error)
 
 
 def _open(store: str | os.PathLike[str] | None) -> Store:

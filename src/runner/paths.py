@@ -1,5 +1,6 @@
 """Paths on this machine, all in XDG folders: the default store, a run's local state, caches."""
 
+import contextlib
 import os
 import pwd
 from collections.abc import Mapping
@@ -58,6 +59,28 @@ def default_store() -> str:
     return str(_xdg("XDG_DATA_HOME", ".local/share") / "runner")
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it. Of runner's own folders, only this user can look into a new one (0700).
+
+    They hold logs, what was trained on, and models. One that exists stays as it is, since it may have been opened to
+    others on purpose.
+    """
+    bases = (("XDG_DATA_HOME", ".local/share"), ("XDG_STATE_HOME", ".local/state"), ("XDG_CACHE_HOME", ".cache"))
+    for variable, default in bases:
+        own = _xdg(variable, default) / "runner"
+        if folder.is_relative_to(own):
+            make_private(own)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder that only this user can look into (0700), and those above it as usual; keep one that exists."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+
+
 def store_digest(store_url: str) -> str:
     """Return a short name of a store for use in local paths."""
     return blake3(store_url.encode()).hexdigest()[:16]
@@ -93,11 +116,6 @@ def engine_cache(store_url: str, run_id: str) -> Path:
     return cache_folder() / store_digest(store_url) / "skypilot" / f"{run_id}.json"
 
 
-def config_cache() -> Path:
-    """Return the folder that caches models' configs from the hub."""
-    return cache_folder() / "configs"
-
-
 def price_cache() -> Path:
     """Return the folder that caches prices parsed from SkyPilot's large catalogs."""
     return cache_folder() / "prices"
@@ -107,3 +125,8 @@ def huggingface_home(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the Hugging Face libraries' own folder, as `huggingface_hub.constants.HF_HOME` computes it."""
     cache = environment.get("XDG_CACHE_HOME") or str(home_folder("XDG_CACHE_HOME") / ".cache")
     return Path(environment.get("HF_HOME") or Path(cache, "huggingface")).expanduser()
+
+
+def hub_files(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the hub's cached files, as `huggingface_hub.constants.HF_HUB_CACHE` computes it."""
+    return Path(environment.get("HF_HUB_CACHE") or huggingface_home(environment) / "hub").expanduser()

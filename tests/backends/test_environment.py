@@ -53,7 +53,15 @@ URL=https://user:pw@host/?a=b
 
 
 @pytest.mark.parametrize(
-    "line", ["hunter2", "1BAD=hunter2", 'OPEN="hunter2', "TWO='hunter2' hunter2", "A.B=hunter2", "\n\nhunter2"]
+    ("line", "number"),
+    [
+        ("hunter2", 2),
+        ("1BAD=hunter2", 2),
+        ('OPEN="hunter2', 2),
+        ("TWO='hunter2' hunter2", 2),
+        ("A.B=hunter2", 2),
+        ("\n\nhunter2", 4),
+    ],
 )
 def test_a_line_that_is_none_is_refused_by_its_number_alone(tmp_path: Path, line: str, number: int) -> None:
     with pytest.raises(UserError) as refused:

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,27 @@ def test_the_page_speaks_to_this_machine_only(browser: Any, address: str) -> Non
         line[1].partition(":")[0] for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port
     }
     assert listening == {"0100007F"}, "127.0.0.1, as the kernel writes it"
+
+
+def status_of(address: str, path: str, *, body: bytes | None = None, **headers: str) -> int:
+    """The status that the page's server answers a request with."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(address.rstrip("/") + path, data=body, headers=named)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_requests_of_other_sites_and_names_are_refused(address: str) -> None:
+    """A page elsewhere that a browser shows, a name that was made to lead here, and more than anybody types."""
+    join = "/gradio_api/queue/join"
+    question = b'{"data": [], "fn_index": 0, "session_hash": "x"}'
+    own = {"Content_Type": "application/json", "Origin": address.rstrip("/")}
+    assert status_of(address, "/") == 200
+    assert status_of(address, join, body=question, **own) not in (403, 404, 413)
+    assert status_of(address, "/", Host="evil.example") == 403
+    assert status_of(address, join, body=question, **{**own, "Origin": "http://evil.example"}) == 403
+    assert status_of(address, join, body=question, Sec_Fetch_Site="cross-site") == 403
+    assert status_of(address, join, body=b" " * (2 << 20), **own) == 413

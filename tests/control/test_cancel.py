@@ -74,3 +74,26 @@ def test_a_run_elsewhere_is_asked_and_waited_for(bench: Bench) -> None:
     bench.store.create("runs/run/attempts/0001.json", json.dumps(claim).encode())
     assert cancelled(bench, timeout_seconds=1.0) == "running"
     assert json.loads(bench.store.get("runs/run/cancel.json"))["requested_at"]
+
+
+def test_a_run_that_keeps_its_model_ends_with_one(bench: Bench) -> None:
+    bench.submit("try")
+    supervisor = bench.start_supervisor("try", {"pace": 0.2})
+    wait_until(lambda: (run_status(bench.store, "try").step or 0) >= 2)
+    done = bench.runner("cancel", "try", "--keep-model")
+    assert done.returncode == 0, done
+    assert supervisor.wait(60) == 1
+    result = run_result(bench.store, "try")
+    assert result is not None
+    assert (result["state"], set(result["artifacts"])) == ("cancelled", {"model"})
+    again = bench.runner("cancel", "try", "--keep-model")
+    assert (again.returncode, "been cancelled already" in again.stderr) == (2, True), again
+
+
+def test_a_run_that_nothing_runs_cannot_make_a_model_by_itself(bench: Bench) -> None:
+    bench.submit("try")
+    bench.supervise("try", {"1": ["stop", 3]})
+    done = bench.runner("cancel", "try", "--keep-model")
+    assert done.returncode == 2, done
+    assert "runner export try --checkpoint last" in done.stderr
+    assert run_status(bench.store, "try").state == "interrupted"

@@ -1,6 +1,7 @@
 """Waiting ends when the run has, or when nobody is going to continue it."""
 
 import json
+import shutil
 import socket
 import time
 
@@ -92,3 +93,17 @@ def test_a_state_is_an_exit_code(state: str, ended_with: int | None, code: int) 
         exit_code=ended_with,
     )
     assert exit_code(status) == code
+
+
+@pytest.mark.parametrize("command", [["wait", "run"], ["logs", "-f", "run"], ["metrics", "-f", "run"]])
+def test_a_run_that_is_deleted_is_no_longer_waited_for(bench: Bench, command: list[str]) -> None:
+    bench.submit()
+    lock = bench.lock("run")
+    process = bench.start_runner(*command)
+    time.sleep(2)
+    shutil.rmtree(bench.folder / "store")
+    output, error = process.communicate(timeout=60)
+    lock.close()
+    assert process.returncode == 1, error
+    assert "runs/run/run.json is no longer in the store" in error
+    assert "Traceback" not in output + error

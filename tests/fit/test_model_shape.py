@@ -1,5 +1,8 @@
 """Model shapes: what is counted from a config is what the real classes have, parameter for parameter."""
 
+import contextlib
+import re
+import time
 from typing import Any
 
 import pytest
@@ -27,6 +30,8 @@ PUBLISHED = {
     "unsloth/DeepSeek-R1-0528-Qwen3-8B-unsloth-bnb-4bit": 8_190_735_360,
 }
 """Numbers of parameters as the models' pages on the hub have them."""
+
+CONFIG = bundled_config("HuggingFaceTB/SmolLM2-135M-Instruct") or {}
 
 SMALL: dict[str, dict[str, Any]] = {
     "llama": {"attention_bias": True},
@@ -105,3 +110,33 @@ def test_a_target_that_the_model_has_not_is_refused() -> None:
     shape = shape_of(bundled_config("builtin:tiny-llama") or {})
     with pytest.raises(UserError, match="write `all-linear`, or some of: q_proj"):
         shape.targets({"target_modules": ["c_attn"]})
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(.*)*x", "(a+|_+|.)+z", "(.*_?)*\\d", "((((.*)*)*)*)*!", "(?=(.*)+)(.*)+\\1!", "(" * 500, "a" * 100_000],
+)
+def test_no_pattern_of_a_recipe_keeps_a_plan_waiting(pattern: str) -> None:
+    """Python's engine takes for ever over most of these."""
+    shape = shape_of(CONFIG)
+    began = time.monotonic()
+    with contextlib.suppress(UserError):
+        shape.targets({"target_modules": pattern, "exclude_modules": pattern + "y"})
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [(r".*\.(q|v)_proj", 2), (r".*(?<!k)_proj", 6), (r".*self_attn.*(?:q|k|v|o)_proj", 4), (r"(?i).*\.Q_PROJ", 1)],
+)
+def test_patterns_match_as_pythons_do(pattern: str, count: int) -> None:
+    shape = shape_of(CONFIG)
+    layers = shape.targets({"target_modules": pattern})
+    names = [f"model.layers.0.{linear.name}" for linear in shape.linears]
+    assert len(layers) == count == sum(re.fullmatch(pattern, name) is not None for name in names)
+
+
+@pytest.mark.parametrize("layers", [-1, 1e400, float("nan"), 10**400, 10**9])
+def test_a_config_with_absurd_numbers_cannot_be_planned(layers: float) -> None:
+    with pytest.raises(UserError, match="num_hidden_layers"):
+        shape_of({**CONFIG, "num_hidden_layers": layers})

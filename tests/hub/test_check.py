@@ -1,6 +1,9 @@
 """What a recipe names on the hub is looked for before anything is launched."""
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +43,9 @@ def test_what_is_there_is_found_and_not_asked_for_again_for_a_while(server: Hub)
     assert sorted(heads) == [
         "/datasets/someone/renamed/resolve/v2/README.md",
         "/datasets/someone/there/resolve/main/README.md",
+        "/datasets/someone/there/resolve/v2/README.md",  # where the hub sends on to
         "/someone/renamed/resolve/main/config.json",
+        "/someone/there/resolve/main/config.json",
         "/someone/there/resolve/main/config.json",
     ]
     assert look(server, what) == {}
@@ -150,11 +155,31 @@ def test_offline_and_for_what_is_here_nothing_is_asked(server: Hub, tmp_path: Pa
     assert server.asked == []
 
 
-def test_the_token_is_the_one_that_the_run_will_have(tmp_path: Path) -> None:
-    kept = {"HF_HOME": str(tmp_path)}
-    (tmp_path / "token").write_text("hf_kept\n")
-    assert run_token({"HF_TOKEN": "hf_given"}, here=False, environment=kept) == "hf_given"
-    assert run_token({}, here=False, environment={**kept, "HF_TOKEN": "hf_here"}) is None
-    assert run_token({}, here=True, environment={**kept, "HF_TOKEN": "hf_here"}) == "hf_here"
-    assert run_token({}, here=True, environment=kept) == "hf_kept"
-    assert run_token({}, here=True, environment={"HF_HOME": str(tmp_path / "none")}) is None
+def test_the_token_is_the_one_that_the_run_will_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_here")
+    assert run_token({"HF_TOKEN": "hf_given"}, here=False) == "hf_given"
+    assert run_token({"HF_TOKEN": ""}, here=True) is None
+    assert run_token({}, here=False) is None
+    assert run_token({}, here=True) == "hf_here"
+
+
+@pytest.mark.parametrize(("stored", "token"), [("hf_kept\n", "hf_kept"), (None, None)])
+def test_the_token_of_a_login_is_found_where_the_hubs_library_keeps_it(
+    tmp_path: Path, stored: str | None, token: str | None
+) -> None:
+    if stored is not None:
+        (tmp_path / "token").write_text(stored)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    code = "from runner.hub.check import run_token; print(run_token({}, here=True))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env={**environment, "HF_HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(token)
+
+
+def test_what_no_repository_is_called_is_not_on_the_hub(server: Hub) -> None:
+    """The hub's own library knows the names; nothing is asked for."""
+    [said] = look(server, recipe(model="some one/what?")).values()
+    assert "there is no model some one/what? on the hub" in said
+    assert server.asked == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from runner.errors import UserError
 from runner.hub.model_config import model_config
@@ -22,21 +23,30 @@ class Hub(BaseHTTPRequestHandler):
     asked: list[tuple[str, str | None]]
 
     def do_GET(self) -> None:
-        """Answer as the hub does."""
-        self.asked.append((self.path, self.headers["Authorization"]))
-        status, body = 404, b"{}"
+        """Answer as the hub does, with its headers and error codes."""
+        self.asked.append((f"{self.command} {self.path}", self.headers["Authorization"]))
+        status, body, code = 404, b"{}", "EntryNotFound"
         if self.path == "/someone/model/resolve/main/config.json":
-            status, body = 200, json.dumps(CONFIG).encode()
+            status, body, code = 200, json.dumps(CONFIG).encode(), ""
         elif "gated" in self.path:
-            status = 403
+            status, code = 403, "GatedRepo"
+        elif "nowhere" in self.path:
+            status, code = 401, "RepoNotFound"
         elif "broken" in self.path:
-            status, body = 200, b"<html>"
+            status, body, code = 200, b"<html>", ""
         elif "failing" in self.path:
-            status = 500
+            status, code = 500, ""
         self.send_response(status)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", '"' + blake3(body).hexdigest()[:40] + '"')
+        if code:
+            self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *arguments: object) -> None:
         """Quiet."""
@@ -51,7 +61,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tupl
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name in ("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     yield requests
     server.shutdown()
     server.server_close()
@@ -61,6 +72,23 @@ def of(name: str, **model: Any) -> Recipe:
     """A recipe with that model."""
     data = Data(train=(DataSource(path="a/b"),))
     return Recipe(name="r", method="sft", model={"model_name_or_path": name, **model}, data=data)
+
+
+def test_what_was_fetched_is_where_training_looks_for_it(
+    asked: list[tuple[str, str | None]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is printed."""
+    model_config(of("someone/model"))
+    [file] = (tmp_path / "cache/huggingface/hub/models--someone--model/snapshots").rglob("config.json")
+    assert json.loads(file.read_text()) == CONFIG
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_no_config_for_its_size_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match="too large to be a model's config"):
+        model_config(of(str(tmp_path)))
 
 
 def test_a_bundled_config_is_not_asked_for(asked: list[tuple[str, str | None]]) -> None:
@@ -79,12 +107,17 @@ def test_another_is_fetched_once_and_kept(asked: list[tuple[str, str | None]], m
     assert model_config(of("someone/model")) == CONFIG
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert model_config(of("someone/model")) == CONFIG
-    assert asked == [("/someone/model/resolve/main/config.json", "Bearer secret")]
+    address = "/someone/model/resolve/main/config.json"
+    assert dict.fromkeys(asked) == dict.fromkeys(
+        [(f"HEAD {address}", "Bearer secret"), (f"GET {address}", "Bearer secret")]
+    )
+    assert [word for word, _ in asked].count(f"GET {address}") == 1
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("someone/nowhere", "someone/nowhere is gated or private, or is not on the hub"),
         ("someone/gated", "someone/gated is gated or private, or is not on the hub"),
         ("someone/missing", "someone/missing has no config.json on the hub at main"),
         ("someone/broken", "the config of someone/broken is not JSON"),

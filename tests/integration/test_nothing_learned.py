@@ -1,22 +1,30 @@
 """A run does not succeed without having learned anything, and keeps no weights that are worth nothing."""
 
+import dataclasses
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from runner.recipe.recipe import Checkpoint, Recipe
+from runner.errors import UserError
+from runner.recipe.recipe import Checkpoint, Export, Recipe
 from runner.runs.layout import run_key
 from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
+from runner.storage.manifest import Manifest, ManifestFile
 from runner.storage.open import open_store
+from runner.train.agent.events import Events
 from runner.train.builtin.catalog import materialize
-from support.forked import Attempts
+from runner.train.run_eval import evaluate
+from support.forked import Attempts, run_program
 from support.method_recipes import METHODS, dpo, grpo
 from support.runs import NEVER_EVALUATED, recipe, submit
 from support.stage_recipes import stage, staged
@@ -154,6 +162,21 @@ def longer_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(target)
 
 
+def test_a_model_that_comes_with_weights_that_are_not_finite_is_not_trained(
+    forked: Attempts, data: Path, tmp_path: Path
+) -> None:
+    """Also where they are frozen; no learning rate is to blame."""
+    source = materialize("builtin:tiny-llama", tmp_path / "cache")
+    model = AutoModelForCausalLM.from_pretrained(source)
+    model.model.norm.weight.data[0] = math.inf
+    model.save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "model")
+    what = recipe(data, adapter=True, **SMALL)
+    code, log = ended(forked, "bad-base", replace(what, model={"model_name_or_path": str(tmp_path / "model")}))
+    assert code == 2, log
+    assert "infinite or not a number before the first step (`base_model.model.model.norm.weight`)" in log
+
+
 @pytest.mark.parametrize("method", ["sft", "cpt", "dpo", "grpo"])
 def test_a_token_without_an_embedding_is_named_before_the_first_step(
     method: str, forked: Attempts, data: Path, longer_tokenizer: str
@@ -185,3 +208,48 @@ def test_rows_longer_than_a_models_table_of_positions_are_refused(forked: Attemp
     code, log = ended(forked, "positions-generated", generating)
     assert code == 2, log
     assert "evaluate.prompts" in log
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Attempts:
+    """A store with a run that an older version let succeed: one weight of its adapter is not a number."""
+    folder = tmp_path_factory.mktemp("poisoned")
+    forked = Attempts(str(folder / "store"), folder)
+    assert ended(forked, "poisoned", recipe(data, adapter=True, **{**SMALL, "max_steps": 2}))[0] == 0
+    (path,) = (folder / "store").rglob("artifacts/model/*/manifest.json")
+    weights = path.with_name("adapter_model.safetensors")
+    tensors = load_file(weights)
+    next(iter(tensors.values()))[0, 0] = math.nan
+    save_file(tensors, weights, metadata={"format": "pt"})
+    manifest = Manifest.parse(path.read_bytes())
+    content = weights.read_bytes()
+    altered = ManifestFile(weights.name, len(content), blake3(content).hexdigest())
+    files = tuple(altered if file.name == weights.name else file for file in manifest.files)
+    path.write_bytes(Manifest(files, manifest.metadata).to_json())
+    return forked
+
+
+NOT_FINITE = "has weights that are infinite or not a number"
+
+
+def test_a_model_that_is_not_finite_is_not_measured(poisoned: Attempts, tmp_path: Path) -> None:
+    store = open_store(poisoned.store_url)
+    nobody = Events(-1)
+    with pytest.raises(UserError, match=NOT_FINITE):
+        evaluate(store, "poisoned", work_dir=tmp_path, cache_dir=poisoned.folder / "cache" / "runner", events=nobody)
+
+
+def test_a_model_that_is_not_finite_is_not_talked_to(poisoned: Attempts, tmp_path: Path) -> None:
+    command = ("--store", poisoned.store_url, "--run", "poisoned", "--cache-dir", str(tmp_path), "--cli")
+    done = run_program("runner.train.run_chat", *command, said="Return")
+    assert done.returncode == 2, done.stderr
+    assert NOT_FINITE in done.stderr
+
+
+def test_a_model_that_is_not_finite_is_not_exported(poisoned: Attempts, tmp_path: Path) -> None:
+    wanted = json.dumps({**dataclasses.asdict(Export(merge=True)), "gguf": []})
+    command = ("--store", poisoned.store_url, "--run", "poisoned", "--work-dir", str(tmp_path), "--export", wanted)
+    done = run_program("runner.train.run_export", *command)
+    assert done.returncode == 1, done.stderr
+    assert NOT_FINITE in done.stderr
+    assert not [key for key in artifacts(poisoned, "poisoned") if "merged" in key]

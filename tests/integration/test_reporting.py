@@ -2,7 +2,10 @@
 
 import json
 import struct
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +80,44 @@ def test_the_last_attempts_files_are_those_of_a_run_that_was_never_interrupted(r
     accumulator.Reload()
     assert [event.step for event in accumulator.Scalars("train/loss")] == LOGGED
     assert [event.step for event in accumulator.Scalars("eval/loss")] == [0, 4, 8, 12, 12]
+
+
+class _FrontPageOnly(BaseHTTPRequestHandler):
+    """W&B's server on a bad day: its front page is there, and every request to its API fails."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.send_response(500)
+        self.end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("front_page", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_a_tracker_that_is_away_costs_seconds_and_not_the_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, front_page: bool
+) -> None:
+    """By itself W&B tries for 100 s, and ends the training with a `CommError`; here it goes on offline."""
+    for name in ("WANDB_MODE", "WANDB_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _FrontPageOnly)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port if front_page else 9}"
+    forked = Attempts(str(tmp_path / "store"), tmp_path, {"WANDB_BASE_URL": url, "WANDB_API_KEY": "0" * 40})
+    store = open_store(forked.store_url)
+    submit(store, "away", recipe(data, adapter=False, report_to=["wandb"], logging_steps=2))
+    began = time.monotonic()
+    assert forked.run("away") == 0, forked.log("away")
+    assert time.monotonic() - began < (75 if front_page else 40)
+    said = forked.log("away")
+    assert "offline" in said
+    assert "report_to: wandb failed" not in said
+    pull(store, "away", tmp_path / "pulled", say=print)
+    (file,) = (tmp_path / "pulled" / "artifacts" / "wandb").rglob("offline-run-*/*.wandb")
+    history = offline_history(file)
+    assert [record["train/global_step"] for record in history if "train/loss" in record] == LOGGED
+    server.shutdown()

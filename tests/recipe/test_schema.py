@@ -121,7 +121,7 @@ def test_every_key_is_explained(key: str) -> None:
         "resources={accelerators: 'A100:8', use_spot: true, infra: '*'}",
         "resources={accelerators: {T4: 1, L4: 1}, autostop: 10, disk_size: 100}",
         "resources={any_of: [{infra: aws, accelerators: L4}, {infra: gcp}]}",
-        "resources={job_recovery: {max_restarts_on_errors: 3}}",
+        "resources={job_recovery: {strategy: FAILOVER}}",
     ],
 )
 def test_types_are_those_that_the_libraries_take(check: Check, override: str) -> None:
@@ -234,3 +234,15 @@ def test_an_unknown_name_anywhere_is_one_error(refuse: Refuse) -> None:
         error = refuse(f"{section}.zzz=1")
         assert isinstance(error, UserError)
         assert error.remedy, section
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1e300])
+@pytest.mark.parametrize("path", ["training.max_steps", "adapter.r"])
+def test_a_whole_number_fits_into_64_bits(refuse: Refuse, path: str, number: float) -> None:
+    error = refuse(f"{path}={number!r}")
+    assert "does not fit into 64 bits" in str(error)
+    assert path in str(error)
+
+
+def test_a_number_with_a_fraction_may_be_large(check: Check) -> None:
+    assert check("training.learning_rate=1e30").recipe.training["learning_rate"] == 1e30

@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-from runner.reports.metrics import metrics_table, write_csv
+from runner.reports.metrics import MetricsLines, metrics_table, write_csv
 
 RECORDS: list[dict[str, Any]] = [
     {"kind": "train", "stage": "sft", "step": 1, "loss": 2.5, "grad_norm": 1.0},
@@ -20,6 +20,7 @@ RECORDS: list[dict[str, Any]] = [
 
 def test_a_loss_that_is_not_a_number_is_shown_as_such() -> None:
     assert metrics_table(RECORDS).splitlines()[2].split() == ["2", "NaN", "Infinity"]
+    assert MetricsLines({}).line(RECORDS[1]).split() == ["2", "NaN", "Infinity"]
 
 
 def test_csv_has_it_in_its_own_column() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from runner.control.wait import RunWaiter
 from runner.errors import UserError
 from runner.reports import summary
 from runner.reports.metrics import metrics_table
-from runner.runs.attempts import Claim, attempts, fits_so_far, is_superseded, read_heartbeat
+from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, is_superseded, read_heartbeat
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import CheckpointName
 from runner.runs.lineage import checkpoints
@@ -211,6 +212,10 @@ RAW = [
     b"[" * 100_000,
     b'{"a":' * 500 + b"1" + b"}" * 500,
     b'{"version": ' + b"9" * 5000 + b"}",
+    b"[" * 2000 + b"]" * 2000,
+    b'{"run_id": "run", "run_id": "other"}',
+    b"\x00",
+    b'{"a": "' + b"x" * (17 << 20) + b'"}',
 ]
 TOKENS = {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity", "huge": "1e999", "long": "9" * 5000}
 
@@ -473,6 +478,54 @@ def test_a_name_of_a_checkpoint_is_read_only_as_it_is_written() -> None:
     assert CheckpointName.parse("sft-\N{ARABIC-INDIC DIGIT ONE}-0001-aaaa") is None
 
 
+def test_what_is_no_record_at_all_is_damaged_and_is_not_read(bench: Bench) -> None:
+    """A pipe, on which others would wait for ever, a file of 100 MB, a link to nothing that ends."""
+    root = bench.folder / "store/runs"
+    for name in ("good", "pipe", "large", "zero", "folder"):
+        bench.submit(name)
+        if name != "good":
+            (root / name / "run.json").unlink()
+    os.mkfifo(root / "pipe/run.json")
+    with (root / "large/run.json").open("wb") as file:
+        file.truncate(100_000_000)
+    (root / "zero/run.json").symlink_to("/dev/zero")
+    (root / "folder/run.json").mkdir()
+    done = bench.runner("ps", "--json", timeout=20)
+    assert done.returncode == 0, done
+    states = {run["run_id"]: (run["state"], run["reason"]) for run in json.loads(done.stdout)}
+    assert states == {
+        "good": ("pending", None),
+        "pipe": ("damaged", "runs/pipe/run.json: it is no file"),
+        "large": ("damaged", "runs/large/run.json: it has 100,000,000 bytes, and 67,108,864 at most are read"),
+        "zero": ("damaged", "runs/zero/run.json: it is no file"),
+    }
+
+
+def test_a_heartbeat_from_the_future_is_not_a_sign_of_life(bench: Bench) -> None:
+    bench.submit()
+    claim = {**RECORDS["attempts/0001.json"]}
+    bench.store.create("runs/run/attempts/0001.json", json.dumps(claim).encode())
+    bench.store.put("runs/run/attempts/0001.heartbeat.json", b"{}")
+    assert run_status(bench.store, "run").state == "running"
+    for path in (bench.folder / "store/runs/run/attempts").iterdir():
+        os.utime(path, (4e9, 4e9))
+    assert run_status(bench.store, "run").state == "interrupted"
+
+
+@pytest.mark.parametrize("number", [2, 7, 999_999_999_999])
+def test_an_attempt_of_any_number_is_no_traceback(number: int) -> None:
+    store = good_store(ended=False)
+    record = {**RECORDS["attempts/0001.json"], "token": f"{number:04d}-aaaa", "number": number}
+    store.data[f"runs/run/attempts/{number:04d}.json"] = json.dumps(record).encode()
+    assert run_status(store, "run").attempts == number
+    raised = read_all(store)
+    assert {name for name, error in raised.items() if error is not None} <= {"recipe"}
+    try:
+        assert claim_attempt(store, "run", {}).number == number + 1
+    except DamagedRecord as error:
+        harmless(str(error))
+
+
 def test_text_is_made_printable() -> None:
     assert printable("a\x1b[2Jb") == "a\N{REPLACEMENT CHARACTER}[2Jb"
     assert printable("two\nlines") == "two lines"
@@ -486,17 +539,19 @@ def test_a_log_keeps_its_colors_and_nothing_else() -> None:
     )
 
 
-def test_ps_says_in_a_line_what_it_leaves_out(bench: Bench) -> None:
+def test_ps_shows_a_damaged_run_in_a_row_and_says_why(bench: Bench) -> None:
     bench.submit("good")
     bench.submit("bad")
     bench.store.create("runs/bad/result.json", b'{"state": "\\u001b[2J"}')
     done = bench.runner("ps")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[1].startswith("good")
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert rows == [["RUN", "STATE"], ["good", "pending"], ["bad", "damaged"]]
     [line] = done.stderr.splitlines()
-    assert line.startswith(
-        "bad is left out, damaged in the store: runs/bad/result.json: state is '\\x1b[2J', not one of"
-    )
+    assert line.startswith("bad is damaged in the store: runs/bad/result.json: state is '\\x1b[2J', not one of")
+    listed = json.loads(bench.runner("ps", "--json").stdout)
+    assert [run["state"] for run in listed] == ["pending", "damaged"]
+    assert listed[0].keys() == listed[1].keys()
     for command in ("wait", "pull", "logs", "metrics", "resume", "cancel"):
         done = bench.runner(command, "bad")
         assert "Traceback" not in done.stderr, command

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -13,6 +14,7 @@ from support.slurm_bed import ROOT, SKY, alone, without_colours
 
 pytestmark = pytest.mark.slurm
 
+ALIAS = "objects.test"
 STORE = f"s3://{BUCKET}/runs"
 # SkyPilot's own columns; prices in dollars an hour, made up.
 _MACHINES = """\
@@ -28,6 +30,18 @@ _IMAGES = "Tag,Region,OS,OSVersion,ImageId,CreationDate\n" + "".join(
     f"skypilot:custom-{kind},us-east-1,ubuntu,22.04,IMAGE,20260101\n"
     for kind in ("cpu-ubuntu", "gpu-ubuntu", "gpu-ubuntu-cuda13")
 )
+
+
+@contextmanager
+def alias_of_this_machine() -> Iterator[None]:
+    """Another name for loopback, since a store there is refused for a run elsewhere. No name is looked up for that."""
+    hosts = Path("/etc/hosts")
+    before = hosts.read_text()
+    hosts.write_text(f"{before.rstrip()}\n127.0.0.1 {ALIAS}\n")
+    try:
+        yield
+    finally:
+        hosts.write_text(before)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +66,15 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]
         return [program("moto_server"), "--host", "127.0.0.1", "--port", str(port)]
 
     # SkyPilot looks for the rights that AWS's own policies give.
-    with serving(command, folder, lambda port: {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as running:
+    policies = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    with serving(command, folder, lambda port: policies) as running, alias_of_this_machine():
         images = catalogs / "aws/images.csv"
         images.write_text(images.read_text().replace("IMAGE", some_image(running.port)))
         make_bucket(S3Server("moto", f"http://127.0.0.1:{running.port}", running.process_group))
         environment = {
             "HOME": str(folder / "home"),
             "PATH": f"{SKY}:/usr/bin:/bin:/usr/sbin",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{running.port}",
+            "AWS_ENDPOINT_URL": f"http://{ALIAS}:{running.port}",
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_REGION": REGION,

@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+from runner.paths import make_folder
+
 
 class RunLocked(Exception):
     """Another process on this machine holds the run's lock."""
@@ -72,7 +74,7 @@ def lock_holder(folder: Path) -> int | None:
 def _open_lock_file(folder: Path) -> int:
     """Open the lock file, made if it is missing. The supervisor of an ended run may delete the folder meanwhile."""
     for attempt in range(5):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         try:
             return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:

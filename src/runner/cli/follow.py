@@ -10,6 +10,7 @@ from runner.backends.base import poll_seconds
 from runner.cli.hints import as_typed
 from runner.cli.output import print_json, run_outcome, say, show
 from runner.control.wait import RunWaiter, Watch
+from runner.errors import UserError
 from runner.exit_codes import CTRL_C, MISTAKE
 from runner.reports import summary
 from runner.reports.progress import Display, open_display
@@ -52,7 +53,7 @@ def _report_end(store: "Store", run_id: str, supervision: "Supervision", *, as_j
     code = supervision.exit_code
     try:
         status = run_status(store, run_id)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, UserError) as error:
         say(f"{run_id} was interrupted, and the store does not answer: {error}")
         return code
     if code == CTRL_C:

@@ -148,12 +148,15 @@ def _no_working_directory() -> bool:
 def _trouble_with_the_store(error: Exception) -> str | None:
     """Return what to say about a store that failed; None for another error, which is a bug of ours."""
     from runner.storage.manifest import Damaged  # here: `--help` does without
-    from runner.storage.store import StoreFull, StoreUnavailable
+    from runner.storage.store import NotFound, StoreFull, StoreUnavailable
 
     if isinstance(error, StoreUnavailable):
         return f"the store does not answer: {error}\n  Try again; `runner doctor` looks at the store."
     if isinstance(error, StoreFull):
-        return str(error)
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}\n  Make room there, or name another store with --store."
+    if isinstance(error, NotFound):
+        return f"{error} is no longer in the store: it was deleted meanwhile"
     if isinstance(error, Damaged):
         return f"damaged in the store: {error}"
     return None

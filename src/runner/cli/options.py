@@ -27,6 +27,16 @@ def store_option(command: F) -> F:
     )(command)
 
 
+def checkpoint_option(command: F) -> F:
+    """``--checkpoint``: the command gets `checkpoint`."""
+    return click.option(
+        "--checkpoint",
+        metavar="STEP",
+        help="The checkpoint of this step (STAGE-STEP in a run with stages), or `best`, `last`; of any run, also one "
+        "that failed or is running.",
+    )(command)
+
+
 def json_option(command: F) -> F:
     """``--json``: the command gets `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)

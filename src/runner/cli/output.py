@@ -77,6 +77,14 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
     }
 
 
+def damaged_row(run_id: str, error: Exception) -> dict[str, Any]:
+    """A run as `ps --json` lists it if its records cannot be trusted."""
+    from runner.runs.status import RunStatus
+
+    fields = run_row(RunStatus(run_id=run_id, recipe="", state="pending", infra="", created_at=""))
+    return {**dict.fromkeys(fields), "run_id": run_id, "state": "damaged", "reason": str(error)}
+
+
 def run_outcome(status: "RunStatus", store_url: str) -> dict[str, Any]:
     """A run as `launch --json`, `resume --json` and `cancel --json` return it."""
     return {"run_id": status.run_id, "state": status.state, "store": store_url} | run_row(status)

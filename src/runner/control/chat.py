@@ -9,12 +9,21 @@ from runner.backends.local.training_side import require_training_side
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.paths import cache_folder
-from runner.runs.records import run_document
+from runner.runs.checkpoint_choice import choose_checkpoint
+from runner.runs.records import run_document, run_result
 from runner.storage.store import Store
 
 
 def chat(
-    store: Store, run_id: str, *, cli: bool, port: int, temperature: float, max_new_tokens: int, with_base: bool
+    store: Store,
+    run_id: str,
+    *,
+    cli: bool,
+    port: int,
+    temperature: float,
+    max_new_tokens: int,
+    with_base: bool,
+    checkpoint: str | None = None,
 ) -> NoReturn:
     """Become the process that loads the models and answers; it has this one's terminal, signals and exit code.
 
@@ -25,11 +34,15 @@ def chat(
         port: the page's port; 0 for any that is free.
         temperature, max_new_tokens: how the models answer until the user changes it.
         with_base: whether the base model answers too.
+        checkpoint: which checkpoint to talk to, as `choose_checkpoint` reads it; None for the run's model.
 
     Raises:
         UserError: a package that this needs is not installed.
     """
     run_document(store, run_id)
+    if checkpoint is None:
+        require_model(store, run_id)
+    chosen = None if checkpoint is None else choose_checkpoint(store, run_id, checkpoint)
     require_training_side("runner chat")
     if not cli and find_spec("gradio") is None:
         raise UserError(
@@ -41,8 +54,25 @@ def chat(
     command = [sys.executable, "-P", "-m", "runner.train.run_chat", "--store", store.url, "--run", run_id]
     command += ["--cache-dir", str(cache_folder()), "--port", str(port)]
     command += ["--temperature", str(temperature), "--max-new-tokens", str(max_new_tokens)]
+    command += ["--checkpoint", str(chosen)] if chosen is not None else []
     command += ["--cli"] * cli + ["--without-base"] * (not with_base)
     environment = {"TQDM_DISABLE": "1", **os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
+
+
+def require_model(store: Store, run_id: str) -> None:
+    """Refuse a run without a model before the libraries are loaded that would find that out.
+
+    Raises:
+        UserError: it has not ended, or ended without a model.
+    """
+    result = run_result(store, run_id)
+    if result is None or "model" not in result.get("artifacts", {}):
+        state = "not ended" if result is None else result["state"]
+        raise UserError(
+            f"the run has {state} and made no model",
+            where=run_id,
+            remedy="`--checkpoint last` takes that of its newest checkpoint",
+        )

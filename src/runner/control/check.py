@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.control.launching.packages import require_packages
+from runner.control.launching.packages import missing_extras, require_packages
+from runner.control.launching.taken_along import describe_code_and_files
 from runner.errors import UserError
+from runner.fit.accelerators import accelerator_warnings
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
-from runner.recipe.problems import RecipeError, dotted_path
+from runner.recipe.problems import RecipeError, dotted_path, warning_about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,11 @@ class CheckedRecipe:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences on the first rows of local data: those that will be dropped, columns that are not read."""
-        return () if self.loaded is None else self.loaded.notes
+        """Sentences on the first rows of local data (those that will be dropped, columns that are not read), and on the
+        code and the files that the recipe brings."""
+        if self.loaded is None:
+            return ()
+        return [*self.loaded.notes, *describe_code_and_files(self.loaded.recipe, self.loaded.local_files)]
 
     def as_json(self) -> dict[str, Any]:
         """The same as ``runner check --json`` lists it."""
@@ -66,6 +71,9 @@ def check_recipe_named(
         warnings = require_packages(
             loaded.recipe, here=True, own_image=own_image, where=str(loaded.path), locate=loaded.locate
         )
+        extras = [warning_about(problem, loaded.locate(problem.path)) for problem in missing_extras(loaded.recipe)]
+        warnings += accelerator_warnings(loaded.recipe.resources)
+        warnings += extras  # no mistake: the image has them, and so may the machine where it will run
         if online:
             from runner.hub.check import check_hub_access, run_token  # here: offline, a check is quick
 

@@ -1,4 +1,4 @@
-"""Measure a finished run again in a process of the training side, and record the result in the store."""
+"""Measure a run or one of its checkpoints again, in a process of the training side, and record it in the store."""
 
 import json
 import os
@@ -19,7 +19,8 @@ from runner.errors import UserError
 from runner.exit_codes import MISTAKE
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
-from runner.runs.layout import run_key
+from runner.runs.checkpoint_choice import choose_checkpoint
+from runner.runs.layout import CheckpointName, run_key
 from runner.runs.records import encoded, run_document, run_recipe, run_result, utc_now
 from runner.storage.store import Store
 
@@ -43,16 +44,18 @@ def evaluate_run(
     prompts: Sequence[str],
     cwd: Path,
     say: Callable[[str], None],
+    checkpoint: str | None = None,
 ) -> dict[str, Any]:
     """Measure a run's model before and after training, on this machine, and record the result in the store.
 
     Args:
         store: where the run lives.
-        run_id: a run that has succeeded.
+        run_id: the run.
         data: what to evaluate on instead of the recipe's evaluation data: paths, hub ids, or entries in YAML.
         prompts: what to complete instead of the recipe's prompts.
         cwd: where relative paths begin.
         say: receives what is being done.
+        checkpoint: which checkpoint to measure, as `choose_checkpoint` reads it; None for the run's model.
 
     Returns:
         The record, ``evaluations/<id>.json`` in the run.
@@ -63,12 +66,21 @@ def evaluate_run(
     """
     require_training_side("runner eval")
     result = run_result(store, run_id)
-    if result is None or "model" not in (result.get("artifacts") or {}):
+    chosen = None if checkpoint is None else choose_checkpoint(store, run_id, checkpoint)
+    recipe = run_recipe(run_document(store, run_id))
+    if chosen is not None:
+        stage = next(stage for stage in recipe.in_order if stage.stage_name == chosen.stage)
+    elif result is None or "model" not in (result.get("artifacts") or {}):
         state = "has not ended" if result is None else f"has {result['state']}"
-        raise UserError(f"the run {state}, and has no model to evaluate", where=run_id, remedy="`runner ps` lists runs")
-    stage = run_recipe(run_document(store, run_id)).in_order[-1]
+        raise UserError(
+            f"the run {state}, and has no model to evaluate",
+            where=run_id,
+            remedy="`--checkpoint last` takes that of its newest checkpoint",
+        )
+    else:
+        stage = recipe.in_order[len(result["stages"]) - 1] if result.get("stages") else recipe.in_order[-1]
     entries = [evaluation_entry(written, stage, cwd=cwd) for written in data]
-    measured = _measure(store, run_id, entries, prompts, say)
+    measured = _measure(store, run_id, entries, prompts, say, checkpoint=chosen)
     now = datetime.now(UTC)
     nonce = "".join(secrets.choice("0123456789abcdef") for _ in range(4))
     record: dict[str, Any] = {
@@ -79,6 +91,7 @@ def evaluate_run(
         "host": socket.gethostname(),
         "stage": stage.stage,
         "data": entries or None,
+        **({} if chosen is None else {"checkpoint": str(chosen)}),
         **measured,
         "versions": {"runner": __version__, **{name: _version(name) for name in _VERSIONS}},
     }
@@ -87,7 +100,13 @@ def evaluate_run(
 
 
 def _measure(
-    store: Store, run_id: str, entries: Sequence[Mapping[str, Any]], prompts: Sequence[str], say: Callable[[str], None]
+    store: Store,
+    run_id: str,
+    entries: Sequence[Mapping[str, Any]],
+    prompts: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    checkpoint: CheckpointName | None,
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="runner-eval-") as work, tempfile.TemporaryFile() as log:
         # -P: a `datasets.py` in the working directory must not be taken for the library.
@@ -95,6 +114,7 @@ def _measure(
         command += ["--work-dir", work, "--cache-dir", str(cache_folder()), "--parent", str(os.getpid())]
         command += ["--data", json.dumps(list(entries))] if entries else []
         command += ["--prompts", json.dumps(list(prompts))] if prompts else []
+        command += ["--checkpoint", str(checkpoint)] if checkpoint is not None else []
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env={**_QUIET, **os.environ}
         )

@@ -19,6 +19,7 @@ from runner.paths import state_folder
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, gguf_missing
 from runner.recipe.rules.export import is_repository
 from runner.recipe.suggestions import closest
+from runner.runs.checkpoint_choice import choose_checkpoint
 from runner.runs.records import run_result
 from runner.storage.store import Store
 
@@ -92,6 +93,8 @@ class ExportOptions:
     """Push to this repository; None to push nothing."""
     private: bool | None = None
     """Whether a new repository is private; None for its owner's default."""
+    checkpoint: str | None = None
+    """Which checkpoint to make it of, as `choose_checkpoint` reads it; None for the run's model."""
     base: str | None = None
     """What an adapter is merged into if the run's model came quantized; None for what the recipe says."""
     env_files: Sequence[Path] = ()
@@ -105,7 +108,7 @@ class ExportOptions:
         Raises:
             UserError: nothing is asked for, or something that does not exist.
         """
-        if not (self.merge or self.gguf or self.hub_model_id):
+        if not (self.merge or self.gguf or self.hub_model_id or self.checkpoint):
             raise UserError("nothing to export", remedy="say what: --merge, --gguf q4_k_m, --push-to-hub OWNER/NAME")
         if self.hub_model_id is not None and not is_repository(self.hub_model_id):
             raise UserError(
@@ -124,7 +127,7 @@ class ExportOptions:
 
 
 def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[str], None]) -> dict[str, str]:
-    """Make exports of an ended run in a process of this machine, except for those that exist already.
+    """Make exports of an ended run, or of any run's checkpoint, on this machine, except for those that exist already.
 
     Args:
         store: where the run lives.
@@ -141,8 +144,13 @@ def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[
     """
     wanted = options.as_recipe()
     environment = chosen_environment(options.env_files, options.secrets)
-    if run_result(store, run_id) is None:
-        raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
+    checkpoint = None if options.checkpoint is None else choose_checkpoint(store, run_id, options.checkpoint)
+    if checkpoint is None and run_result(store, run_id) is None:
+        raise UserError(
+            "the run has not ended",
+            where=run_id,
+            remedy=f"wait for it: `runner wait {run_id}`; or take its newest checkpoint: `--checkpoint last`",
+        )
     require_training_side()
     require_exports(wanted, run_token(environment, here=True), here=True)
     above = state_folder(store.url, run_id).parent
@@ -150,6 +158,7 @@ def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[
     with TemporaryDirectory(prefix="export-", dir=above) as folder:
         command = [sys.executable, "-P", "-m", MODULE, "--store", store.url, "--run", run_id]
         command += ["--work-dir", str(Path(folder, "work")), "--export", json.dumps(wanted)]
+        command += ["--checkpoint", str(checkpoint)] if checkpoint is not None else []
         process = subprocess.Popen(
             [*command, "--parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.left_behind import warnings_about_paths
-from runner.control.launching.packages import require_packages
+from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
@@ -26,6 +26,7 @@ from runner.control.launching.start import (
     take_lock,
 )
 from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
+from runner.control.launching.taken_along import describe_code_and_files
 from runner.errors import UserError
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
@@ -117,8 +118,11 @@ def launch(
         say=say,
     )
     if plan.placement.machines is not None:
-        from runner.control.launching.cost import confirm_cost  # here: a run on this machine does without the estimates
+        # Here: a run on this machine does without the estimates, and reads the model's config itself.
+        from runner.control.launching.cost import confirm_cost
+        from runner.control.launching.hub_model import require_usable_model
 
+        require_usable_model(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
         confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
     document, lock = _begin(store, plan, say)
     # Now, not at the end: a run that is lost sight of on the way can be asked for by its id.
@@ -216,18 +220,23 @@ def _plan(
         say(note)
     for warning in loaded.warning_sentences:
         say(warning)
-    image = placement.image if options.image else loaded.recipe.resources.get("image_id")
+    # On this machine, there is always an image; elsewhere, only one that the user has named.
+    named = options.image if backend.supervised_here else placement.image or loaded.recipe.resources.get("image_id")
     for warning in require_packages(
         loaded.recipe,
         here=backend.shares_environment,
-        own_image=image is not None,
+        own_image=named is not None,
         where=str(loaded.path),
         locate=loaded.locate,
     ):
         say(warning)
+    if backend.shares_environment:
+        require_extras(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
     if not backend.supervised_here:
         for warning in warnings_about_paths(loaded.recipe, locate=loaded.locate):
             say(warning)
+    for sentence in describe_code_and_files(loaded.recipe, prepared.inputs.values(), list(environment)):
+        say(f"{loaded.path.name} {sentence}")
     return _Plan(
         backend=backend,
         loaded=loaded,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, is_token, run_key
+from runner.runs.checkpoint_choice import choose_checkpoint, is_model_file, short_name
+from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, checkpoint_prefix, is_token, run_key
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.result import Result
 from runner.runs.record_types.rules import is_artifact_name
@@ -15,7 +16,7 @@ from runner.runs.records import DamagedRecord, run_document, run_result
 from runner.storage.atomic import atomic_write
 from runner.storage.commit import digest, read_manifest
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
-from runner.storage.placing import check_names, place
+from runner.storage.names.placing import check_names, place
 from runner.storage.store import NotFound, Store
 
 _FILES_AT_ONCE = 4
@@ -35,8 +36,12 @@ class Collected:
     """Files that an earlier call had fetched completely."""
 
 
-def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None]) -> Collected:
+def pull(
+    store: Store, run_id: str, folder: Path, *, say: Callable[[str], None], checkpoint: str | None = None
+) -> Collected:
     """Fetch ``run.json``, ``result.json``, ``metrics.jsonl`` and ``artifacts/<name>/…`` into `folder`.
+
+    With a checkpoint, also what of it makes a model: ``checkpoints/<stage>-<step>/…``.
 
     It may be called again after an interruption, and while the run is running: complete files are not fetched again.
 
@@ -45,11 +50,13 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
         run_id: the run.
         folder: made if it is missing.
         say: receives a sentence if the run has not ended.
+        checkpoint: which one, as `choose_checkpoint` reads it.
 
     Raises:
         UserError: the folder holds something else, or cannot be written; or an artifact is damaged in the store.
     """
     collected = Collected(folder=folder)
+    chosen = None if checkpoint is None else choose_checkpoint(store, run_id, checkpoint)
     try:
         _refuse_another_runs_folder(folder, run_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +71,10 @@ def pull(store: Store, run_id: str, folder: Path, *, say: Callable[[str], None])
         _write(collected, "metrics.jsonl", "".join(lines).encode())
         for name, prefix in sorted(artifact_prefixes(store, run_id, result).items()):
             _fetch_artifact(store, prefix, f"artifacts/{name}", collected)
+        if chosen is not None:
+            name = f"checkpoints/{short_name(chosen)}"
+            _fetch_artifact(store, checkpoint_prefix(run_id, chosen), name, collected, only=is_model_file)
+            say(f"{name} has the weights; the tokenizer is its base's: `runner export --checkpoint` adds it")
     except DamagedRecord:
         raise
     except Damaged as error:
@@ -125,11 +136,14 @@ def _write(collected: Collected, name: str, data: bytes) -> None:
     collected.fetched_bytes += len(data)
 
 
-def _fetch_artifact(store: Store, prefix: str, name: str, collected: Collected) -> None:
+def _fetch_artifact(
+    store: Store, prefix: str, name: str, collected: Collected, *, only: Callable[[str], bool] = lambda name: True
+) -> None:
     try:
         manifest = read_manifest(store, prefix)
     except NotFound as error:
         raise Damaged(prefix, "its manifest is missing") from error
+    manifest = Manifest(tuple(file for file in manifest.files if only(file.name)), manifest.metadata)
     check_names(file.name for file in manifest.files)
     _remove_what_another_attempt_made(collected.folder, name, manifest)
 

@@ -11,8 +11,9 @@ from runner.errors import UserError
 from runner.paths import state_folder
 from runner.process import boot_id
 from runner.runs.launches import submission_boot_id
+from runner.runs.layout import RUN, run_key
 from runner.runs.liveness import newest_attempt
-from runner.runs.records import DamagedRecord, run_document
+from runner.runs.records import DamagedRecord, exists, run_document
 from runner.runs.status import RunStatus, run_status
 from runner.storage.store import NotFound, Store, StoreUnavailable
 
@@ -38,6 +39,8 @@ class RunWaiter:
         status = run_status(self._store, self._run_id, document=self._document)
         if status.terminal:
             return status, True
+        if not status.attempts and not exists(self._store, run_key(self._run_id, RUN)):
+            raise NotFound(run_key(self._run_id, RUN))  # deleted meanwhile
         if status.state == "running" or lock_holder(state_folder(self._store.url, self._run_id)) is not None:
             self._idle_since = None
             return status, False

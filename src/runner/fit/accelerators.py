@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.suggestions import closest
@@ -262,6 +263,25 @@ def split_count(text: str, *, where: str | None = None) -> tuple[str, int]:
             f"{number.strip()!r} is not a number of GPUs", where=where, remedy=f"write `{spelled}:1`, or more"
         )
     return name.strip(), int(number)
+
+
+def accelerator_warnings(resources: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each GPU under a recipe's `resources` that looks like a slip of a known name.
+
+    Others go to SkyPilot as they stand: a Kubernetes cluster has names of its own.
+    """
+    sentences: dict[str, str] = {}
+    for machine in (resources, *resources.get("any_of", ()), *resources.get("ordered", ())):
+        written = machine.get("accelerators", machine.get("gpus")) or ()
+        for text in [written] if isinstance(written, str) else written:
+            name = str(text).partition(":")[0]
+            try:
+                accelerator_name(split_count(name)[0])
+            except UserError as error:
+                if error.remedy and error.remedy.startswith("did you mean"):
+                    meant = error.remedy.partition("?")[0]
+                    sentences[name] = f"warning: resources.accelerators: {error.what}\n  {meant}?"
+    return list(sentences.values())
 
 
 def parse_accelerators(text: str, *, where: str | None = None) -> tuple[Accelerator, int]:

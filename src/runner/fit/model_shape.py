@@ -11,10 +11,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
 from runner.recipe.recipe import Json
+
+if TYPE_CHECKING:
+    import jsonschema_rs
+
+_LONGEST_PATTERN = 10_000
+_MOST_BACKTRACKING = 100_000
+_MOST_LAYERS = 10_000
+_LARGEST = 2**40
 
 BUNDLED = pathlib.Path(__file__).with_name("models.json")
 UNSLOTH_SHARE = 0.15
@@ -167,8 +175,14 @@ def shape_of(config: Mapping[str, Json], *, name: str = "the model") -> Shape:
 
     def number(key: str, default: int | None = None) -> int:
         for candidate in (key, *_FORMER.get(key, ())):
-            if isinstance(config.get(candidate), int | float) and config[candidate]:
-                return int(config[candidate])
+            value = config.get(candidate)
+            if isinstance(value, int | float) and value:
+                if not 0 < value < (_MOST_LAYERS if key == "num_hidden_layers" else _LARGEST):
+                    raise UserError(
+                        f"{name} cannot be planned: the `{candidate}` in its config is no model's",
+                        where="model.model_name_or_path",
+                    )
+                return int(value)
         if default is None:
             raise UserError(
                 f"{name} cannot be planned: its config has no `{key}`",
@@ -296,11 +310,30 @@ def _is_target(name: str, wanted: Json) -> bool:
 def _matches(name: str, wanted: Json) -> bool:
     """Match as peft does: a string is a regular expression for the whole name; a list has names or their ends."""
     if isinstance(wanted, str):
-        try:
-            return re.fullmatch(wanted, name) is not None or re.fullmatch(wanted, f"base_model.{name}") is not None
-        except re.error:
-            return True
+        pattern = _pattern(wanted)
+        return pattern is None or pattern.is_valid(name) or pattern.is_valid(f"base_model.{name}")
     return any(name == ending or name.endswith(f".{ending}") for ending in wanted)
+
+
+@cache
+def _pattern(wanted: str) -> "jsonschema_rs.Validator | None":
+    """Compile a regular expression for whole names; None if it is none, or none that can be matched in bounded time.
+
+    Python's own engine takes for ever over some expressions, and a recipe may be a stranger's. This one counts its
+    backtracking, and gives up.
+    """
+    import jsonschema_rs  # here: lists of names need no pattern
+
+    if len(wanted) > _LONGEST_PATTERN:
+        return None
+    try:
+        re.compile(wanted)
+        return jsonschema_rs.validator_for(
+            {"pattern": f"^(?:{wanted})$"},
+            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_MOST_BACKTRACKING, size_limit=1 << 20),
+        )
+    except (re.error, jsonschema_rs.ValidationError, RecursionError, OverflowError):
+        return None
 
 
 def lora_parameters(shape: Shape, adapter: Mapping[str, Json]) -> int:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from runner.hub.client import (
@@ -25,7 +24,7 @@ from runner.hub.client import (
     fetch_first_row,
     request_status,
 )
-from runner.paths import hub_cache, huggingface_home
+from runner.paths import hub_cache
 from runner.recipe.inputs.datasets import inspect_source
 from runner.recipe.inputs.references import is_local
 from runner.recipe.problems import Problem, RecipeError, RecipePath, show
@@ -114,31 +113,21 @@ def hub_references(recipe: Recipe) -> list[HubReference]:
     return references
 
 
-def run_token(given: Mapping[str, str], *, here: bool, environment: Mapping[str, str] = os.environ) -> str | None:
+def run_token(given: Mapping[str, str], *, here: bool) -> str | None:
     """Return the value of ``HF_TOKEN`` that a run will have.
 
     Args:
         given: the environment variables passed to the run.
-        here: whether it runs in processes on this machine, which inherit this environment and the token that
+        here: whether it runs in processes on this machine, which inherit this environment and find the token that
             ``hf auth login`` stored.
-        environment: this process's environment.
     """
     if "HF_TOKEN" in given:
         return given["HF_TOKEN"] or None
     if not here:
         return None
-    if environment.get("HF_TOKEN"):
-        return environment["HF_TOKEN"]
-    try:
-        return (
-            Path(environment.get("HF_TOKEN_PATH") or huggingface_home(environment) / "token")
-            .expanduser()
-            .read_text()
-            .strip()
-            or None
-        )
-    except (OSError, UnicodeDecodeError):
-        return None
+    from huggingface_hub import get_token  # not above: most commands need no token
+
+    return get_token()
 
 
 def _datasets(recipe: Recipe) -> list[tuple[RecipePath, DataSource, Recipe]]:

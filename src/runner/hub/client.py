@@ -1,15 +1,12 @@
 """Requests to the Hugging Face hub and its dataset viewer: in parallel, with a short timeout, and a cache."""
 
 import json
-import os
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +14,7 @@ from blake3 import blake3
 
 from runner.recipe.problems import RecipePath
 from runner.recipe.recipe import DataSource
+from runner.storage.atomic import atomic_write
 
 SECONDS = 2.5
 """The timeout of all requests to the hub together."""
@@ -40,26 +38,26 @@ class HubReference:
     """Branch, tag or commit."""
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it means that the file exists or that the repository was renamed, which is enough."""
-
-    def redirect_request(self, *arguments: Any, **more: Any) -> None:
-        return None
-
-
 def request_status(endpoint: str, reference: HubReference, token: str | None) -> tuple[int, str]:
-    """Return the HTTP status and the hub's error code for a file of the repository, whether the file exists or not."""
-    prefix, file = ("datasets/", "README.md") if reference.kind == "dataset" else ("", "config.json")
-    revision = urllib.parse.quote(reference.revision, safe="")
-    request = urllib.request.Request(f"{endpoint}/{prefix}{reference.repo}/resolve/{revision}/{file}", method="HEAD")
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
+    """Return the HTTP status and the hub's error code for a file of the repository, whether the file exists or not.
+
+    Raises:
+        OSError: the hub cannot be reached.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # not above: most commands ask no hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+
+    file = "README.md" if reference.kind == "dataset" else "config.json"
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=SECONDS) as answer:
-            return answer.status, ""
-    except urllib.error.HTTPError as error:
-        headers: Message = error.headers
-        return error.code, headers.get("X-Error-Code", "")
+        url = hf_hub_url(reference.repo, file, repo_type=reference.kind, revision=reference.revision, endpoint=endpoint)
+        get_hf_file_metadata(url, token=token or False, timeout=SECONDS, endpoint=endpoint)
+    except HFValidationError:
+        return 404, "RepoNotFound"  # the hub has no such names
+    except HfHubHTTPError as error:
+        return error.response.status_code, error.response.headers.get("X-Error-Code", "")
+    except HTTPError as error:
+        raise OSError(str(error)) from error
+    return 200, ""
 
 
 def fetch_first_row(viewer: str, source: DataSource, token: str | None) -> dict[str, Any] | None:
@@ -146,9 +144,7 @@ class HubCache:
 
     def save(self) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-            part.write_text(json.dumps(self._times))
-            part.replace(self._file)
+            with atomic_write(self._file) as part:
+                part.write_text(json.dumps(self._times))
         except OSError:
             return  # it is only a cache

@@ -1,6 +1,5 @@
 """Find a model's `config.json` without downloading the model: bundled, in a folder, or from the hub."""
 
-import hashlib
 import json
 import os
 import re
@@ -10,13 +9,14 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.fit.model_shape import bundled_config
-from runner.paths import config_cache
+from runner.paths import hub_files
 from runner.recipe.recipe import Recipe
 
 TIMEOUT_SECONDS = 3.0
 """The hub's timeout; it is one small file."""
 MAX_BYTES = 4 * 1024 * 1024
 _HUB = "https://huggingface.co"
+_CONFIG = "config.json"
 _WHERE = "model.model_name_or_path"
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -24,8 +24,8 @@ _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def model_config(recipe: Recipe, *, fetch: bool = True) -> Mapping[str, Any]:
     """Return the config of a recipe's model.
 
-    It is read from the model's folder, or is bundled, or is fetched from the hub (`HF_ENDPOINT`, with `HF_TOKEN` if
-    set) and cached, so that planning works offline the next time.
+    It is read from the model's folder, or is bundled, or is fetched from the hub (`HF_ENDPOINT`, with the token that
+    `huggingface_hub` finds) into the hub's own cache, so that planning works offline the next time.
 
     Args:
         recipe: names the model.
@@ -45,46 +45,68 @@ def model_config(recipe: Recipe, *, fetch: bool = True) -> Mapping[str, Any]:
         raise UserError(f"there is no built-in model {name!r}", where=_WHERE)
     if folder.is_absolute() or not _REPOSITORY.fullmatch(name):
         raise UserError(f"there is no folder {name}", where=_WHERE)
-    cached = config_cache() / f"{hashlib.sha256(f'{name}@{revision}'.encode()).hexdigest()[:24]}.json"
-    if cached.is_file():
-        return _parse(cached.read_text(), name)
+    return _parse(_read(_file_of_hub(name, revision, fetch=fetch)), name)
+
+
+def _file_of_hub(name: str, revision: str, *, fetch: bool) -> Path:
+    """Return the path of a config in the hub's own cache, where training finds it too; download it if need be."""
+    from huggingface_hub import (  # not above: most plans need no hub
+        get_hf_file_metadata,
+        get_token,
+        hf_hub_download,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars("huggingface_hub.http_get")  # of one small file
+    cache = hub_files()
+    cached = try_to_load_from_cache(name, _CONFIG, cache_dir=cache, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
     if not fetch:
         raise _unreachable(name, "the hub is not asked")
-    text = _fetch(name, revision)
-    config = _parse(text, name)
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        cached.write_text(text)
-    except OSError:
-        pass  # it is only a cache
-    return config
-
-
-def _fetch(name: str, revision: str) -> str:
-    import urllib.error  # not above: most plans need no network
-    import urllib.request
-
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise _unreachable(name, "HF_HUB_OFFLINE is set")
-    url = f"{os.environ.get('HF_ENDPOINT') or _HUB}/{name}/resolve/{revision}/config.json"
-    request = urllib.request.Request(url, headers={"User-Agent": "runner"})
-    if not url.startswith(("https://", "http://")):
-        raise UserError(f"{url!r} is not a web address", where="HF_ENDPOINT", remedy="write https://…")
-    if token := os.environ.get("HF_TOKEN"):
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    endpoint = os.environ.get("HF_ENDPOINT") or _HUB
+    if not endpoint.startswith(("https://", "http://")):
+        raise UserError(f"{endpoint!r} is not a web address", where="HF_ENDPOINT", remedy="write https://…")
+    token = get_token() or False
+    endpoint = endpoint.rstrip("/")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            body: bytes = answer.read(MAX_BYTES)
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            remedy = f"ask for access at {_HUB}/{name} and set HF_TOKEN"
-            raise UserError(f"{name} is gated or private, or is not on the hub", where=_WHERE, remedy=remedy) from error
-        if error.code == 404:
-            raise UserError(f"{name} has no config.json on the hub at {revision}", where=_WHERE) from error
-        raise _unreachable(name, f"HTTP {error.code}") from error
-    except (OSError, ValueError) as error:
-        raise _unreachable(name, str(getattr(error, "reason", error))) from error
-    return body.decode(errors="replace")
+        # Asked first, and once: a download asks a hub that is away again and again for twenty seconds.
+        address = hf_hub_url(name, _CONFIG, revision=revision, endpoint=endpoint)
+        get_hf_file_metadata(address, token=token, timeout=TIMEOUT_SECONDS, endpoint=endpoint)
+        return Path(
+            hf_hub_download(
+                name,
+                _CONFIG,
+                revision=revision,
+                cache_dir=cache,
+                endpoint=endpoint,
+                token=token,
+                etag_timeout=TIMEOUT_SECONDS,
+            )
+        )
+    except RepositoryNotFoundError as error:  # also a gated one
+        remedy = f"ask for access at {_HUB}/{name} and set HF_TOKEN"
+        raise UserError(f"{name} is gated or private, or is not on the hub", where=_WHERE, remedy=remedy) from error
+    except (EntryNotFoundError, RevisionNotFoundError) as error:
+        raise UserError(f"{name} has no config.json on the hub at {revision}", where=_WHERE) from error
+    except HFValidationError as error:
+        raise UserError(f"there is no folder {name}, and the hub has no such names", where=_WHERE) from error
+    except HfHubHTTPError as error:
+        raise _unreachable(name, f"HTTP {error.response.status_code}") from error
+    except (HTTPError, OSError, ValueError) as error:
+        raise _unreachable(name, str(error)) from error
 
 
 def _unreachable(name: str, why: str) -> UserError:
@@ -97,9 +119,11 @@ def _unreachable(name: str, why: str) -> UserError:
 
 def _read(path: Path) -> str:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError("is too large to be a model's config", where=str(path))
         return path.read_text()
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from error
 
 
 def _parse(text: str, name: str) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from runner.fit.accelerators import ACCELERATORS
 from runner.paths import home_folder, price_cache
+from runner.storage.atomic import atomic_write
 
 SNAPSHOT = Path(__file__).with_name("prices.json")
 _VERSION = "v8"
@@ -112,8 +113,8 @@ def _read_cached(file: Path) -> list[Offer]:
     except (OSError, ValueError, TypeError):
         offers = _read(file)
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        cached.write_text(json.dumps([asdict(offer) for offer in offers]))
+        with atomic_write(cached) as part:
+            part.write_text(json.dumps([asdict(offer) for offer in offers]))
     except OSError:
         pass  # it is only a cache
     return offers

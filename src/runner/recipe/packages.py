@@ -61,6 +61,10 @@ TRACKERS: Mapping[str, Package] = {
     "swanlab": Package("swanlab", "swanlab", _TRACKER),
     "trackio": Package("trackio", "trackio", _TRACKER),
 }
+INITIALIZATIONS: Mapping[str, Package] = {
+    "loftq": Package("scipy", "scipy", "`pissa`, `olora` or `gaussian` need none"),
+}
+"""By `init_lora_weights`."""
 QUANTIZERS: Mapping[str, Package] = {
     "aqlm": Package("aqlm", "aqlm", _QUANTIZED),
     "auto-round": Package("auto_round", "auto-round", _QUANTIZED),
@@ -118,11 +122,15 @@ def _needs(recipe: Recipe) -> Iterator[tuple[RecipePath, str, Package]]:
         if package is not None:
             yield ("model", "attn_implementation"), show(attention), package
     method = quantization_of(str(recipe.model["model_name_or_path"]))
-    if method in QUANTIZERS:
+    if method is not None and method in QUANTIZERS:
         what = f"the model is quantized with {method}, which"
         yield ("model", "model_name_or_path"), what, QUANTIZERS[method]
     for index, stage in enumerate(recipe.stages or (recipe,)):
         place: RecipePath = ("stages", index, "training") if recipe.stages else ("training",)
+        start = str((stage.adapter or {}).get("init_lora_weights"))
+        if start in INITIALIZATIONS:
+            at = (*place[:-1], "adapter", "init_lora_weights")
+            yield at, show(start), INITIALIZATIONS[start]
         optimizer = str(stage.training.get("optim"))
         if optimizer in OPTIMIZERS:
             yield (*place, "optim"), show(optimizer), OPTIMIZERS[optimizer]

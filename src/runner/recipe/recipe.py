@@ -82,7 +82,7 @@ class Watchdog:
     micro-batch, an evaluation batch or a step; elsewhere also bytes read and written. Three times as long before the
     pace is known (the first steps, loading, exporting), and twelve times while a processor is at work there."""
     median_steps: float = 10.0
-    """And only if that is longer than this many times the median step of the attempt."""
+    """And only if that is longer than this many times the median step of the attempt, and twice its longest step."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,9 @@ def recipe_schema(method: str | None = None) -> dict[str, Any]:
     return {**whole, "required": [*published["else"]["required"], *whole["required"]], "properties": properties}
 
 
+_LARGEST = 2**63
+
+
 def _resolve_references(section: Schema, definitions: Mapping[str, Schema]) -> dict[str, Any]:
     """Return a section with its reference resolved; where both describe a setting, the section's own words win."""
     reference = section.get("$ref")
@@ -115,11 +118,13 @@ def check(data: Mapping[str, Json]) -> list[Problem]:
     unwritable = [Problem(path, "half of a character is missing", "write UTF-8") for path in _unwritable(data)]
     if unwritable:
         return unwritable
+    if too_large := list(_too_large(data)):
+        return too_large
     problems: dict[tuple[RecipePath, str], Problem] = {}
     for error in _validator(method).iter_errors(data):
         for problem in _explain(error, data, schema, method):
             problems.setdefault((problem.path, problem.what), problem)
-    return list(problems.values())
+    return list(problems.values()) or list(_too_large(normalize(data, schema)))
 
 
 def normalize(value: Json, schema: Schema) -> Json:
@@ -178,6 +183,18 @@ def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | 
             yield Problem(path, f"{show(value)} is out of bounds", f"write a number {_bounds(schema)}")
         case _:
             yield Problem(path, str(error.message))
+
+
+def _too_large(value: Json, path: RecipePath = ()) -> Iterator[Problem]:
+    """Yield a problem for each whole number that nothing which reads a recipe can count to."""
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        yield Problem(path, "does not fit into 64 bits", "write a smaller number")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _too_large(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _too_large(item, (*path, index))
 
 
 def _unwritable(value: Json, path: RecipePath = ()) -> Iterator[RecipePath]:

@@ -48,7 +48,8 @@ class MetricsLines:
 
     def line(self, record: Mapping[str, Any]) -> str:
         """Return a record's line."""
-        values = {name: record.get(name) for name in self._columns}
+        shown = _with_words(record)
+        values = {name: shown.get(name) for name in self._columns}
         return self._join({name: "" if value is None else number(value) for name, value in values.items()})
 
     def _join(self, cells: Mapping[str, str]) -> str:
@@ -70,4 +71,5 @@ def write_csv(records: Sequence[Mapping[str, Any]], file: TextIO) -> None:
 
 def _with_words(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with the words for its values that are infinite or not a number, in their own columns."""
-    return {name: value for name, value in record.items() if name != "not_finite"} | record.get("not_finite", {})
+    finite = {name: value for name, value in record.items() if name != "not_finite"}
+    return {**finite, **record.get("not_finite", {})}

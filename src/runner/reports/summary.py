@@ -62,7 +62,8 @@ def summarize_failure(
     parts += _tail(log_tail)
     if state == "failed":
         advice = [(typed(f"logs {run_id}"), "everything it wrote")]
-        advice.append((typed("launch …"), "a new run, once the cause is fixed"))
+        advice.append((typed(f"resume {run_id}"), "go on from its last checkpoint, once the cause is fixed"))
+        advice.append((typed("launch …"), "a new run, with other settings"))
     else:
         advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
     parts.append("What to do:\n" + _pairs(advice))

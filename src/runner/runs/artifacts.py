@@ -24,6 +24,7 @@ class ArtifactStore:
         trusted: returns the tokens whose artifacts equal those that this attempt would make, the newest first.
         before_manifest: called right before an artifact becomes visible; an exception prevents it.
         call: makes each request; pass one that tries again while the store is away.
+        suffix: what the names end with in the store, of artifacts that are not those of the run's end.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class ArtifactStore:
         trusted: Callable[[], Sequence[str]],
         before_manifest: Callable[[], None],
         call: Caller = directly,
+        suffix: str = "",
     ) -> None:
+        self._suffix = suffix
         self._store = store
         self._run_id = run_id
         self._token = token
@@ -50,7 +53,7 @@ class ArtifactStore:
         """The key in the run of an artifact that exists and is whole; None: it has to be made."""
         if name not in self._keys:
             for token in self._trusted():
-                prefix = artifact_prefix(self._run_id, name, token)
+                prefix = artifact_prefix(self._run_id, name + self._suffix, token)
                 if self._is_whole(prefix):
                     self._keys[name] = prefix.removeprefix(run_key(self._run_id, ""))
                     break
@@ -67,7 +70,7 @@ class ArtifactStore:
         existing = self.existing_key(name)
         if existing is not None:
             return existing
-        prefix = artifact_prefix(self._run_id, name, self._token)
+        prefix = artifact_prefix(self._run_id, name + self._suffix, self._token)
         key = prefix.removeprefix(run_key(self._run_id, ""))
         folder = self._folder / key
         folder.mkdir(parents=True)

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from runner.runs.layout import chunk_key, run_key
 from runner.storage.manifest import Damaged
-from runner.storage.store import NotFound, Store, create_ours
+from runner.storage.store import NotFound, ObjectInfo, Store, create_ours
 
 _READS_AT_ONCE = 16
+_CHUNK_BYTES = 4 << 20
+"""What one chunk holds at most, unless a line is longer."""
 _CHUNK = re.compile(r"(?P<token>[0-9]{4,12}-[0-9a-z]{4})-(?P<sequence>[0-9]{1,12})\.(?:jsonl|txt)")
 
 
@@ -21,9 +23,11 @@ class ChunkWriter:
         run_id: the run.
         kind: ``metrics`` or ``logs``.
         token: the attempt that writes.
+        most_bytes: how much is kept while the store does not take it; what is appended then is left out, and how much
+            that was is written in its place. None: all is kept.
     """
 
-    def __init__(self, store: Store, run_id: str, kind: str, token: str) -> None:
+    def __init__(self, store: Store, run_id: str, kind: str, token: str, *, most_bytes: int | None = None) -> None:
         self._store = store
         self._run_id = run_id
         self._kind = kind
@@ -31,13 +35,19 @@ class ChunkWriter:
         self._buffer = bytearray()
         self._pending: bytes | None = None
         self._sequence = 1
+        self._most_bytes = most_bytes
+        self._left_out = 0
         self._appending = threading.Lock()
         self._flushing = threading.Lock()
 
     def append(self, data: str | bytes) -> None:
         """Buffer more; never waits for the store."""
+        encoded = data.encode(errors="replace") if isinstance(data, str) else data
         with self._appending:
-            self._buffer += data.encode() if isinstance(data, str) else data
+            if self._most_bytes is not None and len(self._buffer) + len(encoded) > self._most_bytes:
+                self._left_out += len(encoded)
+            else:
+                self._buffer += encoded
 
     def flush(self, *, final: bool = False) -> None:
         """Write all that was appended before this call; when it returns, a reader sees it.
@@ -64,23 +74,45 @@ class ChunkWriter:
                 self._sequence += 1
                 self._pending = None
 
+    def unwritten(self) -> dict[int, str]:
+        """Return what the store does not have yet, by the number of the chunk that it is to be."""
+        with self._flushing:
+            parts = [] if self._pending is None else [self._pending]
+            with self._appending:
+                parts += [bytes(self._buffer)] if self._buffer else []
+            return {self._sequence + index: part.decode() for index, part in enumerate(parts)}
+
     def _take(self, final: bool) -> bytes:
         with self._appending:
             end = len(self._buffer) - (0 if final else _incomplete(self._buffer))
+            if end > _CHUNK_BYTES:  # between two lines: a record of metrics stays whole
+                buffer = self._buffer
+                end = buffer.rfind(b"\n", 0, _CHUNK_BYTES) + 1 or buffer.find(b"\n", _CHUNK_BYTES, end) + 1 or end
             data = bytes(self._buffer[:end])
             del self._buffer[:end]
+            if self._left_out:
+                self._buffer += f"\n[{self._left_out:,} bytes are left out: the store did not take them]\n".encode()
+                self._left_out = 0
         return data
 
 
-def chunk_keys(store: Store, run_id: str, kind: str) -> dict[str, dict[int, str]]:
-    """The keys of a run's ``metrics`` or ``logs``: by their number, in order, by the attempt's token."""
+def chunk_infos(store: Store, run_id: str, kind: str) -> dict[str, dict[int, ObjectInfo]]:
+    """A run's ``metrics`` or ``logs`` as the store lists them: by their number, in order, by the attempt's token."""
     prefix = run_key(run_id, f"{kind}/")
-    keys: dict[str, dict[int, str]] = {}
+    infos: dict[str, dict[int, ObjectInfo]] = {}
     for info in store.objects(prefix):
         match = _CHUNK.fullmatch(info.key.removeprefix(prefix))
         if match is not None:
-            keys.setdefault(match["token"], {})[int(match["sequence"])] = info.key
-    return {token: dict(sorted(chunks.items())) for token, chunks in keys.items()}
+            infos.setdefault(match["token"], {})[int(match["sequence"])] = info
+    return {token: dict(sorted(chunks.items())) for token, chunks in infos.items()}
+
+
+def chunk_keys(store: Store, run_id: str, kind: str) -> dict[str, dict[int, str]]:
+    """The keys of the same."""
+    return {
+        token: {sequence: info.key for sequence, info in chunks.items()}
+        for token, chunks in chunk_infos(store, run_id, kind).items()
+    }
 
 
 def by_attempt(item: tuple[str, object]) -> tuple[int, str]:

@@ -9,17 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.paths import listing_cache
+from runner.paths import listing_cache, make_folder
 from runner.runs.layout import REOPENED, RUN, RUNS, is_run_id, numbered_key, run_key
-from runner.runs.records import DamagedRecord, exists
+from runner.runs.records import exists
 from runner.runs.status import RunStatus, run_status
+from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
 
 _READERS = 32
 
 
 def list_runs(
-    store: Store, *, on_damaged: Callable[[str, DamagedRecord], None] = lambda run_id, error: None
+    store: Store, *, on_damaged: Callable[[str, Damaged], None] = lambda run_id, error: None
 ) -> list[RunStatus]:
     """Every run of the store, the newest first.
 
@@ -47,22 +48,22 @@ def look_at(
     store: Store,
     run_ids: Iterable[str],
     *,
-    on_damaged: Callable[[str, DamagedRecord], None] = lambda run_id, error: None,
+    on_damaged: Callable[[str, Damaged], None] = lambda run_id, error: None,
 ) -> Iterator[RunStatus]:
     """The status of each of these runs, read in parallel; arguments as for `list_runs`."""
 
-    def status_or_error(run_id: str) -> RunStatus | DamagedRecord | None:
+    def status_or_error(run_id: str) -> RunStatus | Damaged | None:
         try:
             return run_status(store, run_id)
         except NotFound:
             return None
-        except DamagedRecord as error:
+        except Damaged as error:
             return error
 
     names = list(run_ids)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="listing") as readers:
         for run_id, status in zip(names, readers.map(status_or_error, names), strict=True):
-            if isinstance(status, DamagedRecord):
+            if isinstance(status, Damaged):
                 on_damaged(run_id, status)
             elif status is not None:
                 yield status
@@ -126,7 +127,7 @@ class EndedRuns:
         # One write, and a line break first: neither a torn line before ours nor another writer can spoil it.
         data = b"\n" + b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError:
             return

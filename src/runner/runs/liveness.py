@@ -16,6 +16,9 @@ from runner.storage.store import NotFound, Store
 FRESH_SECONDS = 60.0
 """An attempt whose last sign of life is older than this is taken for dead."""
 
+_CLOCKS_DIFFER_SECONDS = 900.0
+"""As far as a store's clock may be before ours: S3 takes no request from a client that is further behind."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewestAttempt:
@@ -51,6 +54,12 @@ class NewestAttempt:
         return self.last_sign_seconds < FRESH_SECONDS if here is None else here
 
 
+def _age_seconds(moment: datetime) -> float:
+    """Return how long ago something was written. What was written far in the future is not a sign of life."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return -seconds if seconds < -_CLOCKS_DIFFER_SECONDS else max(0.0, seconds)
+
+
 def newest_attempt(store: Store, run_id: str) -> NewestAttempt | None:
     """The attempt with the highest number; None if there has been none.
 
@@ -73,7 +82,7 @@ def newest_attempt(store: Store, run_id: str) -> NewestAttempt | None:
         claim=claim,
         heartbeat=read_heartbeat(store, run_id, number) if "heartbeat" in times else None,
         ended=read_ended(store, run_id, number) if "ended" in times else None,
-        last_sign_seconds=max(0.0, (datetime.now(UTC) - last_sign).total_seconds()),
+        last_sign_seconds=_age_seconds(last_sign),
     )
 
 

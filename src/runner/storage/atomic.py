@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.paths import make_folder
+
 PART = ".runner-part-"
 """Prefix of a file that is still being written. A file with it that a killed process left behind can be deleted."""
 
@@ -31,7 +33,7 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
 def temporary_path(path: Path) -> Path:
     """Return an unused path beside `path`, in the same file system. Creates the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return path.with_name(f"{PART}{os.urandom(8).hex()}")
 
 

@@ -56,6 +56,27 @@ def aws_settings(url: str) -> AwsSettings:
     return _from_environment() if _only_environment() else _from_boto3(url)
 
 
+def configured_endpoint(url: str) -> str | None:
+    """Return the server for S3 that this machine is set up for; None: Amazon's own. No credentials are needed.
+
+    Args:
+        url: the store's, for messages only.
+
+    Raises:
+        UserError: the configuration is broken.
+    """
+    if _only_environment():
+        return _endpoint({})
+    import botocore.session
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+
+    try:
+        core = botocore.session.get_session()
+        return None if core.get_config_variable("ignore_configured_endpoint_urls") else _endpoint(_profile(core))
+    except BotoCoreError as error:
+        raise UserError(str(error), where=url, remedy=REMEDY) from error
+
+
 def _only_environment() -> bool:
     """Whether boto3 would take every setting from environment variables."""
     return (
@@ -90,7 +111,7 @@ def _from_environment() -> AwsSettings:
 def _from_boto3(url: str) -> AwsSettings:
     import boto3  # type: ignore[import-untyped]
     import botocore.session
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from runner.storage.atomic import temporary_path
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
-from runner.storage.placing import check_names, place
+from runner.storage.names.placing import check_names, place
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store, StoreUnavailable, check_prefix, create_ours
 
@@ -83,8 +83,17 @@ def read_manifest(store: Store, prefix: str) -> Manifest:
     return Manifest.parse(store.get(prefix + MANIFEST))
 
 
-def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -> Manifest:
+def fetch(
+    store: Store,
+    prefix: str,
+    folder: Path,
+    *,
+    call: Caller = directly,
+    only: Callable[[str], bool] = lambda name: True,
+) -> Manifest:
     """Download and verify what is committed under `prefix` into `folder`: all of it, or nothing.
+
+    With `only`, all files whose names it accepts.
 
     The files are downloaded to a folder beside `folder`, which then replaces it. If `folder` is not empty, they are
     moved into it one by one instead.
@@ -99,11 +108,12 @@ def fetch(store: Store, prefix: str, folder: Path, *, call: Caller = directly) -
     with TemporaryDirectory(dir=folder.parent, prefix=staging.name) as name:
         staging = Path(name) / "files"
         staging.mkdir()
-        _for_each_file(partial(_fetch_file, store, prefix, staging, call), manifest.files)
+        files = [file for file in manifest.files if only(file.name)]
+        _for_each_file(partial(_fetch_file, store, prefix, staging, call), files)
         if not folder.exists() or not any(folder.iterdir()):
             staging.replace(folder)
         else:
-            for file in manifest.files:
+            for file in files:
                 (staging / file.name).replace(place(folder, file.name))
     return manifest
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from runner.errors import UserError
+from runner.paths import make_private
 from runner.storage.atomic import PART, atomic_write, fsync, temporary_path
 from runner.storage.manifest import Damaged
+from runner.storage.names.odd_keys import OddKeys
 from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, check_key, check_prefix, check_size
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -31,6 +33,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
+        self._odd_keys = OddKeys(self.url)
 
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
@@ -96,13 +99,13 @@ class LocalStore:
             _walk(self.root / check_prefix(prefix), prefix, infos)
         except OSError as error:
             raise self._read_error(error, prefix) from error
-        return iter(sorted(infos, key=lambda info: info.key))
+        return iter(sorted(self._odd_keys.objects(infos), key=lambda info: info.key))
 
     def folders(self, prefix: str) -> list[str]:
         """See `Store.folders`. Costs one `scandir`, however many objects there are."""
         try:
             with os.scandir(self.root / check_prefix(prefix)) as entries:
-                return sorted(entry.name for entry in entries if _is_folder(entry))
+                return sorted(self._odd_keys.names(entry.name for entry in entries if _is_folder(entry)))
         except OSError as error:
             if error.errno in _ABSENT:
                 return []
@@ -152,6 +155,7 @@ class LocalStore:
         self._refuse_links(key)
         for last in (False, False, True):
             try:
+                make_private(self.root)
                 return write(path)
             except FileNotFoundError as error:
                 # Another process emptied the folder and removed it between our mkdir and our open.
@@ -208,7 +212,7 @@ class LocalStore:
         where = str(error.filename or self.root)
         reason = error.strerror or str(error)
         if error.errno in _FULL:
-            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", where)
+            return StoreFull(errno.ENOSPC, f"no room left in the store ({reason})", str(self.root))
         if error.errno in _REFUSED:
             return UserError(
                 f"the store cannot be used: {reason}",

@@ -18,12 +18,15 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError,
 
 from runner.errors import UserError
 from runner.storage.atomic import atomic_write
+from runner.storage.names.odd_keys import OddKeys
 from runner.storage.obstore_errors import timed_out, translate_error
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, check_key, check_prefix, check_size
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig  # types only: absent at run time
+
+    from runner.storage.s3 import S3Lister
 
 MIB = 1 << 20
 _PART_BYTES = 8 * MIB
@@ -39,6 +42,8 @@ _LOOKS_BEFORE_PROBE = 4
 """As many as the requests of a probe: a command that creates few objects never pays for one."""
 _BROKEN_LISTING = "list response body"
 """Part of obstore's message for a listing whose answer broke off."""
+_ODD_KEY = "invalid path"
+"""Part of obstore's message for a listing with a key that it cannot name."""
 _NO_RANGES = "non-partial response"
 """Part of obstore's message for a server that answers a range request with 200 instead of 206."""
 
@@ -70,6 +75,7 @@ class RemoteStore:
         remedy: what a user should check if the store refuses a request.
         endpoint: the server's URL; None for the cloud's own.
         conditional: True if the service documents that it honours conditional writes; None if that is unknown.
+        lister: lists buckets that hold keys which obstore cannot name; None if there is none for this service.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class RemoteStore:
         remedy: str,
         endpoint: str | None = None,
         conditional: bool | None = None,
+        lister: "S3Lister | None" = None,
     ) -> None:
         self.url = url
         self.endpoint = endpoint
@@ -97,6 +104,9 @@ class RemoteStore:
         self._remedy = remedy
         self._narrow = False
         self._ranges = True
+        self._lister = lister
+        self._has_odd_keys = False
+        self._odd_keys = OddKeys(url)
         self._one_at_a_time = threading.Lock()
 
     def get(self, key: str) -> bytes:
@@ -220,12 +230,23 @@ class RemoteStore:
             batches = obstore.list(self._quick, check_prefix(prefix) or None, chunk_size=1000)
             return [ObjectInfo(m["path"], m["size"], m["last_modified"]) for batch in batches for m in batch]
 
-        return iter(sorted(self._listing(prefix, collect), key=lambda info: info.key))
+        def collect_all(lister: "S3Lister") -> list[ObjectInfo]:
+            return [ObjectInfo(*entry) for entry in lister.list(prefix, folders=False).objects]
+
+        infos = self._odd_keys.objects(self._listing(prefix, collect, collect_all))
+        return iter(sorted(infos, key=lambda info: info.key))
 
     def folders(self, prefix: str) -> list[str]:
         """See `Store.folders`."""
-        listing = self._listing(prefix, lambda: obstore.list_with_delimiter(self._quick, check_prefix(prefix) or None))
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in listing["common_prefixes"])
+
+        def collect() -> list[str]:
+            return list(obstore.list_with_delimiter(self._quick, check_prefix(prefix) or None)["common_prefixes"])
+
+        def collect_all(lister: "S3Lister") -> list[str]:
+            return [path.removesuffix("/") for path in lister.list(prefix, folders=True).folders]
+
+        paths = self._listing(prefix, collect, collect_all)
+        return sorted(self._odd_keys.names(path.rpartition("/")[2] for path in paths))
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""
@@ -242,15 +263,36 @@ class RemoteStore:
                 except NotFound:
                     continue
 
-    def _listing(self, prefix: str, call: Callable[[], R]) -> R:
-        """Make a listing again if its answer broke off midway; the client only repeats unanswered requests."""
+    def _listing(self, prefix: str, call: Callable[[], R], call_all: "Callable[[S3Lister], R]") -> R:
+        """Make a listing again if its answer broke off midway; the client only repeats unanswered requests.
+
+        Args:
+            prefix: what is listed.
+            call: makes the listing.
+            call_all: makes it in another way, should there be a key that obstore takes for an error.
+        """
+        if self._has_odd_keys and self._lister is not None:
+            return call_all(self._lister)
         for last in (False, False, True):
             try:
                 return self._call(prefix, call)
             except StoreUnavailable as error:
+                if _ODD_KEY in str(error.__cause__):
+                    if self._lister is None:
+                        raise self._odd_key(error) from error
+                    self._has_odd_keys = True
+                    return call_all(self._lister)
                 if last or _BROKEN_LISTING not in str(error.__cause__):
                     raise
         raise AssertionError("unreachable")
+
+    def _odd_key(self, error: StoreUnavailable) -> UserError:
+        return UserError(
+            "the store holds an object whose key runner never writes, and its listing ends there: "
+            + ascii(str(error.__cause__).partition("\n")[0].partition(_ODD_KEY)[2].strip(": "))[:200],
+            where=self.url,
+            remedy="Delete that object, with the tools of the store's cloud.",
+        )
 
     def _honours_conditions(self) -> bool:
         """Return whether `create` may write without a look; probe the store once it has looked a few times.

@@ -11,6 +11,8 @@ from runner.storage.store import NotFound, StoreFull, StoreUnavailable
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
+_NO_ROOM = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage")
+"""What servers say of a full disk, or of a bucket that has used up its quota; some of them with 403."""
 _WRONG_REGION = ("incorrectly configured region", "AuthorizationHeaderMalformed", "PermanentRedirect")
 # Reasons that appear only in obstore's debug text, not in its message.
 _REASONS = (
@@ -42,6 +44,8 @@ def translate_error(error: Exception, *, url: str, key: str, remedy: str) -> Exc
         return UserError(
             "the bucket is in another region", where=url, remedy="Set AWS_REGION to the bucket's own region."
         )
+    if status in (413, 507) or any(f"<Code>{code}</Code>" in text for code in _NO_ROOM):
+        return StoreFull(errno.ENOSPC, f"no room left in the store ({message})", url)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         return UserError(f"the store refuses us: {message}", where=url, remedy=remedy)
     if "invalid peer certificate" in text or "InvalidCertificate" in text:
@@ -50,8 +54,6 @@ def translate_error(error: Exception, *, url: str, key: str, remedy: str) -> Exc
             where=url,
             remedy="Set AWS_CA_BUNDLE to the file that holds its certificate authority.",
         )
-    if status == 507:
-        return StoreFull(errno.ENOSPC, f"no room left in the store ({message})", url)
     return StoreUnavailable(f"{url}: {message}")
 
 

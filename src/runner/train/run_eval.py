@@ -1,4 +1,4 @@
-"""Measure a finished run once more: the model that it began with beside the one that it ended with.
+"""Measure a run once more: the model that it began with beside the one that it ended with, or one of its checkpoints.
 
 ``python -m runner.train.run_eval --store URL --run RUN_ID --work-dir DIR --cache-dir DIR``, started by `runner eval`
 
@@ -20,30 +20,27 @@ from runner.errors import UserError
 from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
-from runner.runs.attempts import Claim
-from runner.runs.records import run_recipe, run_result
-from runner.runs.reopened import current_document
+from runner.runs.layout import CheckpointName
+from runner.runs.records import run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.events import Events
 from runner.train.agent.log import set_up_logging
-from runner.train.agent.preemption import PreemptionNotice
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.loggers.libraries import quiet_libraries
-
-_ONLY_WHEN_TRAINING = ("report_to", "early_stopping_patience", "early_stopping_threshold")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the values or the error; return the exit code: 0, 1, or 2 for a mistake of the caller's."""
     parser = argparse.ArgumentParser(prog="python -m runner.train.run_eval")
     parser.add_argument("--store", required=True, help="URL of the store")
-    parser.add_argument("--run", required=True, help="id of a run that has succeeded")
+    parser.add_argument("--run", required=True, help="id of the run")
     parser.add_argument("--work-dir", type=Path, required=True, help="a local folder for this evaluation alone")
     parser.add_argument("--cache-dir", type=Path, required=True, help="a local folder for builtin models")
     parser.add_argument("--data", type=json.loads, help="entries to evaluate on instead of the recipe's, as JSON")
     parser.add_argument("--prompts", type=json.loads, help="prompts to complete instead of the recipe's, as JSON")
+    parser.add_argument("--checkpoint", help="the checkpoint to measure instead of the run's model, by its whole name")
     parser.add_argument("--parent", type=int, help="the process to die with, by its id")
     options = parser.parse_args(arguments)
     if options.parent is not None:
@@ -63,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             events=events,
             data=None if options.data is None else tuple(DataSource(**entry) for entry in options.data),
             prompts=options.prompts,
+            checkpoint=None if options.checkpoint is None else CheckpointName.parse(options.checkpoint),
         )
     except UserError as error:
         events.send("error", what=error.what, where=error.where, remedy=error.remedy)
@@ -86,17 +84,19 @@ def evaluate(
     events: Events,
     data: Sequence[DataSource] | None = None,
     prompts: Sequence[str] | None = None,
+    checkpoint: CheckpointName | None = None,
 ) -> dict[str, Any]:
-    """Measure the model that the last stage of a run began with, and the one that it ended with.
+    """Measure the model that a stage of a run (the last one) began with, and the one that it ended with.
 
     Args:
         store: the store that holds the run.
-        run_id: a run that has succeeded.
+        run_id: the run.
         work_dir: a local folder for this evaluation alone.
         cache_dir: a local folder that all runs share, for builtin models.
         events: gets each phase.
         data: what to evaluate on; None: the recipe's evaluation data.
         prompts: what to complete; None: the recipe's prompts.
+        checkpoint: the checkpoint to measure; None: the model that the run ended with.
 
     Returns:
         ``before``, ``after`` and ``generations``, as in a run's result.
@@ -108,51 +108,23 @@ def evaluate(
     leave_triton_aside()
     quiet_libraries()
     # Heavy, so imported here: a mistake in the arguments is reported at once.
-    from runner.train.checkpointing.checkpointer import Checkpointer
-    from runner.train.devices.parallelism import without_deepspeed
-    from runner.train.loggers.metrics_writer import Metrics, in_json
-    from runner.train.methods.registry import method_script
-    from runner.train.models.finite import require_finite_weights
-    from runner.train.stages.context import AttemptContext, StageContext, compare_evaluations
-    from runner.train.stages.prepare import RECIPE_START, fit_to_device, start_from
+    from runner.train.loggers.metrics_writer import in_json
+    from runner.train.stages.context import compare_evaluations
+    from runner.train.stored_model import build_stage, reading_attempt, stored_model
 
     result = run_result(store, run_id)
-    if result is None:
-        raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
-    recipe = run_recipe(current_document(store, run_id))
-    stage = without_deepspeed(evaluation_recipe(recipe.in_order[-1], data, prompts))
-    # As an attempt after all others would be: fitted to the GPU as they were.
-    claim = Claim(run_id, int(result["attempts"]) + 1, "eval")
-    attempt = AttemptContext(
-        store=store,
-        claim=claim,
-        folder=work_dir,
-        shared_folder=work_dir / "shared",
-        cache=cache_dir,
-        events=events,
-        notice=PreemptionNotice(),
-        metrics=Metrics(None, events),
-        checkpointer=Checkpointer(
-            store,
-            claim,
-            staging=work_dir / "staging",
-            before_manifest=lambda: None,
-            on_committed=lambda step: None,
-            on_warning=lambda text: None,
-        ),
-    )
-    stage, adapter = start_from(attempt, stage, result["stages"][-1]["started_from"] if recipe.stages else RECIPE_START)
-    stage = fit_to_device(attempt, stage, record=False)
-    context = StageContext(attempt=attempt, recipe=stage, adapter=adapter, measures_only=True)
-    stage_run = method_script(stage.method).build(context)
+    if checkpoint is None and (result is None or "model" not in (result.get("artifacts") or {})):
+        raise UserError("the run has made no model", where=run_id, remedy="`--checkpoint last` takes its newest one")
+    attempt = reading_attempt(store, run_id, work_dir=work_dir, cache_dir=cache_dir, events=events)
+    model = stored_model(attempt, result, checkpoint)
+    stage_run = build_stage(attempt, evaluation_recipe(model.stage, data, prompts), model.start)
     records: dict[str, Mapping[str, Any]] = {}
-    for phase, model in (("before", "the model it began with"), ("after", "the trained model")):
+    trained = "the trained model" if checkpoint is None else f"the model of step {checkpoint.step}"
+    for phase, which in (("before", "the model it began with"), ("after", trained)):
         if phase == "after":
-            events.phase("loading", model)
-            model_folder = attempt.fetch_artifact(result["artifacts"]["model"])
-            require_finite_weights(model_folder, run_id)
-            stage_run.trainer.load_weights(model_folder)
-        events.phase("evaluating", model)
+            events.phase("loading", which)
+            stage_run.trainer.load_weights(model.folder)
+        events.phase("evaluating", which)
         with attempt.metrics.evaluating(phase) as record:
             stage_run.measure(record)
         records[phase] = in_json(record)
@@ -160,19 +132,18 @@ def evaluate(
 
 
 def evaluation_recipe(recipe: Recipe, data: Sequence[DataSource] | None, prompts: Sequence[str] | None) -> Recipe:
-    """Return the recipe to evaluate by: without trackers, and with the given data and prompts instead of its own.
+    """Return the recipe to evaluate by: with the given data and prompts instead of its own.
 
     Raises:
         UserError: there is nothing to evaluate on.
     """
-    training = {key: value for key, value in recipe.training.items() if key not in _ONLY_WHEN_TRAINING}
     eval_data = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data))
     if not eval_data.eval and eval_data.eval_from_train is None:
         raise UserError(
             "the run's recipe has no evaluation data", where=recipe.name, remedy="Name some: --data test.jsonl"
         )
     evaluate = recipe.evaluate if prompts is None else dataclasses.replace(recipe.evaluate, prompts=tuple(prompts))
-    return dataclasses.replace(recipe, training=training, data=eval_data, evaluate=evaluate)
+    return dataclasses.replace(recipe, data=eval_data, evaluate=evaluate)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make exports of a run that has ended: what `runner export` starts.
+"""Make exports of a run that has ended, or of one of its checkpoints: what `runner export` starts.
 
 They are stored beside the run's own artifacts, below a token of their own (``export-…``). The run's result stays as it
 was; `runner pull` finds both.
@@ -23,7 +23,8 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.layout import EXPORT_TOKEN, export_token, new_nonce, run_key
+from runner.runs.checkpoint_choice import short_name
+from runner.runs.layout import EXPORT_TOKEN, CheckpointName, export_token, new_nonce, run_key
 from runner.runs.record_types.result import Result
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.manifest import MANIFEST, Damaged
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True)
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--export", required=True, help="what to make, as the recipe's `export:` in JSON")
+    parser.add_argument("--checkpoint", help="the checkpoint to make them of, by its whole name")
     parser.add_argument("--parent", type=int)
     options = parser.parse_args(arguments)
     if options.parent is not None:
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.run,
             Export(**{**wanted, "gguf": tuple(wanted["gguf"])}),
             folder=options.work_dir,
+            checkpoint=None if options.checkpoint is None else CheckpointName.parse(options.checkpoint),
         )
     except UserError as error:
         _log.error("%s", error)
@@ -81,14 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return SUCCEEDED
 
 
-def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> dict[str, str]:
+def export_run(
+    store: Store, run_id: str, wanted: Export, *, folder: Path, checkpoint: CheckpointName | None = None
+) -> dict[str, str]:
     """Make exports of a run's model, except for those that exist already.
 
     Args:
         store: the store that holds the run.
-        run_id: a run that has a model.
+        run_id: a run that has a model, or the checkpoint.
         wanted: what to make.
         folder: a local folder for this process alone, emptied first.
+        checkpoint: the checkpoint to make them of, whatever became of the run; its model is an artifact then too. The
+            names of all of them end with its stage and step.
 
     Returns:
         The keys in the run of all exports that were asked for, by the artifacts' names.
@@ -104,8 +111,8 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     from runner.train.export.pipeline import make_exports, pushed_artifacts
 
     run = run_document(store, run_id)
-    result = _result(store, run_id)
-    recipe = run_recipe(run).in_order[-1]
+    result = _result(store, run_id, checkpoint)
+    recipe = _stage(run_recipe(run), result, checkpoint)
     if wanted.merge and recipe.adapter is None:
         raise UserError(
             "the run was trained in full: there is no adapter to merge", where=run_id, remedy="leave --merge out"
@@ -115,6 +122,7 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
     if wanted.push_to_hub:
         check_hub(wanted, name=recipe.name)
     shutil.rmtree(folder, ignore_errors=True)
+    suffix = "" if checkpoint is None else f"-{short_name(checkpoint)}"
     artifact_store = ArtifactStore(
         store,
         run_id,
@@ -123,14 +131,23 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
         trusted=partial(_tokens, store, run_id, result),
         before_manifest=lambda: None,  # an ended run has no attempts that could take over
         call=lambda call: retry_store_call(call, until=after(_PATIENCE_SECONDS)),
+        suffix=suffix,
     )
+    made: dict[str, str] = {}
+    if checkpoint is None:
+        base_key = last_start(run_id, result)["base"] if result.get("stages") else None
+    else:
+        base_key = _commit_model(store, run_id, checkpoint, artifact_store, folder)
     trained = artifact_store.existing_key("model")
+    if checkpoint is not None and trained is not None:
+        made["model"] = trained
     if trained is None:
-        raise UserError("the run has no model yet", where=run_id, remedy="`runner ps` says how it stands")
+        remedy = "`--checkpoint last` makes one of its newest checkpoint; `runner ps` says how it stands"
+        raise UserError("the run has no model yet", where=run_id, remedy=remedy)
     base = wanted.base or recipe.export.base
     recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
-    recipe = _on_its_base(recipe, run_id, result, artifact_store)
-    exports = make_exports(
+    recipe = _on_its_base(recipe, base_key, artifact_store)
+    exports = made | make_exports(
         artifact_store,
         recipe,
         wanted,
@@ -143,7 +160,31 @@ def export_run(store: Store, run_id: str, wanted: Export, *, folder: Path) -> di
         upload = partial(push, wanted, map(artifact_store.folder, keys), folder / "upload", run=run, result=result)
         exports["hub"] = _push_once(artifact_store, wanted.hub_model_id or recipe.name, keys, upload)
     shutil.rmtree(folder, ignore_errors=True)
-    return exports
+    return {name + suffix: key for name, key in exports.items()}
+
+
+def _stage(recipe: Recipe, result: Result, checkpoint: CheckpointName | None) -> Recipe:
+    """Return the stage that made the model: the checkpoint's, or the last one that has ended."""
+    if checkpoint is None:
+        return recipe.in_order[len(result["stages"]) - 1] if result.get("stages") else recipe.in_order[-1]
+    return next(stage for stage in recipe.in_order if stage.stage_name == checkpoint.stage)
+
+
+def _commit_model(
+    store: Store, run_id: str, checkpoint: CheckpointName, artifact_store: Any, folder: Path
+) -> str | None:
+    """Make a checkpoint's model an artifact; return the key of the artifact that its stage started from, if any."""
+    from runner.train.loggers.libraries import quiet_libraries
+    from runner.train.stored_model import no_events, reading_attempt, save_checkpoint, stored_model
+
+    quiet_libraries()
+    _log.info("exporting: the model of %s", short_name(checkpoint))
+    work = folder / "checkpoint"
+    work.mkdir(parents=True)
+    attempt = reading_attempt(store, run_id, work_dir=work, cache_dir=cache_folder(), events=no_events())
+    model = stored_model(attempt, None, checkpoint)
+    artifact_store.commit("model", lambda into: save_checkpoint(attempt, model, into), keep=True)
+    return model.start["base"]
 
 
 def _push_once(artifact_store: Any, repository: str, keys: Sequence[str], upload: Callable[[], dict[str, Any]]) -> str:
@@ -157,8 +198,10 @@ def _push_once(artifact_store: Any, repository: str, keys: Sequence[str], upload
     return str(artifact_store.commit(f"hub-{digest}", lambda folder: save_pushed(upload(), keys, folder)))
 
 
-def _result(store: Store, run_id: str) -> Result:
+def _result(store: Store, run_id: str, checkpoint: CheckpointName | None) -> Result:
     result = run_result(store, run_id)
+    if checkpoint is not None:  # what it measured is of another model
+        return {"state": result["state"] if result else "cancelled", "step": checkpoint.step, "artifacts": {}}
     if result is None:
         raise UserError("the run has not ended", where=run_id, remedy=f"wait for it: `runner wait {run_id}`")
     return result
@@ -178,9 +221,8 @@ def _tokens(store: Store, run_id: str, result: Result) -> list[str]:
     return [*dict.fromkeys(named), *exports, *others]
 
 
-def _on_its_base(recipe: Recipe, run_id: str, result: Result, artifact_store: Any) -> Recipe:
-    """Return the last stage's recipe with the model that its adapter belongs to."""
-    base = last_start(run_id, result)["base"] if result.get("stages") else None
+def _on_its_base(recipe: Recipe, base: str | None, artifact_store: Any) -> Recipe:
+    """Return a stage's recipe with the model that its adapter belongs to."""
     if recipe.adapter is None or base is None:
         return recipe
     model = {key: value for key, value in recipe.model.items() if key != "model_revision"}

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -33,7 +33,8 @@ from runner.train.agent.events import Events
 from runner.train.agent.hangs.stacks import print_stacks_when_asked
 from runner.train.agent.log import LOGGER, CallingHandler, logged_to, set_up_logging
 from runner.train.agent.outcome import Outcome, OutcomeKind
-from runner.train.agent.preemption import CannotResumeHere, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.preemption import CannotResumeHere, NotDurable, Preempted, PreemptionNotice, is_eviction
+from runner.train.agent.restore import KEPT
 from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
@@ -41,6 +42,7 @@ from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.export.errors import HubUnavailable
+from runner.train.library_errors import explain
 from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 
@@ -141,6 +143,15 @@ class _Row(NamedTuple):
     outside: bool = False
 
 
+def _why_it_cannot_be_loaded(failure: Failure) -> str:
+    """Say what is away now; the remedies for what was never there would mislead."""
+    error = failure.error
+    assert isinstance(error, UserError)
+    where = f"{error.where}: " if error.where else ""
+    before = " (it was there before)" if failure.lost_what_it_loads else ""
+    return f"{where}{error.what}{before}; {_GOES_ON}"
+
+
 _FAILURES = (
     _Row(lambda f: f.is_any(Preempted), "interrupted", lambda f: "told to stop (SIGTERM)", retry=True),
     _Row(lambda f: f.is_any(Superseded), "superseded", lambda f: str(f.error), retry=False),
@@ -152,6 +163,16 @@ _FAILURES = (
     ),
     _Row(lambda f: f.is_any(OutOfMemory), "out_of_memory", lambda f: str(f.error), retry=True, exit_code=FAILED),
     _Row(lambda f: f.is_any(CannotResumeHere), "interrupted", lambda f: str(f.error), retry=False, shown=Shown.REASON),
+    *(
+        _Row(
+            lambda f, retry=retry: isinstance(f.error, NotDurable) and f.error.retry == retry,  # type: ignore[misc]
+            "interrupted",
+            lambda f: str(f.error),
+            retry=retry,
+            shown=Shown.REASON,
+        )
+        for retry in (False, True)
+    ),
     _Row(
         lambda f: f.is_any(UserError) and f.evicted,
         "interrupted",
@@ -162,7 +183,7 @@ _FAILURES = (
     _Row(
         lambda f: f.is_any(UserError) and f.comes_from_outside,
         "interrupted",
-        lambda f: f"{f.error}\n  It was there before: {_GOES_ON}" if f.restored else f"{f.error}; {_GOES_ON}",
+        _why_it_cannot_be_loaded,
         retry=True,
         shown=Shown.REASON,
         outside=True,
@@ -232,6 +253,14 @@ _FAILURES = (
         outside=True,
     ),
     _Row(
+        lambda f: explain(f.error) is not None,
+        "failed",
+        lambda f: str(explain(f.error)),
+        retry=False,
+        exit_code=MISTAKE,
+        shown=Shown.REASON,
+    ),
+    _Row(
         lambda f: is_data_on_gpu(f.error),
         "failed",
         lambda f: f"{f.name_and_message.splitlines()[0]}\n  {DATA_REMEDY}",
@@ -264,6 +293,17 @@ def classify(failure: Failure) -> WorkerOutcome:
         outside=row.outside,
     )
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
+
+
+def ended(result: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a training that came to its end, or was ended by its owner to keep the model. Pure."""
+    if not result.get("finished_early"):
+        return Outcome(kind="succeeded", reason=None, retry=False, result=result)
+    result = {name: value for name, value in result.items() if name != "finished_early"}
+    stage = f" of stage {result['stages'][-1]['stage']}" if result.get("stages") else ""
+    where = f"step {result.get('step')} of {result.get('max_steps')}{stage}"
+    reason = f"ended at {where} by `runner cancel --keep-model`; its model is kept"
+    return Outcome(kind="cancelled", reason=reason, retry=False, result=result)
 
 
 def with_remedy(reason: str) -> str:
@@ -312,9 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if end.shown in (Shown.REASON, Shown.BOTH):
             _log.error("%s", end.outcome.reason)
     else:
-        end = WorkerOutcome(
-            outcome=Outcome(kind="succeeded", reason=None, retry=False, result=result), exit_code=SUCCEEDED
-        )
+        end = WorkerOutcome(outcome=ended(result), exit_code=SUCCEEDED)
     events.send("outcome", **end.outcome.to_record())
     return end.exit_code
 
@@ -366,6 +404,8 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         claim,
         staging=folder / ("staging" if process_info.is_main_process else f"staging-{process_info.rank}"),
         rank=process_info.rank,
+        keep=options.work_dir / KEPT,
+        unwritten=writer.unwritten,
         before_manifest=metrics.flush,
         on_committed=lambda step: events.progress(force=True, checkpoint_step=step),
         on_warning=_log.warning,

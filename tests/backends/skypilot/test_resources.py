@@ -1,10 +1,12 @@
 """Which machines SkyPilot is asked for: the recipe's, as the command line changes them."""
 
+from typing import Any
+
 import pytest
 
 from runner.backends.base import ResourceOptions
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.backends.skypilot.resources import resolve_resources
+from runner.backends.skypilot.resources import describe_autostop, resolve_resources, with_autostop
 from runner.errors import UserError
 
 
@@ -113,6 +115,33 @@ def test_here_or_elsewhere() -> None:
     assert infra_for(both, None) == "local"
     with pytest.raises(UserError, match="takes no --infra"):
         local.check(both, cluster=None, image=None)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "autostop", "said"),
+    [
+        ({}, {"infra": ("aws",)}, {"idle_minutes": 10}, "is stopped after 10 minutes idle"),
+        ({}, {"infra": ("aws",), "use_spot": True}, {"idle_minutes": 10, "down": True}, "is removed after 10 minutes"),
+        ({}, {"infra": ("k8s",)}, {"idle_minutes": 10, "down": True}, "is removed after 10 minutes idle"),
+        ({}, {}, {"idle_minutes": 10, "down": True}, "is removed after 10 minutes idle"),
+        ({}, {"infra": ("slurm/here",)}, None, "since Slurm has no autostop"),
+        ({"autostop": 45}, {"infra": ("aws",)}, 45, "is stopped after 45 minutes idle"),
+        ({"autostop": "2h"}, {"infra": ("aws",)}, "2h", "is stopped after 2h idle"),
+        ({"autostop": True}, {"infra": ("aws",)}, True, "is stopped when it is idle"),
+        ({"autostop": {"idle_minutes": 5, "down": True}}, {}, {"idle_minutes": 5, "down": True}, "is removed after 5"),
+        ({"autostop": False}, {"infra": ("aws",)}, False, "stays, and costs"),
+        ({"any_of": [{"infra": "aws", "autostop": 7}]}, {}, 7, "is stopped after 7 minutes idle"),
+    ],
+)
+def test_a_cluster_gets_an_autostop_and_what_becomes_of_it_is_said(
+    recipe: dict[str, Any], options: dict[str, Any], autostop: Any, said: str
+) -> None:
+    machines = resolve_resources(recipe, ResourceOptions(**options))
+    resources = with_autostop(machines)
+    assert resources.get("autostop") == autostop
+    sentence = describe_autostop(resources, machines, "mine")
+    assert said in sentence
+    assert "`sky down mine` removes it" in sentence
 
 
 def test_a_gpu_that_only_the_catalogs_have_goes_as_it_stands_and_is_said() -> None:

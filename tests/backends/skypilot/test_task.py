@@ -162,6 +162,13 @@ def test_what_a_machine_is_set_up_from_is_whole_and_runs(tmp_path: Path) -> None
     assert "--give-up-after" in done.stdout
 
 
+def test_variables_of_the_recipe_do_not_send_a_machine_to_itself() -> None:
+    own = {"envs": {"AWS_ENDPOINT_URL": "http://localhost:9000"}}
+    record = document(recipe(sky=own), resolve_resources({}, ResourceOptions(gpus=("T4",))))
+    with pytest.raises(UserError, match=r"sky\.envs: AWS_ENDPOINT_URL names this machine"):
+        remote_task(record, "s3://bucket", environ=KEYS)
+
+
 def test_credentials_in_an_endpoint_are_refused_and_not_shown() -> None:
     anywhere = resolve_resources({}, ResourceOptions())
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):

@@ -75,6 +75,7 @@ def test_programs_get_json(folder: Path) -> None:
         "model": "builtin:tiny-llama",
         "data_sources": 2,
         "warnings": [],
+        "notes": [],
     }
     [problem] = broken["problems"]
     assert (problem["setting"], problem["where"]) == ("trainign", "jobs/broken.yaml:6")

@@ -116,6 +116,13 @@ def test_the_cuda_lock_is_the_cpu_lock_and_what_several_gpus_need() -> None:
     assert {pin.split("-")[0].split("=")[0] for pin in more - tested} == {"nvidia", "cuda", "triton"}
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "benchmarks/pytorch.Dockerfile"])
+def test_the_base_image_is_pinned_by_its_digest(name: str) -> None:
+    assert re.search(
+        r"^ARG BASE_IMAGE=debian:bookworm-slim@sha256:[0-9a-f]{64}$", (ROOT / name).read_text(), re.MULTILINE
+    )
+
+
 def test_the_image_keeps_bitsandbytes_for_the_cuda_that_torch_has() -> None:
     """images/trim.sh leaves out the others by name."""
     pins = locked_pins(ROOT / "images/cuda.lock")

@@ -1,6 +1,9 @@
 """A run comes into being whole, once, and without a secret in it."""
 
+import errno
+import os
 import re
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +16,8 @@ from runner.errors import UserError
 from runner.git import revision_of
 from runner.runs.launches import needed_environment, write_submission
 from runner.runs.layout import is_run_id
-from runner.storage.store import NotFound
+from runner.storage.local import LocalStore
+from runner.storage.store import NotFound, StoreFull
 from support.bench import Bench
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -82,3 +86,48 @@ def test_the_revision_is_that_of_the_recipes_folder(tmp_path: Path) -> None:
     assert revision_of(tmp_path) == commit
     (tmp_path / "recipe.yaml").write_text("name: b")
     assert revision_of(tmp_path) == f"{commit}-dirty"
+
+
+def test_a_full_store_is_not_blamed_on_the_data_file(bench: Bench, tmp_path: Path) -> None:
+    """The file is fine, and larger than what is left in the store."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"{}\n" * 1000)
+    key = f"inputs/{blake3(path.read_bytes()).hexdigest()}/rows.jsonl"
+
+    class Full(LocalStore):
+        def upload(self, key: str, path: Path, *, move: bool = False) -> None:
+            raise StoreFull(errno.ENOSPC, "no room left in the store (Disk quota exceeded)", str(self.root))
+
+    store = Full(tmp_path / "full")
+    with pytest.raises(StoreFull, match="no room left in the store"):
+        submit(store, document(), {key: path})
+    assert list(store.objects("")) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs a file system of its own")
+def test_launching_into_a_full_store_names_the_store(bench: Bench, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("nothing may be mounted here")
+    try:
+        rows = tmp_path / "rows.jsonl"
+        rows.write_text('{"prompt": "a", "completion": "b"}\n' * 10_000)
+        recipe = bench.recipe()
+        recipe.write_text(recipe.read_text().replace("builtin:python-docstrings", str(rows)))
+        done = bench.runner("launch", str(recipe), "--store", str(small / "store"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert done.returncode == 1, done
+    assert "no room left in the store" in done.stderr
+    assert "rows.jsonl" not in done.stderr
+    assert "--store" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_refuses_us_is_named_and_not_the_file(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    done = bench.runner("launch", str(bench.recipe()), "--store", str(tmp_path / "file" / "store"))
+    assert done.returncode == 2
+    assert str(tmp_path / "file") in done.stderr

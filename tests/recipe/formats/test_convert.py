@@ -6,7 +6,7 @@ import pytest
 
 from runner.recipe.formats.convert import Conversion, row_converter
 from runner.recipe.formats.detection import natural_layout
-from runner.recipe.formats.layouts import RowLayout, UnusableRow
+from runner.recipe.formats.layouts import NeedsPairs, RowLayout, UnusableRow
 
 TURNS = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
 SHAREGPT = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Three."}]
@@ -160,3 +160,196 @@ def test_pairs_of_strings_are_left_to_the_letter():
 def test_rows_without_anything_to_learn_are_refused_with_the_reason(name, row, reason):
     with pytest.raises(UnusableRow, match=reason):
         convert(name, row)
+
+
+# -- whose turn it is --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("speaker", "role"),
+    [
+        ("ai", "assistant"),
+        ("Assistant ", "assistant"),
+        (" USER", "user"),
+        ("function", "tool"),
+        ("observation", "tool"),
+        ("prompter", "user"),
+    ],
+)
+def test_speakers_are_known_whatever_their_case_and_the_space_around_them(speaker, role):
+    row = {"messages": [{"role": speaker, "content": "x"}, TURNS[1]]}
+    assert convert("messages", row)["messages"][0]["role"] == role
+
+
+def test_a_role_that_was_mistyped_is_recognized_in_the_reason():
+    with pytest.raises(UnusableRow, match=r"unknown role, 'assitant' \(did you mean 'assistant'\?\)"):
+        convert("messages", {"messages": [TURNS[0], {"role": "assitant", "content": "x"}]})
+
+
+# -- calls of tools ----------------------------------------------------------------------------------------------------
+
+
+def call(arguments):
+    return {"type": "function", "function": {"name": "get", "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"name": "get", "arguments": {"city": "Oslo"}}',
+        '{"name": "get", "arguments": "{\\"city\\": \\"Oslo\\"}"}',
+        '[{"name": "get", "arguments": {"city": "Oslo"}}]',
+    ],
+)
+def test_a_function_call_of_sharegpt_becomes_a_call_of_the_assistant(value):
+    turns = [SHAREGPT[0], {"from": "function_call", "value": value}, {"from": "observation", "value": "3"}, SHAREGPT[1]]
+    messages = convert("sharegpt", {"conversations": turns})["messages"]
+    assert messages[1] == {"role": "assistant", "content": "", "tool_calls": [call({"city": "Oslo"})]}
+    assert messages[2] == {"role": "tool", "content": "3"}
+
+
+@pytest.mark.parametrize("value", ["get Oslo", "[]", '{"arguments": {}}', '{"name": "get", "arguments": "Oslo"}'])
+def test_a_function_call_without_name_or_arguments_is_refused(value):
+    turns = [SHAREGPT[0], {"from": "function_call", "value": value}, SHAREGPT[1]]
+    with pytest.raises(UnusableRow, match=r"call|arguments"):
+        convert("sharegpt", {"conversations": turns})
+
+
+@pytest.mark.parametrize("written", ['{"city": "Oslo", "n": null}', {"city": "Oslo", "n": None}])
+def test_arguments_are_an_object_and_keep_their_nulls(written):
+    """OpenAI writes them as JSON in a string, which templates would quote once more."""
+    messages = [TURNS[0], {"role": "assistant", "content": None, "tool_calls": [call(written)]}, TURNS[1]]
+    for structs in (frozenset(), frozenset({"messages"})):
+        made = convert("messages", {"messages": messages}, structs=structs)["messages"][1]["tool_calls"]
+        from_arrow = structs and not isinstance(written, str)
+        assert made == [call({"city": "Oslo"} if from_arrow else {"city": "Oslo", "n": None})]
+
+
+def test_a_call_in_openais_older_form_is_read():
+    old = {"role": "assistant", "content": None, "function_call": {"name": "get", "arguments": "{}"}}
+    messages = convert("messages", {"messages": [TURNS[0], old, {"role": "function", "name": "get", "content": "3"}]})
+    assert messages["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [call({})]}
+
+
+def test_a_null_default_in_a_tools_schema_stays():
+    unit = {"type": ["string", "null"], "default": None}
+    tools = [{"type": "function", "function": {"name": "get", "parameters": {"properties": {"unit": unit}}}}]
+    assert convert("messages", {"messages": TURNS, "tools": tools})["tools"] == tools
+
+
+# -- turns that are not to be learned ----------------------------------------------------------------------------------
+
+USER, GOOD = {"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}
+BAD = {"role": "assistant", "content": "bad"}
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"training": "false"}])
+def test_a_turn_with_a_mark_is_in_the_prompt_and_not_in_the_completion(mark):
+    row = {"messages": [USER, {**BAD, **mark}, USER, {**GOOD, "weight": 1}]}
+    with pytest.raises(NeedsPairs, match="kept out of the loss"):
+        convert("messages", row)
+    assert convert("messages", row, RowLayout.MESSAGE_PAIR) == {
+        "prompt": [USER, BAD, USER],
+        "completion": [GOOD],
+        "tools": None,
+    }
+
+
+def test_marks_that_say_yes_change_nothing():
+    row = {"messages": [USER, {**GOOD, "weight": 1, "train": True}]}
+    assert convert("messages", row) == {"messages": [USER, GOOD], "tools": None}
+
+
+def test_each_run_of_turns_that_are_learned_is_a_pair_of_its_own():
+    messages = [USER, GOOD, USER, {**BAD, "weight": 0}, USER, GOOD, USER, GOOD, USER, {**BAD, "train": False}]
+    rows = row_converter("messages", RowLayout.MESSAGE_PAIR)({"messages": messages})
+    assert [(len(row["prompt"]), row["completion"]) for row in rows] == [(1, [GOOD]), (5, [GOOD, USER, GOOD])]
+
+
+def test_marks_of_a_user_matter_only_where_the_loss_is_on_users():
+    row = {"messages": [{**USER, "train": False}, GOOD, {**USER, "train": False}, GOOD]}
+    assert len(row_converter("messages", RowLayout.MESSAGE_PAIR)(row)) == 2
+    assert convert("messages", row, assistant_only=True)["messages"] == [USER, GOOD, USER, GOOD]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "layout", "reason"),
+    [
+        ("messages", {"messages": [USER, {**GOOD, "weight": 0}]}, RowLayout.MESSAGE_PAIR, "all marked as not to be"),
+        ("messages", {"messages": [USER, {**GOOD, "weight": 0.5}]}, None, "whose weight is 0.5"),
+        ("preference", {"prompt": [USER], "chosen": [{**GOOD, "weight": 0}], "rejected": [BAD]}, None, "compared"),
+    ],
+)
+def test_rows_whose_marks_cannot_be_kept_to_are_refused(name, row, layout, reason):
+    with pytest.raises(UnusableRow, match=reason):
+        convert(name, row, layout)
+
+
+def test_marks_in_a_completion_move_it_to_the_prompt():
+    row = {"prompt": [USER], "completion": [{**BAD, "weight": 0}, USER, GOOD]}
+    assert convert("prompt_completion", row)["prompt"] == [USER, BAD, USER]
+    with pytest.raises(NeedsPairs):
+        convert("prompt_completion", row, RowLayout.CONVERSATION)
+
+
+# -- columns beside the turns ------------------------------------------------------------------------------------------
+
+SYSTEM = {"role": "system", "content": "Be kind."}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "layout", "column"),
+    [
+        ("sharegpt", {"conversations": SHAREGPT}, None, "messages"),
+        ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[1:]}, None, "prompt"),
+        ("preference", {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]}, None, "prompt"),
+        ("prompt_completion", {"prompt": "a", "completion": "b"}, RowLayout.MESSAGE_PAIR, "prompt"),
+        ("preference", {"prompt": "a", "chosen": "b", "rejected": "c"}, RowLayout.PREFERENCE_MESSAGES, "prompt"),
+        ("alpaca", {"instruction": "a", "output": "b"}, RowLayout.CONVERSATION, "messages"),
+    ],
+)
+def test_a_system_column_is_the_first_turn(name, row, layout, column):
+    assert convert(name, {**row, "system": "Be kind."}, layout)[column][0] == SYSTEM
+    assert convert(name, {**row, "system": ""}, layout)[column][0]["role"] == "user"
+
+
+def test_a_system_turn_of_the_conversation_wins_over_the_column():
+    row = {"messages": [SYSTEM, *TURNS], "system": "Be brief."}
+    assert convert("messages", row)["messages"] == [SYSTEM, *TURNS]
+
+
+def test_system_and_history_of_alpaca_become_turns():
+    row = {"instruction": "i", "input": "x", "output": "o", "system": "Be kind.", "history": [["q1", "a1"]]}
+    with pytest.raises(NeedsPairs, match="`system` and `history`"):
+        convert("alpaca", row)
+    history = [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]
+    expected = [SYSTEM, *history, {"role": "user", "content": "i\n\nx"}]
+    for written in (row, {**row, "history": '[["q1", "a1"]]'}):
+        made = convert("alpaca", written, RowLayout.MESSAGE_PAIR)
+        assert (made["prompt"], made["completion"]) == (expected, [{"role": "assistant", "content": "o"}])
+    with pytest.raises(UnusableRow, match="whose history is not pairs"):
+        convert("alpaca", {**row, "history": [["q1"]]}, RowLayout.MESSAGE_PAIR)
+
+
+def test_arguments_of_the_template_stay_with_their_row():
+    row = {"messages": TURNS, "chat_template_kwargs": {"enable_thinking": False}}
+    assert convert("messages", row)["chat_template_kwargs"] == {"enable_thinking": False}
+    assert convert("messages", {**row, "chat_template_kwargs": '{"a": 1}'})["chat_template_kwargs"] == {"a": 1}
+    assert "chat_template_kwargs" not in convert("messages", {**row, "chat_template_kwargs": None})
+    with pytest.raises(UnusableRow, match="chat_template_kwargs are not a mapping"):
+        convert("messages", {**row, "chat_template_kwargs": [1]})
+
+
+# -- strings among turns -----------------------------------------------------------------------------------------------
+
+
+def test_strings_among_turns_are_a_users_and_an_assistants():
+    pair = [{"role": "user", "content": "a"}, {"role": "assistant", "content": " b"}]
+    row = {"prompt": "a", "completion": " b"}
+    assert convert("prompt_completion", row, RowLayout.CONVERSATION) == {"messages": pair, "tools": None}
+    assert convert("prompt_completion", row, RowLayout.MESSAGE_PAIR)["completion"] == pair[1:]
+    preference = convert("preference", {"prompt": "a", "chosen": " b", "rejected": "c"}, RowLayout.PREFERENCE_MESSAGES)
+    assert (preference["prompt"], preference["chosen"]) == (pair[:1], pair[1:])
+    assert convert("prompt_only", {"prompt": "a", "x": 1}, RowLayout.PROMPT_MESSAGES) == {"prompt": pair[:1], "x": 1}
+    with pytest.raises(UnusableRow, match="empty prompt"):
+        convert("prompt_completion", {"prompt": "", "completion": "b"}, RowLayout.CONVERSATION)

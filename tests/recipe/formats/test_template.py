@@ -115,3 +115,37 @@ def test_a_setting_that_the_method_has_not_is_refused(
     error = refuse(template if "method=dpo" in overrides else "data.train.0.sample=9", *overrides)
     assert what in error.what
     assert remedy in (error.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("template", "what", "remedy"),
+    [
+        ({"prompt": "{{question}}", "completion": "{answer}"}, "is the text `{question}` in every row", '"{question}"'),
+        ({"prompt": "{{question}}", "completion": "{{answer}}"}, "doubled braces insert no field", '"{question}"'),
+        ({"text": "Hello."}, "it names no field of a row", "its fields: question, answer, turns"),
+        ({"messages": [{"role": "assitant", "content": "{answer}"}]}, "`assitant` is not a role", "`assistant`?"),
+        ({"messages": [{"role": "user"}]}, "has no role and content", "{role: user, content:"),
+        ({"text": "{turns}"}, "whose field turns, which the template inserts as text, is a list", "text or numbers"),
+    ],
+)
+def test_a_template_that_says_the_same_of_every_row_or_inserts_no_text_is_refused(
+    refuse: Refuse, tmp_path: Path, template: dict[str, Any], what: str, remedy: str
+) -> None:
+    row = {"question": "Why?", "answer": "Because.", "turns": [{"role": "user", "content": "x"}]}
+    error = refuse(*on_rows(tmp_path, row, template))
+    assert settings_of(error) == ["data.train.0.template"]
+    assert what in error.what
+    assert remedy in (error.remedy or "")
+
+
+def test_braces_around_another_word_are_text(check: Check, tmp_path: Path) -> None:
+    check(*on_rows(tmp_path, {"q": "a", "r": "b"}, {"prompt": "Fill in {{name}}: {q}", "completion": "{r}"}))
+
+
+def test_doubled_braces_are_seen_without_rows_too(refuse: Refuse) -> None:
+    error = refuse("data={train: [{path: user/data, template: {prompt: '{{q}}', completion: '{{a}}'}}]}")
+    assert "doubled braces insert no field" in error.what
+
+
+def test_a_field_that_some_rows_lack_is_empty_there() -> None:
+    assert fill_template({"text": "{a}{b}"}, {"a": "x"}) == {"text": "x"}

@@ -6,6 +6,7 @@ import pytest
 from blake3 import blake3
 
 from runner.control.launching.prepare import prepare
+from runner.recipe.inputs.reward_refs import FROM_TRL
 from runner.recipe.loading.load import load_recipe
 from support.recipes import Check, Refuse, settings_of
 
@@ -33,7 +34,7 @@ def test_a_file_of_rewards_is_named_from_the_recipes_folder(check: Check, tmp_pa
 
 
 def test_trls_names_stand_alone(check: Check, tmp_path: Path) -> None:
-    names = ["accuracy_reward", "get_soft_overlong_punishment"]
+    names = ["think_format_reward", "get_soft_overlong_punishment"]
     loaded = check(text=GRPO.replace('["rewards.py:correct", "builtin:length"]', str(names)))
     assert loaded.recipe.training["reward_funcs"] == names
     assert loaded.local_files == ()
@@ -116,3 +117,52 @@ def test_the_generation_batch_is_said_once(refuse: Refuse) -> None:
 def test_data_without_prompts_are_refused(refuse: Refuse) -> None:
     error = refuse("data.train.0.template={question: '{prompt}'}", "data.train.0.format=text", text=GRPO)
     assert "`text` is not a format for grpo" in error.what
+
+
+@pytest.mark.parametrize(
+    ("function", "lacking"),
+    [
+        ("def correct(completions, solution, **kwargs):", "`solution`"),
+        ("def correct(completions, *, solution, level, **kwargs):", "`solution` and `level`"),
+        ("async def correct(prompts, completions, tests, **kwargs):", "`tests`"),
+    ],
+)
+def test_a_reward_that_needs_a_column_which_the_data_lack_is_refused(
+    refuse: Refuse, tmp_path: Path, function: str, lacking: str
+) -> None:
+    (tmp_path / "rewards.py").write_text(f"{function}\n    return [0.0] * len(completions)\n")
+    error = refuse(text=GRPO)
+    assert f"`correct` needs {lacking}, which data.train.0 does not have" in str(error)
+    assert "its columns: prompt, answer" in str(error)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "def correct(completions, answer, **kwargs):",
+        "def correct(completions, solution=None, **kwargs):",
+        "def correct(prompts, completions, completion_ids, trainer_state, log_extra, log_metric, **kwargs):",
+    ],
+)
+def test_what_the_data_or_trl_give_is_enough(check: Check, tmp_path: Path, function: str) -> None:
+    (tmp_path / "rewards.py").write_text(f"{function}\n    return [0.0] * len(completions)\n")
+    assert check(text=GRPO).recipe.method == "grpo"
+
+
+def test_a_template_makes_a_column_for_a_reward(check: Check, refuse: Refuse, tmp_path: Path) -> None:
+    names = ["accuracy_reward"]
+    text = GRPO.replace('["rewards.py:correct", "builtin:length"]', str(names))
+    assert "needs `solution`" in str(refuse(text=text))
+    template = 'data.train.0.template={solution: "{answer}", prompt: "{prompt}"}'
+    assert check(template, text=text).recipe.training["reward_funcs"] == names
+
+
+def test_what_trl_passes_is_what_the_installed_version_passes() -> None:
+    import inspect
+
+    from trl import GRPOTrainer
+
+    source = inspect.getsource(GRPOTrainer._calculate_rewards)
+    passed = {"prompts", "completions", "completion_ids"}
+    passed |= {name for name in ("trainer_state", "log_extra", "log_metric") if f'reward_kwargs["{name}"]' in source}
+    assert passed == set(FROM_TRL)

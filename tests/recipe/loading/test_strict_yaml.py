@@ -278,3 +278,9 @@ def test_any_value_is_read_or_an_error(text: str) -> None:
     with contextlib.suppress(UserError):
         value = parse_value(text, name="--set")
     assert isinstance(value, dict | list | str | bool | int | float | None)
+
+
+@pytest.mark.parametrize("text", ["9" * 251, "1." + "0" * 300, "0x" + "f" * 5000, "0o" + "7" * 5000])
+def test_a_number_has_a_bounded_number_of_digits(text: str) -> None:
+    """Python takes any, and what computes with it later does not."""
+    assert "digits" in refused(f"a: {text}").what

@@ -83,6 +83,8 @@ class Life:
             if self.is_cancelled():
                 self.result("cancelled", step)
                 return self.end(1, "cancelled", "cancelled")
+            if is_cancel_requested(self.store, self.run_id, reopened=self.reopened, keep_model=True):
+                return self.finish(step, "cancelled")
             if step >= self.at and self.verb != "finish":
                 return self.do(step)
             if step >= STEPS:
@@ -115,7 +117,7 @@ class Life:
         self.result("failed", step)
         return self.end(2 if self.verb == "mistake" else 1, "failed", "it could not be done", retry=False)
 
-    def finish(self, step: int) -> int:
+    def finish(self, step: int, state: str = "succeeded") -> int:
         with TemporaryDirectory() as folder:
             model = Path(folder) / "model.safetensors"
             model.write_bytes(b"weights" * 1000)
@@ -123,8 +125,8 @@ class Life:
             config.write_text("{}")
             prefix = artifact_prefix(self.run_id, "model", self.claim.token)
             commit(self.store, prefix, {"model.safetensors": model, "extra/config.json": config}, {"step": step})
-        self.result("succeeded", step, artifacts={"model": f"artifacts/model/{self.claim.token}/"})
-        return self.end(0, "succeeded", "done", retry=False)
+        self.result(state, step, artifacts={"model": f"artifacts/model/{self.claim.token}/"})
+        return self.end(int(state != "succeeded"), state, "done", retry=False)
 
     def save(self, step: int) -> None:
         with TemporaryDirectory() as folder:

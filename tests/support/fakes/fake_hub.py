@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("X-Error-Code", code)
         if status == 307:
-            self.send_header("Location", "/elsewhere")
+            self.send_header("Location", self.path.replace("renamed", "there"))
         self.send_header("Content-Length", "0")
         self.end_headers()
 

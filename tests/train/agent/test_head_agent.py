@@ -19,6 +19,7 @@ from runner.redaction import Redactor
 from runner.runs.attempts import claim_attempt, write_restored
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound
+from runner.train.agent import head_attempt
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import as_it_is, set_up_logging
 from runner.train.agent.setup import AgentSetup
@@ -300,3 +301,22 @@ def test_of_two_jobs_that_make_attempts_at_one_run_the_older_ends_for_good(store
     when(lambda: "ready" in log(store), lambda: write_restored(store, claim_attempt(store, "run", {}), None))
     assert agent(store, HANGS, give_up_after=10).run() == 1
     assert record(store, "attempts/0001.ended.json")["outcome"] == "superseded"
+
+
+def test_an_attempt_that_fetches_a_large_checkpoint_shows_that_it_lives(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it is taken for dead after a minute, and another one may be started beside it."""
+
+    def slow(*args: Any, **options: Any) -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                assert record(store, "attempts/0001.heartbeat.json")["phase"] == "starting"
+                return
+            except NotFound:
+                time.sleep(0.02)
+        raise AssertionError("no heartbeat")
+
+    monkeypatch.setattr(head_attempt, "restore_newest", slow)
+    assert agent(store, SUCCEEDS).run() == 0

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Thread
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.runs.attempts import Claim, claim_attempt, write_ended
+from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat
 from runner.runs.rendezvous import Participant, admit, join, participants, read_node_end
 from runner.storage.local import LocalStore
 from runner.train.agent import node_agent
@@ -85,3 +86,56 @@ def test_turned_away_from_a_dead_attempt_it_joins_the_one_claimed_meanwhile(
     assert NodeAgent(setup, result=lambda: None).run() == 0
     heads[0].join(120)
     assert not heads[0].is_alive()
+
+
+HANGS = """
+import sys, time
+from runner.train.agent.hangs.stacks import print_stacks_when_asked
+print_stacks_when_asked()
+def all_reduce():
+    time.sleep(60)
+sys.stdin.readline()
+all_reduce()
+"""
+
+
+def test_when_the_head_says_that_training_hangs_the_machine_reports_its_stacks(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    claim = claim_attempt(store, "run", {})
+    ends: list[Any] = []
+
+    def lead_into_a_hang() -> None:
+        while not (joined := participants(store, claim)):
+            time.sleep(0.02)
+        admit(store, claim, {1: joined[1]}, ASSIGNMENT)
+        time.sleep(1.0)  # the training process has begun to wait by then
+        write_heartbeat(store, claim, {"phase": "training", "hang": "no step for 10 min, after step 5"})
+        while (end := read_node_end(store, joined[1])) is None:
+            time.sleep(0.02)
+        ends.append(end)
+        write_ended(store, claim, {"exit_code": 75, "outcome": "interrupted", "reason": "training hung"})
+
+    head = Thread(target=lead_into_a_hang, daemon=True)
+    head.start()
+    setup = AgentSetup(
+        store=store,
+        run_id="run",
+        work_dir=tmp_path / "work",
+        topology=Topology(num_nodes=2, node_rank=1, node_ips=("127.0.0.1", "127.0.0.1")),
+        spawn=lambda arguments, events: subprocess.Popen(
+            [sys.executable, "-c", HANGS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[events],
+        ),
+        arguments=[],
+        timing=Timing(look=0.05, beat=0.05, join=60.0),
+    )
+    assert NodeAgent(setup, result=lambda: None).run() == 75
+    head.join(60)
+    [end] = ends
+    text = "".join(end["last_lines"])
+    assert "stacks of training process 1" in text
+    assert "in all_reduce" in text
+    assert [worker["killed"] for worker in end["ends"]] == [True]

@@ -62,6 +62,8 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, str]) -> None:
 
 def test_the_interface_of_an_address_is_found() -> None:
     assert interface_of("127.0.0.1") == "lo"
+    assert interface_of("127.0.1.1") == "lo", "Debian's name of the host"
+    assert interface_of("::1") in ("lo", None), "there may be no IPv6"
     assert interface_of("203.0.113.77") is None, "an address of nobody here"
 
 

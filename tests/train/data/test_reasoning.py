@@ -153,11 +153,3 @@ def test_where_the_template_keeps_reasoning_or_there_is_none_nothing_is_changed(
     assert keep_reasoning(data, with_template(tokenizer, QWEN), {}) is data
     plain = load(tmp_path, ([{"prompt": "3 + 4?", "completion": "7"}], {}))
     assert keep_reasoning(plain, with_template(tokenizer, R1), {}) is plain
-
-
-def test_conversations_need_a_chat_template(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    data = load(tmp_path, ([{"problem": "3 + 4?", "solution": "Count on.", "number": "7"}], {"think": THINK}))
-    tokenizer.chat_template = None
-    with pytest.raises(UserError, match=r"training\.chat_template_path: .* no chat template"):
-        keep_reasoning(data, tokenizer, {})
-    assert keep_reasoning(data, tokenizer, {"chat_template_path": "x.jinja"}) is data

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from runner.errors import UserError
-from runner.recipe.inputs.reward_refs import TRL_REWARDS
+from runner.recipe.inputs.reward_refs import COMPARING_REWARDS, TRL_REWARDS
 from runner.train.builtin.catalog import builtin_dataset
 from runner.train.methods.rewards import answer_format, exact_answer, load_rewards
-from runner.train.methods.trl_rewards import needs_solution
 
 
 def said(text: str) -> list[dict[str, str]]:
@@ -92,11 +91,9 @@ def test_those_that_trl_makes_are_made_for_the_length_of_a_completion() -> None:
 def test_every_reward_of_trl_is_known() -> None:
     import trl.rewards
 
-    assert sorted(trl.rewards._import_structure["accuracy_rewards"]) == sorted(
-        n for n in TRL_REWARDS if needs_solution(n)
-    )
-    names = [name for names in trl.rewards._import_structure.values() for name in names]
-    assert sorted(names) == sorted(TRL_REWARDS)
+    structure = trl.rewards._import_structure
+    assert sorted(structure["accuracy_rewards"]) == list(COMPARING_REWARDS)
+    assert sorted(name for names in structure.values() for name in names) == list(TRL_REWARDS)
 
 
 def test_a_completion_that_would_fill_the_memory_is_wrong_at_once() -> None:

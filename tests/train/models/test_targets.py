@@ -40,6 +40,7 @@ _WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"modules_to_save": ["embed_token"]}, "modules_to_save", "`embed_token`"),
     ({"rank_pattern": {"q_prj": 4}}, "rank_pattern", "`q_prj`"),
     ({"alpha_pattern": {"layers.7.q_proj": 4}}, "alpha_pattern", "`layers.7.q_proj`"),
+    ({"rank_pattern": {"k_proj": 4}, "target_modules": ["q_proj"]}, "rank_pattern", "no adapted module"),
     ({"layers_to_transform": [0, 5], "target_modules": ["q_proj"]}, "layers_to_transform", "no layer 5"),
     ({"layers_to_transform": 2, "target_modules": ["q_proj"]}, "layers_to_transform", "no layer 2"),
     (
@@ -61,7 +62,12 @@ def test_a_name_that_matches_nothing_is_refused_at_its_key(
     error = refusal(llama, **adapter)
     assert error.where == f"adapter.{key}"
     assert words in error.what
-    if key in ("target_modules", "rank_pattern") and "regular expression" not in words and "left" not in words:
+    if (
+        key in ("target_modules", "rank_pattern")
+        and "regular expression" not in words
+        and "left" not in words
+        and "adapted" not in words
+    ):
         assert "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj" in str(error.remedy)
 
 
@@ -74,7 +80,7 @@ def test_a_name_that_matches_nothing_is_refused_at_its_key(
         {"target_modules": r".*layers\.[01]\.self_attn\.[qv]_proj", "exclude_modules": r".*\.1\..*q_proj"},
         {"target_modules": ["q_proj"], "layers_to_transform": [0, 1], "layers_pattern": "layers"},
         {"target_modules": ["q_proj"], "layers_to_transform": 1},
-        {"modules_to_save": ["lm_head", "embed_tokens"], "rank_pattern": {r"layers\.0\..*q_proj": 4, "v_proj": 2}},
+        {"modules_to_save": ["lm_head", "tokens"], "rank_pattern": {r"layers\.0\..*q_proj": 4, "v_proj": 2}},
         {"trainable_token_indices": [0, 31]},
         {"target_modules": [], "target_parameters": ["q_proj.weight"]},
     ],

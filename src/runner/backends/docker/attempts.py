@@ -18,9 +18,11 @@ from typing import IO, Any
 from runner.backends.base import AttemptRunner, RunningAttempt
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
-from runner.paths import cache_folder, huggingface_home, work_folder
+from runner.paths import cache_folder, huggingface_home, make_folder, work_folder
 from runner.process import boot_id
+from runner.recipe.inputs.machine_paths import machine_paths
 from runner.recipe.inputs.references import is_local
+from runner.recipe.recipe import Recipe
 from runner.runs.layout import SECRET_NAMES
 from runner.runs.liveness import newest_attempt, write_killed
 from runner.storage.store import Store
@@ -41,6 +43,15 @@ _PASSED_ON = (
 )
 """Beginnings of the names of variables that a run reads: a container is given these of ours, and those that were named
 with ``--env-file`` and ``--secret``."""
+
+_FILE_VARIABLES = (
+    "AWS_CA_BUNDLE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
+"""Variables among them that name a file, which is mounted."""
 
 _STOP_SECONDS = 5.0
 _NAME = re.compile(r"runner-[0-9a-f]{12}")
@@ -68,7 +79,7 @@ class ContainerRunner(AttemptRunner):
         """Start a container, as `AttemptRunner.start`."""
         name = f"runner-{secrets.token_hex(6)}"
         for folder in (*_caches(), *([Path(store_url)] if is_local(store_url) else [])):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         process = subprocess.Popen(
             self._command(store_url, run_id, name=name, environment=environment),
             # Only this process holds it open: the attempt ends when it closes.
@@ -111,11 +122,9 @@ class ContainerRunner(AttemptRunner):
         )
 
     def _read_only(self, environment: Mapping[str, str]) -> list[str]:
-        """Local folders and files that the recipe and the variables name."""
-        data = self._recipe.get("data", {})
-        named = [source["path"] for source in [*data.get("train", ()), *data.get("eval", ())]]
-        named += [value for value in self._recipe.get("model", {}).values() if isinstance(value, str)]
-        named += [environment[name] for name in _names(environment) if name.startswith(("AWS_", "GOOGLE_"))]
+        """Local folders and files that are named where a path belongs, and nothing else that looks like one."""
+        named = [path for _, path in machine_paths(Recipe.from_mapping(self._recipe))]
+        named += [environment[name] for name in _FILE_VARIABLES if name in environment]
         return sorted({path for path in named if is_local(path) and Path(path).exists()})
 
 

@@ -20,7 +20,7 @@ from runner.backends.local.attempts import ENTRYPOINT, ProcessRunner
 from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeReader
-from runner.paths import state_folder, work_folder
+from runner.paths import make_folder, state_folder, work_folder
 from runner.runs.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
 from runner.runs.records import is_cancel_requested, run_result, times_reopened
@@ -96,6 +96,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._notices = NoticeReader(work_folder(store.url, run_id))
         self._ours = False
+        self._last_code: int | None = None
         self._reopened = 0
         self.last_lines: list[str] = []
         """The last lines that the newest attempt printed; filled in when `run` returns."""
@@ -109,7 +110,7 @@ class Supervisor:
             interrupted (resume continues), 130 interrupted by Ctrl-C.
 
         Raises:
-            UserError: this machine's state folder cannot be written.
+            UserError: this machine's state folder cannot be written, or the store refuses us before any attempt.
             StoreUnavailable: the store did not answer.
         """
         with self._signals_noted():
@@ -119,6 +120,12 @@ class Supervisor:
                 if not self._signals:
                     raise
                 code = self._stopped_by(INTERRUPTED)
+            except UserError as error:
+                # Credentials that expired while an attempt trained: how it ended is known here all the same.
+                if self._last_code is None:
+                    raise
+                self._say(f"how the attempt ended is not recorded: {error}")
+                code = self._stopped_by(INTERRUPTED) if self._last_code < 0 else self._last_code
         self.last_lines = _last_lines(self._folder / ATTEMPT_LOG)
         if self._result is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -170,6 +177,7 @@ class Supervisor:
         finally:
             # Nothing of the attempt outlives this call, however it ended.
             process.clear()
+        self._last_code = code
         if code != CTRL_C and code - 128 in signal.valid_signals():
             code = 128 - code  # a shell's way of saying that a signal killed it
         attempt = self._ask(lambda: newest_attempt(self._store, self._run_id))
@@ -263,7 +271,7 @@ class Supervisor:
     def _attempt_log(self) -> IO[bytes]:
         """The local file for what the newest attempt prints."""
         try:
-            work_folder(self._store.url, self._run_id).mkdir(parents=True, exist_ok=True)
+            make_folder(work_folder(self._store.url, self._run_id))
             return (self._folder / ATTEMPT_LOG).open("wb")
         except OSError as error:
             raise UserError(

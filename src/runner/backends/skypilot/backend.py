@@ -20,6 +20,7 @@ from runner.backends.base import (
 )
 from runner.backends.lock import RunLock, RunLocked
 from runner.backends.registry import ANY
+from runner.backends.skypilot.endpoints import refuse_loopback
 from runner.errors import UserError
 from runner.paths import engine_cache, state_folder
 from runner.recipe.recipe import Recipe
@@ -100,10 +101,13 @@ class SkyPilotBackend(Backend):
         Raises:
             UserError: its machines would not reach the store, or the cache cannot be written.
         """
-        from runner.backends.skypilot.request import remote_task
+        from runner.backends.skypilot.request import asked_for, remote_task
+        from runner.backends.skypilot.resources import with_autostop
 
         names = [name for name in environment if name != SECRET_NAMES]
         content, _ = remote_task(document, store_url, secrets=names)
+        if cluster is not None:
+            content = {**content, "resources": with_autostop(asked_for(document))}
         return TaskRequest(document=document, task=content, cluster=cluster)
 
     def start(
@@ -123,6 +127,7 @@ class SkyPilotBackend(Backend):
         """
         from runner.backends.skypilot import client
         from runner.backends.skypilot.request import asked_for
+        from runner.backends.skypilot.resources import describe_autostop
         from runner.backends.skypilot.store_access import access
 
         assert isinstance(request, TaskRequest)
@@ -133,6 +138,9 @@ class SkyPilotBackend(Backend):
         # Their values go beside the task, never into it.
         secrets = {**access(store.url, asked_for(document)).required(), **{name: environment[name] for name in names}}
         secrets |= _from_environment(set(request.task.get("secrets", ())) - secrets.keys())
+        refuse_loopback(secrets, where="--env-file or --secret")
+        if cluster is not None:
+            reporter.say(describe_autostop(request.task["resources"], asked_for(document), cluster))
         with _launching(store, run_id):
             record = launch_record(document, engine="skypilot", cluster=cluster, environment=names)
             launch = note_launch(store, run_id, record)
@@ -140,8 +148,16 @@ class SkyPilotBackend(Backend):
             try:
                 task = {**request.task, "name": launch.record["name"]}
                 answer = client.ask(
-                    "launch", python=python, talk=reporter.output, task=task, secrets=secrets, cluster=cluster
+                    "launch",
+                    python=python,
+                    talk=reporter.output,
+                    task=task,
+                    secrets=secrets,
+                    cluster=cluster,
+                    default_autostop=request.task["resources"] != asked_for(document).resources,
                 )
+                if answer.get("autostop_kept"):
+                    reporter.say(f"cluster {cluster} was there already, and keeps its own autostop, if it has one")
             except client.SkyPilotSays as error:
                 refusal = error.for_people(where=document["infra"])
                 note_ended(store, launch, status="REFUSED", reason=refusal.what)

@@ -11,7 +11,7 @@ from blake3 import blake3
 from runner import __version__
 from runner.distribution import NAME
 from runner.errors import UserError
-from runner.paths import cache_folder
+from runner.paths import cache_folder, make_folder
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _SCRIPT = Path(__file__).with_name("setup.sh")
@@ -31,7 +31,7 @@ def setup_folder() -> Path:
     if folder.is_dir():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         making = Path(tempfile.mkdtemp(dir=folder.parent))
         for name, content in files.items():
             path = making / name

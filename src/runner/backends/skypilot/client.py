@@ -25,6 +25,9 @@ SUPPORTED = ((0, 14), (0, 15))
 INSTALL = "uv tool install --with pip 'skypilot[aws,gcp,kubernetes]>=0.14,<0.15'; `sky check` then says what is set up"
 """What to do where there is none."""
 
+ANSWER_SECONDS = 600.0
+"""How long SkyPilot may take to answer a question about a job. A launch, which waits for machines, has no limit."""
+
 _PROGRAM = str(Path(sdk.__file__).parent)
 _VERSION = "import importlib.metadata as m; print(m.version('skypilot'))"
 
@@ -124,7 +127,13 @@ def ask(
         start_new_session=True,  # Ctrl-C is ours to answer
     )
     try:
-        out, talked = process.communicate(json.dumps({"ask": question, **arguments}))
+        out, talked = process.communicate(
+            json.dumps({"ask": question, **arguments}), timeout=None if question == "launch" else ANSWER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise SkyPilotSays("ApiServer", f"no answer in {ANSWER_SECONDS / 60:.0f} minutes") from None
     except BaseException:
         process.kill()
         process.wait()

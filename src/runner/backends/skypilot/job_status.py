@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import fcntl
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ from typing import Any
 
 from runner.backends.skypilot import client
 from runner.errors import UserError
-from runner.paths import engine_cache
+from runner.paths import engine_cache, make_folder
 from runner.runs.launches import newest_launch, note_ended
+from runner.storage.atomic import atomic_write
 from runner.storage.open import open_store
 
 FRESH_SECONDS = 10.0
@@ -49,7 +49,7 @@ def refresh_in_background(store_url: str, run_ids: Sequence[str]) -> None:
 def refresh(store_url: str, run_ids: Sequence[str]) -> None:
     """Ask now, remember the answers, and write ends to the store. Does nothing if another process is asking."""
     lock_file = _lock_file(store_url)
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(lock_file.parent)
     with lock_file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,9 +72,8 @@ def refresh(store_url: str, run_ids: Sequence[str]) -> None:
 
 
 def _remember(path: Path, news: Mapping[str, Any]) -> None:
-    making = path.with_name(f"{path.name}.{os.getpid()}")
-    making.write_text(json.dumps(news))
-    making.replace(path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(news))
 
 
 def _is_fresh(path: Path) -> bool:

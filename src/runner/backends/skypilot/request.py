@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.backends.base import Placement, ResolvedResources, ResourceOptions
 from runner.backends.skypilot.bootstrap import setup_folder, shown
+from runner.backends.skypilot.endpoints import refuse_loopback
 from runner.backends.skypilot.resources import resolve_resources, with_image
 from runner.backends.skypilot.store_access import StoreAccess, access
 from runner.backends.skypilot.task import TaskContext, task
@@ -84,6 +85,7 @@ def remote_task(
         UserError: its machines would not reach the store, or the cache cannot be written.
     """
     entry = access(store_url, asked_for(document), environ)
+    refuse_loopback((document["recipe"].get("sky") or {}).get("envs") or {}, where="sky.envs")
     setup_from = shown(setup_folder()) if "image_id" not in document["resources"] else None
     context = TaskContext(
         store_url=store_url,

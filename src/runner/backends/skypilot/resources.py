@@ -15,6 +15,13 @@ from runner.planning.feasibility import Fits
 _WITHOUT_SPOT = ("slurm",)
 """Clouds whose machines cannot be spot ones: SkyPilot refuses `use_spot` there."""
 
+_WITHOUT_AUTOSTOP = ("slurm",)
+_CAN_STOP = ("aws", "gcp", "azure")
+"""Clouds on which SkyPilot can stop a machine that is not a spot one, and start it again."""
+
+IDLE_MINUTES = 10
+"""After which a cluster that runs were launched to is stopped, unless the recipe says otherwise."""
+
 _CHOICES = ("any_of", "ordered")
 _GPU_KEYS = ("accelerators", "gpus", "instance_type", "accelerator_args")
 _PLACE_KEYS = ("infra", "cloud", "region", "zone")
@@ -81,6 +88,49 @@ def checked_infra(text: str) -> str:
 def only_on(machines: ResolvedResources, clouds: Sequence[str]) -> bool:
     """Whether every machine that would do is on one of these clouds."""
     return all(infra.partition("/")[0].lower() in clouds for infra in machines.infra.split(", "))
+
+
+def with_autostop(machines: ResolvedResources) -> dict[str, Any]:
+    """Return the `resources` for a cluster, which SkyPilot leaves running when the run has ended unless told otherwise.
+
+    What the recipe says about `autostop` stands. Else an idle cluster is stopped, or removed where SkyPilot cannot stop
+    one. Slurm has no autostop.
+    """
+    resources = dict(machines.resources)
+    written = [resources, *(entry for choice in _CHOICES for entry in resources.get(choice) or ())]
+    if any("autostop" in entry for entry in written) or only_on(machines, _WITHOUT_AUTOSTOP):
+        return resources
+    autostop: dict[str, Any] = {"idle_minutes": IDLE_MINUTES}
+    if any(entry.get("use_spot") for entry in written) or not only_on(machines, _CAN_STOP):
+        autostop["down"] = True
+    return {**resources, "autostop": autostop}
+
+
+def describe_autostop(resources: Mapping[str, Any], machines: ResolvedResources, cluster: str) -> str:
+    """Say what becomes of a cluster when the run on it has ended.
+
+    Args:
+        resources: as `with_autostop` returned them.
+        machines: where the run may run.
+        cluster: its name.
+    """
+    by_hand = f"`sky down {cluster}` removes it"
+    if only_on(machines, _WITHOUT_AUTOSTOP):
+        return f"cluster {cluster} stays when the run has ended, since Slurm has no autostop: {by_hand}"
+    autostop = resources.get("autostop")
+    if autostop is None and any("autostop" in entry for choice in _CHOICES for entry in resources.get(choice) or ()):
+        return f"cluster {cluster}: its autostop is the recipe's; {by_hand}"
+    if autostop is None or autostop is False or autostop == {}:
+        return f"cluster {cluster} stays, and costs, when the run has ended (`resources.autostop`): {by_hand}"
+    own = isinstance(autostop, Mapping)
+    minutes = autostop.get("idle_minutes") if own else None if autostop is True else autostop
+    after = "when it is idle" if minutes is None else f"after {minutes}{'' if _has_unit(minutes) else ' minutes'} idle"
+    what = "removed" if own and autostop.get("down") else "stopped"
+    return f"cluster {cluster} is {what} {after}; `resources: {{autostop: …}}` in the recipe changes that; {by_hand}"
+
+
+def _has_unit(minutes: Any) -> bool:
+    return isinstance(minutes, str) and not minutes.isdecimal()
 
 
 def with_image(machines: ResolvedResources, image: str | None) -> ResolvedResources:

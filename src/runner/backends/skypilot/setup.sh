@@ -15,7 +15,8 @@ mkdir -p "$environment"
 ln -sfn "$environment" ~/runner-environment
 
 exec 9> "$environment.building"
-flock 9
+# A machine that is paid for must not wait for ever: not for another one that died here, nor for an index that hangs.
+flock --wait 5400 9 || { echo "runner: another machine has been building $environment for 90 minutes" >&2; exit 1; }
 if [ -e "$environment/complete" ]; then
   echo "runner: the environment is there already: $environment"
   exit 0
@@ -27,7 +28,7 @@ python=$(command -v python3.11 || command -v python3.12 || command -v python3.13
 if ! { [ -n "$python" ] && "$python" -m venv "$environment" 2> /dev/null; }; then
   "$uv" venv --quiet --seed --allow-existing --python 3.11 "$environment"
 fi
-pip=("$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-input)
+pip=(timeout --kill-after=60 5400 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-input)
 "${pip[@]}" --no-deps --require-hashes --requirement "$here/$lock"
 if [ "$lock" = cpu.lock ]; then
   # The package index decides which build of torch there is for a CPU, and what that build needs besides.

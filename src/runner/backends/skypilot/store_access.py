@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 from runner.backends.base import ResolvedResources
 from runner.backends.registry import ANY
+from runner.backends.skypilot.endpoints import refuse_loopback
 from runner.backends.skypilot.resources import only_on
 from runner.errors import UserError
 from runner.recipe.inputs.references import is_local
+from runner.storage.aws import configured_endpoint
 
 _SHARED = ("slurm",)
 """Clouds whose machines see the folders of the machine that one launches from, as a rule."""
@@ -21,6 +23,8 @@ _SHARED = ("slurm",)
 _AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _AWS_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
 _AZURE_SECRETS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")
+_AZURE_ENDPOINTS = ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_GCS_ENDPOINTS = ("GOOGLE_STORAGE_ENDPOINT", "STORAGE_EMULATOR_HOST")
 _AZURE_SETTINGS = ("AZURE_STORAGE_ACCOUNT_NAME",)
 
 
@@ -70,21 +74,36 @@ def access(store_url: str, machines: ResolvedResources, environ: Mapping[str, st
             )
         return StoreAccess(environment={}, secrets={})
     if store_url.startswith("s3://"):
-        settings = {name: environ[name] for name in _AWS_SETTINGS if environ.get(name)}
+        settings = _aws_settings(environ)
         for name, value in settings.items():
             if "@" in urlsplit(value).netloc:
                 remedy = "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
                 raise UserError("credentials must not stand in an endpoint, nor in a task", where=name, remedy=remedy)
+        refuse_loopback(settings)
         elsewhere = any(name.startswith("AWS_ENDPOINT_URL") for name in settings)
         if only_on(machines, ("aws",)) and not elsewhere:
             return StoreAccess(environment=settings, secrets={})  # SkyPilot gives its machines a role that may use S3
         return StoreAccess(environment=settings, secrets=_aws_keys(environ))
     if store_url.startswith("az://"):
+        refuse_loopback({name: environ[name] for name in _AZURE_ENDPOINTS if environ.get(name)})
         settings = {name: environ[name] for name in _AZURE_SETTINGS if environ.get(name)}
         return StoreAccess(
             environment=settings, secrets={name: environ[name] for name in _AZURE_SECRETS if name in environ}
         )
+    refuse_loopback({name: environ[name] for name in _GCS_ENDPOINTS if environ.get(name)})
     return StoreAccess(environment={}, secrets={})  # gs://: SkyPilot takes gcloud's own credentials to its machines
+
+
+def _aws_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is no secret, as this machine reads it: an endpoint may also stand in a profile."""
+    settings = {name: environ[name] for name in _AWS_SETTINGS if environ.get(name)}
+    if environ is not os.environ:
+        return settings
+    endpoint = configured_endpoint("--store")
+    names = [name for name in settings if name.startswith("AWS_ENDPOINT_URL")]
+    if endpoint is None:
+        return {name: value for name, value in settings.items() if name not in names}
+    return settings if names else settings | {"AWS_ENDPOINT_URL": endpoint}
 
 
 def _aws_keys(environ: Mapping[str, str]) -> dict[str, str | None]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import run_argument, store_option
+from runner.cli.options import checkpoint_option, run_argument, store_option
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     help="The longest answer, in tokens.",
 )
 @click.option("--without-base", is_flag=True, help="The fine-tuned model alone.")
+@checkpoint_option
 @store_option
 def chat(
-    store: "Store", run: str, cli: bool, port: int, temperature: float, max_new_tokens: int, without_base: bool
+    store: "Store",
+    run: str,
+    cli: bool,
+    port: int,
+    temperature: float,
+    max_new_tokens: int,
+    without_base: bool,
+    checkpoint: str | None,
 ) -> None:
     """Talk to a run's model, beside the one that it was made from.
 
@@ -39,6 +47,7 @@ def chat(
     Example:
       runner chat last
       runner chat last --cli
+      runner chat last --checkpoint last
     """
     from runner.control.chat import chat as talk
     from runner.runs.listing import find_run
@@ -51,4 +60,5 @@ def chat(
         temperature=temperature,
         max_new_tokens=max_new_tokens,
         with_base=not without_base,
+        checkpoint=checkpoint,
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.options import checkpoint_option, json_option, run_argument, store_option
 from runner.cli.output import print_json, say, show
 from runner.paths import working_directory
 
@@ -22,9 +22,17 @@ if TYPE_CHECKING:
     help="Evaluate on this (a file, folder, hub id, or an entry as in a recipe) instead; may be repeated.",
 )
 @click.option("--prompt", "prompts", metavar="TEXT", multiple=True, help="Complete this instead; may be repeated.")
+@checkpoint_option
 @json_option
 @store_option
-def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str, ...], as_json: bool) -> None:
+def evaluate(
+    store: "Store",
+    run: str,
+    data: tuple[str, ...],
+    prompts: tuple[str, ...],
+    checkpoint: str | None,
+    as_json: bool,
+) -> None:
     """Measure a finished run again: what it began with beside what it ended with.
 
     It works on this machine, from the artifacts in the store, and keeps the result there.
@@ -32,6 +40,7 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
     \b
     Example:
       runner eval last
+      runner eval last --checkpoint 200
       runner eval last --data test.jsonl --prompt "What is 12 * 7?"
     """
     from runner.control.evaluate import EvaluationFailed, evaluate_run
@@ -40,7 +49,8 @@ def evaluate(store: "Store", run: str, data: tuple[str, ...], prompts: tuple[str
 
     run_id = find_run(store, run)
     try:
-        record = evaluate_run(store, run_id, data=data, prompts=prompts, cwd=working_directory(), say=say)
+        cwd = working_directory()
+        record = evaluate_run(store, run_id, data=data, prompts=prompts, cwd=cwd, say=say, checkpoint=checkpoint)
     except EvaluationFailed as error:
         say(f"Error: {error}")
         raise click.exceptions.Exit(1) from error

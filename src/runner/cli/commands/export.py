@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import environment_options, json_option, run_argument, store_option
+from runner.cli.options import checkpoint_option, environment_options, json_option, run_argument, store_option
 from runner.cli.output import print_json, say, show
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--private/--public", default=None, help="Whether a new repository is private.")
 @click.option("--base", metavar="MODEL", help="What to merge into, where the run's model came quantized (…-bnb-4bit).")
+@checkpoint_option
 @environment_options
 @json_option
 @store_option
@@ -40,6 +41,7 @@ def export(
     hub_model_id: str | None,
     private: bool | None,
     base: str | None,
+    checkpoint: str | None,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
     as_json: bool,
@@ -52,6 +54,7 @@ def export(
     \b
     Example:
       runner export last --gguf q4_k_m --gguf q8_0
+      runner export last --checkpoint best
     """
     from runner.control.export import ExportFailed, ExportOptions
     from runner.control.export import export as make
@@ -64,6 +67,7 @@ def export(
         hub_model_id=hub_model_id,
         private=private,
         base=base,
+        checkpoint=checkpoint,
         env_files=[Path(file) for file in env_files],
         secrets=secrets,
     )

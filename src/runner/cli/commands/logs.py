@@ -1,12 +1,13 @@
 """``runner logs``."""
 
-import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import run_argument, store_option
+from runner.cli.streams import writing_output
 
 if TYPE_CHECKING:
     from runner.storage.store import Store
@@ -29,24 +30,25 @@ def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
     from runner.backends.base import poll_seconds
     from runner.control.wait import RunWaiter
     from runner.runs.listing import find_run
-    from runner.runs.logs import read_log
+    from runner.runs.logs import open_log
 
     run_id = find_run(store, run)
     waiter = RunWaiter(store, run_id)
     # Whether the run has ended is asked before its log is read: nothing comes after the end.
     at_rest = not follow or waiter.look()[1]
-    text, cursor = read_log(store, run_id)
-    if tail is not None:
-        text = "".join(text.splitlines(keepends=True)[-tail:] if tail else [])
-    _print(text)
+    pieces, cursor = open_log(store, run_id, tail=tail)
+    _print(pieces)
     while not at_rest:
         time.sleep(poll_seconds(store))
         at_rest = waiter.look()[1]
-        text, cursor = read_log(store, run_id, cursor)
-        _print(text)
+        pieces, cursor = open_log(store, run_id, cursor)
+        _print(pieces)
 
 
-def _print(text: str) -> None:
-    from runner.runs.logs import for_terminal
+def _print(pieces: "Iterable[str]") -> None:
+    from runner.runs.logs import pieces_for_terminal
 
-    click.echo(for_terminal(text) if sys.stdout.isatty() else text, nl=False)
+    # Also into a pipe: `| grep` and `| less -R` end on a terminal.
+    with writing_output():
+        for piece in pieces_for_terminal(pieces):
+            click.echo(piece, nl=False)

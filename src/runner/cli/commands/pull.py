@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import json_option, run_argument, store_option
+from runner.cli.options import checkpoint_option, json_option, run_argument, store_option
 from runner.cli.output import print_json, say, show
 
 if TYPE_CHECKING:
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@checkpoint_option
 @json_option
 @store_option
-def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
+def pull(store: "Store", run: str, folder: Path | None, checkpoint: str | None, as_json: bool) -> None:
     """Fetch a run's results, metrics and artifacts.
 
     They come into DIR (default: a folder named like the run), checked byte for byte; what is there is not fetched
@@ -26,13 +27,14 @@ def pull(store: "Store", run: str, folder: Path | None, as_json: bool) -> None:
     \b
     Example:
       runner pull last my-model
+      runner pull last --checkpoint best
     """
     from runner.control.pull import pull
     from runner.reports.tables import size
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
-    collected = pull(store, run_id, folder or Path(run_id), say=say)
+    collected = pull(store, run_id, folder or Path(run_id), say=say, checkpoint=checkpoint)
     if as_json:
         files = sorted(collected.fetched + collected.already_there)
         print_json({"run_id": run_id, "folder": str(collected.folder), "files": files})

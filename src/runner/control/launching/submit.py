@@ -16,7 +16,7 @@ from runner.runs.listing import EndedRuns
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import encoded, exists
 from runner.storage.commit import digest
-from runner.storage.store import Store
+from runner.storage.store import Store, StoreFull
 
 LONGEST_ID = 100
 
@@ -126,7 +126,8 @@ def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]
         False: another process has just submitted a run with this id; nothing of it was changed.
 
     Raises:
-        UserError: a file cannot be read, or has changed since the recipe was checked.
+        UserError: a file cannot be read, or has changed since the recipe was checked; or the store refuses us.
+        StoreFull, StoreUnavailable: from the store.
     """
     run_id = document["run_id"]
     if exists(store, run_key(run_id, RUN)):
@@ -136,8 +137,10 @@ def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]
             if digest(path) != key.split("/")[1]:
                 raise UserError("has changed while the run was submitted", where=str(path), remedy="launch it again")
             store.upload(run_key(run_id, key), path)
+        except StoreFull:
+            raise
         except OSError as error:
-            raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
+            raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     if not store.create(run_key(run_id, RUN), encoded(document)):
         return False
     EndedRuns(listing_cache(store.url)).forget(run_id)

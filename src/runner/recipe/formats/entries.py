@@ -161,7 +161,6 @@ def check_settings(source: DataSource, where: str, method: Method) -> None:
         raise EntryFault(
             what, key="format", where=where, remedy='write `think: {prompt: "{question}", reasoning: "{solution}"}`'
         )
-    check_templates(source, where, None)
 
 
 def check_templates(source: DataSource, where: str, columns: Sequence[str] | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.errors import UserError
 from runner.recipe.formats.detection import COLUMNS, FORMATS, detect_format
-from runner.recipe.formats.entries import Entry, EntryFault, check_settings, recognize_entry
+from runner.recipe.formats.entries import Entry, EntryFault, check_settings, check_templates, recognize_entry
 from runner.recipe.formats.selection import row_filter
 from runner.recipe.inputs.local_rows import LocalRow, can_read, rows_of, structs_of
 from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, is_local
@@ -34,6 +34,8 @@ class SourceFacts:
     """Declared, or detected from the first row; None if there is no row on this machine."""
     conversational: bool | None
     """Whether its rows have turns with roles; None if only the rows would tell."""
+    columns: tuple[str, ...] | None = None
+    """The columns of its first row, with those that the template makes; None if there is no row on this machine."""
     entry: Entry | None = None
     """The entry, recognized by its rows; None if there is none on this machine."""
     rows: tuple[LocalRow, ...] = ()
@@ -76,11 +78,13 @@ def inspect_source(
             files, whole = None, False
             rows = [] if row is None else [LocalRow(file=pathlib.Path(source.path), number=1, row=row)]
         if not rows:
+            check_templates(source, where, None)
             return _unread(at, source, method)
+        columns = list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows)))
         recognized = recognize_entry(
             source,
             where,
-            columns=list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows))),
+            columns=columns,
             rows=[row.row for row in rows],
             text_field=text_field,
             method=method,
@@ -103,6 +107,7 @@ def inspect_source(
         files=tuple(files or ()),
         structs=structs_of(files or []),
         whole=whole,
+        columns=(*columns, *(name for name in source.template or () if name not in columns)),
     )
 
 

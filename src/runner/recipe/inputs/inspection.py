@@ -9,7 +9,7 @@ from runner.recipe.inputs.chat_template import local_template, marks_assistant
 from runner.recipe.inputs.content import read_json, require_content
 from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_rows
 from runner.recipe.inputs.datasets import SourceFacts, inspect_source
-from runner.recipe.inputs.model_folder import is_known_type, needs_remote_code
+from runner.recipe.inputs.model_folder import is_encoder, is_known_type, needs_remote_code
 from runner.recipe.inputs.references import absolute, is_local, resolve
 from runner.recipe.inputs.reward_refs import resolve_reward, split_reward
 from runner.recipe.problems import Problem, RecipePath, show
@@ -97,16 +97,22 @@ def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Proble
     """Yield what a model's folder on this machine shows to be missing under `training:`."""
     if is_local(model) and not training.get("trust_remote_code"):
         at: RecipePath = ("model", "model_name_or_path")
-        try:
-            config = read_json(pathlib.Path(model) / "config.json")
-        except UserError:
-            config = {}  # reported where the model is resolved
+        config = _config(model)
         if not needs_remote_code(config) and is_known_type(config) is False:
             what = f"transformers has no model of the type {show(config['model_type'])} (`model_type` in config.json)"
             yield Problem(at, what, "write another model; a newer one may need a newer transformers in the environment")
         elif needs_remote_code(config):
             what = "the model comes with Python code of its own, which is not run unless the recipe says so"
             yield Problem(at, what, "read it, and write `training: {trust_remote_code: true}`")
+    if is_local(model) and is_encoder(_config(model)):
+        what = "the model fills in masked words (`architectures` in config.json): its tokens see those after them"
+        yield Problem(
+            ("model", "model_name_or_path"), what, "write a model that generates text, such as a Llama or Qwen"
+        )
+    own = training.get("chat_template_path")
+    if isinstance(own, str) and _is_folder(own) and local_template(model, own) is None:
+        what = f"the folder `{own}` holds no chat template"
+        yield Problem(("training", "chat_template_path"), what, "write a model that has one, or a .jinja file")
     if training.get("assistant_only_loss"):
         template = local_template(model, training.get("chat_template_path"))
         if template is not None and not marks_assistant(template):
@@ -117,6 +123,20 @@ def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Proble
                 "leave it out and bring prompts and completions (the loss is then on these alone), or write "
                 "`chat_template_path: FILE.jinja` with `{% generation %}…{% endgeneration %}` around each answer",
             )
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return is_local(name) and pathlib.Path(name).is_dir()
+    except (OSError, ValueError):
+        return False  # a name that no file can have
+
+
+def _config(model: str) -> dict[str, Json]:
+    try:
+        return read_json(pathlib.Path(model) / "config.json")
+    except UserError:
+        return {}  # reported where the model is resolved
 
 
 def _resolve(written: str, base: pathlib.Path, kind: "str", at: RecipePath, problems: list[Problem]) -> str | None:

@@ -49,6 +49,16 @@ def check_model_folder(folder: pathlib.Path) -> dict[str, Any]:
     return config
 
 
+def is_encoder(config: dict[str, Any]) -> bool:
+    """Whether a config says that the model fills in masked words instead of writing text.
+
+    transformers loads such a model as a causal one, whose tokens then see those that come after them.
+    """
+    classes = config.get("architectures")
+    masked = isinstance(classes, list) and bool(classes) and all(str(name).endswith("ForMaskedLM") for name in classes)
+    return masked and config.get("is_decoder") is not True
+
+
 def needs_remote_code(config: dict[str, Any]) -> bool:
     """Whether a model comes with Python code of its own that transformers has nothing instead of."""
     own = config.get("auto_map")

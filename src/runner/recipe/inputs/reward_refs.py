@@ -18,6 +18,11 @@ TRL_REWARDS = (
     "think_format_reward",
 )
 """The names in `trl.rewards`."""
+COMPARING_REWARDS = ("accuracy_reward", "get_cosine_scaled_reward", "reasoning_accuracy_reward")
+"""Those that compare answers, by math-verify, with the column `solution`."""
+
+FROM_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+"""What `GRPOTrainer` passes to each reward function besides the columns of the data."""
 
 _MAX_BYTES = 1 << 20
 
@@ -71,6 +76,31 @@ def resolve_reward(written: str, base: pathlib.Path) -> str:
         raise UserError(f"there is no Python file `{file}`", remedy=f"looked for {path}")
     _check(path, function)
     return f"{path}:{function}"
+
+
+def required_columns(name: str) -> tuple[str, ...]:
+    """Return the columns of the data that a resolved reward function cannot do without, without running its file.
+
+    These are the parameters without a default that TRL itself does not pass. None of a file that cannot be read.
+    """
+    file, function = split_reward(name)
+    if file is None:
+        if name in TRL_REWARDS:
+            needs = function.endswith("accuracy_reward") or function == "get_cosine_scaled_reward"
+            return ("solution",) if needs else ()
+        return ("answer",) if function == "exact-answer" else ()
+    try:
+        tree = ast.parse(pathlib.Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    written = next((node.args for node in reversed(found) if node.name == function), None)
+    if written is None:
+        return ()
+    positional = [argument.arg for argument in (*written.posonlyargs, *written.args)]
+    needed = positional[: len(positional) - len(written.defaults)]
+    needed += [arg.arg for arg, default in zip(written.kwonlyargs, written.kw_defaults, strict=True) if default is None]
+    return tuple(column for column in needed if column not in FROM_TRL)
 
 
 def _check(path: pathlib.Path, function: str) -> None:

@@ -38,7 +38,8 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_MAX_DIGITS = 400
+_MAX_DIGITS = 250
+"""A number with more of them, in any base, may be too large for a float."""
 
 _REMEDIES = (
     ("mapping values are not allowed", "put quotes around a value that contains `: `, or correct the indentation"),
@@ -273,7 +274,7 @@ class _Builder:
     def _scalar(self, text: str, line: int, column: int) -> Json:
         if text in _WORDS:
             return _WORDS[text]
-        if len(text) > _MAX_DIGITS and _FLOAT.fullmatch(text):
+        if len(text) > _MAX_DIGITS and any(kind.fullmatch(text) for kind in (_FLOAT, _OCTAL, _HEX)):
             self.fail(f"a number of {len(text)} digits", line, column, remedy="put quotes around it if it is text")
         if _CODE.fullmatch(text):
             return text

@@ -117,7 +117,8 @@ def _metric(context: RuleContext, written: str) -> Iterator[Problem]:
     """Refuse a metric that no evaluation of the method has."""
     known = [*_ALWAYS, *METRICS[context.recipe.method]]
     for name in context.value("training.reward_funcs") or ():
-        function = split_reward(name)[1].replace("-", "_")
+        # TRL makes those of ``get_…`` when it is called, under names of their own.
+        function = "*" if name.startswith("get_") else split_reward(name)[1].replace("-", "_")
         known += [f"rewards/{function}/mean", f"rewards/{function}/std"]
     metric = written.removeprefix("eval_")
     if any(fnmatch.fnmatchcase(metric, pattern) for pattern in known):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from runner.errors import UserError
 from runner.recipe.batch import split_batch
+from runner.recipe.inputs.reward_refs import required_columns, split_reward
 from runner.recipe.problems import Problem, show
 from runner.recipe.rules.context import RuleContext, problem_at
 
@@ -22,6 +23,9 @@ def preferences(context: RuleContext) -> Iterator[Problem]:
         yield problem_at(
             "training.loss_type", "`exo_pair` needs a `label_smoothing` above 0", "write 1e-3, as its paper"
         )
+    if "robust" in kinds and context.value("training.label_smoothing") == 0.5:
+        what = "0.5, and `robust` divides by 1 - 2 x label_smoothing"
+        yield problem_at("training.label_smoothing", what, "write less, such as 0.1")
     if context.value("training.use_weighting") and {"aot", "aot_unpaired"} & set(kinds):
         yield problem_at("training.use_weighting", "TRL has no weighting for `aot`", "leave it out")
 
@@ -48,6 +52,27 @@ def rewards(context: RuleContext) -> Iterator[Problem]:
         if key.startswith("vllm_") and context.asks(f"training.{key}"):
             yield problem_at(f"training.{key}", "generation by vLLM is not supported yet", "leave it out")
     yield from _groups(context)
+
+
+def reward_columns(context: RuleContext) -> Iterator[Problem]:
+    """Refuse reward functions that need a column which the data on this machine lack."""
+    if context.recipe.method != "grpo":
+        return
+    for index, name in enumerate(context.value("training.reward_funcs") or ()):
+        needed = required_columns(name)
+        for source in context.sources:
+            if source.columns is None:
+                continue
+            lacking = [column for column in needed if column not in source.columns or column == "prompt"]
+            if lacking:
+                entry = ".".join(map(str, source.path))
+                yield problem_at(
+                    f"training.reward_funcs.{index}",
+                    f"`{split_reward(name)[1]}` needs {' and '.join(map(show, lacking))}, which {entry} does not have",
+                    f"its columns: {', '.join(source.columns)}; write a `template:` there that makes it, or give "
+                    f"the parameter a default",
+                )
+                break
 
 
 def _groups(context: RuleContext) -> Iterator[Problem]:

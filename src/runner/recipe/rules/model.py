@@ -22,6 +22,23 @@ def attention(context: RuleContext) -> Iterator[Problem]:
         yield problem_at("model.attn_implementation", f"{show(name)} is not one of the choices", remedy)
 
 
+_DTYPES = ("bfloat16", "float16", "float32")
+_STORAGE = ("uint8", *_DTYPES)
+
+
+def dtypes(context: RuleContext) -> Iterator[Problem]:
+    """Refuse types of numbers that torch, or bitsandbytes, does not have."""
+    for key, choices in (("bnb_4bit_compute_dtype", _DTYPES), ("bnb_4bit_quant_storage", _STORAGE)):
+        name = context.value(f"model.{key}")
+        if isinstance(name, str) and name.removeprefix("torch.") not in choices:
+            meant = closest(name, choices)
+            listed = f"choices: {', '.join(choices)}"
+            remedy = f"did you mean `{meant}`? {listed}" if meant else listed
+            yield problem_at(f"model.{key}", f"{show(name)} is not one of the choices", remedy)
+        elif isinstance(name, str) and name.startswith("torch."):
+            yield problem_at(f"model.{key}", f"{show(name)} is not one of the choices", f"write `{name[6:]}`")
+
+
 def quantization(context: RuleContext) -> Iterator[Problem]:
     """Require an adapter for a quantized model, and quantization for the settings that tune it."""
     four, eight = context.value("model.load_in_4bit"), context.value("model.load_in_8bit")
@@ -63,6 +80,15 @@ def adapter(context: RuleContext) -> Iterator[Problem]:
         )
     for key in ("target_modules", "exclude_modules"):
         yield from _module_names(key, context.recipe.adapter.get(key))
+    checkpointing = context.value("training.activation_checkpointing")
+    if checkpointing is None:
+        checkpointing = context.value("training.gradient_checkpointing")
+    if context.recipe.adapter.get("alora_invocation_tokens") and checkpointing:
+        yield problem_at(
+            "adapter.alora_invocation_tokens",
+            "peft's activated LoRA does not go with gradient checkpointing, which is on by default",
+            "write `training: {gradient_checkpointing: false}` too",
+        )
     targets = context.recipe.adapter.get("target_modules")
     if targets == "lm_head" or (isinstance(targets, list) and "lm_head" in targets):
         yield problem_at(

@@ -9,8 +9,8 @@ from runner.recipe.rules.context import Rule, RuleContext
 from runner.recipe.rules.data import local_names, shares
 from runner.recipe.rules.evaluation import evaluation, never_evaluates
 from runner.recipe.rules.export import export, hub_strategy
-from runner.recipe.rules.methods import preferences, rewards
-from runner.recipe.rules.model import adapter, attention, quantization
+from runner.recipe.rules.methods import preferences, reward_columns, rewards
+from runner.recipe.rules.model import adapter, attention, dtypes, quantization
 from runner.recipe.rules.optimizers import optimizers
 from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
@@ -21,8 +21,11 @@ from runner.recipe.rules.training import (
     batch,
     checkpointing,
     data_loader,
+    epochs,
+    fills_a_batch,
     json_texts,
     loss,
+    no_learning_rate,
     packing,
     precision,
     report_to,
@@ -34,6 +37,8 @@ RULES: tuple[Rule, ...] = (
     reserved_settings,
     batch,
     steps_and_epochs,
+    epochs,
+    fills_a_batch,
     values,
     intervals,
     mappings,
@@ -42,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     optimizers,
     precision,
     attention,
+    dtypes,
     quantization,
     strategy,
     adapter,
@@ -50,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     loss,
     preferences,
     rewards,
+    reward_columns,
     data_loader,
     checkpointing,
     shares,
@@ -64,7 +71,7 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule; problems are reported in this order."""
 
-WARNINGS: tuple[Rule, ...] = (long_warmup, never_evaluates)
+WARNINGS: tuple[Rule, ...] = (long_warmup, never_evaluates, no_learning_rate)
 """Rules for what works and is hardly meant: their problems are said, and nothing is refused."""
 
 

@@ -100,6 +100,9 @@ TRAINING: Table = {
     "batch_eval_metrics": ReservedSetting((False,), f"it belongs to compute_metrics, and {_UNREAD}"),
     "do_predict": ReservedSetting((False,), _UNREAD, "leave it out; `evaluate: {prompts: […]}` generates texts"),
     "local_rank": ReservedSetting((-1,), "the runner places processes itself"),
+    "ddp_backend": ReservedSetting(
+        (None, "nccl", "gloo"), "the installed torch has nccl for GPUs and gloo for CPUs, and no other"
+    ),
     # Not supported yet.
     "fsdp": ReservedSetting((None, False, "", []), _NO_FSDP, _ZERO),
     "fsdp_config": ReservedSetting((None, {}), _NO_FSDP, _ZERO),

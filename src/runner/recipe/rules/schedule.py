@@ -56,8 +56,8 @@ _ANY, _POSITIVE, _NOT_NEGATIVE = _Number(), _Number(above=0), _Number(above=-1e-
 _COUNT, _SHAPE = _Number(above=-1, whole=True), _OneOf(("linear", "cosine", "1-sqrt"))
 _FLAG, _MODE, _THRESHOLD_MODE = _OneOf((True, False)), _OneOf(("min", "max")), _OneOf(("rel", "abs"))
 _RATES = _Number(above=-1e-300, per_group=True)
-_MIN_LR = {"num_cycles": _ANY, "min_lr": _NOT_NEGATIVE, "min_lr_rate": _NOT_NEGATIVE}
-_PLATEAU = {
+_MIN_LR: Mapping[str, _Number | _OneOf] = {"num_cycles": _ANY, "min_lr": _NOT_NEGATIVE, "min_lr_rate": _NOT_NEGATIVE}
+_PLATEAU: Mapping[str, _Number | _OneOf] = {
     "mode": _MODE,
     "factor": _Number(above=0, below=1),
     "patience": _COUNT,
@@ -195,7 +195,8 @@ def _rates(kind: str, written: Mapping[str, Any], peak: float) -> Iterator[Probl
 
     def lowest(key: str, default: float | None) -> float | None:
         value = written.get(key, default)
-        return max(value) if isinstance(value, list) else value
+        value = max(value) if isinstance(value, list) else value
+        return None if value is None else float(value)
 
     key, default = {
         "polynomial": ("lr_end", _POLYNOMIAL_LR_END),

@@ -145,3 +145,35 @@ def report_to(context: RuleContext) -> Iterator[Problem]:
         yield problem_at(
             "training.report_to", "`all` depends on what is installed", "name them: `[tensorboard, wandb]`"
         )
+
+
+def fills_a_batch(context: RuleContext) -> Iterator[Problem]:
+    """Refuse to drop the last batch where it is the only one, if all rows can be counted here."""
+    if not context.value("training.dataloader_drop_last") or context.recipe.method == "grpo":
+        return
+    if context.value("training.packing") and context.value("training.packing_strategy") != "bfd":
+        return  # pieces of long rows may be more than there are rows
+    if context.value("training.effective_batch_size") is not None:
+        return  # the device decides on its part of it
+    sources = [source for source in context.sources if source.path[1] == "train"]
+    rows, batch = sum(len(source.rows) for source in sources), context.value("training.per_device_train_batch_size")
+    if sources and all(source.whole for source in sources) and rows < batch:
+        yield problem_at(
+            "training.dataloader_drop_last",
+            f"the data have {rows} rows, which do not fill a batch of {batch} (per_device_train_batch_size): no step "
+            "would be taken",
+            f"leave it out, or write `per_device_train_batch_size: {max(rows, 1)}`",
+        )
+
+
+def epochs(context: RuleContext) -> Iterator[Problem]:
+    """Refuse a number of epochs in which nothing is trained."""
+    count = context.value("training.num_train_epochs")
+    if context.value("training.max_steps") <= 0 and count <= 0:
+        yield problem_at("training.num_train_epochs", f"{count:g} epochs train nothing", "write a number above 0")
+
+
+def no_learning_rate(context: RuleContext) -> Iterator[Problem]:
+    """Warn of a learning rate of 0."""
+    if context.value("training.learning_rate") == 0:
+        yield problem_at("training.learning_rate", "0 changes no weight", "write a rate above 0, such as 2e-5")

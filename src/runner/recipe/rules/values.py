@@ -15,6 +15,10 @@ from runner.recipe.suggestions import closest
 CHOICES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "": {
         "torch_compile_mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
+        "torch_compile_backend": (
+            *("eager", "aot_eager", "inductor", "cudagraphs", "onnxrt", "tensorrt", "tvm", "ofi", "fx2trt", "neuron"),
+            *("aot_ts_nvfuser", "nvprims_nvfuser", "torchxla_trace_once", "aot_torchxla_trace_once", "hpu_backend"),
+        ),
         "include_num_input_tokens_seen": ("all", "non_padding", "no"),
     },
     "dpo": {"f_divergence_type": ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")},

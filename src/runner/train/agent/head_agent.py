@@ -18,6 +18,7 @@ from runner.runs.attempts import Claim, claim_attempt
 from runner.runs.records import utc_now
 from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_attempt import HeadAttempt
+from runner.train.agent.restore import KEPT, commit_kept
 from runner.train.agent.setup import AgentSetup
 
 
@@ -44,6 +45,11 @@ class HeadAgent:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         exit_code, again = INTERRUPTED, True
+        reach_store(
+            lambda: commit_kept(self._setup.store, self._setup.run_id, self._setup.work_dir / KEPT),
+            timing=self._setup.timing,
+            counted_by_caller=self._give_up_after is None,
+        )
         while again and not self._stopping:
             claim = self._claim()
             self._clear_leftovers()

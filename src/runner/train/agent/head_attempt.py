@@ -4,9 +4,10 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -27,7 +28,7 @@ from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.node_monitor import NodeMonitor
 from runner.train.agent.outcome import Outcome, attempt_outcome
-from runner.train.agent.preemption import is_eviction
+from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
 from runner.train.agent.restart_policy import (
     MOST_HANGS,
     attempts_without_progress,
@@ -43,6 +44,9 @@ from runner.train.agent.worker_group import WorkerGroup
 _log = logging.getLogger(__name__)
 
 _EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
+
+_LOG_BYTES = 64 << 20
+"""How much of the log is kept in memory while the store does not take it."""
 
 R = TypeVar("R")
 
@@ -92,6 +96,8 @@ class HeadAttempt:
         """How it ends, where the agent itself has decided that."""
         self._committed = False
         """Whether it has committed a checkpoint."""
+        self._finish_sent = False
+        """Whether the training process knows that its owner wants to end the training."""
         self._hung = False
         """Whether it is ended because it hangs."""
         self._fruitless_hangs = 0
@@ -100,7 +106,7 @@ class HeadAttempt:
         self._default_message: str | None = None
         """The heartbeat's message where the worker has none."""
         self._fence_at = time.monotonic() + self._timing.fence
-        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token)
+        self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token, most_bytes=_LOG_BYTES)
         self._attempt_log = AttemptLog(self._log_chunks, redact=setup.redact)
         self._nodes = NodeMonitor(self._store, claim, setup.topology, silence_seconds=self._timing.silence)
         self._workers = WorkerGroup(
@@ -158,9 +164,10 @@ class HeadAttempt:
             Whether there is something to watch; False if the attempt ends before it begins.
         """
         self._progress["phase"] = "restoring" if self._claim.number > 1 else "starting"
-        restored = self._patiently(
-            lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
-        )
+        with self._beating():  # a large checkpoint takes minutes, and whoever has no heartbeat is taken for dead
+            restored = self._patiently(
+                lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
+            )
         name, folder = (None, None) if restored is None else restored
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
@@ -179,7 +186,7 @@ class HeadAttempt:
             "world_size": topology.world_size,
             "local_world_size": topology.processes_per_node,
             "addresses": list(topology.node_ips),
-            "port": free_port(topology.node_ips[0]),
+            "port": free_port("127.0.0.1" if topology.num_nodes == 1 else topology.node_ips[0]),
         }
         admission = {"assignment": assignment, "checkpoint": None if name is None else str(name)}
         self._patiently(lambda: self._nodes.begin(admission))
@@ -240,6 +247,7 @@ class HeadAttempt:
             self._beat()
             if self._must_stop():
                 return
+            self._pass_finish_on()
             self._nodes.look()
             if self._nodes.any_failed:
                 self._workers.hurry(self._timing.upload if self._nodes.only_stopped else self._timing.peer)
@@ -290,6 +298,19 @@ class HeadAttempt:
             self._outcome = Outcome(kind="cancelled", reason="cancelled by `runner cancel`", retry=False)
         return self._outcome is not None
 
+    def _pass_finish_on(self) -> None:
+        """Tell the first training process if the owner wants the training to end with the model that it has."""
+        if self._finish_sent or self._progress.get("phase") in ("starting", "restoring"):
+            return  # before it loads, its signal handlers may not be installed
+        try:
+            asked = is_cancel_requested(self._store, self._setup.run_id, reopened=self._setup.reopened, keep_model=True)
+        except STORE_ERRORS:
+            return
+        if asked:
+            self._finish_sent = True
+            self._workers.send_signal_to_first(FINISH_SIGNAL)
+            _log.info("training ends at the next step boundary, by `runner cancel --keep-model`", extra=NOTICE)
+
     def _is_superseded(self) -> bool:
         try:
             return is_superseded(self._store, self._claim)
@@ -310,6 +331,23 @@ class HeadAttempt:
             self._log_chunks.flush()
         except STORE_ERRORS:
             return
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Within, write heartbeats from a thread of their own."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self._timing.beat):
+                self._beat()
+
+        thread = threading.Thread(target=beat, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _pass_output_on(self, text: str) -> None:
         """Print what a worker has printed, and add it to the attempt's log."""
@@ -390,7 +428,9 @@ class HeadAttempt:
         except StoreUnavailable as error:
             # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
             _log.error("the store does not answer: %s", error)
-            return AttemptEnd(INTERRUPTED, again)
+            if outcome.reason is not None:
+                self._notices.write("warning", outcome.reason)  # nobody will read it in the store
+            return AttemptEnd(exit_code if outcome.kind == "interrupted" else INTERRUPTED, again)
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
 

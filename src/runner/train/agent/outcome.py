@@ -34,7 +34,7 @@ class Outcome:
     outside: bool = False
     """Something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     result: Mapping[str, Any] | None = None
-    """What the run's result holds beside how it ended; after success only."""
+    """What the run's result holds beside how it ended; after success, or with the model that its owner kept."""
 
     def to_record(self) -> dict[str, Any]:
         """The outcome in JSON."""
@@ -169,7 +169,7 @@ def attempt_outcome(
         out_of_main_memory: whether the kernel has killed a process here because main memory ran out.
     """
     first = next((end for end in ends if end.rank == 0), None)
-    if first is not None and first.outcome is not None and first.outcome.kind == "succeeded":
+    if first is not None and first.outcome is not None and first.outcome.result is not None:
         return first.outcome
     by_time = sorted((end for end in ends if end.outcome is not None), key=lambda end: end.reported_at)
     by_rank = sorted(by_time, key=lambda end: end.rank)

@@ -13,6 +13,9 @@ from types import FrameType
 
 from runner.errors import causes
 
+FINISH_SIGNAL = signal.SIGUSR2
+"""Asks a training process to end its training at the next step boundary, as if it had taken its last step."""
+
 
 class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: no handler on the way may swallow it."""
@@ -22,17 +25,33 @@ class CannotResumeHere(Exception):
     """The checkpoint needs as many processes as wrote it, or the rows that it was trained on, and they are not here."""
 
 
+class NotDurable(Exception):
+    """No checkpoint reaches the store any more; the newest is on this machine's disk.
+
+    Args:
+        message: says for how long, why, and where the checkpoint is.
+        retry: whether another attempt may get further without anybody's help.
+    """
+
+    def __init__(self, message: str, *, retry: bool) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
 class PreemptionNotice:
     """Whether SIGTERM (or SIGINT) has arrived."""
 
     def __init__(self) -> None:
         self.given = False
+        self.finish = False
+        """Whether the owner has asked that training ends at the next step boundary and keeps the model that it has."""
         self._at_boundaries_only = False
 
     def install(self) -> None:
         """Install the handlers. Must be called in the main thread."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(FINISH_SIGNAL, self._on_finish)
 
     @contextmanager
     def noted_at_step_boundaries(self) -> Iterator[None]:
@@ -44,6 +63,9 @@ class PreemptionNotice:
             yield
         finally:
             self._at_boundaries_only = False
+
+    def _on_finish(self, number: int, frame: FrameType | None) -> None:
+        self.finish = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first = not self.given

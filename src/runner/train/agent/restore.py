@@ -1,14 +1,29 @@
-"""The checkpoint that an attempt goes on from: the newest complete one on the lineage, verified byte for byte."""
+"""The checkpoint that an attempt goes on from: the newest complete one on the lineage, verified byte for byte.
 
-from collections.abc import Callable
+One that an earlier attempt had to leave on this machine, because the store was away or refused it for too long, is
+committed first, as that attempt's.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from runner.runs.attempts import Claim, Superseded, fence
 from runner.runs.checkpoint_files import missing_files
-from runner.runs.layout import CheckpointName, checkpoint_prefix
+from runner.runs.layout import CheckpointName, checkpoint_prefix, chunk_key
 from runner.runs.lineage import checkpoints
-from runner.storage.commit import fetch, read_manifest
+from runner.storage.atomic import atomic_write
+from runner.storage.commit import commit, fetch, read_manifest
 from runner.storage.manifest import Damaged
-from runner.storage.store import NotFound, Store
+from runner.storage.store import NotFound, Store, create_ours
+
+_log = logging.getLogger(__name__)
+
+KEPT = "saved"
+"""The folder, in a run's folder on a machine, of a checkpoint that did not reach the store."""
 
 
 def restore_newest(
@@ -47,3 +62,49 @@ def restore_newest(
             continue
         return name, target
     return None
+
+
+def write_kept(folder: Path, *, number: int, metadata: Mapping[str, Any], metrics: Mapping[int, str]) -> None:
+    """Write down what `commit_kept` needs besides the checkpoint's files.
+
+    Args:
+        folder: holds the files; named after the checkpoint.
+        number: the attempt's.
+        metadata: the manifest's further fields.
+        metrics: the metric records that the store does not have, by the number of their chunk.
+    """
+    record = {"number": number, "metadata": dict(metadata), "metrics": dict(metrics)}
+    with atomic_write(folder.with_name(f"{folder.name}.json")) as part:
+        part.write_text(json.dumps(record))
+
+
+def commit_kept(store: Store, run_id: str, kept: Path) -> None:
+    """Commit the checkpoints that an earlier attempt has left in `kept`, unless a newer attempt has begun elsewhere.
+
+    Raises:
+        StoreUnavailable: the store does not answer; they stay where they are.
+    """
+    for file in sorted(kept.glob("*.json")):
+        folder = file.with_suffix("")
+        try:
+            record = json.loads(file.read_text())
+            name = CheckpointName.parse(folder.name)
+            if name is None:
+                continue
+            claim = Claim(run_id, int(record["number"]), name.token)
+            fence(store, claim)
+            for sequence, text in record["metrics"].items():
+                if not create_ours(store, chunk_key(run_id, "metrics", name.token, int(sequence)), text.encode()):
+                    raise Superseded("its metrics were written by another process")
+            files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+            prefix = checkpoint_prefix(run_id, name)
+            commit(store, prefix, files, record["metadata"], before_manifest=lambda claim=claim: fence(store, claim))  # type: ignore[misc]
+        except (Superseded, KeyError, ValueError, FileNotFoundError) as error:
+            _log.warning("checkpoint %s, left on this machine, is of no use any more: %s", folder.name, error)
+        except OSError as error:
+            _log.warning("checkpoint %s, left on this machine, could not be read or stored: %s", folder.name, error)
+            continue
+        else:
+            _log.info("step %d, which was left on this machine, is in the store now", name.step)
+        file.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)

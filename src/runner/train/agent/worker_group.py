@@ -11,10 +11,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.exit_codes import INTERRUPTED
 from runner.runs.record_types.node import NodeAssignment
@@ -52,6 +52,22 @@ class Worker:
     """Whether the agent has ended it."""
     lines: int = 0
     """How many it has printed."""
+
+
+LONGEST_LINE = 1 << 18
+"""Bytes of a line that are kept."""
+
+
+def bounded_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield a stream's lines; of one that is longer than `LONGEST_LINE`, its beginning and how much is left out."""
+    while line := stream.readline(LONGEST_LINE):
+        left_out = 0
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+            while rest := stream.readline(LONGEST_LINE):
+                left_out += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+        yield line + (f" [{left_out:,} bytes of this line are left out]\n".encode() if left_out else b"")
 
 
 class WorkerGroup:
@@ -123,6 +139,12 @@ class WorkerGroup:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
+
+    def send_signal_to_first(self, number: int) -> None:
+        """Send the signal to the first worker, if it is still running."""
+        process = self._workers[0].process
+        if process.poll() is None:
+            process.send_signal(number)
 
     @property
     def is_over(self) -> bool:
@@ -223,7 +245,7 @@ class WorkerGroup:
         prefix = "" if rank == 0 else f"[rank {rank}] "
 
         def pass_output_on() -> None:
-            for line in worker.process.stdout:
+            for line in bounded_lines(worker.process.stdout):
                 worker.lines += 1
                 self._on_output(prefix + self._redact(line.decode(errors="replace")))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import blake3
 
 from runner.errors import UserError
+from runner.paths import make_folder
 from runner.train.builtin.arithmetic import arithmetic
 from runner.train.builtin.docstrings import Example, docstrings, sources_digest
 
@@ -64,7 +65,7 @@ def materialize(path: str, cache_dir: Path) -> Path:
         return folder
     from runner.train.builtin.tiny_llama import save_tiny_llama  # imports torch, which a dataset does not need
 
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(cache_dir)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
     try:
         save_tiny_llama(unfinished)

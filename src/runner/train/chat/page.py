@@ -3,9 +3,11 @@
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
+from runner.train.chat.guard import SameOrigin
 from runner.train.chat.pair import ModelPair
 
 # Before gradio is imported: it asks for its newest version and reports its use otherwise.
@@ -16,7 +18,31 @@ import gradio
 _THINKING = [("<think>", "</think>")]
 _SILENCE = "*(nothing)*"  # gradio draws no bubble around an empty answer
 _STOP_SECONDS = 60.0  # more than the slowest model takes for the token that it computes when it is stopped
+_MOST_CHARACTERS = 200_000  # of a conversation, more than any small model reads
+_MOST_SESSIONS = 64
+_MOST_TOKENS = 4096
+_HOTTEST = 2
 _UPDATE_SECONDS = 0.1  # each update sends the whole conversation; a browser freezes if they come faster than it draws
+
+
+class _Conversations:
+    """The newest answers of each session, of the newest sessions only."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[str, _Answering] = OrderedDict()
+
+    def begin(self, session: str) -> "_Answering":
+        """Return the events of a new question; the oldest session is forgotten if there are too many."""
+        ends = self._newest[session] = _Answering()
+        self._newest.move_to_end(session)
+        while len(self._newest) > _MOST_SESSIONS:
+            _, oldest = self._newest.popitem(last=False)
+            oldest.stop.set()
+        return ends
+
+    def get(self, session: str) -> "_Answering | None":
+        """Return the events of a session's newest question; None if it has asked none."""
+        return self._newest.get(session)
 
 
 class _Answering:
@@ -42,7 +68,7 @@ def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, ma
     """
     # The browser must not load fonts from the network either.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    conversations: dict[str, _Answering] = {}
+    conversations = _Conversations()
 
     def talk(
         text: str,
@@ -55,7 +81,11 @@ def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, ma
         if not text.strip():
             yield text, of_base, of_tuned
             return
-        ends = conversations[str(request.session_hash)] = _Answering()
+        if len(text) + sum(len(_plain(message)["content"]) for message in (*of_base, *of_tuned)) > _MOST_CHARACTERS:
+            raise gradio.Error(f"more than {_MOST_CHARACTERS:,} characters: begin a new conversation")
+        # The sliders' limits hold for the page; a request may say anything.
+        temperature, max_new_tokens = min(max(temperature, 0), _HOTTEST), min(max(max_new_tokens, 1), _MOST_TOKENS)
+        ends = conversations.begin(str(request.session_hash))
         try:
             yield from stream_answer(ends, text, of_base, of_tuned, temperature, max_new_tokens)
         finally:
@@ -108,8 +138,8 @@ def page(pair: ModelPair, title: str, *, with_base: bool, temperature: float, ma
             placeholder="Say something, and press Enter", show_label=False, elem_id="say", autofocus=True
         )
         with gradio.Row():
-            heat = gradio.Slider(0, 2, temperature, step=0.05, label="temperature", elem_id="temperature")
-            limit = gradio.Slider(1, 4096, max_new_tokens, step=1, label="token limit", elem_id="limit")
+            heat = gradio.Slider(0, _HOTTEST, temperature, step=0.05, label="temperature", elem_id="temperature")
+            limit = gradio.Slider(1, _MOST_TOKENS, max_new_tokens, step=1, label="token limit", elem_id="limit")
             stopping = gradio.Button("Stop", elem_id="stop")
             fresh = gradio.Button("New conversation", elem_id="fresh")
         text.submit(talk, [text, of_base, of_tuned, heat, limit], [text, of_base, of_tuned])
@@ -126,7 +156,7 @@ def serve(app: Any, port: int) -> None:
         app: from `page`.
         port: 0 for any free port.
     """
-    _, address, _ = app.queue().launch(
+    _, address, _ = app.queue(max_size=_MOST_SESSIONS).launch(
         server_name="127.0.0.1",
         server_port=port or _free_port(),
         share=False,
@@ -134,6 +164,8 @@ def serve(app: Any, port: int) -> None:
         prevent_thread_lock=True,
         ssr_mode=False,
         enable_monitoring=False,
+        max_file_size=1,  # byte: nothing is uploaded
+        app_kwargs={"middleware": [(SameOrigin, (), {})]},  # as starlette.middleware.Middleware unpacks
         footer_links=[],
         theme=app.theme,
     )

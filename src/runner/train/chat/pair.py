@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,34 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.errors import UserError
+from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Recipe
+from runner.runs.attempts import newest_hardware
 from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
 from runner.storage.store import Store
-from runner.train.models.finite import require_finite_weights
+from runner.train.finite import require_finite_weights
 from runner.train.models.loading import load_model
 
 Message = Mapping[str, str]
 """``role`` and ``content``."""
 
+_PLAIN = tuple(layout.value for layout in RowLayout if not layout.is_conversational)
+
 _GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedModel:
+    """A fine-tuned model on this machine, and where it comes from."""
+
+    recipe: Recipe
+    """The stage that trained it."""
+    folder: Path
+    """The model or adapter, with its tokenizer."""
+    base: str | None
+    """The key of the artifact that the stage started from; None for the recipe's own model."""
 
 
 class ModelPair:
@@ -34,19 +51,29 @@ class ModelPair:
         run_id: a run that has succeeded.
         cache: a folder for downloaded artifacts and built-in models.
         with_base: whether the base answers too; without it, memory for one model is enough for any run.
+        tuned: a model of the run to talk to; None for the one that it ended with.
 
     Raises:
         UserError: the run has no model, its base cannot be loaded on this machine, or its weights are not finite.
     """
 
-    def __init__(self, store: Store, run_id: str, cache: Path, *, with_base: bool = True) -> None:
-        recipe, artifacts, base = _read_run(store, run_id)
+    def __init__(
+        self, store: Store, run_id: str, cache: Path, *, with_base: bool = True, tuned: TunedModel | None = None
+    ) -> None:
         folder = cache / "chat" / run_id
-        tuned = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
+        known = _ended_with(store, run_id, folder) if tuned is None else tuned
+        self._load(store, run_id, folder, known, cache=cache, with_base=with_base)
+
+    def _load(
+        self, store: Store, run_id: str, folder: Path, known: TunedModel, *, cache: Path, with_base: bool
+    ) -> None:
+        recipe, tuned, base = known.recipe, known.folder, known.base
         require_finite_weights(tuned, run_id)
         if base is not None:
             recipe = _with_model(recipe, _fetch_artifact(store, run_key(run_id, base), folder))
         self._tokenizer = AutoTokenizer.from_pretrained(tuned)
+        hardware = newest_hardware(store, run_id, known.recipe.stage_name)
+        self.layout = None if hardware is None else hardware.get("layout")
         self._lock = threading.Lock()
         if (tuned / "adapter_config.json").is_file():
             model, _ = load_model(recipe, cache_dir=cache)
@@ -55,6 +82,11 @@ class ModelPair:
         else:
             self._tuned = load_model(_with_model(recipe, tuned), cache_dir=cache)[0].eval()
             self._base = load_model(recipe, cache_dir=cache)[0].eval() if with_base else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was trained on text without turns, so that a question goes to it as it is."""
+        return self.layout in _PLAIN or self._tokenizer.chat_template is None
 
     def stream_answer(
         self,
@@ -122,8 +154,10 @@ class ModelPair:
             raise errors[0]
 
     def _encode(self, messages: Sequence[Message]) -> Any:
-        if self._tokenizer.chat_template is None:
-            text = "".join(message["content"] for message in messages)
+        if self.is_plain:
+            # Text goes on from what there is; a prompt was never trained with another one before it.
+            shown = messages if self.layout in (None, RowLayout.TEXT.value) else messages[-1:]
+            text = "".join(message["content"] for message in shown)
             encoded = self._tokenizer(text, return_tensors="pt")
         else:
             text = str(
@@ -145,17 +179,27 @@ class _Stop(StoppingCriteria):
         return torch.full((input_ids.shape[0],), stopped, dtype=torch.bool, device=input_ids.device)
 
 
-def _read_run(store: Store, run_id: str) -> tuple[Recipe, dict[str, str], str | None]:
-    """Return the last stage's recipe, the run's artifacts, and the key of the artifact that the stage started from."""
+def _ended_with(store: Store, run_id: str, folder: Path) -> TunedModel:
+    """Fetch the model that a run ended with.
+
+    Raises:
+        UserError: it has none.
+    """
     recipe = run_recipe(run_document(store, run_id))
     result = run_result(store, run_id)
     artifacts = {} if result is None else dict(result.get("artifacts", {}))
     if "model" not in artifacts:
         state = "not ended" if result is None else result["state"]
-        raise UserError(f"the run has {state} and made no model", where=run_id, remedy="`runner ps` lists runs")
-    if not recipe.stages:
-        return recipe, artifacts, None
-    return recipe.stages[-1], artifacts, last_start(run_id, result)["base"]
+        raise UserError(
+            f"the run has {state} and made no model",
+            where=run_id,
+            remedy="`--checkpoint last` takes that of its newest checkpoint",
+        )
+    model = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
+    stages = None if result is None else result.get("stages")
+    if result is None or not recipe.stages or not stages:
+        return TunedModel(recipe=recipe.in_order[-1], folder=model, base=None)
+    return TunedModel(recipe=recipe.stages[len(stages) - 1], folder=model, base=last_start(run_id, result)["base"])
 
 
 def _with_model(recipe: Recipe, folder: Path) -> Recipe:

@@ -58,7 +58,7 @@ class EarlyStopping(EarlyStoppingCallback):
 
 
 class SaveSchedule(TrainerCallback):
-    """A callback that asks for a save when one is due, and ends training at the step boundary after SIGTERM.
+    """A callback that asks for a save when one is due, and ends training at the step boundary after a signal.
 
     A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: the evaluation there has to
     come before the checkpoint, or a run resumed from it would lack that evaluation.
@@ -70,13 +70,19 @@ class SaveSchedule(TrainerCallback):
         self._deferred = False
         self.preempted_at: int | None = None
         """The step at which training was cut short; None if it was not."""
+        self.finished_at: int | None = None
+        """The step at which its owner ended the training, to keep the model that it has; None if nobody did."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Decide after each optimizer step."""
         self._binding.checkpointer.check()
         last = control.should_training_stop
         # Each process has its own clock and signals, and all must decide alike.
-        due, must_stop = self._binding.process_info.any_rank(self._is_due(state), self._binding.notice.given)
+        notice = self._binding.notice
+        due, must_stop, finish = self._binding.process_info.any_rank(self._is_due(state), notice.given, notice.finish)
+        if finish and not last:
+            self.finished_at = state.global_step
+            control.should_training_stop = last = True
         if due or last:
             if last or float(state.epoch).is_integer():
                 self._deferred = True
@@ -111,5 +117,7 @@ class SaveSchedule(TrainerCallback):
         checkpoint = self._binding.checkpoint
         if checkpoint.save_steps and state.global_step % checkpoint.save_steps == 0:
             return True
+        if self._binding.checkpointer.is_overdue:
+            return True  # the last save: it stays on this machine's disk
         minutes = checkpoint.save_minutes
         return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes

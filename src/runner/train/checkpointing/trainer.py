@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import Trainer, TrainerState, TrainingArguments
+from transformers.trainer_utils import SchedulerType
 
 from runner.errors import UserError
 from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
@@ -24,8 +25,8 @@ from runner.train.checkpointing.state import capture, capture_shard, rank_state,
 from runner.train.checkpointing.zero import is_zero3, load_zero3_weights
 from runner.train.devices.out_of_memory import OutOfMemory, is_out_of_memory, short_reason
 from runner.train.evaluation.measure import preserve_state
+from runner.train.finite import name_some, not_finite, trained_weights
 from runner.train.loggers.stall_watch import StallWatch
-from runner.train.models.finite import name_some, not_finite, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class ResumableTrainerMixin(Trainer):
         self._saving_seconds = 0.0
         self._evaluating = False
         self._preserves_state = True
+        self._finished_early = False
         self._divergence = DivergenceWatch()
         self._stall = StallWatch()
         self.fingerprint: Mapping[str, str] = {}
@@ -60,6 +62,11 @@ class ResumableTrainerMixin(Trainer):
     def is_complete(self) -> bool:
         """Whether training ended by itself (all steps done, or stopped early), not by a signal."""
         return self.control.should_training_stop and self.schedule.preempted_at is None
+
+    @property
+    def was_finished_early(self) -> bool:
+        """Whether its owner has ended the training before its last step, in this attempt or an earlier one."""
+        return self._finished_early or self.schedule.finished_at is not None
 
     # -- one record for each step --------------------------------------------------------------------------------
 
@@ -203,6 +210,7 @@ class ResumableTrainerMixin(Trainer):
             "step": step,
             "max_steps": self.state.max_steps,
             "complete": self.is_complete,
+            "finished_early": self.was_finished_early,
             "best": self.best(),
             "total_train_tokens": getattr(self, "_total_train_tokens", 0),
             "evaluation_preserves_state": self._preserves_state,
@@ -315,6 +323,7 @@ class ResumableTrainerMixin(Trainer):
         self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
         saved = read_runner_state(folder)
         self.restore_counts(saved)
+        self._finished_early = bool(saved.get("finished_early", False))
         best: dict[str, Any] | None = saved["best"]
         return best
 
@@ -332,7 +341,7 @@ class ResumableTrainerMixin(Trainer):
 def warn_of_long_warmup(args: TrainingArguments, max_steps: int) -> None:
     """Log a warning if the learning rate is still warming up at the last step."""
     warmup = args.get_warmup_steps(max_steps)
-    if warmup >= max_steps and str(args.lr_scheduler_type.value) not in _WITHOUT_WARMUP:
+    if warmup >= max_steps and SchedulerType(args.lr_scheduler_type).value not in _WITHOUT_WARMUP:
         asked = "warmup_steps" if args.warmup_steps >= 1 else f"warmup_steps: {args.warmup_steps:g}, a share of all"
         logger.warning(
             f"training.{asked}: the warm-up takes {warmup} steps and the training {max_steps} (max_steps), so that the "

@@ -72,8 +72,8 @@ def mix(parts: Sequence[EntryRows], settings: MixSettings, *, answer: str | None
         UserError: no row of an entry can be used, or a column is missing.
         EntryNeedsPairs: the layout cannot hold a row.
     """
-    register_json_cell()
     layout = settings.layout
+    register_json_cell()
     features = dict(_FEATURES[layout])
     columns = {column for part in parts for column in part.entry.columns}
     if layout in PROMPT_LAYOUTS:

@@ -148,7 +148,8 @@ def _labels(dataset: Dataset) -> Iterator[tuple[Any, np.ndarray]]:
 
 def _starts(lengths: np.ndarray) -> np.ndarray:
     """Return where each example begins in all of them together, without those that are empty."""
-    return (np.cumsum(lengths) - lengths)[lengths > 0]
+    starts: np.ndarray = (np.cumsum(lengths) - lengths)[lengths > 0]
+    return starts
 
 
 def _packed_examples(dataset: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -4,10 +4,9 @@ What depends on one process (a signal, a clock) has to be decided by all of them
 a collective operation for others that never enter it.
 """
 
-import fcntl
+import logging
 import os
 import socket
-import struct
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 
 from runner.errors import causes
 
+_log = logging.getLogger(__name__)
+
+_LOOPBACK = "127.0.0.1"
 _PEER_FAILURES = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -40,9 +43,6 @@ _PEER_FAILURES = (
     "gloo/transport",
 )
 """Words in the errors of torch, NCCL and gloo when another process has gone."""
-
-_SIOCGIFADDR = 0x8915
-"""Linux's request for the address of a network interface."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,8 @@ def init_distributed(assignment: Mapping[str, Any], *, local_rank: int, deepspee
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # accelerate imports DeepSpeed, which would warn
     if world_size == 1 and not deepspeed:
         return process_info
-    address = assignment["addresses"][rank // int(assignment["local_world_size"])]
+    one_machine = world_size == int(assignment["local_world_size"])
+    address = _LOOPBACK if one_machine else assignment["addresses"][rank // int(assignment["local_world_size"])]
     interface = interface_of(address)
     if interface is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
@@ -128,7 +129,7 @@ def init_distributed(assignment: Mapping[str, Any], *, local_rank: int, deepspee
         WORLD_SIZE=str(world_size),
         LOCAL_RANK=str(local_rank),
         LOCAL_WORLD_SIZE=str(assignment["local_world_size"]),
-        MASTER_ADDR=str(assignment["addresses"][0]),
+        MASTER_ADDR=_LOOPBACK if one_machine else str(assignment["addresses"][0]),
         MASTER_PORT=str(assignment["port"]),
     )
     backend = "gloo"
@@ -138,8 +139,36 @@ def init_distributed(assignment: Mapping[str, Any], *, local_rank: int, deepspee
     elif deepspeed:
         _avoid_shared_memory_allreduce()
     # Others wait while the main process generates, exports or uploads. The agent notices a process that has died.
-    dist.init_process_group(backend, timeout=timedelta(hours=12))
+    timeout = timedelta(hours=12)
+    store = _rendezvous(process_info, timeout)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     return process_info
+
+
+def _rendezvous(process_info: ProcessInfo, timeout: timedelta) -> Any:
+    """Return the store that processes find each other in. The first serves it where they are, and nowhere else.
+
+    Left to itself (``env://``), torch listens on all addresses of the machine, and whoever reaches it can write to it.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    listening = None
+    if process_info.is_main_process:
+        try:
+            listening = socket.create_server((host, port), backlog=1024).detach()
+        except OSError:
+            if host == _LOOPBACK:
+                raise
+            # The others' address for this machine is not its own, as behind a NAT: torch listens on all.
+            _log.warning("the rendezvous listens on all addresses: %s is not one of this machine's", host)
+    store = dist.TCPStore(  # type: ignore[attr-defined] # documented, and exported without `__all__`
+        host,
+        port,
+        process_info.world_size,
+        process_info.is_main_process,
+        timeout,
+        master_listen_fd=listening,
+    )
+    return dist.PrefixStore("runner", store)  # type: ignore[attr-defined] # as above
 
 
 def silence_other_ranks(process_info: ProcessInfo) -> None:
@@ -178,24 +207,14 @@ def is_peer_failure(error: BaseException | None) -> bool:
 
 
 def interface_of(address: str) -> str | None:
-    """Return the network interface that has an IPv4 address; None if none has it.
+    """Return the network interface that has an address; None if none has it.
 
     Left alone, gloo and NCCL take the interface of the host's name, which is the loopback on many machines (Debian's
     ``127.0.1.1``).
     """
     if address.startswith("127."):
-        return "lo"
-    try:
-        packed = socket.inet_aton(address)
-    except OSError:
-        return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode()[:15])
-            try:
-                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-            except OSError:
-                continue
-            if answer[20:24] == packed:
-                return name
+        address = "127.0.0.1"  # the loopback interface answers to all of them, and is listed with this one
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address.partition("%")[0] == address for one in addresses):  # fe80::1%eth0
+            return str(name)
     return None

@@ -14,7 +14,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.recipe.recipe import Recipe
 from runner.train.export.errors import MergeFailed
-from runner.train.models.finite import name_some, not_finite, not_finite_in_files
+from runner.train.finite import name_some, not_finite, not_finite_in_files
 from runner.train.models.loading import load_model
 
 logger = logging.getLogger(__name__)

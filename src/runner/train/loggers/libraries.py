@@ -1,6 +1,8 @@
 """Leave out what libraries say in every log, and that no reader can act on."""
 
 import logging
+import re
+import warnings
 
 _UNHEARD = {
     # bitsandbytes looks for a kernel on the hub for 4-bit weights on a CPU, and has its own where there is none.
@@ -10,9 +12,13 @@ _UNHEARD = {
 }
 """By logger: the beginning of the message."""
 
+_UNSEEN = "`is_gradient_checkpointing` is deprecated"
+"""The beginning of a warning of transformers about a call that peft makes."""
+
 
 def quiet_libraries() -> None:
-    """Drop the messages of `_UNHEARD`. Call it before the libraries are imported; a second call changes nothing."""
+    """Drop `_UNHEARD` and `_UNSEEN`. Call it before the libraries are imported; a second call changes nothing."""
+    warnings.filterwarnings("ignore", message=re.escape(_UNSEEN), category=FutureWarning)
     for name, beginning in _UNHEARD.items():
         logger = logging.getLogger(name)
         if not any(isinstance(known, _Drops) for known in logger.filters):

@@ -13,7 +13,8 @@ _SIGNS = {
     "reward": "the completions of each prompt have all got one reward since step {since}: nothing is learned from them",
     "gradient": "the gradients have been exactly 0 since step {since}: nothing is learned",
     "learning_rate": "the learning rate has been 0 since step {since}: nothing is learned",
-    "loss": "the loss has been exactly {loss:.6g} since step {since}: nothing is learned",
+    "loss": "the loss has been exactly {loss:.6g} since step {since}: does the learning rate, or do the rows, teach "
+    "nothing?",
 }
 """What is said of each sign; of several at once, only the first."""
 

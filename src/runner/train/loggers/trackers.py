@@ -6,6 +6,7 @@ files of the last attempt are those of a run that was never interrupted. W&B onl
 """
 
 import copy
+import logging
 import os
 import shutil
 import sys
@@ -21,6 +22,10 @@ from transformers.integrations.integration_utils import (
 )
 
 from runner.errors import UserError
+from runner.train.agent.log import NOTICE
+from runner.train.loggers.tracker_guard import answers, guarded, within
+
+logger = logging.getLogger(__name__)
 
 FOLDERS = ("wandb", "tensorboard")
 """Folders below the run's working folder that hold what these trackers write on this machine."""
@@ -28,6 +33,18 @@ FOLDERS = ("wandb", "tensorboard")
 _OFFLINE = ("offline", "dryrun")
 """W&B's modes that write to this machine's disk only."""
 
+
+_WANDB = "https://api.wandb.ai"
+_INIT_SECONDS = 15
+"""How long W&B may take to begin its run; by default it tries for 90 s, and then ends the training."""
+_FINISH_SECONDS = 60
+"""How long the end of a stage waits for W&B's last uploads."""
+_LIMITS = {
+    "WANDB_INIT_TIMEOUT": str(_INIT_SECONDS),
+    # By default a server that is away costs each call several minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
 _set_here: dict[str, str] = {}
 """Environment variables that this module has set, with their values: the next stage may set them again."""
@@ -46,6 +63,8 @@ def make_trackers(
     W&B gets the run's id, so that all attempts are one W&B run, and works offline where there is no `WANDB_API_KEY`
     (unless `WANDB_MODE` says otherwise). Each stage is a W&B run of its own, since its steps begin at 1; the stages of
     a run are a W&B group with the run's id. Variables that the user has set in the environment win.
+
+    A tracker that fails or is away is left out with a warning. W&B then works offline: its files become an artifact.
 
     Args:
         report_to: names of trackers, as in the recipe.
@@ -68,19 +87,57 @@ def make_trackers(
     _set("WANDB_DIR", str(folder))
     if not os.environ.get("WANDB_API_KEY"):
         _set("WANDB_MODE", "offline")
+    elif "wandb" in names:
+        _go_offline_if_away()
+    for variable, value in _LIMITS.items():
+        _set(variable, value)
     _set("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
     for tracker in FOLDERS:
         if tracker != "wandb" or _wandb_is_offline():
             shutil.rmtree(folder / tracker, ignore_errors=True)
     try:
         classes = get_reporting_integration_callbacks(names)
-        return [_thin_out(cls, is_logging_step)() for cls in classes]
+        return [_thin_out(guarded(cls, _name(cls), second_try=_goes_offline), is_logging_step)() for cls in classes]
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"{names!r} cannot be reported to: {error}",
             where="training.report_to",
             remedy="install the tracker's package in the environment that trains, or take its name out",
         ) from error
+
+
+def _name(cls: type[TrainerCallback]) -> str:
+    """The tracker's name, as in `report_to`."""
+    return cls.__name__.removesuffix("Callback").lower()
+
+
+def _go_offline_if_away() -> None:
+    """Have W&B work offline in this attempt if its server does not answer."""
+    if _wandb_is_offline() or os.environ.get("WANDB_MODE") == "disabled":
+        return
+    away = answers(os.environ.get("WANDB_BASE_URL") or _WANDB)
+    if away is not None:
+        _go_offline(away)
+
+
+def _go_offline(reason: str) -> None:
+    os.environ["WANDB_MODE"] = "offline"
+    logger.warning(
+        f"W&B does not answer ({reason}): it works offline; `wandb sync` uploads what `runner pull` fetches as the "
+        "artifact wandb",
+        extra=NOTICE,
+    )
+
+
+def _goes_offline(callback: Any) -> bool:
+    """Prepare another try after a tracker has failed: W&B is set up again, offline, if it was online."""
+    wandb = sys.modules.get("wandb")
+    if not isinstance(callback, WandbCallback) or _wandb_is_offline() or wandb is None or wandb.run is not None:
+        return False
+    os.environ["WANDB_MODE"] = "offline"
+    within(_INIT_SECONDS, lambda: wandb.teardown(exit_code=0), "W&B's restart")
+    callback._initialized = False
+    return True
 
 
 def _set(name: str, value: str) -> None:
@@ -151,7 +208,7 @@ def _wandb_is_offline() -> bool:
 
 
 def finish_reporting() -> None:
-    """Make W&B write what it still holds; does nothing if W&B is not in use."""
+    """Make W&B write what it still holds, within a minute; does nothing if W&B is not in use."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.finish()
+        within(_FINISH_SECONDS, wandb.finish, "W&B's last upload")

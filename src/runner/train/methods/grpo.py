@@ -1,15 +1,18 @@
 """Group relative policy optimization, full or LoRA, through TRL's `GRPOTrainer`. Read it from top to bottom."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from datasets import Dataset
+from transformers import GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.recipe.suggestions import closest
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.methods.reward_checks import UnscoredBatches
 from runner.train.methods.rewards import load_rewards
@@ -125,10 +128,24 @@ def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
     """Return TRL's config for a recipe."""
     arguments = trainer_arguments(recipe, output_dir, config=GRPOConfig)
     del arguments["reward_funcs"]  # an argument of the trainer
+    _check_generation(arguments.get("generation_kwargs"))
     try:
         return GRPOConfig(**arguments)
     except ValueError as error:
         raise UserError(str(error), where="training") from error
+
+
+def _check_generation(written: Any) -> None:
+    """Refuse arguments that transformers' `GenerationConfig` would keep and not read."""
+    known = vars(GenerationConfig())
+    unknown = [name for name in written if name not in known] if isinstance(written, Mapping) else []
+    if unknown:
+        meant = closest(unknown[0], known)
+        raise UserError(
+            f"generation takes no `{unknown[0]}`",
+            where="training.generation_kwargs",
+            remedy=f"Did you mean `{meant}`?" if meant else "Write arguments of transformers' GenerationConfig.",
+        )
 
 
 def _check_prompts(args: GRPOConfig, prompts: Dataset) -> None:

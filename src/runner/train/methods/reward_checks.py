@@ -164,7 +164,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _named(wrapper: Any, function: Any, name: str) -> Any:
+def _named(wrapper: Callable[..., Any], function: Any, name: str) -> Callable[..., Any]:
     """Return the wrapper with the name under which TRL logs the function's rewards."""
     wrapper.__name__ = getattr(function, "__name__", name)
     return wrapper

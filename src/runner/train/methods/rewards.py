@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from runner.errors import UserError
-from runner.recipe.inputs.reward_refs import TRL_REWARDS, split_reward
+from runner.recipe.inputs.reward_refs import COMPARING_REWARDS, TRL_REWARDS, split_reward
 from runner.train.evaluation.answers import final_answer, same_answer
 from runner.train.methods.reward_checks import check_parameters, checked
-from runner.train.methods.trl_rewards import SOLUTION, needs_solution, trl_reward
+from runner.train.methods.trl_rewards import SOLUTION, trl_reward
 
 RewardFunction: TypeAlias = Callable[..., list[float | None]]
 
@@ -41,7 +41,7 @@ def load_rewards(
         source, function = split_reward(name)
         if name in TRL_REWARDS:
             functions.append(trl_reward(name, max_completion_length=max_completion_length))
-            if needs_solution(name) and SOLUTION not in columns:
+            if name in COMPARING_REWARDS and SOLUTION not in columns:
                 raise UserError(
                     f"`{name}` needs a column `{SOLUTION}`",
                     where=where,

@@ -45,11 +45,6 @@ def trl_reward(name: str, *, max_completion_length: int) -> Callable[..., list[f
     return functools.update_wrapper(reward, function, assigned=("__doc__",), updated=())
 
 
-def needs_solution(name: str) -> bool:
-    """Whether a reward function compares with the column `solution`."""
-    return name.endswith("accuracy_reward") or name == "get_cosine_scaled_reward"
-
-
 def _conversation(completion: Any) -> list[dict[str, str]]:
     messages = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
     return [

@@ -14,9 +14,11 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.errors import UserError, causes
+from runner.recipe.inputs.model_folder import is_encoder
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import choose_attention
+from runner.train.library_errors import explain
 from runner.train.models.precision import model_dtype, sixteen_bit_dtype
 from runner.train.models.quantization import disable_cpu_repacking, fit_quantization, quantization_config
 from runner.train.models.rotary import forget_lengths
@@ -66,6 +68,12 @@ def load_model(
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
         check_tokenizer(tokenizer, name)
         config = AutoConfig.from_pretrained(source, **shared)
+        if is_encoder(config.to_dict()):
+            raise UserError(
+                f"{name} fills in masked words: its tokens see those after them",
+                where="model.model_name_or_path",
+                remedy="Name a model that generates text, such as a Llama.",
+            )
         if fit_quantization(recipe, config, sixteen_bit_dtype()):
             # Without settings of ours, which transformers would ignore with a warning.
             arguments.pop("quantization_config", None)
@@ -102,6 +110,9 @@ def _explain(error: Exception, name: str) -> Exception:
         )
     if _NO_TOKENIZER in str(error):
         return no_tokenizer(name)
+    # An `OSError` here is of this model; the table knows it as a chat template's that TRL could not load.
+    if not isinstance(error, OSError) and (mistake := explain(error)) is not None:
+        return mistake
     if any(isinstance(cause, ImportError) for cause in chain):
         return UserError(str(error), where="model", remedy="Install what it names, or choose another setting.")
     if isinstance(error, OSError) or any(isinstance(cause, HfHubHTTPError) for cause in chain):

@@ -36,13 +36,11 @@ def check_targets(model: Any, config: LoraConfig) -> None:
     modules = {name: module for name, module in model.named_modules() if name}
     linear = _last_words(name for name, module in modules.items() if _is_linear(module, model))
     _check_target_modules(config, str(getattr(model.config, "model_type", "")), modules, linear)
-    for key in ("exclude_modules", "modules_to_save"):
-        value = getattr(config, key)
-        if isinstance(value, str):
-            _require(key, [value], modules, match_target_against_key, linear, pattern=True)
-        else:
-            # peft wraps what ends so for `modules_to_save`, but loads back only whole names.
-            _require(key, value or (), modules, _is_or_ends_with, linear)
+    if isinstance(config.exclude_modules, str):
+        _require("exclude_modules", [config.exclude_modules], modules, match_target_against_key, linear, pattern=True)
+    else:
+        _require("exclude_modules", config.exclude_modules or (), modules, _is_or_ends_with, linear)
+    _require("modules_to_save", config.modules_to_save or (), modules, _ends_with, linear)
     for key in ("rank_pattern", "alpha_pattern"):
         _require(key, getattr(config, key) or (), modules, _matches_pattern_key, linear, pattern=True)
     parameters = [name for name, _ in model.named_parameters()]
@@ -75,6 +73,8 @@ def _check_what_is_left(config: LoraConfig, modules: dict[str, Any], linear: Seq
     matched = [name for name in modules if check_target_module_exists(config, name)]
     if not matched:
         raise UserError("no module of the model is left to adapt", where=where, remedy="Write less exclude_modules.")
+    for key in ("rank_pattern", "alpha_pattern"):
+        _require(key, getattr(config, key) or (), matched, _matches_pattern_key, linear, of="adapted module")
     others = _last_words(name for name in matched if not _can_be_adapted(modules[name]))
     if others:
         words = ", ".join(f"`{name}`" for name in others[:_MOST_SHOWN])
@@ -109,7 +109,9 @@ def _require(
     kind = "matches" if len(missing) == 1 else "match"
     words = ", ".join(f"`{name}`" for name in missing)
     remedy = _linear_layers(linear)
-    if of == "parameter":
+    if of == "adapted module":
+        remedy = f"Those that target_modules selects: {_listed(_last_words(candidates))}."
+    elif of == "parameter":
         remedy = f"The model's parameters end in: {_listed(_last_words(candidates, 2))}."
     elif key in ("modules_to_save", "exclude_modules"):
         remedy = f"The model's modules are: {_listed(_last_words(candidates))}."
@@ -150,9 +152,9 @@ def _check_token_indices(config: LoraConfig, model: Any, modules: dict[str, Any]
     embeddings = model.get_input_embeddings()
     by_module = [(embeddings, indices)] if isinstance(indices, list) else []
     if isinstance(indices, dict):
-        _require(key, indices, modules, _is_or_ends_with, linear)
+        _require(key, indices, modules, _ends_with, linear)
         for name, rows in indices.items():
-            by_module += [(module, rows) for path, module in modules.items() if _is_or_ends_with(name, path)]
+            by_module += [(module, rows) for path, module in modules.items() if _ends_with(name, path)]
     for module, rows in by_module:
         count = embedding_rows(module)
         beyond = [str(row) for row in rows if count is not None and not 0 <= row < count]
@@ -174,6 +176,11 @@ def embedding_rows(module: Any) -> int | None:
 
 def _is_linear(module: Any, model: Any) -> bool:
     return isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
+
+
+def _ends_with(name: str, candidate: str) -> bool:
+    """Whether peft trains this module in full, or rows of it: here it takes parts of words."""
+    return candidate.endswith(name)
 
 
 def _is_or_ends_with(name: str, candidate: str) -> bool:

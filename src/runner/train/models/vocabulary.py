@@ -62,6 +62,8 @@ def check_named_tokens(tokenizer: PreTrainedTokenizerBase, training: Mapping[str
     vocabulary = tokenizer.get_vocab()
     for key in ("eos_token", "pad_token"):
         token = training.get(key)
+        if key == "pad_token" and training.get("chat_template_path"):
+            continue  # TRL takes it from the tokens that come with the template
         if token is not None and token not in vocabulary:
             raise UserError(
                 f"`{token}` is not in the vocabulary of the model's tokenizer",
@@ -187,10 +189,10 @@ def _tokenized(tokenizer: PreTrainedTokenizerBase, prompts: Iterable[Any]) -> It
     """
     for prompt in prompts:
         if isinstance(prompt, str):
-            yield tokenizer(prompt)["input_ids"]  # type: ignore[misc]
+            yield tokenizer(prompt)["input_ids"]
         elif tokenizer.chat_template is not None:
             text = str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
-            yield tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[misc]
+            yield tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def _positions(model: Any) -> int | None:

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
 from runner.errors import UserError
+from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.data.mixture import TrainingData
+from runner.train.finite import all_weights, name_some, not_finite
 from runner.train.models.vocabulary import check_embeddings, check_positions
 from runner.train.stages.context import StageContext
 
@@ -19,6 +22,8 @@ def check_before_training(
 ) -> None:
     """Check that the model can read what it is given, and that the data make at least one step.
 
+    An attempt that goes on from a checkpoint has the rows that were checked before it was taken.
+
     Args:
         context: the stage's.
         trainer: the method's, with its datasets prepared.
@@ -26,15 +31,24 @@ def check_before_training(
         data: the stage's.
 
     Raises:
-        UserError: a token has no embedding, a row or a generation is longer than the model, or no step would be taken.
+        UserError: a token has no embedding, a row or a generation is longer than the model, the model's weights are not
+            finite, or no step would be taken.
     """
+    if context.restored is not None:
+        return
+    if names := not_finite(all_weights(trainer.model)):
+        raise UserError(
+            f"the model has weights that are infinite or not a number before the first step ({name_some(names)})",
+            where="model.model_name_or_path",
+            remedy="Name another model, or another model.dtype: large weights do not fit into float16.",
+        )
     datasets = {"data.train": trainer.train_dataset, "data.eval": trainer.eval_dataset}
     datasets = {where: dataset for where, dataset in datasets.items() if dataset is not None}
     prompts, new_tokens = _prompts(context, trainer, data)
     check_embeddings(trainer.model, tokenizer, datasets, prompts)
     max_length = getattr(trainer.args, "max_length", None)
     check_positions(trainer.model, tokenizer, datasets, prompts, max_length=max_length, new_tokens=new_tokens)
-    if not context.measures_only and context.restored is None:
+    if not context.measures_only:
         check_steps(trainer, rows=len(data.train))
 
 
@@ -78,6 +92,7 @@ def check_steps_taken(trainer: Any) -> None:
 
     Raises:
         UserError: no optimizer step was taken.
+        TrainingDiverged: `float16` skipped each of them.
     """
     if not trainer.state.global_step:
         raise UserError(
@@ -85,6 +100,11 @@ def check_steps_taken(trainer: Any) -> None:
             where="data.train",
             remedy="Bring more rows, or lower training.per_device_train_batch_size.",
         )
+    scaler, scheduler = getattr(trainer.accelerator, "scaler", None), trainer.lr_scheduler
+    # The scheduler steps with the optimizer, and both are in each checkpoint.
+    if scaler is not None and isinstance(scheduler, LambdaLR) and scheduler.last_epoch == 0:
+        what = f"float16 gradients overflowed in each of {trainer.state.global_step} steps, and all were skipped"
+        raise TrainingDiverged(what, last_good=0)
 
 
 def _prompts(

@@ -31,6 +31,9 @@ def run_stages(
 ) -> dict[str, Any]:
     """Train all stages that are not finished yet; return the run's result.
 
+    The owner may have asked to end the training early: then the stage that it is in is the last, and the result has
+    `finished_early`.
+
     Args:
         attempt: the attempt that trains them.
         recipe: the run's.
@@ -52,6 +55,8 @@ def run_stages(
         assert start is not None, "only the last stage leaves nothing to a next one"
         attempt.metrics.stage = stage.stage_name
         attempt.checkpointer.save_total_limit = stage.checkpoint.save_total_limit
+        minutes = stage.checkpoint.durable_minutes
+        attempt.checkpointer.durable_seconds = None if minutes is None else 60 * minutes
         if recipe.stages:
             _announce(attempt, stage, number=len(finished) + 1, count=len(stages), afresh=restored is None)
         # In a fresh process as in one that has trained a stage already: an adapter's first weights are drawn.
@@ -71,9 +76,11 @@ def run_stages(
                 "dropped_rows": result.get("dropped_rows", []),
                 "artifacts": result.get("artifacts", {}),
                 "started_from": start,
-                "leaves": _next_start(stage, following, start, result),
+                "leaves": None if result.get("finished_early") else _next_start(stage, following, start, result),
             }
         )
+        if result.get("finished_early"):
+            break
         restored = None
         _free_memory()
     if not recipe.stages or not attempt.process_info.is_main_process:
@@ -110,9 +117,9 @@ def _all_artifacts(finished: Sequence[FinishedStage]) -> dict[str, str]:
 
 
 def _stage_results(attempt: AttemptContext, recipe: Recipe, finished: Sequence[FinishedStage]) -> list[dict[str, Any]]:
-    """The `stages` of the result: each stage's record, without what the next one started from, and its evaluations."""
+    """The `stages` of the result, as far as the run went: what each recorded, and its evaluations."""
     results = []
-    for stage, record in zip(recipe.stages, finished, strict=True):
+    for stage, record in zip(recipe.stages, finished, strict=False):
         shown = {name: value for name, value in record.items() if name != "leaves"}
         results.append({**shown, **attempt.before_and_after(stage.stage_name)})
     return results

@@ -27,6 +27,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
 from runner.runs.lineage import checkpoints
+from runner.runs.record_types.attempt import HardwareRecord
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
@@ -44,6 +45,7 @@ from runner.train.loggers.trackers import finish_reporting, make_trackers, repla
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
 from runner.train.models.targets import check_targets
+from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.before_training import check_before_training, check_steps_taken
 from runner.train.stages.context import StageContext
@@ -68,6 +70,7 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
     model, tokenizer = load_model(context.recipe, cache_dir=attempt.cache)
+    check_named_tokens(tokenizer, context.recipe.training)
     will_export = context.following is None and not context.measures_only
     if will_export and context.restored is None and attempt.process_info.is_main_process:
         check_exports(context.recipe, model, tokenizer, attempt.folder / "check")
@@ -173,7 +176,7 @@ class StageRun:
             if context.restored is not None:
                 check_fingerprint(context.restored, trainer.fingerprint)
         check_before_training(context, trainer, tokenizer, data)
-        self._hardware = hardware_record(trainer)
+        self._hardware: HardwareRecord = {**hardware_record(trainer), "layout": data.layout.value}
         if context.attempt.process_info.is_main_process:
             logger.info(f"computed with: {describe_hardware(self._hardware)}")
             context.record_hardware(self._hardware)
@@ -182,6 +185,11 @@ class StageRun:
     def trainer(self) -> ResumableTrainerMixin:
         """The trainer, which holds the model."""
         return self._trainer
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, as the trainer uses it."""
+        return self._tokenizer
 
     def evaluate_before(self) -> None:
         """Measure the model as the stage starts with it, if the recipe asks.
@@ -270,6 +278,8 @@ class StageRun:
         if not attempt.process_info.is_main_process:
             attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
             return {}
+        if trainer.was_finished_early:
+            context = replace(context, following=None)  # the run ends with this stage
         artifacts = commit_artifacts(context, trainer.model, self._tokenizer, weights=weights)
         attempt.events.phase("uploading")
         attempt.checkpointer.finish(within_seconds=attempt.finish_seconds)
@@ -283,7 +293,10 @@ class StageRun:
             "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }
-        if context.following is None and context.recipe.export.push_to_hub:
+        if trainer.was_finished_early:
+            # Not pushed: what is published under a name is for its owner to say.
+            result["finished_early"] = True
+        elif context.following is None and context.recipe.export.push_to_hub:
             attempt.events.phase("exporting", "pushing to the hub")
             artifacts["hub"] = push_to_hub(context, result)
         return result

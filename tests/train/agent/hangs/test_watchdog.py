@@ -64,12 +64,24 @@ def test_long_steps_have_ten_times_their_median() -> None:
     assert clock.passes(4) is not None
 
 
+def test_steps_of_two_kinds_have_twice_the_longer() -> None:
+    """GRPO with `num_iterations: 4` generates and asks its judge in each fourth step only, the first one included."""
+    clock = Clock()
+    clock.report(phase="training")
+    assert clock.passes(12 * MINUTE, busy=True) is None
+    for step in range(1, 5):
+        clock.report(phase="training", step=step)
+        assert clock.passes(30) is None
+    assert clock.passes(23 * MINUTE) is None
+    assert clock.passes(2 * MINUTE) is not None
+
+
 def test_one_long_step_among_short_ones_changes_little() -> None:
     clock = Clock()
     clock.steps(seconds=20, to=9)
     assert clock.passes(9 * MINUTE) is None  # an evaluation, say
     clock.report(phase="training", step=10)
-    assert clock.passes(10 * MINUTE + 4) is not None
+    assert clock.passes(18 * MINUTE + 10) is not None
 
 
 def test_the_first_steps_may_take_longer() -> None:

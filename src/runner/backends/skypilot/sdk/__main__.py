@@ -19,14 +19,20 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def launch(task: Json, secrets: dict[str, str], cluster: str | None) -> Json:
+def launch(task: Json, secrets: dict[str, str], cluster: str | None, default_autostop: bool = False) -> Json:
     """Hand a task to SkyPilot, as a managed job or, with the name of a cluster, to that one.
 
     The machines are chosen first, so that what SkyPilot cannot find (a cloud that is not set up, a GPU that no cloud
     has there, a wrong region) is an error now.
+
+    With `default_autostop`, the task's autostop is nobody's wish: a cluster that is there already keeps its own, and is
+    never removed by one of ours.
     """
     import sky
 
+    kept = default_autostop and cluster is not None and _keeps_its_autostop(task, cluster)
+    if kept:
+        task = {**task, "resources": {k: v for k, v in task["resources"].items() if k != "autostop"}}
     built = sky.Task.from_yaml_config(task, secrets_overrides=list(secrets.items()))
     with sky.Dag() as dag:
         dag.add(built)
@@ -36,7 +42,22 @@ def launch(task: Json, secrets: dict[str, str], cluster: str | None) -> Json:
         job_ids, _ = sky.stream_and_get(sky.jobs.launch(dag, name=built.name))
         return {"job_id": (job_ids or [None])[0]}
     job_id, _ = sky.stream_and_get(sky.launch(dag, cluster_name=cluster))
-    return {"job_id": job_id}
+    return {"job_id": job_id, "autostop_kept": kept}
+
+
+def _keeps_its_autostop(task: Json, cluster: str) -> bool:
+    """Whether the cluster is there and has an autostop, or would be removed by the task's."""
+    import sky
+
+    try:
+        records: list[Any] = list(sky.get(sky.status([cluster])))
+    except Exception:  # noqa: BLE001  the launch itself says what is wrong
+        return False
+    if not records:
+        return False
+    minutes = _of(records[0], "autostop")
+    autostop = task["resources"].get("autostop")
+    return (isinstance(minutes, int) and minutes >= 0) or (isinstance(autostop, dict) and bool(autostop.get("down")))
 
 
 def validate(task: Json, secrets: dict[str, str]) -> Json:

@@ -95,6 +95,7 @@ def _used(pid: int) -> tuple[float, int]:
         except (psutil.Error, OSError):
             continue
         if counters is not None:
-            moved += getattr(counters, "read_chars", counters.read_bytes)
-            moved += getattr(counters, "write_chars", counters.write_bytes)
+            # Of files that are mapped into memory (safetensors), only the disk's count grows.
+            moved += counters.read_bytes + getattr(counters, "read_chars", 0)
+            moved += counters.write_bytes + getattr(counters, "write_chars", 0)
     return seconds, moved

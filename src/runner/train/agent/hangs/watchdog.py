@@ -3,8 +3,9 @@
 Ending a healthy run costs more than a hang does, so there are three limits, all multiples of one setting:
 
 - In training, once the pace is known (`_KNOWN_STEPS` steps): no micro-batch, evaluation batch or step for the timeout,
-  and for `median_steps` times the median step. A processor that is at work proves nothing there: NCCL waits for a lost
-  process, and CUDA for a kernel, in a loop.
+  for `median_steps` times the median step, and for twice the longest (GRPO generates in one step of several, which the
+  median does not see; the first step counts, with all that it compiles). A processor that is at work proves nothing
+  there: NCCL waits for a lost process, and CUDA for a kernel, in a loop.
 - Before that (a first step compiles kernels, a reward's judge may take minutes for a batch) and in every other phase:
   `_UNKNOWN` times the timeout while the processes do nothing at all.
 - There, with a processor at work: `_BUSY` times the timeout.
@@ -25,6 +26,7 @@ from typing import Any
 from runner.recipe.recipe import Watchdog as WatchdogSettings
 
 _KNOWN_STEPS = 3
+_LONGEST = 2.0
 _UNKNOWN = 3.0
 _BUSY = 12.0
 _LONGEST_GAP_SECONDS = 10.0
@@ -87,6 +89,8 @@ class Watchdog:
         self._step: int | None = None
         self._step_at: float | None = None
         self._step_seconds: deque[float] = deque(maxlen=_REMEMBERED_STEPS)
+        self._began: float | None = None
+        self._longest_seconds = 0.0
         self._stopped = False
 
     def note(self, progress: Mapping[str, Any], *, now: float) -> None:
@@ -102,13 +106,18 @@ class Watchdog:
             if phase is not None:
                 if phase != self._phase:
                     self._step_at = None
+                    self._began = now if phase == "training" else None
                 self._phase, self._detail = str(phase), progress.get("message")
             if "stage" in progress:
                 # Another stage: another model, and steps of another length.
                 self._step, self._step_at = None, None
                 self._step_seconds.clear()
+                self._longest_seconds = 0.0
             step = progress.get("step")
             if isinstance(step, int):
+                since = self._began if self._step_at is None else self._step_at
+                if since is not None:
+                    self._longest_seconds = max(self._longest_seconds, now - since)
                 if self._step is not None and self._step_at is not None and step > self._step:
                     steps = step - self._step  # a report may be of several
                     self._step_seconds.extend([(now - self._step_at) / steps] * min(steps, _KNOWN_STEPS))
@@ -156,7 +165,8 @@ class Watchdog:
         if self._stopped:
             return self._timeout
         if self._phase == "training" and len(self._step_seconds) >= _KNOWN_STEPS:
-            return max(self._timeout, self._median_steps * statistics.median(self._step_seconds))
+            median = statistics.median(self._step_seconds)
+            return max(self._timeout, self._median_steps * median, _LONGEST * self._longest_seconds)
         was_busy = self._busy_at > self._progress_at and self._watched - self._busy_at < self._timeout
         return (_BUSY if was_busy else _UNKNOWN) * self._timeout
 

@@ -1,6 +1,6 @@
 """Find weights that are infinite or not a number, in a model in memory and in its files.
 
-Measured on one CPU core: 35 ms for each GB of weights (`torch.aminmax` reads each tensor once and makes no copy;
+Measured on one CPU core: 40 ms for each GB of weights (`torch.aminmax` reads each tensor once and makes no copy;
 `isfinite` takes 1.3 s). A GPU reads a hundred times as fast.
 """
 
@@ -33,11 +33,16 @@ def not_finite(weights: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     return [name for name, is_finite in zip(names, flags, strict=True) if not is_finite]
 
 
-def trained_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the weights in training by name; of a model that ZeRO-3 has partitioned, this process's part of each."""
+def all_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights by name; of a model that ZeRO-3 has partitioned, this process's part of each."""
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            yield name, getattr(parameter, "ds_tensor", parameter)
+        yield name, getattr(parameter, "ds_tensor", parameter)
+
+
+def trained_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield those of `all_weights` that are in training."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return ((name, weights) for name, weights in all_weights(model) if name in trained)
 
 
 def not_finite_in_files(folder: Path) -> list[str]:

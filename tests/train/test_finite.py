@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from runner.train.models.finite import not_finite, not_finite_in_files, trained_weights
+from runner.train.finite import not_finite, not_finite_in_files, trained_weights
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
