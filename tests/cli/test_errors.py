@@ -86,3 +86,36 @@ def test_ctrl_c_is_130(bench: Bench) -> None:
 def test_without_a_command_the_help_is_shown() -> None:
     done = subprocess.run([sys.executable, "-m", "runner"], capture_output=True, text=True)
     assert "Usage: runner" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "a\x1b[2J.yaml"],
+        ["check", "odd\x1b]0;title\x07.yaml"],
+        ["check", "small.yaml", "--set", "training.\x1b[2J=1"],
+        ["check", "small.yaml", "--set", "name=\x1b[2J"],
+        ["check", "small.yaml", "--set", "data.train.0.path=./\x9b2J.jsonl"],
+        ["launch", "small.yaml", "--name", "\x1b[2J"],
+        ["launch", "small.yaml", "--secret", "\x1b[2J"],
+        ["launch", "small.yaml", "--env-file", "\x1b[2J"],
+        ["launch", "small.yaml", "--gpu", "\x1b[2J"],
+        ["launch", "small.yaml", "--infra", "\x1b[2J"],
+        ["ps", "--store", "./\x1b[2J"],
+        ["ps", "--\x1b[2J"],
+        ["\x1b[2J"],
+        ["wait", "\x1b[2J"],
+        ["wait", "last", "--timeout", "\x1b[2J"],
+        ["jobs"],
+    ],
+)
+def test_what_is_said_of_odd_names_moves_no_cursor(bench: Bench, arguments: list[str]) -> None:
+    """Names from the command line, of files, and of a recipe's keys and values."""
+    bench.recipe()
+    (bench.folder / "odd\x1b]0;title\x07.yaml").write_text('"\\e[2J": 1\nname: "\\e]0;t\\a"\n')
+    (bench.folder / "jobs").mkdir()
+    (bench.folder / "jobs/odd\x1b[2J.yaml").write_text("# Odd\nname: odd\n")
+    done = bench.runner(*arguments)
+    assert done.stdout + done.stderr
+    assert all(letter.isprintable() or letter == "\n" for letter in done.stdout + done.stderr), ascii(done)
+    assert "Traceback" not in done.stderr

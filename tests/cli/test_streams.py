@@ -86,7 +86,7 @@ def test_every_command_is_tried() -> None:
     assert modules <= {command.split()[0] for command in COMMANDS}
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.thorough), ">&- 2>&- <&-"])
 def test_a_closed_stream_changes_no_exit_code(done: Bench, closed: str) -> None:
     for command in COMMANDS:
         expected = plain(done, command)

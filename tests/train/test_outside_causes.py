@@ -159,7 +159,8 @@ def test_what_was_there_before_is_away_and_not_a_mistake(where: str) -> None:
     assert classify(Failure(error=error)).exit_code == 2
     end = classify(Failure(error=error, restored=True))
     assert (end.outcome.kind, end.outcome.retry, end.outcome.outside, end.exit_code) == ("interrupted", True, True, 75)
-    assert "It was there before" in str(end.outcome.reason)
+    before = f"{where}: there is no folder /mnt/models/x (it was there before)"
+    assert end.outcome.reason == f"{before}; `runner resume` goes on from the last checkpoint"
 
 
 def test_a_reward_that_is_missing_is_a_mistake_at_any_time() -> None:

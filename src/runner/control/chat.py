@@ -10,7 +10,7 @@ from runner.distribution import install_command
 from runner.errors import UserError
 from runner.paths import cache_folder
 from runner.runs.checkpoint_choice import choose_checkpoint
-from runner.runs.records import run_document
+from runner.runs.records import run_document, run_result
 from runner.storage.store import Store
 
 
@@ -40,6 +40,8 @@ def chat(
         UserError: a package that this needs is not installed.
     """
     run_document(store, run_id)
+    if checkpoint is None:
+        require_model(store, run_id)
     chosen = None if checkpoint is None else choose_checkpoint(store, run_id, checkpoint)
     require_training_side("runner chat")
     if not cli and find_spec("gradio") is None:
@@ -58,3 +60,19 @@ def chat(
     environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
+
+
+def require_model(store: Store, run_id: str) -> None:
+    """Refuse a run without a model before the libraries are loaded that would find that out.
+
+    Raises:
+        UserError: it has not ended, or ended without a model.
+    """
+    result = run_result(store, run_id)
+    if result is None or "model" not in result.get("artifacts", {}):
+        state = "not ended" if result is None else result["state"]
+        raise UserError(
+            f"the run has {state} and made no model",
+            where=run_id,
+            remedy="`--checkpoint last` takes that of its newest checkpoint",
+        )

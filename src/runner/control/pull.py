@@ -16,7 +16,7 @@ from runner.runs.records import DamagedRecord, run_document, run_result
 from runner.storage.atomic import atomic_write
 from runner.storage.commit import digest, read_manifest
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
-from runner.storage.placing import check_names, place
+from runner.storage.names.placing import check_names, place
 from runner.storage.store import NotFound, Store
 
 _FILES_AT_ONCE = 4

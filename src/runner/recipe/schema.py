@@ -118,13 +118,13 @@ def check(data: Mapping[str, Json]) -> list[Problem]:
     unwritable = [Problem(path, "half of a character is missing", "write UTF-8") for path in _unwritable(data)]
     if unwritable:
         return unwritable
-    if too_large := [Problem(path, "does not fit into 64 bits", "write a smaller number") for path in _too_large(data)]:
+    if too_large := list(_too_large(data)):
         return too_large
     problems: dict[tuple[RecipePath, str], Problem] = {}
     for error in _validator(method).iter_errors(data):
         for problem in _explain(error, data, schema, method):
             problems.setdefault((problem.path, problem.what), problem)
-    return list(problems.values())
+    return list(problems.values()) or list(_too_large(normalize(data, schema)))
 
 
 def normalize(value: Json, schema: Schema) -> Json:
@@ -185,10 +185,10 @@ def _explain(error: Any, data: Mapping[str, Json], whole: Schema, method: str | 
             yield Problem(path, str(error.message))
 
 
-def _too_large(value: Json, path: RecipePath = ()) -> Iterator[RecipePath]:
-    """Yield the paths of numbers that nothing which reads a recipe can count to."""
-    if isinstance(value, int | float) and not -_LARGEST <= value < _LARGEST:
-        yield path
+def _too_large(value: Json, path: RecipePath = ()) -> Iterator[Problem]:
+    """Yield a problem for each whole number that nothing which reads a recipe can count to."""
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        yield Problem(path, "does not fit into 64 bits", "write a smaller number")
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _too_large(item, (*path, key))

@@ -256,6 +256,14 @@ def write_hardware(store: Store, claim: Claim, stage: str, record: HardwareRecor
     store.create(key, encoded({**record, "token": claim.token}))
 
 
+def newest_hardware(store: Store, run_id: str, stage: str) -> HardwareRecord | None:
+    """Return what the newest attempt at a stage computed it with; None if none has recorded it."""
+    kind = f"hardware-{stage}"
+    numbers = numbered_records(store, run_key(run_id, "attempts/"))
+    found = [number for number, kinds in numbers.items() if kind in kinds]
+    return find_hint(store, attempt_key(run_id, max(found), kind), HardwareRecord) if found else None
+
+
 def describe_hardware(record: HardwareRecord) -> str:
     """What a stage is computed with, in a line."""
     parts = [

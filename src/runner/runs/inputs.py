@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.runs.layout import run_key
 from runner.storage.commit import digest
 from runner.storage.manifest import Damaged
-from runner.storage.placing import place
+from runner.storage.names.placing import place
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store
 

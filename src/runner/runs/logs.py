@@ -66,6 +66,8 @@ def open_log(
 
 def for_terminal(log: str) -> str:
     """A log without control sequences other than colors, so that it cannot move the cursor or set the title."""
+    if log.replace("\n", "").isprintable():
+        return log
     return _COLOR_OR_CONTROL.sub(lambda match: match[1] or "\N{REPLACEMENT CHARACTER}", log)
 
 

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from runner.storage.atomic import temporary_path
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile, canonical_json, is_relative_name
-from runner.storage.placing import check_names, place
+from runner.storage.names.placing import check_names, place
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store, StoreUnavailable, check_prefix, create_ours
 

@@ -17,7 +17,7 @@ from runner.errors import UserError
 from runner.paths import make_private
 from runner.storage.atomic import PART, atomic_write, fsync, temporary_path
 from runner.storage.manifest import Damaged
-from runner.storage.odd_keys import OddKeys
+from runner.storage.names.odd_keys import OddKeys
 from runner.storage.store import NotFound, ObjectInfo, StoreFull, StoreUnavailable, check_key, check_prefix, check_size
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)

@@ -18,15 +18,15 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError,
 
 from runner.errors import UserError
 from runner.storage.atomic import atomic_write
+from runner.storage.names.odd_keys import OddKeys
 from runner.storage.obstore_errors import timed_out, translate_error
-from runner.storage.odd_keys import OddKeys
 from runner.storage.probe import probe
 from runner.storage.store import NotFound, ObjectInfo, StoreUnavailable, check_key, check_prefix, check_size
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig  # types only: absent at run time
 
-    from runner.storage.s3_listing import S3Lister
+    from runner.storage.s3 import S3Lister
 
 MIB = 1 << 20
 _PART_BYTES = 8 * MIB

@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if checkpoint is not None:
             tuned = checkpoint_model(store, options.run, checkpoint, options.cache_dir)
         pair = ModelPair(store, options.run, options.cache_dir, with_base=with_base, tuned=tuned)
+        if pair.is_plain:
+            what = f"was trained on {pair.layout}" if pair.layout else "has no chat template"
+            _log.info("%s %s: what you say goes to it as it is, without a chat template", options.run, what)
         if options.cli:
             in_terminal(pair, with_base=with_base, **settings)
         else:

@@ -143,6 +143,15 @@ class _Row(NamedTuple):
     outside: bool = False
 
 
+def _why_it_cannot_be_loaded(failure: Failure) -> str:
+    """Say what is away now; the remedies for what was never there would mislead."""
+    error = failure.error
+    assert isinstance(error, UserError)
+    where = f"{error.where}: " if error.where else ""
+    before = " (it was there before)" if failure.lost_what_it_loads else ""
+    return f"{where}{error.what}{before}; {_GOES_ON}"
+
+
 _FAILURES = (
     _Row(lambda f: f.is_any(Preempted), "interrupted", lambda f: "told to stop (SIGTERM)", retry=True),
     _Row(lambda f: f.is_any(Superseded), "superseded", lambda f: str(f.error), retry=False),
@@ -174,7 +183,7 @@ _FAILURES = (
     _Row(
         lambda f: f.is_any(UserError) and f.comes_from_outside,
         "interrupted",
-        lambda f: f"{f.error}\n  It was there before: {_GOES_ON}" if f.restored else f"{f.error}; {_GOES_ON}",
+        _why_it_cannot_be_loaded,
         retry=True,
         shown=Shown.REASON,
         outside=True,

@@ -40,10 +40,13 @@ def local_template(model: str, chat_template_path: Any) -> str | None:
         chat_template_path: that setting, resolved: a file, a folder, or a name on the hub.
     """
     if isinstance(chat_template_path, str):
+        if not is_local(chat_template_path):
+            return None
         path = pathlib.Path(chat_template_path)
-        if path.is_file():
-            return _read(path)
-        return _of_folder(path) if is_local(chat_template_path) else None
+        try:
+            return _of_folder(path) if path.is_dir() else _read(path)
+        except (OSError, ValueError):
+            return None  # a name that no file can have
     return _of_folder(pathlib.Path(model)) if is_local(model) else None
 
 

@@ -110,7 +110,7 @@ def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Proble
             ("model", "model_name_or_path"), what, "write a model that generates text, such as a Llama or Qwen"
         )
     own = training.get("chat_template_path")
-    if isinstance(own, str) and pathlib.Path(own).is_dir() and local_template(model, own) is None:
+    if isinstance(own, str) and _is_folder(own) and local_template(model, own) is None:
         what = f"the folder `{own}` holds no chat template"
         yield Problem(("training", "chat_template_path"), what, "write a model that has one, or a .jinja file")
     if training.get("assistant_only_loss"):
@@ -123,6 +123,13 @@ def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Proble
                 "leave it out and bring prompts and completions (the loss is then on these alone), or write "
                 "`chat_template_path: FILE.jinja` with `{% generation %}…{% endgeneration %}` around each answer",
             )
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return is_local(name) and pathlib.Path(name).is_dir()
+    except (OSError, ValueError):
+        return False  # a name that no file can have
 
 
 def _config(model: str) -> dict[str, Json]:

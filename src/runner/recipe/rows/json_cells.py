@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from runner.recipe.rows.columns import Cell, Column, JsonText, by_column
 from runner.recipe.rows.json_rows import parse_row
 from runner.recipe.rows.json_text import Lines, check_characters, has_half, json_parts, skip_blank
+from runner.recipe.rows.text import Span
 
 BATCH_ROWS = 1000
 """Rows of an array that are returned at a time; lines come by the piece of the file that they are in."""
@@ -26,15 +27,17 @@ _scan: _Scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _scan_numbers_as_text: _Scan = json.JSONDecoder(parse_float=JsonText).scan_once  # type: ignore[attr-defined]
 
 
-def read_json_cells(path: Path, where: str, *, only_lines: bool) -> Iterator[dict[str, Column]]:
-    """Yield the rows of a file in batches, by column.
+def read_json_cells(
+    path: Path, where: str, *, only_lines: bool, span: Span | None = None
+) -> Iterator[dict[str, Column]]:
+    """Yield the rows of a file, or of a part of it, in batches, by column.
 
     Raises:
         UserError: a row is not JSON, or not an object.
         OSError: the file cannot be read.
     """
     nested = False
-    for batch in _batches(json_parts(path, where, cells_at, only_lines=only_lines)):
+    for batch in _batches(json_parts(path, where, cells_at, only_lines=only_lines, span=span)):
         columns = None
         if isinstance(batch, Lines):
             columns = None if nested else _columns_of_flat_lines(batch)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from runner.errors import UserError
-from runner.recipe.rows.text import MAX_ROW, read_text, too_long, whole_lines
+from runner.recipe.rows.text import MAX_ROW, Span, read_text, too_long, whole_lines
 
 RowT = TypeVar("RowT")
 Parse: TypeAlias = Callable[[str, int], tuple[RowT, int]]
@@ -31,7 +31,9 @@ class Lines:
     text: str
 
 
-def json_parts(path: Path, where: str, parse: Parse[RowT], *, only_lines: bool) -> Iterator[Lines | tuple[int, RowT]]:
+def json_parts(
+    path: Path, where: str, parse: Parse[RowT], *, only_lines: bool, span: Span | None = None
+) -> Iterator[Lines | tuple[int, RowT]]:
     """Yield a file of JSON Lines in blocks of lines; one of another form as rows, each with its number.
 
     A row of an array is numbered among the rows, and an object that stands alone by its first line.
@@ -41,12 +43,13 @@ def json_parts(path: Path, where: str, parse: Parse[RowT], *, only_lines: bool) 
         where: its name, for errors.
         parse: makes a row of an object.
         only_lines: a row ends with its line, unless the file is an array; otherwise objects may span lines.
+        span: the part of the file that is read.
 
     Raises:
         UserError: a value is not JSON, or not an object; blocks of lines are not parsed.
         OSError: the file cannot be read.
     """
-    pieces = read_text(path, where)
+    pieces = read_text(path, where, span=span)
     before = 0
     for piece in pieces:
         start = skip_blank(piece, 0)

@@ -1,8 +1,10 @@
 """The text of a data file: UTF-8, piece by piece, in bounded memory."""
 
 import codecs
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.errors import UserError
 
@@ -10,6 +12,14 @@ PIECE_BYTES = 1 << 20
 """Bytes that are read at a time."""
 MAX_ROW = 1 << 28
 """Characters of the longest row: what is longer is a file of another kind, and would fill the memory."""
+
+
+class Span(NamedTuple):
+    """A part of a file, in bytes."""
+
+    start: int
+    end: int
+
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -20,13 +30,14 @@ _MARKS = (
 """Byte order marks. UTF-32's come first: one of them begins as one of UTF-16 does."""
 
 
-def read_text(path: Path, where: str, *, keep_line_ends: bool = False) -> Iterator[str]:
+def read_text(path: Path, where: str, *, keep_line_ends: bool = False, span: Span | None = None) -> Iterator[str]:
     r"""Yield the text of a file in pieces that end anywhere, without its byte order mark.
 
     Args:
         path: the file.
         where: its name, for errors.
         keep_line_ends: leave ``\r\n`` and ``\r`` as they are, which otherwise become ``\n``.
+        span: the part of it that is read, which begins a line; lines are counted from its beginning.
 
     Raises:
         UserError: it is not UTF-8 text; raised behind the last character that is.
@@ -34,10 +45,18 @@ def read_text(path: Path, where: str, *, keep_line_ends: bool = False) -> Iterat
     """
     number, rest = 1, b""
     with path.open("rb") as file:
-        piece = _without_mark(file.read(PIECE_BYTES), where)
+        left = path.stat().st_size
+        if span is not None:
+            file.seek(span.start)
+            left = span.end - span.start
+        piece = file.read(min(PIECE_BYTES, left))
+        left -= len(piece)
+        if span is None or span.start == 0:
+            piece = _without_mark(piece, where)
         while piece:
             data = rest + piece
-            piece = file.read(PIECE_BYTES)
+            piece = file.read(min(PIECE_BYTES, left))
+            left -= len(piece)
             if data.endswith(b"\r") and piece:
                 rest = data  # the carriage return may be half of a line's end
                 continue
@@ -85,6 +104,29 @@ def whole_lines(pieces: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
             raise too_long(f"line {number}", where)
     if length:
         yield number, "".join(begun)
+
+
+def line_spans(path: Path, count: int, *, smallest: int) -> list[Span]:
+    r"""Return about equal parts of a file that begin with a line, at most `count`.
+
+    Args:
+        path: the file, with lines that end in ``\n``.
+        count: how many parts are wanted.
+        smallest: bytes that a part has at least.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    count = min(count, size // smallest)
+    starts = [0]
+    with path.open("rb") as file:
+        for number in range(1, count):
+            file.seek(max(size * number // count, starts[-1]))
+            file.readline(MAX_ROW)
+            if starts[-1] < file.tell() < size:
+                starts.append(file.tell())
+    return [Span(*ends) for ends in itertools.pairwise([*starts, size])]
 
 
 def count_lines(text: str) -> int:

@@ -152,6 +152,8 @@ class HardwareRecord(TypedDict):
     """The packing strategy; None: not packed."""
     padding_free: bool
     """Whether batches are flattened."""
+    layout: NotRequired[Line]
+    """The layout of the rows that it trains on, such as ``conversations``; older records have none."""
     loss_on: Line | None
     """What part of each example the loss is on; None for methods that have no such choice."""
     activation_checkpointing: bool

@@ -13,7 +13,9 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.errors import UserError
+from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Recipe
+from runner.runs.attempts import newest_hardware
 from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
@@ -23,6 +25,8 @@ from runner.train.models.loading import load_model
 
 Message = Mapping[str, str]
 """``role`` and ``content``."""
+
+_PLAIN = tuple(layout.value for layout in RowLayout if not layout.is_conversational)
 
 _GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
@@ -68,6 +72,8 @@ class ModelPair:
         if base is not None:
             recipe = _with_model(recipe, _fetch_artifact(store, run_key(run_id, base), folder))
         self._tokenizer = AutoTokenizer.from_pretrained(tuned)
+        hardware = newest_hardware(store, run_id, known.recipe.stage_name)
+        self.layout = None if hardware is None else hardware.get("layout")
         self._lock = threading.Lock()
         if (tuned / "adapter_config.json").is_file():
             model, _ = load_model(recipe, cache_dir=cache)
@@ -76,6 +82,11 @@ class ModelPair:
         else:
             self._tuned = load_model(_with_model(recipe, tuned), cache_dir=cache)[0].eval()
             self._base = load_model(recipe, cache_dir=cache)[0].eval() if with_base else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was trained on text without turns, so that a question goes to it as it is."""
+        return self.layout in _PLAIN or self._tokenizer.chat_template is None
 
     def stream_answer(
         self,
@@ -143,8 +154,10 @@ class ModelPair:
             raise errors[0]
 
     def _encode(self, messages: Sequence[Message]) -> Any:
-        if self._tokenizer.chat_template is None:
-            text = "".join(message["content"] for message in messages)
+        if self.is_plain:
+            # Text goes on from what there is; a prompt was never trained with another one before it.
+            shown = messages if self.layout in (None, RowLayout.TEXT.value) else messages[-1:]
+            text = "".join(message["content"] for message in shown)
             encoded = self._tokenizer(text, return_tensors="pt")
         else:
             text = str(

@@ -1,7 +1,6 @@
 """Local data files as a `Dataset`, each cell as it is written; and folders of them, by split."""
 
 import glob
-import itertools
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from datasets.fingerprint import get_temporary_cache_files_directory
 from runner.recipe.rows.read import read_columns
 from runner.train.data.arrow_files import unify_arrow_files, write_arrow_files
 from runner.train.data.json_cell import JsonCell, register_json_cell
+from runner.train.data.parallel import write_in_parts
 
 _BUILDERS = {".csv": "csv", ".tsv": "csv", ".txt": "text"}
 
@@ -31,8 +31,11 @@ def read_files(files: Sequence[Path], name: Callable[[Path], str]) -> Dataset:
     Raises:
         UserError: a row is broken, or a file cannot be read.
     """
-    batches = itertools.chain.from_iterable(read_columns(file, where=name(file)) for file in files)
-    paths, kinds = unify_arrow_files(write_arrow_files(batches, temporary_folder()))
+    folder, written = temporary_folder(), []
+    for file in files:
+        in_parts = write_in_parts(file, folder)
+        written += write_arrow_files(read_columns(file, where=name(file)), folder) if in_parts is None else in_parts
+    paths, kinds = unify_arrow_files(written)
     register_json_cell()
     features = Features({column: JsonCell() if is_json else Value("string") for column, is_json in kinds.items()})
     info = DatasetInfo(features=features, builder_name=_BUILDERS.get(files[0].suffix.lower(), "json"))

@@ -110,7 +110,8 @@ def _explain(error: Exception, name: str) -> Exception:
         )
     if _NO_TOKENIZER in str(error):
         return no_tokenizer(name)
-    if (mistake := explain(error)) is not None:
+    # An `OSError` here is of this model; the table knows it as a chat template's that TRL could not load.
+    if not isinstance(error, OSError) and (mistake := explain(error)) is not None:
         return mistake
     if any(isinstance(cause, ImportError) for cause in chain):
         return UserError(str(error), where="model", remedy="Install what it names, or choose another setting.")

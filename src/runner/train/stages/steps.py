@@ -27,6 +27,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.runs.attempts import describe_hardware
 from runner.runs.checkpoint_files import read_runner_state
 from runner.runs.lineage import checkpoints
+from runner.runs.record_types.attempt import HardwareRecord
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
@@ -175,7 +176,7 @@ class StageRun:
             if context.restored is not None:
                 check_fingerprint(context.restored, trainer.fingerprint)
         check_before_training(context, trainer, tokenizer, data)
-        self._hardware = hardware_record(trainer)
+        self._hardware: HardwareRecord = {**hardware_record(trainer), "layout": data.layout.value}
         if context.attempt.process_info.is_main_process:
             logger.info(f"computed with: {describe_hardware(self._hardware)}")
             context.record_hardware(self._hardware)

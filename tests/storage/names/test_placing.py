@@ -9,7 +9,7 @@ from runner.errors import UserError
 from runner.storage.commit import commit, fetch
 from runner.storage.local import LocalStore
 from runner.storage.manifest import Damaged, DamagedManifest, Manifest, canonical_json, is_relative_name
-from runner.storage.placing import check_names, place
+from runner.storage.names.placing import check_names, place
 from support.fakes.memory_store import MemoryStore
 
 HOSTILE = [
