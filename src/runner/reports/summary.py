@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.reports.tables import number, text_table
+from runner.reports.tracebacks import last_of_log
 from runner.runs.attempts import describe_hardware
 from runner.terminal import printable, visible
 
 _WIDTH = 100
+_TAIL_LINES = 20
 _SHARES = ("exact_match",)
 """Shares from 0 to 1, shown in percent; the change of one is a difference."""
 
@@ -192,7 +194,8 @@ def _with_slash(url: str) -> str:
 def _tail(lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
-    return ["The last lines of its log:\n" + "\n".join(f"  | {visible(line)}" for line in lines)]
+    shown = last_of_log(lines, _TAIL_LINES)
+    return ["The last lines of its log:\n" + "\n".join(f"  | {visible(line)}" for line in shown)]
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:

@@ -45,6 +45,7 @@ from runner.train.export.errors import HubUnavailable
 from runner.train.library_errors import explain
 from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
+from runner.train.user_code import Place, place_in_user_code
 
 if TYPE_CHECKING:
     from runner.train.checkpointing.checkpointer import Checkpointer
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(f"{LOGGER}.worker")
 
 _FULL_DISK = "the disk is full ({}); free some space, then `runner resume` goes on from the last checkpoint"
+_STOPPED = "stopped by SIGTERM (a preemption, or `kill`)"
+_MEND = "mend the file; `runner resume RUN --replace FILE` goes on from the last checkpoint with the mended one"
 _GOES_ON = "`runner resume` goes on from the last checkpoint"
 _EVICTED = "what the attempt needs on this machine has been removed ({})"
 
@@ -117,6 +120,21 @@ class Failure:
         """The last lines of a traceback."""
         return "".join(traceback.format_exception_only(self.error)).strip()
 
+    @property
+    def place(self) -> Place | None:
+        """The line of the user's own code that it came through."""
+        return place_in_user_code(self.error)
+
+    @property
+    def placed(self) -> str:
+        """The last lines of a traceback, after the line of the user's own code if there is one."""
+        return self.name_and_message if self.place is None else f"{self.place}: {self.name_and_message}"
+
+    @property
+    def of_written_code(self) -> bool:
+        """Whether it came through code that was written for this run, such as a reward function."""
+        return self.place is not None and not self.place.of_model
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOutcome:
@@ -153,7 +171,7 @@ def _why_it_cannot_be_loaded(failure: Failure) -> str:
 
 
 _FAILURES = (
-    _Row(lambda f: f.is_any(Preempted), "interrupted", lambda f: "told to stop (SIGTERM)", retry=True),
+    _Row(lambda f: f.is_any(Preempted), "interrupted", lambda f: _STOPPED, retry=True),
     _Row(lambda f: f.is_any(Superseded), "superseded", lambda f: str(f.error), retry=False),
     _Row(
         lambda f: f.is_any(HubUnavailable),
@@ -233,7 +251,7 @@ _FAILURES = (
     _Row(
         lambda f: f.told_to_stop,
         "interrupted",
-        lambda f: f"told to stop (SIGTERM), and then: {f.name_and_message}",
+        lambda f: f"{_STOPPED}, and then: {f.name_and_message}",
         retry=True,
         shown=Shown.TRACEBACK,
     ),
@@ -247,10 +265,18 @@ _FAILURES = (
     _Row(
         lambda f: f.comes_from_outside,
         "interrupted",
-        lambda f: f"{outside_cause(f.error)}; {_GOES_ON}",
+        lambda f: f"{f'{f.place}: ' if f.place else ''}{outside_cause(f.error)}; {_GOES_ON}",
         retry=True,
         shown=Shown.BOTH,
         outside=True,
+    ),
+    _Row(
+        lambda f: f.of_written_code and not is_data_on_gpu(f.error),
+        "failed",
+        lambda f: f"{f.placed}; {_MEND}",
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.TRACEBACK,
     ),
     _Row(
         lambda f: explain(f.error) is not None,
@@ -271,7 +297,7 @@ _FAILURES = (
     _Row(
         lambda f: True,
         "failed",
-        lambda f: with_remedy(f.name_and_message),
+        lambda f: with_remedy(f.placed),
         retry=False,
         exit_code=FAILED,
         shown=Shown.TRACEBACK,

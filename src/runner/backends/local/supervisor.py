@@ -35,7 +35,7 @@ ATTEMPT_LOG = "attempt.log"
 """What the newest attempt has printed, in the run's state folder; all there is if it never reaches the store."""
 
 _TICK_SECONDS = 0.1
-_TAIL_LINES = 20
+_TAIL_LINES = 400
 _TAIL_BYTES = 1 << 16
 
 

@@ -381,7 +381,7 @@ class HeadAttempt:
             return self._outcome
         ends = [*self._workers.ends(), *self._nodes.worker_ends()]
         if self._stopping() and not any(end.outcome for end in ends):
-            return _interrupted("told to stop before training began")
+            return _interrupted("stopped before training began")
         return attempt_outcome(ends, missing_nodes=self._nodes.lost, out_of_main_memory=out_of_main_memory)
 
     def _end(self, outcome: Outcome) -> AttemptEnd:

@@ -166,7 +166,7 @@ class NodeAttempt:
             elif self._result() is not None:
                 raise NotJoined("the run has ended")
             time.sleep(self._timing.look)
-        raise NotJoined("told to stop" if self._stopping() else "the head began no attempt with this machine")
+        raise NotJoined("stopped by SIGTERM" if self._stopping() else "the head began no attempt with this machine")
 
     def _join(self, number: int) -> Participant:
         record = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": utc_now()}
