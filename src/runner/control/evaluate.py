@@ -19,7 +19,7 @@ from runner.errors import UserError
 from runner.exit_codes import MISTAKE
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
-from runner.runs.checkpoint_choice import choose_checkpoint
+from runner.runs.checkpoints.choice import choose_checkpoint
 from runner.runs.layout import CheckpointName, run_key
 from runner.runs.records import encoded, run_document, run_recipe, run_result, utc_now
 from runner.storage.store import Store
