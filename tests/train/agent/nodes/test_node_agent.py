@@ -14,7 +14,7 @@ import pytest
 from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat
 from runner.runs.rendezvous import Participant, admit, join, participants, read_node_end
 from runner.storage.local import LocalStore
-from runner.train.agent import node_agent
+from runner.train.agent.nodes import node_agent
 from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.setup import AgentSetup
