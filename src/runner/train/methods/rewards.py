@@ -77,7 +77,7 @@ def _import_file(path: Path, where: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"{path.name} cannot be imported: {type(error).__name__}: {error}",
             where=where,
