@@ -61,13 +61,14 @@ INSTALL := install --quiet --no-deps --require-hashes --requirement
 
 # Gradio wants older versions of what training uses. So this environment has these and what the browser needs; the rest
 # is .venv's, which comes after it on the path.
+PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
+
 .venv-browser/.installed: tests/browser/requirements.lock .venv/.train .venv/.dev
 	@test -x /usr/bin/chromedriver || { apt-get update -q && apt-get install --yes -q --no-install-recommends chromium chromium-driver; } >/dev/null
 	@rm -rf .venv-browser
 	@$(BIN)/python -m venv .venv-browser
 	@.venv-browser/bin/pip $(INSTALL) tests/browser/requirements.lock
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	  > "$$(.venv-browser/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/training.pth"
+	@printf 'import site; site.addsitedir("%s")\n' "$$($(BIN)/python -c '$(PURELIB)')" > "$$(.venv-browser/bin/python -c '$(PURELIB)')/training.pth"
 	@touch $@
 
 .venv-servers/.installed: tests/support/servers/requirements.lock tests/support/servers/install.sh

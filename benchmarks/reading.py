@@ -109,8 +109,7 @@ def main() -> None:
         for contender, values in readers.items():
             print(
                 f"{kind:<14} {contender:<10} {values['read']:>8.2f} {values['cpu']:>10.2f} "
-                f"{values['every row']:>12.2f} "
-                f"{values['peak MiB']:>9.0f}"
+                f"{values['every row']:>12.2f} {values['peak MiB']:>9.0f}"
             )
     ratios = {
         kind: {figure: readers["runner"][figure] / readers["datasets"][figure] for figure in readers["runner"]}

@@ -97,6 +97,14 @@ def test_stall() -> None:
     assert all(len(cells) == 3 for cells in rows.values())
 
 
+def test_reading_gives_as_many_rows_either_way() -> None:
+    text, report = figures_of(run("reading.py", "--gb", "0.001", "--rounds", "1", "--kinds", "conversations", "pairs"))
+    assert "conversations" in text
+    for kind in ("conversations", "pairs"):
+        check_figures(report["medians"][kind])
+        assert report["ratios"][kind]["rows"] == 1
+
+
 def test_memory_estimates_what_must_hold() -> None:
     rows = json.loads(run("memory.py", "--models", "HuggingFaceTB/SmolLM2-135M-Instruct", "--json"))
     gib = {

@@ -255,6 +255,10 @@ def test_a_turn_with_a_mark_is_in_the_prompt_and_not_in_the_completion(mark):
     }
 
 
+def test_a_loss_that_was_measured_is_no_mark():
+    assert convert("messages", {"messages": [USER, {**GOOD, "loss": 0.0}]})["messages"][1]["loss"] == 0.0
+
+
 def test_marks_that_say_yes_change_nothing():
     row = {"messages": [USER, {**GOOD, "weight": 1, "train": True}]}
     assert convert("messages", row) == {"messages": [USER, GOOD], "tools": None}

@@ -90,11 +90,12 @@ def data(folder: Path, *rows: dict[str, Any], **settings: Any) -> str:
         ({"messages": []}, "1 without messages; the first: line 1"),
         ({"conversations": [{"speaker": "x"}]}, "1 with a message that has no role"),
         ({"text": 5}, "1 whose text is not text"),
-        ({"prompt": {"x": 1}, "completion": "b"}, "prompt_completion: 1 without messages"),
+        ({"prompt": {"x": 1}, "completion": "b"}, "prompt_completion: 1 whose prompt is not text"),
         ({"messages": [{"role": "assitant", "content": "x"}]}, "unknown role, 'assitant' (did you mean 'assistant'?)"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, TURNS[1]]}, "other than text (images"),
         ({"messages": [TURNS[0], {"role": "assistant", "content": None}]}, "1 with a message without content"),
         ({"messages": TURNS, "images": ["a.png"]}, "1 with images, which are not read"),
+        ({"messages": TURNS, "system": ["x"]}, "1 whose system is not text"),
     ],
 )
 def test_rows_of_which_none_can_be_used_are_refused_by_check(
@@ -127,20 +128,22 @@ def test_a_column_that_a_template_or_filter_uses_is_read(check: Check, tmp_path:
         ({"prompt": "a", "completion": "b", "label": False}, "`label: false` marks an answer as a bad one", "true"),
         ({"messages": TURNS, "kto_tag": False}, "`kto_tag: false` marks", "`filter: {kto_tag: true}`"),
         ({"prompt": "a", "completion": "b", "system": "Be kind."}, "`system` is not read beside", "template: {prompt"),
+        ({"messages": TURNS, "history": [["a", "b"]]}, "`history` is not read beside turns", "into the messages"),
     ],
 )
 def test_a_column_that_would_change_what_is_learned_is_refused(
     refuse: Refuse, check: Check, tmp_path: Path, row: dict[str, Any], what: str, remedy: str
 ) -> None:
     """The row is named as the file has it; without a value, the column is no matter."""
-    [column] = {"label", "kto_tag", "system"} & set(row)
-    good = {**row, column: True if column != "system" else ""}
+    [column] = {"label", "kto_tag", "system", "history"} & set(row)
+    of_turns = column in ("system", "history")
+    good = {**row, column: "" if of_turns else True}
     error = refuse(data(tmp_path, good, row))
     assert settings_of(error) == ["data.train.0.path"]
-    assert f"rows.jsonl, line 2: {'the column ' if column == 'system' else ''}{what}" in error.what
+    assert f"rows.jsonl, line 2: {'the column ' if of_turns else ''}{what}" in error.what
     assert remedy in (error.remedy or "")
     check(data(tmp_path, good))
-    if column != "system":
+    if not of_turns:
         check(data(tmp_path, good, row, filter={column: True}))
 
 
@@ -235,3 +238,21 @@ def test_the_layout_is_that_of_the_first_row(tmp_path: Path) -> None:
         method="sft",
     )
     assert entry.layout is RowLayout.PAIR
+
+
+def test_the_format_is_that_of_the_rows_which_the_filter_keeps(check: Check, tmp_path: Path) -> None:
+    """As in training, which filters before it looks."""
+    rows = [
+        {"prompt": TURNS[:1], "completion": TURNS[1:], "kind": "chat"},
+        {"prompt": "a", "completion": "b", "kind": "text"},
+    ]
+    loaded = check(data(tmp_path, *rows, filter={"kind": "text"}))
+    assert loaded.sources[0][0].conversational is False
+    assert loaded.notes == ()
+
+
+def test_blank_lines_of_a_text_file_are_counted(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("first\n\nsecond\n")
+    assert check("data={train: [{path: rows.txt}]}").notes == (
+        "data.train.0: dropped 1 of 3 rows (1 with empty text; the first: line 2).",
+    )

@@ -44,3 +44,13 @@ def test_no_epochs_train_nothing(check: Check, refuse: Refuse) -> None:
 def test_a_learning_rate_of_0_is_said(check: Check) -> None:
     assert [warning for warning in check("training.learning_rate=0").warnings if "0 changes no weight" in str(warning)]
     assert not check("training.learning_rate=1e-5").warnings
+
+
+def test_an_evaluation_every_0_steps_is_refused_since_transformers_takes_it_for_logging_steps(
+    check: Check, refuse: Refuse
+) -> None:
+    evaluates = ("training.eval_strategy=steps", "data.eval.from_train=1")
+    error = refuse(*evaluates, "training.eval_steps=0")
+    assert settings_of(error) == ["training.eval_steps"]
+    assert "`eval_strategy: no`" in str(error)
+    check(*evaluates, "training.eval_steps=1")

@@ -114,6 +114,13 @@ def test_the_same_mathematics_is_the_same_answer(one: str, other: str) -> None:
         ("x+1", "x-1"),
         (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
         ("5 apples", "5 pears"),
+        ("2024-03-04", "2024-04-03"),
+        ("2024-03-04", "2017"),
+        ("04/03/2024", "8/6/2024"),
+        ("2024-03-04 10:30", "2024-04-03 10:30"),
+        ("10:30", "1:3"),
+        ("3-1", "4-2"),
+        ("1.2.3", "1.3.2"),
         ("}", r"\frac{"),
     ],
 )

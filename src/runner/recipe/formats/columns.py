@@ -16,6 +16,11 @@ _MEDIA: Mapping[str, str] = {
     "audios": "audio",
     "audio": "audio",
 }
+_TURNS_REMEDY = {
+    "system": 'write `template: {prompt: [{role: system, content: "{system}"}, {role: user, content: "{prompt}"}]}`, '
+    'with messages for the other columns too, or one without it: `{prompt: "{prompt}"}`',
+    "history": "put its turns into the messages, or into the prompt, or leave the column out",
+}
 _VERDICTS = ("label", "kto_tag")
 """Columns that call an answer good or bad: TRL's name for KTO, and LLaMA-Factory's."""
 
@@ -72,7 +77,8 @@ def column_check(name: Format, layout: RowLayout, columns: Collection[str]) -> C
     verdicts = [column for column in _VERDICTS if column in columns and name not in ("text", "preference")]
     verdicts = verdicts if name != "prompt_only" else []
     in_strings = layout in (RowLayout.PAIR, RowLayout.PREFERENCE) and name != "alpaca"
-    system = "system" in columns and in_strings
+    turns = ["system"] if "system" in columns and in_strings else []
+    turns += ["history"] if "history" in columns and name not in ("alpaca", "text", "prompt_only") else []
     arguments = "chat_template_kwargs" in columns and name == "prompt_only"
 
     def check(row: Mapping[str, Any]) -> None:
@@ -86,12 +92,11 @@ def column_check(name: Format, layout: RowLayout, columns: Collection[str]) -> C
                     f"`{column}: false` marks an answer as a bad one, and all answers are learned",
                     f"write `filter: {{{column}: {'true' if value is False else _opposite(value)}}}` for the good ones",
                 )
-        if system and isinstance(row.get("system"), str) and row["system"].strip():
-            raise UnreadMeaning(
-                "the column `system` is not read beside a prompt that is plain text",
-                'write `template: {prompt: [{role: system, content: "{system}"}, {role: user, content: "{prompt}"}]}`, '
-                'with messages for the other columns too, or one without it: `{prompt: "{prompt}"}`',
-            )
+        for column in turns:
+            value = row.get(column)
+            if value.strip() if isinstance(value, str) else value:
+                beside = "a prompt that is plain text" if in_strings else "turns"
+                raise UnreadMeaning(f"the column `{column}` is not read beside {beside}", _TURNS_REMEDY[column])
         if arguments and row.get("chat_template_kwargs"):
             raise UnreadMeaning(
                 "TRL's GRPO does not read the column `chat_template_kwargs` of a row",

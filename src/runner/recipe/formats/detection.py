@@ -74,7 +74,7 @@ def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout
     if name == "alpaca":
         return RowLayout.PAIR
     column = "chosen" if name == "preference" else "prompt"
-    first = next((row[column] for row in rows if row.get(column) is not None), "")
+    first = next((row[column] for row in rows if isinstance(row.get(column), str | list)), "")
     of_strings, of_messages = {
         "preference": (RowLayout.PREFERENCE, RowLayout.PREFERENCE_MESSAGES),
         "prompt_only": (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES),

@@ -87,8 +87,14 @@ def role_of(speaker: Any) -> str:
 
 
 def with_system(messages: list[Row], system: Any) -> list[Row]:
-    """Return messages that begin with the row's column ``system``, unless they have a system turn of their own."""
-    if not isinstance(system, str) or not system.strip():
+    """Return messages that begin with the row's column ``system``, unless they have a system turn of their own.
+
+    Raises:
+        UnusableRow: the column is not text.
+    """
+    if system is not None and not isinstance(system, str):
+        raise UnusableRow("whose system is not text")
+    if system is None or not system.strip():
         return messages
     if messages and messages[0]["role"] in ("system", "developer"):
         return messages
@@ -156,7 +162,7 @@ def _learned(message: Row) -> bool | None:
     """Take the marks out of a message; return what they say."""
     learned: bool | None = None
     for key in MARKS:
-        if key not in message:
+        if key not in message or (key == "loss" and not isinstance(message[key], bool)):  # a loss that was measured
             continue
         value = message.pop(key)
         known = _YES_NO.get(value.strip().lower() if isinstance(value, str) else value) if _is_plain(value) else None

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, DatasetsError
 from datasets.load import load_dataset, load_from_disk
 from huggingface_hub.errors import HfHubHTTPError
@@ -88,7 +88,9 @@ def _folder(path: Path, source: DataSource, where: str, notes: list[str]) -> Dat
     if any((path / name).is_file() for name in SAVED_TO_DISK):
         return _saved_to_disk(with_plain_name(path), source, where)
     splits = split_files(path)
-    if splits is not None and all(file.suffix.lower() in SUFFIXES for files in splits.values() for file in files):
+    files = [file for found in (splits or {}).values() for file in found]
+    ours = all(file.suffix.lower() in SUFFIXES for file in files) or any(map(is_pattern, files))
+    if splits is not None and ours:
         if not splits:
             raise UserError(f"{source.path} holds no data files", where=f"{where}.path")
 
@@ -96,7 +98,14 @@ def _folder(path: Path, source: DataSource, where: str, notes: list[str]) -> Dat
             return _files(files, where, lambda file: str(Path(source.path) / file.relative_to(path)))
 
         return _split(source, where, {split: partial(read, files) for split, files in splits.items()})
-    dataset = _load(source, where, str(with_plain_name(path)), name=source.name)
+    if is_pattern(path):
+        raise UserError(
+            f"a dataset card in {source.path} says which files are which split, and datasets, which reads such a card, "
+            "takes the folder's name for a pattern",
+            where=f"{where}.path",
+            remedy="Rename the folder, or name a file.",
+        )
+    dataset = _load(source, where, str(path), name=source.name)
     name_guesses(dataset, where, notes)
     return dataset
 
@@ -104,7 +113,7 @@ def _folder(path: Path, source: DataSource, where: str, notes: list[str]) -> Dat
 def _files(files: Sequence[Path], where: str, name: Callable[[Path], str]) -> Dataset:
     try:
         if files[0].suffix.lower() == _PARQUET:
-            return read_parquet(files[0])
+            return concatenate_datasets([read_parquet(file) for file in files])
         return read_files(files, name)
     except UserError as error:
         raise UserError(f"{error.where}: {error.what}", where=f"{where}.path", remedy=error.remedy) from error

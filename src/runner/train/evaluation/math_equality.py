@@ -50,6 +50,8 @@ _FUNCTIONS = frozenset(
     ["sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi", "inf", "infinity", "and", "or"]
 )
 _MATHEMATICS = re.compile(r"\d|\\[a-zA-Z]|[-+*/^=<>]")
+_DATE = re.compile(r"\d+\s*([-/.\u2013])\s*\d+\s*\1\s*\d+|\d\s*:\s*\d|^\W*\d+\s*[-\u2013]\s*\d+\W*$")
+"""Dates, times, scores and versions: 2024-03-04 is no subtraction, and 3-1 is another result than 4-2."""
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox|hbox)\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[a-zA-Z]{2,}")
 _POWER = re.compile(r"(?:\^|\*\*)\s*(\{[^{}]*\}|\([^()]*\)|-?\d+|.)?", re.DOTALL)
@@ -92,7 +94,7 @@ def same_mathematics(first: str, second: str) -> bool:
     have a digit, an operator or a command, and where both have words, these must be the same.
     """
     for answer in (first, second):
-        if not _MATHEMATICS.search(_TEXT.sub("", answer)) or not is_tractable(answer):
+        if not _MATHEMATICS.search(_TEXT.sub("", answer)) or _DATE.search(answer) or not is_tractable(answer):
             return False
     words = [sorted(set(_words(answer))) for answer in (first, second)]
     if all(words) and words[0] != words[1]:
