@@ -19,6 +19,7 @@ from runner.errors import UserError
 from runner.exit_codes import MISTAKE
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
+from runner.runs.attempts import newest_hardware
 from runner.runs.checkpoints.choice import choose_checkpoint
 from runner.runs.layout import CheckpointName, run_key
 from runner.runs.records import encoded, run_document, run_recipe, run_result, utc_now
@@ -79,7 +80,12 @@ def evaluate_run(
         )
     else:
         stage = recipe.in_order[len(result["stages"]) - 1] if result.get("stages") else recipe.in_order[-1]
-    entries = [evaluation_entry(written, stage, cwd=cwd) for written in data]
+    hardware = newest_hardware(store, run_id, stage.stage_name) if data else None
+    layout = None if hardware is None else hardware.get("layout")
+    notes: list[str] = []
+    entries = [evaluation_entry(written, stage, cwd=cwd, layout=layout, notes=notes) for written in data]
+    for note in notes:
+        say(note)
     measured = _measure(store, run_id, entries, prompts, say, checkpoint=chosen)
     now = datetime.now(UTC)
     nonce = "".join(secrets.choice("0123456789abcdef") for _ in range(4))
