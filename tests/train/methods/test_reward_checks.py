@@ -156,6 +156,6 @@ def test_what_a_reward_function_raises_is_raised_on_with_its_name(error: Excepti
 
 def test_a_reward_function_that_ends_the_process_is_named() -> None:
     for call in failing(SystemExit(3)):
-        with pytest.raises(UserError, match="`mine` ended the process .*SystemExit") as caught:
+        with pytest.raises(UserError, match=r"`mine` ended the process .*SystemExit") as caught:
             call(completions=["a", "b"])
         assert caught.value.where == "training.reward_funcs.1"

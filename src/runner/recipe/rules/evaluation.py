@@ -61,13 +61,11 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
             "nothing evaluates on it",
             "write `training: {eval_strategy: epoch}` or `evaluate: {before_and_after: true}`, or leave it out",
         )
-    if context.recipe.evaluate.exact_match is not None:
-        if not context.recipe.evaluate.before_and_after:
-            what = "nothing measures it: it is checked before and after training"
-            yield problem_at("evaluate.exact_match", what, "write `before_and_after: true` too, or leave it out")
-        if context.recipe.method == "cpt":
-            what = "plain text has no questions to answer"
-            yield problem_at("evaluate.exact_match", what, "leave it out")
+    if not context.recipe.evaluate.before_and_after:
+        yield from _only_before_and_after(context)
+    if context.recipe.evaluate.exact_match is not None and context.recipe.method == "cpt":
+        what = "plain text has no questions to answer"
+        yield problem_at("evaluate.exact_match", what, "leave it out")
     dependent = {
         "early_stopping_patience": context.value("training.early_stopping_patience") is not None,
         "load_best_model_at_end": context.value("training.load_best_model_at_end"),
@@ -111,6 +109,17 @@ def never_evaluates(context: RuleContext) -> Iterator[Problem]:
     if context.value("training.eval_strategy") == "steps" and every is not None and 0 < steps < every:
         what = f"{every:g}, and the run ends after {steps} steps: nothing is evaluated during training"
         yield problem_at("training.eval_steps", what, f"write at most {steps}")
+
+
+def _only_before_and_after(context: RuleContext) -> Iterator[Problem]:
+    """Refuse what is measured before and after training only, where nothing is."""
+    evaluate, remedy = context.recipe.evaluate, "write `before_and_after: true` too, or leave it out"
+    if evaluate.exact_match is not None:
+        what = "nothing measures it: it is checked before and after training"
+        yield problem_at("evaluate.exact_match", what, remedy)
+    if evaluate.prompts:
+        what = "nothing completes them: they are completed before and after training"
+        yield problem_at("evaluate.prompts", what, remedy)
 
 
 def _metric(context: RuleContext, written: str) -> Iterator[Problem]:
