@@ -41,7 +41,7 @@ from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.devices.triton import leave_triton_aside
-from runner.train.export.errors import HubUnavailable
+from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 from runner.train.library_errors import explain
 from runner.train.loggers.libraries import quiet_libraries
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
@@ -197,7 +197,7 @@ _FAILURES = (
         shown=Shown.REASON,
     ),
     _Row(
-        lambda f: f.is_any(TrainingDiverged),
+        lambda f: f.is_any(TrainingDiverged, MergeFailed, GgufFailed),
         "failed",
         lambda f: str(f.error),
         retry=False,

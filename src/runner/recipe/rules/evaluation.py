@@ -111,6 +111,19 @@ def never_evaluates(context: RuleContext) -> Iterator[Problem]:
         yield problem_at("training.eval_steps", what, f"write at most {steps}")
 
 
+def holds_out_all(context: RuleContext) -> Iterator[Problem]:
+    """Refuse to hold out all rows for evaluation, if all rows can be counted here."""
+    part = context.recipe.data.eval_from_train
+    sources = [source for source in context.sources if source.path[1] == "train"]
+    if part is None or not sources or not all(source.whole for source in sources):
+        return
+    rows = sum(len(source.rows) for source in sources)  # before `filter` and `sample`: at least as many as are used
+    count = part if isinstance(part, int) else max(1, round(part * rows))
+    if rows and count >= rows:
+        what = f"holding out {count} of {rows} rows leaves none to train on"
+        yield problem_at("data.eval.from_train", what, "write a smaller number, such as 0.1 for a tenth")
+
+
 def _only_before_and_after(context: RuleContext) -> Iterator[Problem]:
     """Refuse what is measured before and after training only, where nothing is."""
     evaluate, remedy = context.recipe.evaluate, "write `before_and_after: true` too, or leave it out"
