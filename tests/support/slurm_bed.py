@@ -29,8 +29,8 @@ SKY = ROOT / ".venv-sky/bin"
 ALIAS = "storehost"
 """A name for this machine without a dot, before which S3 servers would read a bucket."""
 BUILD = {"PIP_NO_BUILD_ISOLATION": "0"}
-"""SkyPilot builds a wheel of itself: with the setuptools that it has, since no index is reached. (pip reads the value as
-that of the option `--build-isolation` would be.)"""
+"""SkyPilot builds a wheel of itself: with the setuptools that it has, since no index is reached. (To pip, the value is
+whether to isolate.)"""
 
 _CONFIG = """
 allowed_clouds: [slurm]
