@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(f"{LOGGER}.worker")
 
 _FULL_DISK = "the disk is full ({}); free some space, then `runner resume` goes on from the last checkpoint"
-_STOPPED = "stopped by SIGTERM (a preemption, or `kill`)"
+_STOPPED = "stopped by SIGTERM (Ctrl-C, a preemption or `kill`)"
 _MEND = "mend the file; `runner resume RUN --replace FILE` goes on from the last checkpoint with the mended one"
 _GOES_ON = "`runner resume` goes on from the last checkpoint"
 _EVICTED = "what the attempt needs on this machine has been removed ({})"
