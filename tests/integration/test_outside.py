@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.runs.attempts import attempts
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.records import run_result
 from runner.storage.open import open_store
 from support.forked import Attempts

@@ -148,7 +148,7 @@ def ending(store: "Store", status: RunStatus, *, by: str | None = None, log_tail
 
 
 def _newest_checkpoint(store: "Store", run_id: str) -> "CheckpointName | None":
-    from runner.runs.lineage import checkpoints
+    from runner.runs.checkpoints.lineage import checkpoints
 
     return next(iter(checkpoints(store, run_id)), None)
 

@@ -9,7 +9,7 @@ from runner.backends.local.training_side import require_training_side
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.paths import cache_folder
-from runner.runs.checkpoint_choice import choose_checkpoint, no_model
+from runner.runs.checkpoints.choice import choose_checkpoint, no_model
 from runner.runs.records import run_document, run_result
 from runner.storage.store import Store
 

@@ -20,7 +20,7 @@ from runner.exit_codes import MISTAKE
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
 from runner.runs.attempts import newest_hardware
-from runner.runs.checkpoint_choice import choose_checkpoint, no_evaluation_data, no_model
+from runner.runs.checkpoints.choice import choose_checkpoint, no_evaluation_data, no_model
 from runner.runs.layout import CheckpointName, run_key
 from runner.runs.records import encoded, run_document, run_recipe, run_result, utc_now
 from runner.storage.store import Store

@@ -20,7 +20,7 @@ from runner.paths import state_folder
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, gguf_missing
 from runner.recipe.rules.export import is_repository
 from runner.recipe.suggestions import closest
-from runner.runs.checkpoint_choice import choose_checkpoint, no_model
+from runner.runs.checkpoints.choice import choose_checkpoint, no_model
 from runner.runs.layout import CheckpointName
 from runner.runs.records import run_document, run_recipe, run_result
 from runner.storage.store import Store

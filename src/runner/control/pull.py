@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.runs.checkpoint_choice import choose_checkpoint, is_model_file, no_model, short_name
+from runner.runs.checkpoints.choice import choose_checkpoint, is_model_file, no_model, short_name
 from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, checkpoint_prefix, is_token, run_key
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.result import Result

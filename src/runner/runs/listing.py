@@ -93,7 +93,7 @@ class EndedRuns:
                     known.pop(row["forget"], None)
                 else:
                     known[row["run_id"]] = RunStatus(**row)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue
         return known
 

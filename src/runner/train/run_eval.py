@@ -21,7 +21,7 @@ from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import newest_hardware
-from runner.runs.checkpoint_choice import no_evaluation_data, no_model
+from runner.runs.checkpoints.choice import no_evaluation_data, no_model
 from runner.runs.layout import CheckpointName
 from runner.runs.records import run_result
 from runner.storage.manifest import Damaged

@@ -23,7 +23,7 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.checkpoint_choice import no_model, short_name
+from runner.runs.checkpoints.choice import no_model, short_name
 from runner.runs.layout import EXPORT_TOKEN, CheckpointName, export_token, new_nonce, run_key
 from runner.runs.record_types.result import Result
 from runner.runs.records import last_start, run_document, run_recipe, run_result

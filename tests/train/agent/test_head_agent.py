@@ -22,9 +22,9 @@ from runner.storage.store import NotFound
 from runner.train.agent import head_attempt
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import as_it_is, set_up_logging
+from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
-from runner.train.agent.topology import Topology
 
 USUAL = Watchdog()
 TIMING = Timing(

@@ -15,7 +15,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import newest_hardware
-from runner.runs.checkpoint_choice import no_model
+from runner.runs.checkpoints.choice import no_model
 from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch

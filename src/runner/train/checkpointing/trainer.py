@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
 from runner.errors import UserError
-from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
+from runner.runs.checkpoints.files import TRAINER_STATE, method_state_file, read_runner_state
 from runner.runs.layout import CheckpointName
 from runner.train.checkpointing.divergence import DivergenceWatch, TrainingDiverged
 from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule

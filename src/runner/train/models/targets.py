@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.tuners_utils import check_target_module_exists
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-from peft.utils.other import match_target_against_key
+from peft.utils.other import AuxiliaryTrainingWrapper, match_target_against_key
 from transformers.pytorch_utils import Conv1D
 
 from runner.errors import UserError
@@ -166,8 +166,19 @@ def _check_token_indices(config: LoraConfig, model: Any, modules: dict[str, Any]
             )
 
 
+def base_module(module: Any) -> Any:
+    """Return the module of the model that peft has wrapped, or the module itself."""
+    while isinstance(module, AuxiliaryTrainingWrapper | BaseTunerLayer):
+        module = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module.original_module
+    return module
+
+
 def embedding_rows(module: Any) -> int | None:
-    """Return how many rows an embedding or a head has, also if ZeRO-3 has partitioned it; None if it does not say."""
+    """Return how many rows an embedding or a head has, also if ZeRO-3 has partitioned it; None if it does not say.
+
+    What peft has wrapped is looked at without: the `out_features` of a LoRA of an embedding is the length of its rows.
+    """
+    module = base_module(module)
     for name in ("num_embeddings", "out_features"):
         if isinstance(count := getattr(module, name, None), int):
             return count

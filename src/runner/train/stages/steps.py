@@ -25,8 +25,8 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.runs.attempts import describe_hardware
-from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.files import read_runner_state
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted

@@ -11,7 +11,7 @@ from runner.storage.store import StoreFull, StoreUnavailable
 from runner.train.agent.preemption import CannotResumeHere, Preempted
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.export.errors import HubUnavailable
-from runner.train.worker import Failure, Shown, classify, with_remedy
+from runner.train.failures import Failure, Shown, classify, with_remedy
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

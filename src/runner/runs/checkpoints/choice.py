@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from runner.errors import UserError
-from runner.runs.checkpoint_files import ADAPTER_WEIGHTS, MODEL_WEIGHTS, RUNNER_STATE
+from runner.runs.checkpoints.files import ADAPTER_WEIGHTS, MODEL_WEIGHTS, RUNNER_STATE
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.lineage import checkpoints
 from runner.runs.records import run_result
 from runner.storage.commit import verify
 from runner.storage.manifest import Damaged, Manifest
