@@ -24,7 +24,7 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind", "retry", "exit_code", "shown", "words"),
     [
-        (Preempted(), "interrupted", True, 75, Shown.NOTHING, "stopped by SIGTERM (a preemption, or `kill`)"),
+        (Preempted(), "interrupted", True, 75, Shown.NOTHING, "stopped by SIGTERM (Ctrl-C, a preemption or `kill`)"),
         (Superseded("attempt 3 has begun"), "superseded", False, 75, Shown.NOTHING, "attempt 3 has begun"),
         (StoreUnavailable("timeout"), "interrupted", True, 75, Shown.NOTHING, "the store does not answer: timeout"),
         (HubUnavailable("503"), "interrupted", False, 75, Shown.NOTHING, "`runner resume` pushes again"),
@@ -58,7 +58,9 @@ def test_a_shortage_of_memory_names_the_split() -> None:
 def test_a_failure_after_sigterm_is_an_interruption() -> None:
     end = classify(Failure(error=RuntimeError("broken pipe"), told_to_stop=True))
     assert (end.outcome.kind, end.outcome.retry, end.exit_code, end.shown) == ("interrupted", True, 75, Shown.TRACEBACK)
-    assert end.outcome.reason == "stopped by SIGTERM (a preemption, or `kill`), and then: RuntimeError: broken pipe"
+    assert (
+        end.outcome.reason == "stopped by SIGTERM (Ctrl-C, a preemption or `kill`), and then: RuntimeError: broken pipe"
+    )
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,11 @@ class Data:
     """The layout of rows to take (`RowLayout`'s value), when a run is measured again; None: what all entries can take.
     No recipe says it."""
 
+    @property
+    def has_evaluation(self) -> bool:
+        """Whether there are rows to evaluate on."""
+        return bool(self.eval) or self.eval_from_train is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:

@@ -25,7 +25,7 @@ from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cau
 from runner.train.user_code import Place, place_in_user_code
 
 _FULL_DISK = "the disk is full ({}); free some space, then `runner resume` goes on from the last checkpoint"
-_STOPPED = "stopped by SIGTERM (a preemption, or `kill`)"
+_STOPPED = "stopped by SIGTERM (Ctrl-C, a preemption or `kill`)"
 _MEND = "mend the file; `runner resume RUN --replace FILE` goes on from the last checkpoint with the mended one"
 _GOES_ON = "`runner resume` goes on from the last checkpoint"
 _EVICTED = "what the attempt needs on this machine has been removed ({})"

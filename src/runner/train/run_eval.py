@@ -21,6 +21,7 @@ from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.runs.attempts import newest_hardware
+from runner.runs.checkpoints.choice import no_evaluation_data, no_model
 from runner.runs.layout import CheckpointName
 from runner.runs.records import run_result
 from runner.storage.manifest import Damaged
@@ -115,7 +116,7 @@ def evaluate(
 
     result = run_result(store, run_id)
     if checkpoint is None and (result is None or "model" not in (result.get("artifacts") or {})):
-        raise UserError("the run has made no model", where=run_id, remedy="`--checkpoint last` takes its newest one")
+        raise no_model(store, run_id)
     attempt = reading_attempt(store, run_id, work_dir=work_dir, cache_dir=cache_dir, events=events)
     model = stored_model(attempt, result, checkpoint)
     hardware = newest_hardware(store, run_id, model.stage.stage_name)
@@ -150,10 +151,8 @@ def evaluation_recipe(
         UserError: there is nothing to evaluate on.
     """
     eval_data = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data), layout=layout)
-    if not eval_data.eval and eval_data.eval_from_train is None:
-        raise UserError(
-            "the run's recipe has no evaluation data", where=recipe.name, remedy="Name some: --data test.jsonl"
-        )
+    if not eval_data.has_evaluation:
+        raise no_evaluation_data(recipe.name)
     evaluate = recipe.evaluate if prompts is None else dataclasses.replace(recipe.evaluate, prompts=tuple(prompts))
     return dataclasses.replace(recipe, data=eval_data, evaluate=evaluate)
 

@@ -171,7 +171,7 @@ def test_a_mistake_is_one_message(
     submit(store, "not-ended", recipe(data, adapter=False))
     (tmp_path / "odd.jsonl").write_text('{"a": 1}\n')
     for arguments, message in {
-        ("not-ended",): "the run has not ended, and has no model to evaluate",
+        ("not-ended",): "the run has not ended and has no model yet",
         (run_id, "--data", "nix.jsonl"): "there is no file or folder `nix.jsonl`",
         (run_id, "--data", "odd.jsonl"): "odd.jsonl",
         (run_id, "--data", "{path: odd.jsonl, templat: {}}"): "did you mean `template`?",
