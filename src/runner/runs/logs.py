@@ -18,7 +18,7 @@ Cursor = Mapping[str, int]
 """How far a log was read: the last chunk of each attempt, by token."""
 
 _COLOR_OR_CONTROL = re.compile(
-    "(\x1b\\[[0-9;]{0,30}m)|\r\n?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    "(\x1b\\[[0-9;]{0,30}m)|\r\n?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
 )
 _BEGUN = re.compile("(?:\x1b(?:\\[[0-9;]{0,30})?|\r)\\Z")
 _PIECE_BYTES = 1 << 20
@@ -75,7 +75,7 @@ def for_terminal(log: str) -> str:
 
 
 def _shown(match: re.Match[str]) -> str:
-    return "\n" if match[0][0] == "\r" else match[1] or "\N{REPLACEMENT CHARACTER}"
+    return "\n" if match[0][0] == "\r" else match[1] or "\N{REPLACEMENT CHARACTER}" * len(match[0])
 
 
 def pieces_for_terminal(pieces: Iterable[str]) -> Iterator[str]:
