@@ -86,9 +86,11 @@ def some_image(port: int) -> str:
 
 def run(environment: Mapping[str, str], name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     path = SKY / name if name == "sky" else ROOT / ".venv/bin" / name
+    # SkyPilot itself may call a machine loopback; what is rendered must not.
+    endpoint = environment["AWS_ENDPOINT_URL"]
     return subprocess.run(
         [str(path), *arguments],
-        env=dict(environment),
+        env={**environment, "AWS_ENDPOINT_URL": endpoint.replace(ALIAS, "127.0.0.1") if name == "sky" else endpoint},
         cwd=environment["HOME"],
         stdin=subprocess.DEVNULL,
         capture_output=True,

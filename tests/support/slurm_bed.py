@@ -28,8 +28,9 @@ RUNNER = str(ROOT / ".venv/bin/runner")
 SKY = ROOT / ".venv-sky/bin"
 ALIAS = "storehost"
 """A name for this machine without a dot, before which S3 servers would read a bucket."""
-BUILD = {"PIP_NO_BUILD_ISOLATION": "1"}
-"""SkyPilot builds a wheel of itself: with the setuptools that it has, since no index is reached."""
+BUILD = {"PIP_NO_BUILD_ISOLATION": "0"}
+"""SkyPilot builds a wheel of itself: with the setuptools that it has, since no index is reached. (To pip, the value is
+whether to isolate.)"""
 
 _CONFIG = """
 allowed_clouds: [slurm]

@@ -10,7 +10,7 @@ from runner.runs.attempts import Superseded
 from runner.storage.store import StoreFull, StoreUnavailable
 from runner.train.agent.preemption import CannotResumeHere, Preempted
 from runner.train.devices.out_of_memory import OutOfMemory
-from runner.train.export.errors import HubUnavailable
+from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 from runner.train.failures import Failure, Shown, classify, with_remedy
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -31,6 +31,8 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
         (OutOfMemory("memory ran out", (4, 2)), "out_of_memory", True, 1, Shown.NOTHING, "memory ran out"),
         (CannotResumeHere("2 processes"), "interrupted", False, 75, Shown.REASON, "2 processes"),
         (UserError("no such file", where="data"), "failed", False, 2, Shown.REASON, "no such file"),
+        (MergeFailed("the logits are off"), "failed", False, 1, Shown.REASON, "the logits are off"),
+        (GgufFailed("it says nothing"), "failed", False, 1, Shown.REASON, "it says nothing"),
         (FULL, "interrupted", False, 75, Shown.REASON, "the disk is full"),
         (StoreFull(errno.ENOSPC, "no room"), "interrupted", False, 75, Shown.REASON, "the disk is full"),
         (caused_by(StoreUnavailable("x"), FULL), "interrupted", False, 75, Shown.REASON, "the disk is full"),

@@ -14,7 +14,7 @@ from runner.runs.record_types.result import Result
 from runner.runs.record_types.rules import is_artifact_name
 from runner.runs.records import DamagedRecord, run_document, run_result
 from runner.storage.atomic import atomic_write
-from runner.storage.commit import digest, read_manifest
+from runner.storage.commit import check_sizes, digest, read_manifest
 from runner.storage.manifest import MANIFEST, Damaged, Manifest, ManifestFile
 from runner.storage.names.placing import check_names, place
 from runner.storage.store import NotFound, Store
@@ -150,6 +150,11 @@ def _fetch_artifact(
     manifest = Manifest(tuple(file for file in manifest.files if only(file.name)), manifest.metadata)
     check_names(file.name for file in manifest.files)
     _remove_what_another_attempt_made(collected.folder, name, manifest)
+
+    try:
+        check_sizes(store, prefix, manifest.files)
+    except Damaged as error:
+        raise Damaged(prefix + error.name, error.reason) from error
 
     def fetch(file: ManifestFile) -> bool:
         path = place(collected.folder, f"{name}/{file.name}")

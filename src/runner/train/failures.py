@@ -19,7 +19,7 @@ from runner.train.agent.outcome import Outcome, OutcomeKind
 from runner.train.agent.preemption import CannotResumeHere, NotDurable, Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
-from runner.train.export.errors import HubUnavailable
+from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
 from runner.train.library_errors import explain
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 from runner.train.user_code import Place, place_in_user_code
@@ -186,7 +186,7 @@ _FAILURES = (
         shown=Shown.REASON,
     ),
     _Row(
-        lambda f: f.is_any(TrainingDiverged),
+        lambda f: f.is_any(TrainingDiverged, MergeFailed, GgufFailed),
         "failed",
         lambda f: str(f.error),
         retry=False,

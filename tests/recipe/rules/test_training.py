@@ -54,3 +54,15 @@ def test_an_evaluation_every_0_steps_is_refused_since_transformers_takes_it_for_
     assert settings_of(error) == ["training.eval_steps"]
     assert "`eval_strategy: no`" in str(error)
     check(*evaluates, "training.eval_steps=1")
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_are_left_to_train_on(check: Check, refuse: Refuse) -> None:
+    evaluates = ("training.eval_strategy=epoch", DROPS[0])
+    for part in ("3", "100", "0.9"):
+        error = refuse(*evaluates, f"data.eval.from_train={part}")
+        assert settings_of(error) == ["data.eval.from_train"]
+        assert "of 3 rows leaves none to train on" in str(error)
+    for part in ("2", "0.1"):
+        check(*evaluates, f"data.eval.from_train={part}")
+    check(evaluates[0], "data.eval.from_train=100")  # built-in data are not counted

@@ -70,6 +70,18 @@ def test_a_large_file_is_read_in_parts_as_it_is_in_one_go(tmp_path: Path, monkey
         read(path)
 
 
+def test_a_file_on_which_the_quick_parser_crashes_is_said_to_be_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow's ends the process at a bare `null` behind an object."""
+    monkeypatch.setattr(parallel, "SMALLEST_PART", 10)
+    monkeypatch.setattr(parallel, "_processes", lambda: 1)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b"} null {"text": "c"}\n')
+    with pytest.raises(UserError, match=r"line 2 is not JSON: Extra data"):
+        read(path)
+
+
 def test_every_cell_of_csv_is_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         "zip,day,label,truth,empty\n02130,2024-03-04,None,True,\n02131,2024-03-05,NA,False,\n"

@@ -7,7 +7,7 @@ recipe that the schema has already accepted.
 from runner.recipe.problems import Problem
 from runner.recipe.rules.context import Rule, RuleContext
 from runner.recipe.rules.data import local_names, shares
-from runner.recipe.rules.evaluation import evaluation, never_evaluates
+from runner.recipe.rules.evaluation import evaluation, holds_out_all, never_evaluates
 from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, reward_columns, rewards
 from runner.recipe.rules.model import adapter, attention, dtypes, quantization
@@ -51,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     strategy,
     adapter,
     evaluation,
+    holds_out_all,
     packing,
     loss,
     preferences,

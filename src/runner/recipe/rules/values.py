@@ -124,10 +124,8 @@ def values(context: RuleContext) -> Iterator[Problem]:
 
 
 def intervals(context: RuleContext) -> Iterator[Problem]:
-    """Refuse intervals of steps that are not whole: transformers takes a fraction only below 1.
-
-    With `eval_steps: 0`, which looks like "never", it evaluates every `logging_steps` steps.
-    """
+    """Refuse intervals of no steps, and those that are not whole: transformers takes a fraction only below 1."""
+    # For `eval_steps: 0`, which looks like "never", transformers evaluates every `logging_steps` steps.
     if context.value("training.eval_steps") == 0:
         remedy = "write `eval_strategy: no` for no evaluation while training; left out, it is `logging_steps`"
         yield problem_at("training.eval_steps", "0 is not a number of steps", remedy)
