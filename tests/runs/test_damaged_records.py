@@ -495,9 +495,9 @@ def test_what_is_no_record_at_all_is_damaged_and_is_not_read(bench: Bench) -> No
     states = {run["run_id"]: (run["state"], run["reason"]) for run in json.loads(done.stdout)}
     assert states == {
         "good": ("pending", None),
-        "pipe": ("damaged", "runs/pipe/run.json: it is no file"),
+        "pipe": ("damaged", "runs/pipe/run.json: it is not a file"),
         "large": ("damaged", "runs/large/run.json: it has 100,000,000 bytes, and 67,108,864 at most are read"),
-        "zero": ("damaged", "runs/zero/run.json: it is no file"),
+        "zero": ("damaged", "runs/zero/run.json: it is not a file"),
     }
 
 

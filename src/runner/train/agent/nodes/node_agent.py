@@ -208,7 +208,7 @@ class NodeAttempt:
                 self._workers.print_stacks()
                 self._workers.hurry(0)
             elif head.look(lambda: self._read_head(participant)):
-                _log.warning("the head was not heard of any more")
+                _log.warning("the head's heartbeats have stopped")
                 self._workers.hurry(0)
 
     def _read_head(self, participant: Participant) -> Heartbeat | None:
