@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from runner.errors import UserError
+from runner.train.failures import Failure, classify
 from runner.train.methods.rewards import load_rewards
 from runner.train.user_code import place_in_user_code
-from runner.train.worker import Failure, classify
 
 REWARDS = """\
 import json

@@ -11,7 +11,7 @@ from runner.train.agent.outcome import NodeExit, Outcome, WorkerExit, attempt_ou
 LOST = Outcome(kind="failed", reason="Connection closed by peer", retry=True, lost_peer=True)
 BROKEN = Outcome(kind="failed", reason="ValueError: nonsense", retry=False)
 MISTAKE = Outcome(kind="failed", reason="data: no such file", retry=False)
-TOLD = Outcome(kind="interrupted", reason="stopped by SIGTERM (a preemption, or `kill`)", retry=True)
+TOLD = Outcome(kind="interrupted", reason="stopped by SIGTERM (Ctrl-C, a preemption or `kill`)", retry=True)
 MEMORY = Outcome(kind="out_of_memory", reason="memory ran out in step 3", retry=True, split=[4, 1])
 DONE = Outcome(kind="succeeded", reason=None, retry=False, result={"step": 12})
 

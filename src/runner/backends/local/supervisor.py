@@ -21,7 +21,7 @@ from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeReader
 from runner.paths import make_folder, state_folder, work_folder
-from runner.runs.lineage import checkpoint_folders
+from runner.runs.checkpoints.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
 from runner.runs.records import is_cancel_requested, run_result, times_reopened
 from runner.storage.retry import retrying

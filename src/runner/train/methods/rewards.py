@@ -78,7 +78,7 @@ def _import_file(path: Path, where: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = place_in_user_code(error)
         raise UserError(
             f"{place or path.name} cannot be imported: {type(error).__name__}: {error}",

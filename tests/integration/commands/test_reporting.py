@@ -76,6 +76,14 @@ def test_the_last_attempts_files_are_those_of_a_run_that_was_never_interrupted(r
     assert [record["train/global_step"] for record in history if "train/loss" in record] == LOGGED
     assert [record["train/global_step"] for record in history if "eval/loss" in record] == [0, 4, 8, 12, 12]
 
+    # What is printed is in the run's log, where the values of secrets are hidden; W&B would keep it as it is.
+    assert not list((reported / "wandb").rglob("output.log"))
+    kinds = {
+        wandb_internal_pb2.Record.FromString(data).WhichOneof("record_type")
+        for data in wandb_records(file.read_bytes())
+    }
+    assert not kinds & {"output", "output_raw"}
+
     accumulator = EventAccumulator(str(reported / "tensorboard"))
     accumulator.Reload()
     assert [event.step for event in accumulator.Scalars("train/loss")] == LOGGED

@@ -37,7 +37,7 @@ from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.hangs.activity import ActivityMeter
-from runner.train.agent.node_monitor import StallDetector
+from runner.train.agent.nodes.node_monitor import StallDetector
 from runner.train.agent.outcome import NodeExit
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
