@@ -1,7 +1,10 @@
 """Secrets are hidden in whatever form a text has them; what is no secret stays readable."""
 
 import base64
+import html
 import json
+import re
+import shlex
 import urllib.parse
 
 import pytest
@@ -37,6 +40,16 @@ def test_a_password_in_a_url_is_hidden_and_the_host_stays() -> None:
     assert not holds_token("s3://bucket/a:b@c and user@host.example")
 
 
+def test_what_a_signed_url_is_signed_with_is_hidden() -> None:
+    for name in ("X-Amz-Signature", "sig", "token", "api_key", "X-Goog-Credential"):
+        assert (
+            hide_tokens(f"GET https://host/x?a=1&{name}=s3cret-value&b=2 failed")
+            == "GET https://host/x?a=1&***&b=2 failed"
+        )
+    assert hide_tokens("https://host/x?token=$TOKEN&page=token") == "https://host/x?token=$TOKEN&page=token"
+    assert hide_tokens("Authorization: Bearer abcdefghijklmnopqrstuvwxyz") == "Authorization: Bearer ***"
+
+
 @pytest.mark.parametrize(
     "text", ["hf_transfer", "sk-learn is scikit-learn", "meta-llama/Llama-3.2-1B", "0" * 64, "runs/x:1@2", "task-sk-1"]
 )
@@ -45,9 +58,28 @@ def test_what_is_no_token_is_left_alone(text: str) -> None:
 
 
 def test_names_of_secrets_are_known_by_their_last_word() -> None:
-    for name in ("HF_TOKEN", "MY_API_KEY", "DB_PASSWORD", "SECRET", "hub_token", "aws_secret_access_key"):
+    for name in (
+        "HF_TOKEN",
+        "MY_API_KEY",
+        "DB_PASSWORD",
+        "SECRET",
+        "hub_token",
+        "aws_secret_access_key",
+        "SMTP_PASS",
+        "MYSQL_PWD",
+        "x-api-key",
+    ):
         assert is_secret_name(name), name
-    for name in ("TOKENIZERS_PARALLELISM", "MAX_TOKENS", "AWS_REGION", "PATH", "KEYBOARD", "WANDB_MODE"):
+    for name in (
+        "TOKENIZERS_PARALLELISM",
+        "MAX_TOKENS",
+        "AWS_REGION",
+        "PATH",
+        "KEYBOARD",
+        "WANDB_MODE",
+        "PWD",
+        "OLDPWD",
+    ):
         assert not is_secret_name(name), name
 
 
@@ -56,7 +88,11 @@ def test_a_value_is_hidden_however_it_is_written(value: str, before: bytes) -> N
     value = value.strip()
     hide = Redactor({"NAME": value})
     data = value.encode()
-    for text in (value, json.dumps(value), repr(value), urllib.parse.quote(value, safe=""), data.hex()):
+    quoted = [urllib.parse.quote(value, safe=safe) for safe in ("", "/")] + [urllib.parse.quote_plus(value)]
+    lower = [re.sub("%..", lambda match: match[0].lower(), text) for text in quoted]
+    twice = json.dumps({"body": json.dumps({"key": value})})
+    others = (data.hex(), data.hex().upper(), base64.b32encode(data).decode(), html.escape(value), shlex.quote(value))
+    for text in (value, json.dumps(value), twice, repr(value), repr(data), *quoted, *lower, *others):
         assert "***NAME***" in hide(f"x {text} y")
     if len(data) >= 12:  # of shorter ones, base64 shows too few characters of their own
         assert "***NAME***" in hide(base64.b64encode(before + data + b"!").decode())

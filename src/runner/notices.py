@@ -85,7 +85,7 @@ class NoticeReader:
 def _parse(line: bytes) -> Notice | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.get("level") not in ("info", "warning"):
         return None

@@ -46,12 +46,18 @@ _TOKENS = re.compile(
     )(?![A-Za-z0-9])
     | eyJ[\w-]{10,1000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}    # JSON web tokens
     | -----BEGIN[ ][A-Z ]{0,40}PRIVATE[ ]KEY-----
+    | (?<=[Bb]earer[ ])[A-Za-z0-9._~+/-]{20,4000}=*
+    | (?<=[?&])(?i:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature   # signed URLs
+        |(?:access_|auth_|private_|hf_)?token|api_?key|(?:client_)?secret|passw(?:or)?d)=(?![$<{])[^\s&"'<>\#]{6,4000}
     | (?<=://)[^\s/@:"']{1,200}:[^\s/@"']{1,200}(?=@)         # name:password@host
     """,
     re.VERBOSE,
 )
+_PERCENT = re.compile("%[0-9A-F]{2}")
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:token|secret|passw(?:or)?d|passphrase|credentials?|pat|(?:api|access|account|secret|private|auth)_?key)$",
+    r"(?:(?:^|_)(?:token|secret|passw(?:or)?d|passphrase|passcode|credentials?|pat|jwt|connection_string"
+    r"|(?:api|access|account|secret|private|auth|encryption|signing|ssh|deploy|master|storage|license)_?key)"
+    r"|.(?:_pwd|_pass))$",
     re.IGNORECASE,
 )
 
@@ -67,12 +73,15 @@ def holds_token(text: str) -> bool:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name holds a secret, by its last word: ``HF_TOKEN``, ``MY_API_KEY``."""
+    """Whether a variable of this name holds a secret, by its last word: ``HF_TOKEN``, ``MY_API_KEY``, ``x-token``."""
+    name = name.replace("-", "_")
     return name.upper() in WELL_KNOWN or _SECRET_NAME.search(name) is not None
 
 
 class Redactor:
-    """Hides the values of variables in texts, as they are and as base64, URL, JSON and Python write them.
+    """Hides the values of variables in texts, however texts usually write them, and what has the form of a token.
+
+    That is as they are, and as base64, base32, hexadecimal, URLs, JSON, HTML, Python and shells write them.
 
     Args:
         values: secrets by name. Those shorter than six characters are left alone.
@@ -95,21 +104,25 @@ class Redactor:
         return cls({name: environ[name] for name in sorted(chosen)})
 
     def __call__(self, text: str) -> str:
-        """Return a text with ``***`` and the variable's name for each of the values."""
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(lambda match: f"***{self._names[match[0]]}***", text)
+        """Return a text with ``***`` and the variable's name for each of the values; tokens as in `hide_tokens`."""
+        if self._pattern is not None:
+            text = self._pattern.sub(lambda match: f"***{self._names[match[0]]}***", text)
+        return hide_tokens(text)
 
 
 def _spellings(value: str) -> set[str]:
     """Return how a value may be written in a text: every spelling is as long as the value at least."""
+    import html  # here: most commands hide nothing but tokens
+    import shlex
+
     data = value.encode(errors="surrogatepass")
-    spellings = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
-    spellings |= {
-        urllib.parse.quote(value, safe="", errors="replace"),
-        urllib.parse.quote_plus(value, errors="replace"),
-    }
-    spellings.add(data.hex())
+    spellings = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    spellings |= {json.dumps(json.dumps(value)[1:-1])[1:-1]}  # JSON as a text in JSON, as requests are logged
+    spellings |= {repr(value)[1:-1], repr(data)[2:-1], shlex.quote(value).strip("'"), html.escape(value)}
+    quoted = {urllib.parse.quote(value, safe=safe, errors="replace") for safe in ("", "/", "/:@&=+$,;?!'()*~-._")}
+    quoted.add(urllib.parse.quote_plus(value, errors="replace"))
+    spellings |= quoted | {_PERCENT.sub(lambda match: match[0].lower(), text) for text in quoted}
+    spellings |= {data.hex(), data.hex().upper(), base64.b32encode(data).decode().rstrip("=")[:-1]}
     # In base64 the bytes before a value decide how it looks: three forms, without the characters that others share.
     for before in range(3):
         for encoded in (base64.b64encode(bytes(before) + data), base64.urlsafe_b64encode(bytes(before) + data)):

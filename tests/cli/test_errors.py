@@ -1,9 +1,11 @@
 """A mistake is a message on standard error and an exit code, never a traceback."""
 
+import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +83,17 @@ def test_ctrl_c_is_130(bench: Bench) -> None:
     assert code == 130
     assert "Traceback" not in process.stderr.read()
     lock.close()
+
+
+def test_ctrl_c_before_the_program_has_begun_is_130_too(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")  # the first that is imported
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "ps"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_without_a_command_the_help_is_shown() -> None:

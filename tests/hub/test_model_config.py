@@ -1,6 +1,7 @@
 """Models' configs: from a folder, bundled, or from a hub, whose answers are kept."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,7 +88,7 @@ def test_what_was_fetched_is_where_training_looks_for_it(
 def test_a_file_that_is_no_config_for_its_size_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(UserError, match="too large to be a model's config"):
+    with pytest.raises(UserError, match="larger than 4 MiB"):
         model_config(of(str(tmp_path)))
 
 
@@ -148,3 +149,22 @@ def test_an_endpoint_that_is_no_web_address_is_refused(
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
     with pytest.raises(UserError, match="is not a web address"):
         model_config(of("someone/else"))
+
+
+@pytest.mark.parametrize("name", ["-x", "--set", "é", "a--b", "x.git", "a" * 97])
+def test_names_that_the_hub_does_not_have_are_mistakes(name: str) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        model_config(Recipe(name="x", method="sft", model={"model_name_or_path": name}, data=Data(train=())))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "pipe", "folder"])
+def test_a_folders_config_that_is_none_is_a_mistake(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.json"
+    if content == "pipe":
+        os.mkfifo(path)
+    elif content == "folder":
+        path.mkdir()
+    else:
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"cannot be read|is not JSON"):
+        model_config(Recipe(name="x", method="sft", model={"model_name_or_path": str(tmp_path)}, data=Data(train=())))

@@ -20,9 +20,9 @@ from runner.errors import UserError
 from runner.reports import summary
 from runner.reports.metrics import metrics_table
 from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, is_superseded, read_heartbeat
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import CheckpointName
-from runner.runs.lineage import checkpoints
 from runner.runs.listing import find_run, list_runs
 from runner.runs.liveness import newest_attempt, write_cancelled
 from runner.runs.logs import for_terminal, read_log

@@ -42,7 +42,8 @@ def test_the_last_lines_are_those_of_the_whole(texts: list[str], lines: int, lar
 
 
 @given(
-    st.lists(st.sampled_from(["\x1b", "[", "31", ";", "m", "x", "\x1b[0m", "\x1b[2J", "\n"]), max_size=30), st.data()
+    st.lists(st.sampled_from(["\x1b", "[", "31", ";", "m", "x", "\x1b[0m", "\x1b[2J", "\n", "\r"]), max_size=30),
+    st.data(),
 )
 def test_a_log_in_pieces_is_shown_as_in_one(parts: list[str], data: st.DataObject) -> None:
     text = "".join(parts)
@@ -53,6 +54,10 @@ def test_a_log_in_pieces_is_shown_as_in_one(parts: list[str], data: st.DataObjec
 
 def test_marks_that_turn_the_direction_of_reading_are_not_shown() -> None:
     assert for_terminal("a\N{RIGHT-TO-LEFT OVERRIDE}b") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_no_line_of_a_log_hides_another_by_a_carriage_return() -> None:
+    assert for_terminal("a\r\nfailed\rall is well\n") == "a\nfailed\nall is well\n"
 
 
 def test_of_a_line_that_is_too_long_the_beginning_is_kept() -> None:

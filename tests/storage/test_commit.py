@@ -186,6 +186,19 @@ def test_damage_is_named_and_nothing_is_restored(
     assert list((tmp_path / "out").rglob("*")) == []
 
 
+def test_a_file_that_has_grown_is_not_downloaded(
+    memory: MemoryStore, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It might fill the disk before its digest is compared."""
+    commit(memory, PREFIX, files, {})
+    memory.data[PREFIX + "optimizer.pt"] += b"!"
+    downloaded: list[str] = []
+    monkeypatch.setattr(memory, "download", lambda key, path: downloaded.append(key))
+    with pytest.raises(Damaged, match="8 bytes instead of 7"):
+        fetch(memory, PREFIX, tmp_path / "restored")
+    assert downloaded == []
+
+
 def test_a_quick_look_sees_what_is_missing_but_not_what_has_changed(
     memory: MemoryStore, files: dict[str, Path]
 ) -> None:

@@ -190,3 +190,9 @@ def test_ten_thousand_runs_are_named(folder: LocalStore) -> None:
     names = folder.folders("runs/")
     assert len(names) == 10_000
     assert names == sorted(names)
+
+
+def test_a_folder_under_the_key_of_an_object_is_the_callers_mistake(folder: LocalStore) -> None:
+    folder.put("runs/run/run.json/x", b"")
+    with pytest.raises(UserError, match="Is a directory"):
+        folder.create("runs/run/run.json", b"{}")

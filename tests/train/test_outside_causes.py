@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 
 from runner.errors import UserError
 from runner.train.export.errors import HubUnavailable
+from runner.train.failures import Failure, Shown, classify
 from runner.train.outside_causes import MOST_CHARACTERS, is_data_on_gpu, outside_cause
-from runner.train.worker import Failure, Shown, classify
 
 REQUEST = httpx2.Request("GET", "http://127.0.0.1:9/judge")
 

@@ -5,11 +5,13 @@ A backend has four verbs: `Backend.request` builds what will be sent and changes
 protocol exists so that no module outside of this package asks which backend a run has: `registry` finds it by name.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from runner.backends.lock import RunLock
+from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import Launch
 from runner.storage.store import Store
@@ -146,6 +148,21 @@ class JobStatus:
     """Why, if the backend says so."""
     ended: bool
     """Whether the backend will do nothing more for this launch."""
+
+
+def check_image(reference: str) -> None:
+    """Refuse the name of an image that begins with a login: it stands in records, tasks and messages.
+
+    Raises:
+        UserError: it does; the message does not repeat it.
+    """
+    if "@" in reference and re.fullmatch(r"[^@]+@[a-z0-9]+:[0-9a-f]{32,}", reference) is None:
+        raise UserError(
+            "the name of an image must hold no login (…@…)",
+            where="the image",
+            remedy="write REGISTRY/NAME:TAG, and log in to the registry with `docker login`, or SkyPilot's "
+            "SKYPILOT_DOCKER_USERNAME, SKYPILOT_DOCKER_PASSWORD and SKYPILOT_DOCKER_SERVER as secrets",
+        )
 
 
 class Backend(Protocol):

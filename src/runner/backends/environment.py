@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.notebook import notebook_secret
+from runner.redaction import holds_token
 from runner.runs.layout import OWN_VARIABLES, SECRET_NAMES
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -94,7 +95,8 @@ def read_env_file(path: Path) -> dict[str, str]:
     for binding in parse_stream(io.StringIO(text)):
         if binding.key is None and not binding.error:
             continue  # a comment, or nothing
-        if binding.error or binding.value is None or _NAME.fullmatch(binding.key or "") is None:
+        named = binding.key is not None and _NAME.fullmatch(binding.key) is not None and not holds_token(binding.key)
+        if binding.error or binding.value is None or not named:
             written = binding.original.string
             line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
             raise UserError(

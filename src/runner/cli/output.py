@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from runner.cli.streams import abandon, writing_output
+from runner.redaction import hide_tokens
 from runner.terminal import visible
 
 if TYPE_CHECKING:
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def say(sentence: str) -> None:
-    """A sentence to standard error. If nobody can read it there, that is no reason to stop."""
+    """A sentence to standard error, without what has the form of a token.
+
+    If nobody can read it there, that is no reason to stop.
+    """
     try:
-        click.echo(visible(sentence), err=True)
+        click.echo(visible(hide_tokens(sentence)), err=True)
     except OSError:
         abandon(sys.stderr)
 

@@ -130,7 +130,7 @@ class HubCache:
             read = json.loads(file.read_text())
             now = time.time()
             self._times = {key: at for key, at in read.items() if now - _REMEMBERED_SECONDS < at <= now}
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             self._times = {}
 
     def _key(self, reference: HubReference) -> str:

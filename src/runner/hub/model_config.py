@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import UserError
+from runner.files import read_whole
 from runner.fit.model_shape import bundled_config
 from runner.paths import hub_files
 from runner.recipe.recipe import Recipe
@@ -69,7 +70,10 @@ def _file_of_hub(name: str, revision: str, *, fetch: bool) -> Path:
 
     disable_progress_bars("huggingface_hub.http_get")  # of one small file
     cache = hub_files()
-    cached = try_to_load_from_cache(name, _CONFIG, cache_dir=cache, revision=revision)
+    try:
+        cached = try_to_load_from_cache(name, _CONFIG, cache_dir=cache, revision=revision)
+    except HFValidationError as error:
+        raise UserError(f"there is no folder {name}, and the hub has no such names", where=_WHERE) from error
     if isinstance(cached, str):
         return Path(cached)
     if not fetch:
@@ -119,9 +123,7 @@ def _unreachable(name: str, why: str) -> UserError:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError("is too large to be a model's config", where=str(path))
-        return path.read_text()
+        return read_whole(path, MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path)) from error
 
@@ -129,7 +131,7 @@ def _read(path: Path) -> str:
 def _parse(text: str, name: str) -> Mapping[str, Any]:
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"the config of {name} is not JSON", where=_WHERE) from error
     if not isinstance(config, dict):
         raise UserError(f"the config of {name} is not a JSON object", where=_WHERE)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
+from runner.files import read_whole
 from runner.fit.accelerators import find_accelerator
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def _config(recipe: "Recipe") -> Mapping[str, Any] | None:
     name = str(recipe.model["model_name_or_path"])
     if is_local(name):
         try:
-            config: Mapping[str, Any] = json.loads((Path(name) / "config.json").read_bytes())
-        except (OSError, ValueError):
+            config: Mapping[str, Any] = json.loads(read_whole(Path(name) / "config.json", 64 << 20))
+        except (OSError, ValueError, RecursionError):
             return None
         return config
     return bundled_config(name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.files import read_whole
 from runner.recipe.inputs.references import is_local
 from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Recipe
@@ -147,7 +148,7 @@ def quantization_of(model: str) -> str | None:
     if not is_local(model):
         return None
     try:
-        config: Any = json.loads((Path(model) / "config.json").read_bytes())
+        config: Any = json.loads(read_whole(Path(model) / "config.json", 64 << 20))
     except (OSError, ValueError, RecursionError):
         return None
     own = config.get("quantization_config") if isinstance(config, dict) else None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from runner.errors import UserError
+from runner.files import read_whole
 from runner.recipe.recipe import Json, Recipe
 
 Strategy: TypeAlias = Literal["ddp", "zero2", "zero2_offload", "zero3", "zero3_offload"]
@@ -116,10 +117,10 @@ def read_deepspeed_file(path: pathlib.Path) -> dict[str, Any]:
         UserError: the file cannot be read, or is not a JSON object.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_whole(path, 16 << 20))
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"not JSON: {error}", where=str(path)) from error
     if not isinstance(config, dict):
         raise UserError("holds no JSON object", where=str(path))

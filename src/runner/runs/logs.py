@@ -18,9 +18,9 @@ Cursor = Mapping[str, int]
 """How far a log was read: the last chunk of each attempt, by token."""
 
 _COLOR_OR_CONTROL = re.compile(
-    "(\x1b\\[[0-9;]{0,30}m)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    "(\x1b\\[[0-9;]{0,30}m)|\r\n?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
-_BEGUN_COLOR = re.compile("\x1b(?:\\[[0-9;]{0,30})?$")
+_BEGUN = re.compile("(?:\x1b(?:\\[[0-9;]{0,30})?|\r)\\Z")
 _PIECE_BYTES = 1 << 20
 _LARGE_BYTES = 8 << 20
 """A chunk that is larger is kept in a file, not in memory. Ours are smaller."""
@@ -65,18 +65,25 @@ def open_log(
 
 
 def for_terminal(log: str) -> str:
-    """A log without control sequences other than colors, so that it cannot move the cursor or set the title."""
+    """A log without control sequences other than colors, so that it cannot move the cursor or set the title.
+
+    A carriage return begins a new line: a progress bar is shown step by step, and no line hides another.
+    """
     if log.replace("\n", "").isprintable():
         return log
-    return _COLOR_OR_CONTROL.sub(lambda match: match[1] or "\N{REPLACEMENT CHARACTER}", log)
+    return _COLOR_OR_CONTROL.sub(_shown, log)
+
+
+def _shown(match: re.Match[str]) -> str:
+    return "\n" if match[0][0] == "\r" else match[1] or "\N{REPLACEMENT CHARACTER}"
 
 
 def pieces_for_terminal(pieces: Iterable[str]) -> Iterator[str]:
-    """The same for a log in pieces: a color may begin in one and end in the next."""
+    """The same for a log in pieces: a color or line end may begin in one and end in the next."""
     begun = ""
     for piece in pieces:
         text = begun + piece
-        match = _BEGUN_COLOR.search(text)
+        match = _BEGUN.search(text)
         begun = "" if match is None else match[0]
         yield for_terminal(text[: len(text) - len(begun)])
     if begun:

@@ -109,6 +109,7 @@ def fetch(
         staging = Path(name) / "files"
         staging.mkdir()
         files = [file for file in manifest.files if only(file.name)]
+        call(partial(check_sizes, store, prefix, files))
         _for_each_file(partial(_fetch_file, store, prefix, staging, call), files)
         if not folder.exists() or not any(folder.iterdir()):
             staging.replace(folder)
@@ -181,6 +182,17 @@ def _check_sizes(store: Store, prefix: str, manifest: Manifest) -> None:
     for file in manifest.files:
         if sizes.get(file.name) != file.size:
             raise StoreUnavailable(f"{store.url}: {prefix}{file.name} did not arrive complete")
+
+
+def check_sizes(store: Store, prefix: str, files: Iterable[ManifestFile]) -> None:
+    """Compare sizes with one listing, before files are downloaded that could fill the disk. Missing ones are left out.
+
+    Raises:
+        Damaged: one differs from what was committed.
+    """
+    sizes = _sizes(store, prefix)
+    for file in files:
+        _compare(file, sizes.get(file.name, file.size))
 
 
 def _sizes(store: Store, prefix: str) -> dict[str, int]:

@@ -57,6 +57,8 @@ class LocalStore:
         """See `Store.create`. Atomic if the file system has hard links."""
 
         def write(path: Path) -> bool:
+            if path.is_dir():  # to read, there is nothing: who creates and then looks would do so for ever
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             if path.exists():
                 return False
             part = temporary_path(path)

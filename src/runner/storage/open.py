@@ -30,7 +30,8 @@ def open_store(url: str) -> Store:
     parts = urlsplit(url)
     check_no_credentials(url)
     if parts.query or parts.fragment:
-        raise UserError("a store's URL has no ? and no #", where=url, remedy=_REMEDY)
+        # Without what follows: it may be a signature.
+        raise UserError("a store's URL has no ? and no #", where=re.split("[?#]", url)[0], remedy=_REMEDY)
     if scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path:
             raise UserError("not a file URL: it names a host", where=url, remedy="Write file:///FOLDER.")

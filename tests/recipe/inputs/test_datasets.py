@@ -240,6 +240,24 @@ def test_the_layout_is_that_of_the_first_row(tmp_path: Path) -> None:
     assert entry.layout is RowLayout.PAIR
 
 
+def test_the_format_is_that_of_the_rows_which_the_filter_keeps(check: Check, tmp_path: Path) -> None:
+    """As in training, which filters before it looks."""
+    rows = [
+        {"prompt": TURNS[:1], "completion": TURNS[1:], "kind": "chat"},
+        {"prompt": "a", "completion": "b", "kind": "text"},
+    ]
+    loaded = check(data(tmp_path, *rows, filter={"kind": "text"}))
+    assert loaded.sources[0][0].conversational is False
+    assert loaded.notes == ()
+
+
+def test_blank_lines_of_a_text_file_are_counted(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("first\n\nsecond\n")
+    assert check("data={train: [{path: rows.txt}]}").notes == (
+        "data.train.0: dropped 1 of 3 rows (1 with empty text; the first: line 2).",
+    )
+
+
 @pytest.mark.parametrize("path", ["gone", "gone.jsonl", "./gone", "round"])
 def test_a_link_that_leads_nowhere_is_no_hub_id(refuse: Refuse, tmp_path: Path, path: str) -> None:
     (tmp_path / path).symlink_to(path if path == "round" else "nowhere")

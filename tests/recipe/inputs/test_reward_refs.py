@@ -1,5 +1,6 @@
 """Reward functions are found, checked without running them, and travel with the run."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,21 @@ def test_what_trl_passes_is_what_the_installed_version_passes() -> None:
     passed = {"prompts", "completions", "completion_ids"}
     passed |= {name for name in ("trainer_state", "log_extra", "log_metric") if f'reward_kwargs["{name}"]' in source}
     assert passed == set(FROM_TRL)
+
+
+@pytest.mark.parametrize("name", ["zero", "pipe", "pipe.py", "many.py", "deep.py", "deeper.py"])
+def test_a_file_of_rewards_that_is_none_is_not_waited_for_nor_read_whole(
+    refuse: Refuse, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.py")
+    with (tmp_path / "many.py").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "deep.py").write_text("x = " + "(" * 5000 + ")" * 5000)
+    (tmp_path / "deeper.py").write_text("x = " + "-" * 100_000 + "1")
+    error = refuse(text=GRPO.replace("rewards.py:", f"{name}:"))
+    assert settings_of(error) == ["training.reward_funcs.0"]
 
 
 @pytest.mark.parametrize(

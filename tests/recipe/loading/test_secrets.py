@@ -20,6 +20,20 @@ PASSWORD = "correct-horse-battery"
         (f"training.hub_token={PASSWORD}", "training.hub_token", "HF_TOKEN"),
         (f"training.token={PASSWORD}", "training.token", "HF_TOKEN"),
         (f"model.model_name_or_path={SECRET}", "model.model_name_or_path", "HF_TOKEN"),
+        (f"sky.setup=curl -H 'Authorization: Bearer {PASSWORD}' https://host", "sky.setup", "NAME"),
+        (f"sky.setup=curl -u me:{PASSWORD} https://host", "sky.setup", "NAME"),
+        (f"sky.setup=hf auth login --token {PASSWORD}", "sky.setup", "token"),
+        (f"sky.setup=x --api-key={PASSWORD}", "sky.setup", "API_KEY"),
+        ("sky.setup=wandb login 0123456789abcdef0123456789abcdef", "sky.setup", "NAME"),
+        (f"sky.setup=docker login -u me -p {PASSWORD} host", "sky.setup", "NAME"),
+        (f"sky.file_mounts={{/x: 'https://host/x?X-Amz-Signature={PASSWORD}'}}", "sky.file_mounts", "NAME"),
+        (f"sky.secrets={{ANY: {PASSWORD}}}", "sky.secrets", "ANY"),
+        (f"sky.secrets={{ANY: [{PASSWORD}]}}", "sky.secrets", "ANY"),
+        ("sky.secrets={ANY: 12345678}", "sky.secrets", "ANY"),
+        ("sky.envs={DB_PASSWORD: 12345678}", "sky.envs", "DB_PASSWORD"),
+        (f"sky.envs={{MYSQL_PWD: {PASSWORD}}}", "sky.envs", "MYSQL_PWD"),
+        (f"sky.envs={{x-api-key: {PASSWORD}}}", "sky.envs", "x-api-key"),
+        (f"resources.image_id=docker:me:{PASSWORD}@host/image", "resources.image_id", "SKYPILOT_DOCKER_PASSWORD"),
         (f"training.nonsense=[1, {{a: {SECRET}}}]", "training.nonsense", "HF_TOKEN"),
         (f"evaluate.prompts=[one, {SECRET}]", "evaluate.prompts", "HF_TOKEN"),
     ],
@@ -31,6 +45,7 @@ def test_a_secret_is_refused_and_not_shown(refuse: Refuse, override: str, where:
     assert f"`--secret {name}`" in str(error)
     assert SECRET not in str(error)
     assert PASSWORD not in str(error)
+    assert "12345678" not in str(error)
 
 
 def test_a_secret_hides_what_else_is_wrong(refuse: Refuse) -> None:
@@ -46,6 +61,10 @@ def test_a_secret_hides_what_else_is_wrong(refuse: Refuse) -> None:
         "sky.envs={HF_TOKEN: $HF_TOKEN}",
         "sky.secrets={HF_TOKEN: null}",
         'sky.setup=export HF_TOKEN=$MY_TOKEN; test -n "$API_KEY"; echo MAX_TOKENS=5 API_KEY=',
+        "sky.setup=docker run -u 1000:1000 --user 1:1 x --token-limit 5 --password-stdin; x login -p $P; y -p 80:80",
+        'sky.setup=hf auth login --token $HF_TOKEN --token "$X"; wandb login $K',
+        'sky.setup=curl -u "me:$P" -H "Authorization:Bearer $T"',
+        "sky.envs={PWD: /work, OLDPWD: /old}",
         "training.pad_token=<pad>",
         "training.eos_token=<|im_end|>",
     ],

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from runner.backends.base import AttemptRunner, RunningAttempt
+from runner.backends.base import AttemptRunner, RunningAttempt, check_image
 from runner.backends.docker.container_cli import Containers, find_containers
 from runner.backends.docker.image import Image, obtain
 from runner.paths import cache_folder, huggingface_home, make_folder, work_folder
@@ -188,6 +188,8 @@ def image_for(name: str | None) -> Image:
     Raises:
         UserError: neither docker nor podman works, or there is no such image.
     """
+    if name is not None:
+        check_image(name)
     containers = find_containers()
     return obtain(containers, name or f"runner:{'cuda' if _GPU.exists() else 'cpu'}")
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.backends.base import Placement, ResolvedResources, ResourceOptions
+from runner.backends.base import Placement, ResolvedResources, ResourceOptions, check_image
 from runner.backends.skypilot.bootstrap import setup_folder, shown
 from runner.backends.skypilot.endpoints import refuse_loopback
 from runner.backends.skypilot.resources import resolve_resources, with_image
@@ -35,6 +35,8 @@ def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -
     """
     named = image or os.environ.get(IMAGE_VARIABLE) or NO_IMAGE
     reference = None if named == NO_IMAGE else named.removeprefix("docker:")
+    if reference is not None:
+        check_image(reference)
     if reference is not None and reference.startswith("sha256:"):
         remedy = "push it: `runner image push REGISTRY/NAME:TAG` prints the name to give here"
         raise UserError("an image of this machine alone is of no use elsewhere", where="--image", remedy=remedy)

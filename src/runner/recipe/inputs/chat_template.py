@@ -6,10 +6,12 @@ import pathlib
 import re
 from typing import Any
 
+from runner.files import read_whole
 from runner.recipe.inputs.references import is_local
 
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _DIGEST_DIGITS = 12
+_MAX_BYTES = 64 << 20
 
 _DIGESTS = """
     0d7e56ca4170 2147c474f41b 273d8e0e683b 2c17243a977f 3636d0f0bd6b 44f815868bf0 5504d163d879 563b1ce7d61d
@@ -55,7 +57,7 @@ def _of_folder(folder: pathlib.Path) -> str | None:
     if (folder / "chat_template.jinja").is_file():
         return _read(folder / "chat_template.jinja")
     try:
-        written = json.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template")
+        written = json.loads(read_whole(folder / "tokenizer_config.json", _MAX_BYTES)).get("chat_template")
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
     if isinstance(written, list):
@@ -66,6 +68,6 @@ def _of_folder(folder: pathlib.Path) -> str | None:
 
 def _read(path: pathlib.Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_whole(path, _MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError):
         return None

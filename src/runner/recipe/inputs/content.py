@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from runner.errors import UserError
+from runner.files import read_head, read_whole
 
 _HEAD_BYTES = 1024
 _MAX_JSON_BYTES = 1 << 26
@@ -32,8 +33,7 @@ def require_content(path: pathlib.Path, *, name: str | None = None, pages: bool 
     """
     shown = name or path.name
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+        head = read_head(path, _HEAD_BYTES)
     except OSError as error:
         raise UserError(f"`{shown}` cannot be read: {error.strerror or error}") from error
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
@@ -55,8 +55,7 @@ def require_uncompressed(path: pathlib.Path) -> None:
         UserError: it is.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(8)
+        head = read_head(path, 8)
     except OSError as error:
         raise UserError(f"`{path.name}` cannot be read: {error.strerror or error}") from error
     kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
@@ -74,7 +73,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             return {}
-        text = path.read_bytes()
+        text = read_whole(path, _MAX_JSON_BYTES)
         content = json.loads(text) if text.strip() else None
     except OSError as error:
         raise UserError(f"`{path.name}` cannot be read: {error.strerror or error}") from error

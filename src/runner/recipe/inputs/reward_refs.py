@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from runner.errors import UserError
+from runner.files import read_whole
 from runner.recipe.inputs.content import require_content
 from runner.recipe.inputs.references import absolute
 from runner.recipe.suggestions import closest
@@ -93,8 +94,8 @@ def required_columns(name: str) -> tuple[str, ...]:
             return ("solution",) if needs else ()
         return ("answer",) if function == "exact-answer" else ()
     try:
-        tree = ast.parse(pathlib.Path(file).read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(read_whole(pathlib.Path(file), _MAX_BYTES))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     written = next((node.args for node in reversed(found) if node.name == function), None)
@@ -110,10 +111,11 @@ def _check(path: pathlib.Path, function: str) -> None:
     """Check that the file defines the function and that TRL can call it, without running the file."""
     require_content(path)
     try:
-        source = path.read_bytes()
-        tree = ast.parse(source if len(source) <= _MAX_BYTES else b"")
+        tree = ast.parse(read_whole(path, _MAX_BYTES))
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    except (RecursionError, MemoryError) as error:  # what Python's parser raises for it
+        raise UserError(f"{path.name} is not Python that can be read: it is nested too deeply") from error
     except (SyntaxError, ValueError) as error:
         words = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
         raise UserError(f"{path.name} is not Python: {words}") from error

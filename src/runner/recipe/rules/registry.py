@@ -12,9 +12,8 @@ from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, reward_columns, rewards
 from runner.recipe.rules.model import adapter, attention, dtypes, quantization
 from runner.recipe.rules.optimizers import optimizers
-from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
-from runner.recipe.rules.resources import own_variables, resources
+from runner.recipe.rules.resources import job_recovery, own_variables, resources
 from runner.recipe.rules.schedule import long_warmup, schedule_kwargs, warmup
 from runner.recipe.rules.strategy import strategy
 from runner.recipe.rules.training import (

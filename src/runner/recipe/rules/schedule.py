@@ -163,7 +163,7 @@ def _as_mapping(written: Any) -> Mapping[str, Any] | None:
     if isinstance(written, str):
         try:
             written = json.loads(written)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return {} if written is None else written if isinstance(written, Mapping) else None
 

@@ -130,7 +130,7 @@ def json_texts(context: RuleContext) -> Iterator[Problem]:
             continue
         try:
             parsed = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
             yield problem_at(

@@ -85,6 +85,7 @@ def make_trackers(
     if stage is not None:
         _set("WANDB_RUN_GROUP", run_id)
     _set("WANDB_DIR", str(folder))
+    _set("WANDB_CONSOLE", "off")  # the run's log has all of it, without the values of secrets
     if not os.environ.get("WANDB_API_KEY"):
         _set("WANDB_MODE", "offline")
     elif "wandb" in names:

@@ -26,8 +26,8 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.recipe.recipe import continues_adapter
 from runner.runs.attempts import describe_hardware
-from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.files import read_runner_state
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
