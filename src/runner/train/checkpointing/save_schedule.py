@@ -62,7 +62,7 @@ class EarlyStopping(EarlyStoppingCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Decide after each evaluation, and say so: a run of 30 steps that ends after 2 looks like a fault."""
         before = control.should_training_stop
-        super().on_evaluate(args, state, control, **kwargs)
+        super().on_evaluate(args, state, control, metrics, **kwargs)
         stops = control.should_training_stop and not before and state.global_step < state.max_steps
         if stops and state.is_world_process_zero:
             count, metric = self.early_stopping_patience, str(args.metric_for_best_model).removeprefix("eval_")
