@@ -13,7 +13,7 @@ def evaluate(stopping: EarlyStopping, folder: Path, *, step: int, loss: float, b
     args = TrainingArguments(output_dir=str(folder), metric_for_best_model="loss", use_cpu=True)
     args.greater_is_better = False
     state, control = TrainerState(global_step=step, max_steps=30, best_metric=best), TrainerControl()
-    stopping.on_evaluate(args, state, control, {"eval_loss": loss})
+    stopping.on_evaluate(args, state, control, metrics={"eval_loss": loss})
     return control
 
 

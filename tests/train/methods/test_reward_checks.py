@@ -144,14 +144,11 @@ def failing(error: BaseException) -> Any:
 
 
 @pytest.mark.parametrize("error", [KeyError("answer"), ConnectionError("away"), torch.OutOfMemoryError("full")])
-def test_what_a_reward_function_raises_is_raised_on_with_its_name(error: Exception) -> None:
+def test_what_a_reward_function_raises_is_raised_on(error: Exception) -> None:
     for call in failing(error):
-        error.__notes__ = []
         with pytest.raises(type(error)) as caught:
             call(completions=["a", "b"])
         assert caught.value is error
-        assert error.__notes__[0].startswith("raised by the reward function `mine` (test_reward_checks.py, line ")
-        assert error.__notes__[0].endswith("; training.reward_funcs.1)")
 
 
 def test_a_reward_function_that_ends_the_process_is_named() -> None:

@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
 
 def test_a_file_that_ends_the_process_is_no_reward_file(tmp_path: Path) -> None:
     (tmp_path / "rewards.py").write_text("import sys\nsys.exit(2)\n")
-    with pytest.raises(UserError, match=r"rewards\.py cannot be imported: SystemExit: 2"):
+    with pytest.raises(UserError, match=r"rewards\.py:2 cannot be imported: SystemExit: 2"):
         load(f"{tmp_path}/rewards.py:f")
 
 

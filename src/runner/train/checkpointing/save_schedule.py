@@ -59,7 +59,7 @@ class EarlyStopping(EarlyStoppingCallback):
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Check nothing: the recipe's rules have checked the settings."""
 
-    def on_evaluate(
+    def on_evaluate(  # type: ignore[override]  # as in transformers, whose own two do not agree
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
     ) -> None:
         """Decide after each evaluation, and say so: a run of 30 steps that ends after 2 looks like a fault."""

@@ -8,11 +8,9 @@ import functools
 import inspect
 import logging
 import math
-import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,8 +70,6 @@ def check_parameters(function: Callable[..., Any], name: str, where: str, column
 def checked(function: Callable[..., Any], name: str, where: str) -> Callable[..., Any]:
     """Return the function with its rewards checked at each call; it may be a coroutine function.
 
-    What it raises is raised on, with a note of which function it was: the training's stack says only that it is one.
-
     Args:
         function: a reward function.
         name: its name in the recipe.
@@ -99,7 +95,7 @@ def checked(function: Callable[..., Any], name: str, where: str) -> Callable[...
 
         @functools.wraps(function)
         async def checked_later(*args: Any, completions: Sequence[Any], **kwargs: Any) -> list[Any]:
-            with _named_if_it_fails(name, where):
+            with _must_not_end_the_process(name, where):
                 rewards = await function(*args, completions=completions, **kwargs)
             return check(rewards, completions)
 
@@ -107,7 +103,7 @@ def checked(function: Callable[..., Any], name: str, where: str) -> Callable[...
 
     @functools.wraps(function)
     def checked_now(*args: Any, completions: Sequence[Any], **kwargs: Any) -> list[Any]:
-        with _named_if_it_fails(name, where):
+        with _must_not_end_the_process(name, where):
             rewards = _all_of(function(*args, completions=completions, **kwargs))
         return check(rewards, completions)
 
@@ -115,26 +111,20 @@ def checked(function: Callable[..., Any], name: str, where: str) -> Callable[...
 
 
 @contextmanager
-def _named_if_it_fails(name: str, where: str) -> Iterator[None]:
-    """Add to an error which reward function raised it, and where in its file.
+def _must_not_end_the_process(name: str, where: str) -> Iterator[None]:
+    """Let a reward function raise what it likes but `SystemExit`.
 
     Raises:
         UserError: it ended the process.
     """
     try:
         yield
-    except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-        innermost = next((frame for frame in reversed(frames) if frame.filename == frames[0].filename), None)
-        place = f"{Path(innermost.filename).name}, line {innermost.lineno}; " if innermost else ""
-        if isinstance(error, SystemExit):
-            raise UserError(
-                f"`{name}` ended the process ({place}{error!r})",
-                where=where,
-                remedy="A reward function returns numbers, or raises an error.",
-            ) from error
-        error.add_note(f"raised by the reward function `{name}` ({place}{where})")
-        raise
+    except SystemExit as error:
+        raise UserError(
+            f"`{name}` ended the process ({error!r})",
+            where=where,
+            remedy="A reward function returns numbers, or raises an error.",
+        ) from error
 
 
 def _all_of(rewards: Any) -> Any:
