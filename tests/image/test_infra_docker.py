@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import newest_launch
-from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from support.containers.image import ROOT, SHORT, Built, podman
 from support.runs import assert_same, outcome

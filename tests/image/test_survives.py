@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from support.containers.image import Built, Place, finished, podman
 from support.runs import assert_same, check_metrics, outcome
 

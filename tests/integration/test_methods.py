@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.recipe.recipe import Recipe
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.storage.open import open_store
 from support.families import write_model
 from support.forked import Attempts, Moment

@@ -16,8 +16,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from runner.errors import UserError
 from runner.recipe.recipe import Checkpoint, Export, Recipe
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import run_key
-from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.storage.manifest import Manifest, ManifestFile
 from runner.storage.open import open_store

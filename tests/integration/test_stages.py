@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import run_key
-from runner.runs.lineage import checkpoints
 from runner.storage.open import open_store
 from support.forked import Attempts, Moment
 from support.method_recipes import DPO_STEP

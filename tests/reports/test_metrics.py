@@ -31,3 +31,12 @@ def test_csv_has_it_in_its_own_column() -> None:
         "train,sft,1,2.5,1.0",
         "train,sft,2,NaN,Infinity",
     ]
+
+
+def test_the_methods_own_figures_have_columns_too() -> None:
+    rewarded = [{"kind": "train", "stage": "grpo", "step": 1, "loss": 0.0, "reward": 0.5}]
+    assert metrics_table(rewarded).splitlines()[0].split() == ["STEP", "LOSS", "REWARD"]
+    preferred = [{"kind": "train", "stage": "dpo", "step": 1, "loss": 0.7, "rewards/accuracies": 1.0}]
+    assert metrics_table(preferred).splitlines()[0].split() == ["STEP", "LOSS", "REWARD", "ACCURACY"]
+    assert "REWARD" in MetricsLines({"method": "grpo"}).header()
+    assert "REWARD" not in MetricsLines({"method": "sft"}).header()

@@ -104,3 +104,15 @@ def test_the_first_evaluation_is_slow_to_start_and_no_gain_in_speed_is_claimed()
     result["after"]["samples_per_second"] = 17.0
     assert "samples" not in summary.comparison_table(result)
     assert "70" not in summary.comparison_table(result)
+
+
+def test_long_commands_have_their_purpose_above_them() -> None:
+    """A line of the whole program's path, a run's id and a store is longer than a terminal already."""
+
+    def typed(words: str) -> str:
+        return f"/a/long/way/to/the/program/runner {words} --store s3://a-bucket/with/a/folder"
+
+    text = summary.summarize_success(RESULT, run_id="tiny-ab12", store_url="s3://bucket/x", typed=typed)
+    assert f"  every step's numbers:\n    {typed('metrics tiny-ab12')}\n" in text
+    short = summary.next_commands([("runner ps", "list them"), ("runner logs x", "read it")])
+    assert short == "  runner ps      list them\n  runner logs x  read it"

@@ -20,9 +20,9 @@ from runner.errors import UserError
 from runner.reports import summary
 from runner.reports.metrics import metrics_table
 from runner.runs.attempts import Claim, attempts, claim_attempt, fits_so_far, is_superseded, read_heartbeat
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import CheckpointName
-from runner.runs.lineage import checkpoints
 from runner.runs.listing import find_run, list_runs
 from runner.runs.liveness import newest_attempt, write_cancelled
 from runner.runs.logs import for_terminal, read_log
@@ -495,9 +495,9 @@ def test_what_is_no_record_at_all_is_damaged_and_is_not_read(bench: Bench) -> No
     states = {run["run_id"]: (run["state"], run["reason"]) for run in json.loads(done.stdout)}
     assert states == {
         "good": ("pending", None),
-        "pipe": ("damaged", "runs/pipe/run.json: it is no file"),
+        "pipe": ("damaged", "runs/pipe/run.json: it is not a file"),
         "large": ("damaged", "runs/large/run.json: it has 100,000,000 bytes, and 67,108,864 at most are read"),
-        "zero": ("damaged", "runs/zero/run.json: it is no file"),
+        "zero": ("damaged", "runs/zero/run.json: it is not a file"),
     }
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from runner.control.pull import pull
 from runner.errors import UserError
+from runner.runs.checkpoints.lineage import checkpoints, read_lineage
 from runner.runs.launches import newest_launch
-from runner.runs.lineage import checkpoints, read_lineage
 from runner.runs.listing import list_runs
 from runner.runs.logs import read_log
 from runner.runs.metrics import read_metrics

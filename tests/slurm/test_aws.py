@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -10,11 +9,10 @@ import pytest
 
 from support.servers.processes import free_port, program, serving
 from support.servers.s3 import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server, make_bucket
-from support.slurm_bed import ROOT, SKY, alone, without_colours
+from support.slurm_bed import ALIAS, BUILD, ROOT, SKY, alias_of_this_machine, alone, without_colours
 
 pytestmark = pytest.mark.slurm
 
-ALIAS = "objects.test"
 STORE = f"s3://{BUCKET}/runs"
 # SkyPilot's own columns; prices in dollars an hour, made up.
 _MACHINES = """\
@@ -30,18 +28,6 @@ _IMAGES = "Tag,Region,OS,OSVersion,ImageId,CreationDate\n" + "".join(
     f"skypilot:custom-{kind},us-east-1,ubuntu,22.04,IMAGE,20260101\n"
     for kind in ("cpu-ubuntu", "gpu-ubuntu", "gpu-ubuntu-cuda13")
 )
-
-
-@contextmanager
-def alias_of_this_machine() -> Iterator[None]:
-    """Another name for loopback, since a store there is refused for a run elsewhere. No name is looked up for that."""
-    hosts = Path("/etc/hosts")
-    before = hosts.read_text()
-    hosts.write_text(f"{before.rstrip()}\n127.0.0.1 {ALIAS}\n")
-    try:
-        yield
-    finally:
-        hosts.write_text(before)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +60,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]
         environment = {
             "HOME": str(folder / "home"),
             "PATH": f"{SKY}:/usr/bin:/bin:/usr/sbin",
+            **BUILD,
             "AWS_ENDPOINT_URL": f"http://{ALIAS}:{running.port}",
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -99,9 +86,11 @@ def some_image(port: int) -> str:
 
 def run(environment: Mapping[str, str], name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     path = SKY / name if name == "sky" else ROOT / ".venv/bin" / name
+    # SkyPilot itself may call a machine loopback; what is rendered must not.
+    endpoint = environment["AWS_ENDPOINT_URL"]
     return subprocess.run(
         [str(path), *arguments],
-        env=dict(environment),
+        env={**environment, "AWS_ENDPOINT_URL": endpoint.replace(ALIAS, "127.0.0.1") if name == "sky" else endpoint},
         cwd=environment["HOME"],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -76,9 +76,10 @@ class Runs:
 def runs(testbed: Testbed) -> Iterator["Runs"]:
     """Every run of this file, handed over at once: a machine takes a minute, and Slurm has six. One loses its own."""
     rows = testbed.folder / "rows.jsonl"
-    row = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
-    rows.write_text(row * 20 + "no JSON at all\n")
-    failing = recipe("failing", data={"train": [{"path": str(rows)}]}, evaluate={})
+    rows.write_text((json.dumps({"prompt": "a b c " * 40, "completion": "d"}) + "\n") * 20)
+    # Only the tokenizer, which is there, tells that nothing is left to train on.
+    short = {**recipe("")["training"], "max_length": 8}
+    failing = recipe("failing", data={"train": [{"path": str(rows)}]}, evaluate={}, training=short)
     endless = recipe("endless", training={**recipe("")["training"], "max_steps": 100_000})
     old = None
     wanted: list[tuple[dict[str, Any], tuple[str, ...]]] = [
@@ -233,7 +234,7 @@ def test_a_run_that_fails_says_why(runs: Runs) -> None:
     done = runs.bed.runner("wait", "failing")
     status = runs.bed.status("failing")
     assert status["state"] == "failed", status
-    assert "rows.jsonl" in status["reason"]
+    assert "training.max_length" in status["reason"]
     assert done.returncode in (1, 2)
 
 

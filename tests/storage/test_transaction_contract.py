@@ -18,12 +18,12 @@ from runner.runs.attempts import (
     write_heartbeat,
     write_restored,
 )
+from runner.runs.checkpoints.lineage import checkpoints
+from runner.runs.checkpoints.prune import prune, sweep
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName, artifact_prefix, checkpoint_prefix
-from runner.runs.lineage import checkpoints
 from runner.runs.logs import read_log
 from runner.runs.metrics import read_metrics
-from runner.runs.prune import prune, sweep
 from runner.storage.commit import AlreadyCommitted, commit, fetch, read_manifest, verify
 from runner.storage.manifest import MANIFEST, Damaged, DamagedManifest
 from runner.storage.open import open_store

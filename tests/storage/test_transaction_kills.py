@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from runner.runs import attempts as attempts_module
 from runner.runs import chunks as chunks_module
 from runner.runs.attempts import Claim, Superseded, attempts, claim_attempt, fence, write_ended, write_restored
+from runner.runs.checkpoints.lineage import checkpoints, read_lineage
+from runner.runs.checkpoints.prune import prune, sweep
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.lineage import checkpoints, read_lineage
 from runner.runs.metrics import read_metrics
-from runner.runs.prune import prune, sweep
 from runner.storage import commit as commit_module
 from runner.storage.commit import commit, fetch, verify
 from runner.storage.manifest import MANIFEST, Damaged

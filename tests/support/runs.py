@@ -9,8 +9,8 @@ from blake3 import blake3
 
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, Recipe
 from runner.runs.attempts import attempts
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import run_key
-from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.storage.open import open_store
 from runner.storage.store import Store

@@ -26,6 +26,11 @@ HERE = ROOT / "tests/slurm"
 BASE = Path("/srv/runner-slurm")
 RUNNER = str(ROOT / ".venv/bin/runner")
 SKY = ROOT / ".venv-sky/bin"
+ALIAS = "storehost"
+"""A name for this machine without a dot, before which S3 servers would read a bucket."""
+BUILD = {"PIP_NO_BUILD_ISOLATION": "0"}
+"""SkyPilot builds a wheel of itself: with the setuptools that it has, since no index is reached. (To pip, the value is
+whether to isolate.)"""
 
 _CONFIG = """
 allowed_clouds: [slurm]
@@ -148,6 +153,18 @@ def alone() -> None:
 
 
 @contextlib.contextmanager
+def alias_of_this_machine() -> Iterator[None]:
+    """Another name for loopback, since a store there is refused for a run elsewhere. No name is looked up for that."""
+    hosts = Path("/etc/hosts")
+    before = hosts.read_text()
+    hosts.write_text(f"{before.rstrip()}\n127.0.0.1 {ALIAS}\n")
+    try:
+        yield
+    finally:
+        hosts.write_text(before)
+
+
+@contextlib.contextmanager
 def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
     """Everything up, with `server` for the store; down again at the end, whatever happens.
 
@@ -159,7 +176,8 @@ def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
     home = folder / "home"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RUNNER_", "XDG_"))},
-        **server.environment(),
+        **{name: value.replace("127.0.0.1", ALIAS) for name, value in server.environment().items()},
+        **BUILD,
         "HOME": str(home),
         "PATH": f"{SKY}:{os.environ['PATH']}",
         "SLURM_CONF": str(BASE / "slurm.conf"),
@@ -177,15 +195,19 @@ def standing(folder: Path, server: S3Server) -> Iterator[Testbed]:
     os.environ.update(server.environment())  # for the store in this very process
     subprocess.run(["bash", str(HERE / "cluster.sh"), "up"], check=True, timeout=120)
     bed = Testbed(environment, open_store(environment["RUNNER_STORE"]), folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alias_of_this_machine())
+        stack.callback(lambda: _take_down(bed, home))
         checked = bed.sky("check", "slurm")
         assert "Slurm: enabled" in without_colours(checked.stdout), checked.stdout + checked.stderr
         yield bed
-    finally:
-        bed.sky("api", "stop")
-        subprocess.run(["bash", str(HERE / "cluster.sh"), "down"], check=True, timeout=120)
-        _end_all_others()
-        shutil.rmtree(home, ignore_errors=True)
+
+
+def _take_down(bed: Testbed, home: Path) -> None:
+    bed.sky("api", "stop")
+    subprocess.run(["bash", str(HERE / "cluster.sh"), "down"], check=True, timeout=120)
+    _end_all_others()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def without_colours(text: str) -> str:

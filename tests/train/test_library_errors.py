@@ -14,8 +14,8 @@ from runner.errors import UserError
 from runner.exit_codes import MISTAKE
 from runner.train import library_errors
 from runner.train.builtin.catalog import materialize
+from runner.train.failures import Failure, Shown, classify
 from runner.train.library_errors import explain
-from runner.train.worker import Failure, Shown, classify
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 
 from runner.errors import UserError
 from runner.train.export.errors import HubUnavailable
+from runner.train.failures import Failure, Shown, classify
 from runner.train.outside_causes import MOST_CHARACTERS, is_data_on_gpu, outside_cause
-from runner.train.worker import Failure, Shown, classify
 
 REQUEST = httpx2.Request("GET", "http://127.0.0.1:9/judge")
 
@@ -108,6 +108,7 @@ def test_what_fails_outside_interrupts_the_run(error: Exception, words: str) -> 
         hub_answered(403),
         OfflineModeIsEnabled("HF_HUB_OFFLINE=1"),
         caused_by(OSError("cannot reach the hub"), OfflineModeIsEnabled("HF_HUB_OFFLINE=1")),
+        ConnectionError("Couldn't reach 'org/data' on the Hub (OfflineModeIsEnabled)"),  # datasets: `from None`
         requests.exceptions.MissingSchema("Invalid URL 'judge'"),
         http.client.InvalidURL("nonnumeric port"),
         sqlite3.OperationalError("no such table: rewards"),

@@ -42,9 +42,9 @@ def follow(store: "Store", launched: "Launched", *, detach: bool, as_json: bool)
         print_json(run_outcome(run_status(store, run_id), store.url))
     else:
         show(run_id)
-    background = "it runs in the background: " if started.pid is not None else ""
-    logs, wait = as_typed(f"logs -f {run_id}"), as_typed(f"wait {run_id}")
-    say(f"{background}`{logs}` follows it, `{wait}` waits for its end")
+    where = "It runs in the background." if started.pid is not None else "It runs without this command."
+    follow_it = [(as_typed(f"logs -f {run_id}"), "follow it"), (as_typed(f"wait {run_id}"), "wait for its end")]
+    say(f"{where}\n{summary.next_commands(follow_it)}")
     return 0
 
 
@@ -148,7 +148,7 @@ def ending(store: "Store", status: RunStatus, *, by: str | None = None, log_tail
 
 
 def _newest_checkpoint(store: "Store", run_id: str) -> "CheckpointName | None":
-    from runner.runs.lineage import checkpoints
+    from runner.runs.checkpoints.lineage import checkpoints
 
     return next(iter(checkpoints(store, run_id)), None)
 
@@ -171,8 +171,8 @@ def _watch(store: "Store", run_id: str, *, as_json: bool) -> int:
                     break
                 _pause(display.tick, poll_seconds(store))
     except KeyboardInterrupt:
-        logs, cancel = as_typed(f"logs -f {run_id}"), as_typed(f"cancel {run_id}")
-        say(f"\n{run_id} goes on. `{logs}` follows it; `{cancel}` ends it")
+        ways = [(as_typed(f"logs -f {run_id}"), "follow it"), (as_typed(f"cancel {run_id}"), "end it")]
+        say(f"\n{run_id} goes on.\n{summary.next_commands(ways)}")
         return CTRL_C
     say(ending(store, status))
     if as_json:

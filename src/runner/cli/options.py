@@ -44,6 +44,8 @@ def json_option(command: F) -> F:
 
 def run_argument(command: F) -> F:
     """``RUN``, as it was written: the command gets `run`."""
+    first, _, more = (command.__doc__ or "").partition("\n\n")
+    command.__doc__ = f"{first}\n\n    RUN is a run's id, the beginning or the end of one, or `last`.\n\n{more}"
     return click.argument("run", metavar="RUN", shell_complete=_complete_run)(command)
 
 

@@ -12,6 +12,7 @@ from runner.backends.registry import backend_for
 from runner.control.wait import RunWaiter
 from runner.errors import UserError
 from runner.paths import state_folder
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.record_types.run import CancelRequest
 from runner.runs.records import times_reopened, utc_now, write_cancel_request
 from runner.runs.status import RunStatus, run_status
@@ -39,11 +40,12 @@ def finish_run(
         raise UserError(f"the run has {_ended(status)} already", where=run_id, remedy=remedy)
     busy = status.state == "running" or lock_holder(state_folder(store.url, run_id)) is not None
     if not busy and (backend_for(status.infra).supervised_here or not status.retry):
+        has_checkpoint = bool(checkpoints(store, run_id))
         raise UserError(
             f"nothing is running it: the run is {status.state}",
             where=run_id,
-            remedy=f"`runner cancel {run_id}` ends it, and `runner export {run_id} --checkpoint last` makes a model of "
-            "what it has",
+            remedy=f"`runner cancel {run_id}` ends it"
+            + (f"; `runner export {run_id} --checkpoint last` makes a model of what it has" if has_checkpoint else ""),
         )
     request = CancelRequest(requested_at=utc_now(), host=socket.gethostname(), pid=os.getpid())
     write_cancel_request(store, run_id, request, reopened=times_reopened(store, run_id), keep_model=True)

@@ -9,7 +9,7 @@ from runner.backends.local.training_side import require_training_side
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.paths import cache_folder
-from runner.runs.checkpoint_choice import choose_checkpoint
+from runner.runs.checkpoints.choice import choose_checkpoint, no_model
 from runner.runs.records import run_document, run_result
 from runner.storage.store import Store
 
@@ -70,9 +70,4 @@ def require_model(store: Store, run_id: str) -> None:
     """
     result = run_result(store, run_id)
     if result is None or "model" not in result.get("artifacts", {}):
-        state = "not ended" if result is None else result["state"]
-        raise UserError(
-            f"the run has {state} and made no model",
-            where=run_id,
-            remedy="`--checkpoint last` takes that of its newest checkpoint",
-        )
+        raise no_model(store, run_id)

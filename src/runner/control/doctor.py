@@ -60,12 +60,14 @@ def _packages() -> Iterator[Finding]:
     if ours is None:
         yield Finding(name="runner", state="note", detail="runs from its source: what it needs is not known here")
         return
+    seen: set[str] = set()
     for requirement in ours.requires or ():
         specifier, _, marker = requirement.partition(";")
         name = re.split(r"[^A-Za-z0-9._-]", specifier.strip(), maxsplit=1)[0]
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
-        if name == "skypilot":
-            continue  # it may be installed apart: `_skypilot`
+        if name == "skypilot" or name in seen:
+            continue  # the first may be installed apart: `_skypilot`; others may be asked for by several extras
+        seen.add(name)
         found = _version(name)
         if found is not None:
             yield Finding(name=name, state="ok", detail=found)

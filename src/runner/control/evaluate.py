@@ -19,7 +19,8 @@ from runner.errors import UserError
 from runner.exit_codes import MISTAKE
 from runner.paths import cache_folder
 from runner.recipe.loading.entries import evaluation_entry
-from runner.runs.checkpoint_choice import choose_checkpoint
+from runner.runs.attempts import newest_hardware
+from runner.runs.checkpoints.choice import choose_checkpoint, no_evaluation_data, no_model
 from runner.runs.layout import CheckpointName, run_key
 from runner.runs.records import encoded, run_document, run_recipe, run_result, utc_now
 from runner.storage.store import Store
@@ -64,22 +65,25 @@ def evaluate_run(
         UserError: this machine cannot train, the run has no model, or the data cannot be used.
         EvaluationFailed: the evaluation failed for another reason than a mistake of the user's.
     """
-    require_training_side("runner eval")
     result = run_result(store, run_id)
     chosen = None if checkpoint is None else choose_checkpoint(store, run_id, checkpoint)
+    if chosen is None and (result is None or "model" not in (result.get("artifacts") or {})):
+        raise no_model(store, run_id)
     recipe = run_recipe(run_document(store, run_id))
     if chosen is not None:
         stage = next(stage for stage in recipe.in_order if stage.stage_name == chosen.stage)
-    elif result is None or "model" not in (result.get("artifacts") or {}):
-        state = "has not ended" if result is None else f"has {result['state']}"
-        raise UserError(
-            f"the run {state}, and has no model to evaluate",
-            where=run_id,
-            remedy="`--checkpoint last` takes that of its newest checkpoint",
-        )
     else:
-        stage = recipe.in_order[len(result["stages"]) - 1] if result.get("stages") else recipe.in_order[-1]
-    entries = [evaluation_entry(written, stage, cwd=cwd) for written in data]
+        stages = result.get("stages") if result is not None else None
+        stage = recipe.in_order[len(stages) - 1] if stages else recipe.in_order[-1]
+    if not data and not stage.data.has_evaluation:
+        raise no_evaluation_data(run_id)
+    hardware = newest_hardware(store, run_id, stage.stage_name) if data else None
+    layout = None if hardware is None else hardware.get("layout")
+    notes: list[str] = []
+    require_training_side("runner eval")
+    entries = [evaluation_entry(written, stage, cwd=cwd, layout=layout, notes=notes) for written in data]
+    for note in notes:
+        say(note)
     measured = _measure(store, run_id, entries, prompts, say, checkpoint=chosen)
     now = datetime.now(UTC)
     nonce = "".join(secrets.choice("0123456789abcdef") for _ in range(4))

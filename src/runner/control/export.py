@@ -13,14 +13,16 @@ from typing import Any
 
 from runner.backends.environment import chosen_environment
 from runner.backends.local.training_side import require_training_side
+from runner.control.pull import artifact_prefixes
 from runner.errors import UserError
 from runner.hub.check import run_token
 from runner.paths import state_folder
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, gguf_missing
 from runner.recipe.rules.export import is_repository
 from runner.recipe.suggestions import closest
-from runner.runs.checkpoint_choice import choose_checkpoint
-from runner.runs.records import run_result
+from runner.runs.checkpoints.choice import choose_checkpoint, no_model
+from runner.runs.layout import CheckpointName
+from runner.runs.records import run_document, run_recipe, run_result
 from runner.storage.store import Store
 
 MODULE = "runner.train.run_export"
@@ -145,12 +147,7 @@ def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[
     wanted = options.as_recipe()
     environment = chosen_environment(options.env_files, options.secrets)
     checkpoint = None if options.checkpoint is None else choose_checkpoint(store, run_id, options.checkpoint)
-    if checkpoint is None and run_result(store, run_id) is None:
-        raise UserError(
-            "the run has not ended",
-            where=run_id,
-            remedy=f"wait for it: `runner wait {run_id}`; or take its newest checkpoint: `--checkpoint last`",
-        )
+    _require_model(store, run_id, checkpoint, merge=options.merge)
     require_training_side()
     require_exports(wanted, run_token(environment, here=True), here=True)
     above = state_folder(store.url, run_id).parent
@@ -179,6 +176,22 @@ def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[
         raise ExportFailed(reason or f"the export ended with exit code {code}", code)
     made: dict[str, str] = json.loads(answer)
     return made
+
+
+def _require_model(store: Store, run_id: str, checkpoint: CheckpointName | None, *, merge: bool) -> None:
+    """Refuse what the store alone shows to be impossible, before the libraries are loaded.
+
+    Raises:
+        UserError: there is no model to export, or no adapter to merge.
+    """
+    result = run_result(store, run_id)
+    if checkpoint is None and (result is None or "model" not in artifact_prefixes(store, run_id, result)):
+        raise no_model(store, run_id)
+    stages = run_recipe(run_document(store, run_id)).in_order
+    if merge and all(stage.adapter is None for stage in stages):
+        raise UserError(
+            "the run was trained in full: there is no adapter to merge", where=run_id, remedy="leave --merge out"
+        )
 
 
 def _pass_on(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.runs.checkpoint_choice import choose_checkpoint, is_model_file, short_name
+from runner.runs.checkpoints.choice import choose_checkpoint, is_model_file, no_model, short_name
 from runner.runs.layout import EXPORT_TOKEN, RESULT, RUN, checkpoint_prefix, is_token, run_key
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.result import Result
@@ -69,7 +69,11 @@ def pull(
             _write(collected, RESULT, json.dumps(result, indent=2).encode() + b"\n")
         lines = [json.dumps(record) + "\n" for record in read_metrics(store, run_id)]
         _write(collected, "metrics.jsonl", "".join(lines).encode())
-        for name, prefix in sorted(artifact_prefixes(store, run_id, result).items()):
+        artifacts = artifact_prefixes(store, run_id, result)
+        if result is not None and "model" not in artifacts and chosen is None:
+            error = no_model(store, run_id)
+            say(f"{run_id}: {error.what}; {error.remedy}")
+        for name, prefix in sorted(artifacts.items()):
             _fetch_artifact(store, prefix, f"artifacts/{name}", collected)
         if chosen is not None:
             name = f"checkpoints/{short_name(chosen)}"

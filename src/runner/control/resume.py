@@ -22,6 +22,7 @@ from runner.errors import UserError
 from runner.recipe.inputs.reward_refs import resolve_reward
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import newest_number
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import (
     launch_record,
     needed_environment,
@@ -30,7 +31,6 @@ from runner.runs.launches import (
     run_placement,
     with_current_placement,
 )
-from runner.runs.lineage import checkpoints
 from runner.runs.records import result_and_reopenings, run_document
 from runner.runs.reopened import reopen_run, replace_reward_file, reward_files
 from runner.runs.status import run_status

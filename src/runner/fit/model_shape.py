@@ -179,7 +179,7 @@ def shape_of(config: Mapping[str, Json], *, name: str = "the model") -> Shape:
             if isinstance(value, int | float) and value:
                 if not 0 < value < (_MOST_LAYERS if key == "num_hidden_layers" else _LARGEST):
                     raise UserError(
-                        f"{name} cannot be planned: the `{candidate}` in its config is no model's",
+                        f"{name} cannot be planned: the `{candidate}` in its config is not that of a model",
                         where="model.model_name_or_path",
                     )
                 return int(value)

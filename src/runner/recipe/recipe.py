@@ -56,6 +56,14 @@ class Data:
     eval_from_train: float | int | None = None
     """Hold out this many rows (an int) or this fraction (a float below 1) of the mixture, seeded.
     In YAML: ``eval: {from_train: …}``."""
+    layout: str | None = None
+    """The layout of rows to take (`RowLayout`'s value), when a run is measured again; None: what all entries can take.
+    No recipe says it."""
+
+    @property
+    def has_evaluation(self) -> bool:
+        """Whether there are rows to evaluate on."""
+        return bool(self.eval) or self.eval_from_train is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,5 +123,5 @@ def read_deepspeed_file(path: pathlib.Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"not JSON: {error}", where=str(path)) from error
     if not isinstance(config, dict):
-        raise UserError("holds no JSON object", where=str(path))
+        raise UserError("does not hold a JSON object", where=str(path))
     return config

@@ -10,12 +10,19 @@ _COLUMNS = {
     "stage": "STAGE",
     "step": "STEP",
     "loss": "LOSS",
+    "reward": "REWARD",
+    "rewards/accuracies": "REWARD ACCURACY",
+    "rewards/margins": "REWARD MARGIN",
     "eval_loss": "EVAL LOSS",
     "exact_match": "EXACT MATCH",
     "learning_rate": "LEARNING RATE",
     "grad_norm": "GRAD NORM",
     "tokens_per_second": "TOKENS/S",
 }
+
+
+_OF_METHOD = {"reward": "grpo", "rewards/accuracies": "dpo", "rewards/margins": "dpo"}
+"""Columns of one method alone."""
 
 
 def metrics_table(records: Sequence[Mapping[str, Any]]) -> str:
@@ -39,6 +46,9 @@ class MetricsLines:
         absent = {"stage"} if not recipe.get("stages") else set()
         if not (recipe.get("evaluate") or {}).get("exact_match"):
             absent.add("exact_match")
+        stages = recipe.get("stages") or [recipe]
+        methods = {stage.get("method", recipe.get("method")) for stage in stages}
+        absent |= {name for name, method in _OF_METHOD.items() if method not in methods}
         self._columns = {name: title for name, title in _COLUMNS.items() if name not in absent}
         self._widths = {name: max(len(title), 12 if name == "stage" else 8) for name, title in self._columns.items()}
 

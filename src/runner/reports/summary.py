@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.reports.tables import number, text_table
+from runner.reports.tracebacks import last_of_log
 from runner.runs.attempts import describe_hardware
 from runner.terminal import printable, visible
 
 _WIDTH = 100
+_TAIL_LINES = 20
 _SHARES = ("exact_match",)
 """Shares from 0 to 1, shown in percent; the change of one is a difference."""
 
@@ -36,13 +38,14 @@ def summarize_success(
     if not stages:
         parts += filter(None, [dropped_rows(result), format_measurements(result)])
     if result.get("hardware"):
-        parts.append(f"Computed with: {describe_hardware(result['hardware'])}.")
+        computed = f"Computed with: {describe_hardware(result['hardware'])}."
+        parts.append(textwrap.fill(computed, _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     where = [("store", store_url), ("run", f"{_with_slash(store_url)}runs/{run_id}/")]
     where += [(name, f"{_with_slash(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
     parts.append("Where everything is:\n" + _pairs(where))
     parts.append(
         "What to try next:\n"
-        + _pairs(
+        + next_commands(
             [
                 (typed(f"pull {run_id}"), "fetch the model, its metrics and the record of how it was made"),
                 (typed(f"eval {run_id}"), "measure it again, or on other data with --data"),
@@ -66,7 +69,7 @@ def summarize_failure(
         advice.append((typed("launch …"), "a new run, with other settings"))
     else:
         advice = [(typed(f"pull {run_id}"), "fetch what it had made")]
-    parts.append("What to do:\n" + _pairs(advice))
+    parts.append("What to do:\n" + next_commands(advice))
     return "\n\n".join(parts)
 
 
@@ -89,7 +92,7 @@ def summarize_interruption(
     parts = [f"{run_id} interrupted{why}{saved}"]
     parts += _tail(log_tail)
     from_where = "from the beginning" if at is None else f"from {at}"
-    parts.append("What to do:\n" + _pairs([(typed(f"resume {run_id}"), f"continue {from_where}")]))
+    parts.append("What to do:\n" + next_commands([(typed(f"resume {run_id}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
 
 
@@ -192,7 +195,20 @@ def _with_slash(url: str) -> str:
 def _tail(lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
-    return ["The last lines of its log:\n" + "\n".join(f"  | {visible(line)}" for line in lines)]
+    shown = last_of_log(lines, _TAIL_LINES)
+    return ["The last lines of its log:\n" + "\n".join(f"  | {visible(line)}" for line in shown)]
+
+
+def next_commands(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return commands with what they are for: beside them, or above each where a line would get too long.
+
+    Args:
+        pairs: command and purpose.
+    """
+    beside = _pairs(pairs)
+    if max(map(len, beside.splitlines())) <= _WIDTH:
+        return beside
+    return "\n".join(f"  {purpose}:\n    {typed}" for typed, purpose in pairs)
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:

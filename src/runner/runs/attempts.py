@@ -1,7 +1,8 @@
 """Attempts in the store: claiming a number, saying what was restored, finding out that a newer one has begun.
 
 An attempt claims first, then chooses what to restore, then says so. Whatever an older attempt that is still alive
-commits after the claim, the chooser either sees it or leaves it off the lineage for good (`runner.runs.lineage`).
+commits after the claim, the chooser either sees it or leaves it off the lineage for good
+(`runner.runs.checkpoints.lineage`).
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -139,7 +139,7 @@ def token_number(token: str) -> int:
 
 @dataclass(frozen=True, order=True)
 class CheckpointName:
-    """A checkpoint's folder name, taken apart. Orders by name; `runner.runs.lineage` knows the order of stages."""
+    """A checkpoint's folder name, taken apart. Orders by name; the lineage knows the order of stages."""
 
     stage: str
     """The stage it belongs to (the method's name for a run without stages)."""

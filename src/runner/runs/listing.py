@@ -176,12 +176,10 @@ def find_run(store: Store, text: str) -> str:
         shown = ", ".join(matches[:5]) + (f" and {len(matches) - 5} more" if len(matches) > 5 else "")
         raise UserError(
             f"{text!r} fits {len(matches)} runs: {shown}",
-            where="RUN",
             remedy="write more of the id; `runner ps --all` lists every run",
         )
     near = difflib.get_close_matches(text, known, n=3, cutoff=0.5)
     raise UserError(
         f"no run {text!r} in {store.url}",
-        where="RUN",
         remedy=f"did you mean {' or '.join(near)}?" if near else "`runner ps --all` lists the runs of the store",
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, MutableMapping
 
+from runner.runs.checkpoints.lineage import Position, read_lineage
 from runner.runs.chunks import chunk_keys, read_chunks
 from runner.runs.layout import chunk_key
-from runner.runs.lineage import Position, read_lineage
 from runner.runs.record_types.result import MetricRecord
 from runner.runs.records import decoded
 from runner.storage.manifest import Damaged

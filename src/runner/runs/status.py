@@ -208,7 +208,13 @@ def _minutes(seconds: float) -> str:
 
 
 def _line(text: str | None) -> str | None:
-    return None if text is None else printable(text)
+    """Return a reason in one line: what is wrong, then the remedy of a `UserError`, as two sentences."""
+    if text is None:
+        return None
+    what, indent, remedy = text.partition("\n  ")
+    if indent and not what.endswith((".", ":", "!", "?")):
+        what += "."
+    return printable(what + indent + remedy)
 
 
 def _skypilots_part(store: Store, run_id: str, launch: Launch | None) -> tuple[str | None, bool]:

@@ -144,7 +144,7 @@ class LocalStore:
         if stat.S_ISREG(mode):
             return os.fdopen(descriptor, "rb")
         os.close(descriptor)
-        raise NotFound(key) if stat.S_ISDIR(mode) else Damaged(key, "it is no file")
+        raise NotFound(key) if stat.S_ISDIR(mode) else Damaged(key, "it is not a file")
 
     def _path(self, key: str) -> Path:
         path = self.root / check_key(key)

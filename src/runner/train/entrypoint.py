@@ -6,8 +6,8 @@ Light on purpose (no torch): it answers signals at once, goes on writing heartbe
 and still runs to record why when that process crashes or is killed. Exit codes: 0 succeeded; 1 failed or cancelled; 2 a
 mistake of the caller's; 75 interrupted, can be resumed.
 
-Of several machines (`runner.train.agent.topology`) each runs this. The head's claims the attempt; the others' join it
-(`runner.train.agent.node_agent`).
+Of several machines (`runner.train.agent.nodes.topology`) each runs this. The head's claims the attempt; the others'
+join it (`runner.train.agent.nodes.node_agent`).
 """
 
 import argparse
@@ -33,11 +33,11 @@ from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.hangs.reach import StoreNotReached, reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
-from runner.train.agent.node_agent import NodeAgent
+from runner.train.agent.nodes.node_agent import NodeAgent
+from runner.train.agent.nodes.topology import detect_topology
 from runner.train.agent.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
-from runner.train.agent.topology import detect_topology
 
 _log = logging.getLogger(f"{LOGGER}.entrypoint")
 

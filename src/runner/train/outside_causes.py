@@ -20,6 +20,8 @@ _NOT_OUTSIDE = (
     "UnsupportedProtocol",
 )
 """Kinds of connection errors that are settings: a hub that is switched off, a certificate or URL that is wrong."""
+_IN_PARENTHESES = tuple(f"({name})" for name in _NOT_OUTSIDE)
+"""How `datasets` says which error it has met, without a cause."""
 
 _NETWORK = frozenset(
     {
@@ -118,7 +120,7 @@ class OutsideCause:
 def outside_cause(error: BaseException | None) -> OutsideCause | None:
     """Return what outside of the run caused an error; None if nothing did, as far as its chain of causes says."""
     chain = list(_chain(error))
-    if any(_is_named(link, _NOT_OUTSIDE) for link in chain):
+    if any(_is_named(link, _NOT_OUTSIDE) or str(link).endswith(_IN_PARENTHESES) for link in chain):
         return None
     for link in chain:
         what = _kind(link)

@@ -20,6 +20,8 @@ from runner.errors import UserError
 from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
 from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.runs.attempts import newest_hardware
+from runner.runs.checkpoints.choice import no_evaluation_data, no_model
 from runner.runs.layout import CheckpointName
 from runner.runs.records import run_result
 from runner.storage.manifest import Damaged
@@ -114,10 +116,13 @@ def evaluate(
 
     result = run_result(store, run_id)
     if checkpoint is None and (result is None or "model" not in (result.get("artifacts") or {})):
-        raise UserError("the run has made no model", where=run_id, remedy="`--checkpoint last` takes its newest one")
+        raise no_model(store, run_id)
     attempt = reading_attempt(store, run_id, work_dir=work_dir, cache_dir=cache_dir, events=events)
     model = stored_model(attempt, result, checkpoint)
-    stage_run = build_stage(attempt, evaluation_recipe(model.stage, data, prompts), model.start)
+    hardware = newest_hardware(store, run_id, model.stage.stage_name)
+    layout = None if hardware is None else hardware.get("layout")
+    recipe = evaluation_recipe(model.stage, data, prompts, layout=layout)
+    stage_run = build_stage(attempt, recipe, model.start)
     records: dict[str, Mapping[str, Any]] = {}
     trained = "the trained model" if checkpoint is None else f"the model of step {checkpoint.step}"
     for phase, which in (("before", "the model it began with"), ("after", trained)):
@@ -131,17 +136,23 @@ def evaluate(
     return compare_evaluations(records)
 
 
-def evaluation_recipe(recipe: Recipe, data: Sequence[DataSource] | None, prompts: Sequence[str] | None) -> Recipe:
+def evaluation_recipe(
+    recipe: Recipe, data: Sequence[DataSource] | None, prompts: Sequence[str] | None, *, layout: str | None = None
+) -> Recipe:
     """Return the recipe to evaluate by: with the given data and prompts instead of its own.
+
+    Args:
+        recipe: the stage's.
+        data: what to evaluate on; None: its own.
+        prompts: what to complete; None: its own.
+        layout: the layout of rows that it was trained in, if that is known, which other data take too.
 
     Raises:
         UserError: there is nothing to evaluate on.
     """
-    eval_data = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data))
-    if not eval_data.eval and eval_data.eval_from_train is None:
-        raise UserError(
-            "the run's recipe has no evaluation data", where=recipe.name, remedy="Name some: --data test.jsonl"
-        )
+    eval_data = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data), layout=layout)
+    if not eval_data.has_evaluation:
+        raise no_evaluation_data(recipe.name)
     evaluate = recipe.evaluate if prompts is None else dataclasses.replace(recipe.evaluate, prompts=tuple(prompts))
     return dataclasses.replace(recipe, data=eval_data, evaluate=evaluate)
 

@@ -23,7 +23,7 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
-from runner.runs.checkpoint_choice import short_name
+from runner.runs.checkpoints.choice import no_model, short_name
 from runner.runs.layout import EXPORT_TOKEN, CheckpointName, export_token, new_nonce, run_key
 from runner.runs.record_types.result import Result
 from runner.runs.records import last_start, run_document, run_recipe, run_result
@@ -33,6 +33,7 @@ from runner.storage.retry import after, retry_store_call
 from runner.storage.store import NotFound, Store, StoreUnavailable
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
+from runner.train.loggers.libraries import quiet_libraries
 
 _log = logging.getLogger(f"{LOGGER}.run_export")
 
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     set_up_logging()
+    quiet_libraries()
     try:
         exports = export_run(
             open_store(options.store),
@@ -142,8 +144,7 @@ def export_run(
     if checkpoint is not None and trained is not None:
         made["model"] = trained
     if trained is None:
-        remedy = "`--checkpoint last` makes one of its newest checkpoint; `runner ps` says how it stands"
-        raise UserError("the run has no model yet", where=run_id, remedy=remedy)
+        raise no_model(store, run_id)
     base = wanted.base or recipe.export.base
     recipe = dataclasses.replace(recipe, export=dataclasses.replace(wanted, base=base))
     recipe = _on_its_base(recipe, base_key, artifact_store)
@@ -174,10 +175,8 @@ def _commit_model(
     store: Store, run_id: str, checkpoint: CheckpointName, artifact_store: Any, folder: Path
 ) -> str | None:
     """Make a checkpoint's model an artifact; return the key of the artifact that its stage started from, if any."""
-    from runner.train.loggers.libraries import quiet_libraries
     from runner.train.stored_model import no_events, reading_attempt, save_checkpoint, stored_model
 
-    quiet_libraries()
     _log.info("exporting: the model of %s", short_name(checkpoint))
     work = folder / "checkpoint"
     work.mkdir(parents=True)

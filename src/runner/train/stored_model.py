@@ -10,8 +10,8 @@ from pathlib import Path
 
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import Claim, newest_number
-from runner.runs.checkpoint_choice import is_model_file
-from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.checkpoints.choice import is_model_file
+from runner.runs.checkpoints.files import read_runner_state
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.record_types.result import Result
 from runner.runs.records import run_recipe

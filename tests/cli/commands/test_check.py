@@ -162,3 +162,13 @@ def test_the_hub_is_asked_on_demand_and_before_a_launch(folder: Path, tmp_path: 
             assert "Error: jobs/good.yaml:5: data.train.1.path: there is no dataset someone/missing" in done.stderr
             assert "Traceback" not in done.stderr
     assert not (tmp_path / "store/runs").exists()
+
+
+def test_rows_that_will_be_dropped_and_columns_that_are_not_read_are_said(folder: Path) -> None:
+    """A check converts the first rows as the training will; it stays a success."""
+    rows = [{"prompt": "a", "completion": "b", "id": 1}, {"prompt": "a", "completion": "", "id": 2}]
+    (folder / "jobs/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = runner(folder, "check", "good", "--set", "data={train: [{path: jobs/rows.jsonl}]}")
+    assert done.returncode == 0
+    assert "good: data.train.0: dropped 1 of 2 rows (1 with empty completion; the first: line 2)." in done.stderr
+    assert "good: data.train.0: of these columns nothing is made: id." in done.stderr

@@ -94,6 +94,14 @@ def test_nothing_is_written_by_a_launch_that_finds_a_broken_row(tmp_path: Path, 
     assert not list(store.objects(""))
 
 
+def test_data_that_only_the_machine_can_read_are_said(tmp_path: Path, read: Callable[..., list[str]]) -> None:
+    """What `datasets` saved, for one."""
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/state.json").write_text("{}")
+    [sentence] = read(recipe=RECIPE.replace("rows.jsonl", "saved") + "name: x\n")
+    assert sentence == f"data.train.0: rows of {tmp_path}/saved are first read by the machine that trains"
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, read: Callable[..., list[str]]) -> None:
     """Forty megabytes are read in less than half of that."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

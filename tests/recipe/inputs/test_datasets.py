@@ -238,3 +238,42 @@ def test_the_layout_is_that_of_the_first_row(tmp_path: Path) -> None:
         method="sft",
     )
     assert entry.layout is RowLayout.PAIR
+
+
+def test_the_format_is_that_of_the_rows_which_the_filter_keeps(check: Check, tmp_path: Path) -> None:
+    """As in training, which filters before it looks."""
+    rows = [
+        {"prompt": TURNS[:1], "completion": TURNS[1:], "kind": "chat"},
+        {"prompt": "a", "completion": "b", "kind": "text"},
+    ]
+    loaded = check(data(tmp_path, *rows, filter={"kind": "text"}))
+    assert loaded.sources[0][0].conversational is False
+    assert loaded.notes == ()
+
+
+def test_blank_lines_of_a_text_file_are_counted(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("first\n\nsecond\n")
+    assert check("data={train: [{path: rows.txt}]}").notes == (
+        "data.train.0: dropped 1 of 3 rows (1 with empty text; the first: line 2).",
+    )
+
+
+@pytest.mark.parametrize("path", ["gone", "gone.jsonl", "./gone", "round"])
+def test_a_link_that_leads_nowhere_is_no_hub_id(refuse: Refuse, tmp_path: Path, path: str) -> None:
+    (tmp_path / path).symlink_to(path if path == "round" else "nowhere")
+    for setting in ("data.train.0.path", "model.model_name_or_path"):
+        error = refuse(f"{setting}={path}")
+        assert f"`{path}` is a link to `" in str(error)
+        assert settings_of(error)[-1] == setting
+
+
+def test_a_pattern_is_no_path(refuse: Refuse) -> None:
+    assert "a path is no pattern" in str(refuse("data.train.0.path='parts/*.jsonl'"))
+
+
+def test_data_of_another_kind_in_a_folder_are_said(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "mixed" / "b.csv").write_text("prompt,completion\na,b\n")
+    loaded = check("data.train.0.path=mixed")
+    assert "data.train.0: of this folder only .jsonl is read, not b.csv." in loaded.notes

@@ -65,6 +65,30 @@ def test_the_file_travels_with_the_run(check: Check, tmp_path: Path) -> None:
         (REWARDS, "org/reward-model", "is not a reward function", "`rewards.py:function`"),
         ("def correct(completions):\n    pass\n", "rewards.py:correct", "cannot be called by TRL", "**kwargs"),
         ("def correct(:\n", "rewards.py:correct", "is not Python: line 1", ""),
+        (
+            "import beside\n" + REWARDS,
+            "rewards.py:correct",
+            "line 1 of rewards.py imports `beside`",
+            "put what it needs into",
+        ),
+        (
+            "from beside.x import y\n" + REWARDS,
+            "rewards.py:correct",
+            "line 1 of rewards.py imports `beside.x`",
+            "into rewards.py",
+        ),
+        (
+            REWARDS + "    import parts\n",
+            "rewards.py:correct",
+            "line 3 of rewards.py imports `parts`",
+            "into rewards.py",
+        ),
+        (
+            "from . import beside\n" + REWARDS,
+            "rewards.py:correct",
+            "line 1 of rewards.py imports a neighbour",
+            "into rewards.py",
+        ),
         ("raise SystemExit\n", "rewards.py:correct", "defines no function", "it defines none"),
     ],
 )
@@ -73,6 +97,9 @@ def test_a_reward_that_could_not_be_called_is_refused(
 ) -> None:
     """Nothing in the file is run for that."""
     (tmp_path / "rewards.py").write_text(text)
+    (tmp_path / "beside.py").touch()
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").touch()
     error = refuse(f"training.reward_funcs=['{name}']", text=GRPO)
     assert settings_of(error) == ["training.reward_funcs.0"]
     assert what in error.what
@@ -182,3 +209,28 @@ def test_a_file_of_rewards_that_is_none_is_not_waited_for_nor_read_whole(
     (tmp_path / "deeper.py").write_text("x = " + "-" * 100_000 + "1")
     error = refuse(text=GRPO.replace("rewards.py:", f"{name}:"))
     assert settings_of(error) == ["training.reward_funcs.0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import json, pytest.fixtures\n",
+        "try:\n    import beside\nexcept ImportError:\n    beside = None\n",
+        "import data_of_mine\n",
+    ],
+)
+def test_what_is_installed_or_guarded_may_be_imported(check: Check, tmp_path: Path, text: str) -> None:
+    for name in ("json.py", "pytest.py", "beside.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "data_of_mine").mkdir()
+    (tmp_path / "rewards.py").write_text(text + REWARDS)
+    check(text=GRPO)
+
+
+@pytest.mark.parametrize("made", ["lambda completions, **kwargs: []", "functools.partial(other, 1)", "Scorer()"])
+def test_a_reward_may_be_made_without_def(check: Check, tmp_path: Path, made: str) -> None:
+    """The training looks at what it is."""
+    (tmp_path / "rewards.py").write_text(f"correct = {made}\n")
+    check(text=GRPO)
+    (tmp_path / "rewards.py").write_text("from installed import accuracy as correct\n")
+    check(text=GRPO)

@@ -56,3 +56,45 @@ def test_a_mistake_is_said_before_anything_is_started(recipe: Recipe, tmp_path: 
     with pytest.raises(UserError) as caught:
         evaluation_entry(text, recipe, cwd=tmp_path)
     assert what in str(caught.value)
+
+
+MESSAGES = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+LONGER = {"messages": [*MESSAGES["messages"], *MESSAGES["messages"]]}
+PAIRS, CONVERSATIONS, TEXT = "pairs of strings", "conversations", "plain text"
+
+
+@pytest.mark.parametrize(
+    ("row", "layout", "said"),
+    [
+        (MESSAGES, PAIRS, ["the format is messages", "taken as pairs of strings, as the run was trained"]),
+        (MESSAGES, CONVERSATIONS, ["the format is messages"]),
+        (LONGER, "pairs of messages", ["the format is messages", "taken as pairs of messages, as the run was trained"]),
+        ({"prompt": "a", "completion": "b"}, CONVERSATIONS, ["the format is prompt_completion", "taken as conversa"]),
+        ({"instruction": "a", "output": "b"}, CONVERSATIONS, ["the format is alpaca", "taken as conversations, as"]),
+        (MESSAGES, None, ["the format is messages"]),
+    ],
+)
+def test_rows_are_taken_as_the_run_was_trained(
+    recipe: Recipe, tmp_path: Path, row: dict[str, Any], layout: str | None, said: list[str]
+) -> None:
+    written(tmp_path, "test.jsonl", **row)
+    notes: list[str] = []
+    evaluation_entry("test.jsonl", recipe, cwd=tmp_path, layout=layout, notes=notes)
+    assert len(notes) == len(said)
+    assert all(note.startswith(f"--data test.jsonl: {words}") for note, words in zip(notes, said, strict=True)), notes
+
+
+@pytest.mark.parametrize(
+    ("row", "layout", "what"),
+    [
+        (LONGER, PAIRS, "no row can be taken as pairs of strings, which the run was trained on: rows with more than"),
+        (MESSAGES, TEXT, "holds conversations, and the run was trained on plain text"),
+        ({"text": "a"}, PAIRS, "holds plain text, and the run was trained on pairs of strings"),
+    ],
+)
+def test_rows_that_cannot_be_taken_so_are_refused(
+    recipe: Recipe, tmp_path: Path, row: dict[str, Any], layout: str, what: str
+) -> None:
+    written(tmp_path, "test.jsonl", **row)
+    with pytest.raises(UserError, match=what):
+        evaluation_entry("test.jsonl", recipe, cwd=tmp_path, layout=layout)

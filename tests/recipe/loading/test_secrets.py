@@ -67,11 +67,14 @@ def test_a_secret_hides_what_else_is_wrong(refuse: Refuse) -> None:
         "sky.envs={PWD: /work, OLDPWD: /old}",
         "training.pad_token=<pad>",
         "training.eos_token=<|im_end|>",
-        "evaluate.prompts=['What is a password=?']",
     ],
 )
 def test_what_is_no_secret_is_accepted(check: Check, override: str) -> None:
     check(override)
+
+
+def test_a_prompt_may_ask_for_a_password(check: Check) -> None:
+    check("evaluate={before_and_after: true, prompts: ['What is a password=?']}", "data.eval.from_train=1")
 
 
 @pytest.mark.parametrize("override", ["sky.envs.RUNNER_RUN=x", "sky.secrets={RUNNER_SECRET_NAMES: null}"])

@@ -103,7 +103,7 @@ def test_the_command_line_counts_for_all_stages_or_for_one(check: Check) -> None
         (["training.learnin_rate=1"], "training.learnin_rate", "no such setting", "did you mean `learning_rate`?"),
         (["stages.cpt.data.train.0.path=nix.jsonl"], "stages.cpt.data", "there is no file or folder", None),
         (["data.train=[{path: 'builtin:arithmetic'}]"], "data.train", "no format", None),
-        (["stages.sft2.training.seed=1"], "stages.sft2", "is none of its entries", "count from 0"),
+        (["stages.sft2.training.seed=1"], "stages.sft2", "is not one of its entries", "count from 0"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_where_it_was_made(

@@ -98,6 +98,8 @@ def test_aliases_give_copies() -> None:
         ("a: [1, 2\n", "r.yaml:2:1", "expected ',' or ']'"),
         ("a: 'x\n", "r.yaml:2:1", "quoted scalar"),
         ("a: @x\n", "r.yaml:1:4", "cannot start any token"),
+        ("a: *.jsonl\n", "r.yaml:1:5", "while scanning an alias"),
+        ("a: & b\n", "r.yaml:1:5", "while scanning an anchor"),
         ("a: *x\n", "r.yaml:1:4", "`*x` refers to nothing"),
         ("a: &x [*x]\n", "r.yaml:1:8", "contains itself"),
         ("a: &x {b: {c: *x}}\n", "r.yaml:1:15", "contains itself"),

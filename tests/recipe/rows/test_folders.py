@@ -7,7 +7,7 @@ import pytest
 from datasets.data_files import DataFilesDict, get_data_patterns
 
 from runner.errors import UserError
-from runner.recipe.rows.folders import files_of_split, split_files
+from runner.recipe.rows.folders import files_of_split, left_out_sentence, split_files
 
 FOLDERS = [
     ["a.jsonl", "b.jsonl"],
@@ -58,6 +58,15 @@ def test_a_folder_holds_files_of_one_kind(tmp_path: Path) -> None:
     """The kind of most of them, as with `datasets`."""
     make(tmp_path, ["a.jsonl", "b.txt", "c.jsonl"])
     assert split_files(tmp_path) == {"train": [tmp_path / "a.jsonl", tmp_path / "c.jsonl"]}
+
+
+def test_data_of_another_kind_are_said(tmp_path: Path) -> None:
+    names = ["a.jsonl", "sub/c.json", "d.jsonl", "LICENSE.txt", "notes.md", "config.json"]
+    make(tmp_path, names)
+    assert left_out_sentence(tmp_path, "data.train.0") is None
+    make(tmp_path, ["b.csv", "0.parquet"])
+    said = "data.train.0: of this folder only .json, .jsonl is read, not 0.parquet, b.csv."
+    assert left_out_sentence(tmp_path, "data.train.0") == said
 
 
 def test_names_are_names_and_no_patterns(tmp_path: Path) -> None:

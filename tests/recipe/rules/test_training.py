@@ -44,3 +44,25 @@ def test_no_epochs_train_nothing(check: Check, refuse: Refuse) -> None:
 def test_a_learning_rate_of_0_is_said(check: Check) -> None:
     assert [warning for warning in check("training.learning_rate=0").warnings if "0 changes no weight" in str(warning)]
     assert not check("training.learning_rate=1e-5").warnings
+
+
+def test_an_evaluation_every_0_steps_is_refused_since_transformers_takes_it_for_logging_steps(
+    check: Check, refuse: Refuse
+) -> None:
+    evaluates = ("training.eval_strategy=steps", "data.eval.from_train=1")
+    error = refuse(*evaluates, "training.eval_steps=0")
+    assert settings_of(error) == ["training.eval_steps"]
+    assert "`eval_strategy: no`" in str(error)
+    check(*evaluates, "training.eval_steps=1")
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_are_left_to_train_on(check: Check, refuse: Refuse) -> None:
+    evaluates = ("training.eval_strategy=epoch", DROPS[0])
+    for part in ("3", "100", "0.9"):
+        error = refuse(*evaluates, f"data.eval.from_train={part}")
+        assert settings_of(error) == ["data.eval.from_train"]
+        assert "of 3 rows leaves none to train on" in str(error)
+    for part in ("2", "0.1"):
+        check(*evaluates, f"data.eval.from_train={part}")
+    check(evaluates[0], "data.eval.from_train=100")  # built-in data are not counted

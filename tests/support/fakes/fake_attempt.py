@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 from runner.notices import Notice, NoticeWriter
 from runner.process import die_with_parent
 from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat, write_restored
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName, artifact_prefix, checkpoint_prefix
-from runner.runs.lineage import checkpoints
 from runner.runs.records import is_cancel_requested, times_reopened, write_result
 from runner.storage.commit import commit
 from runner.storage.open import open_store

@@ -22,9 +22,9 @@ from runner.storage.store import NotFound
 from runner.train.agent import head_attempt
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import as_it_is, set_up_logging
+from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
-from runner.train.agent.topology import Topology
 
 USUAL = Watchdog()
 TIMING = Timing(
@@ -37,7 +37,7 @@ events = int(sys.argv[sys.argv.index("--events") + 1])
 def send(kind, **fields):
     os.write(events, json.dumps({"kind": kind, **fields}).encode() + b"\\n")
 def on_sigterm(number, frame):
-    send("outcome", outcome="interrupted", reason="told to stop (SIGTERM)", retry=True)
+    send("outcome", outcome="interrupted", reason="stopped by SIGTERM (Ctrl-C, a preemption or `kill`)", retry=True)
     os._exit(75)
 signal.signal(signal.SIGTERM, on_sigterm)
 print("ready", flush=True)
@@ -165,7 +165,11 @@ def test_a_signal_reaches_the_workers(store: LocalStore) -> None:
     when(lambda: "ready" in log(store), lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert agent(store, HANGS).run() == 75
     ended = record(store, "attempts/0001.ended.json")
-    assert (ended["outcome"], ended["reason"], ended["retry"]) == ("interrupted", "told to stop (SIGTERM)", True)
+    assert (ended["outcome"], ended["reason"], ended["retry"]) == (
+        "interrupted",
+        "stopped by SIGTERM (Ctrl-C, a preemption or `kill`)",
+        True,
+    )
 
 
 def test_a_cancelled_run_ends(store: LocalStore) -> None:

@@ -11,7 +11,7 @@ from runner.train.agent.outcome import NodeExit, Outcome, WorkerExit, attempt_ou
 LOST = Outcome(kind="failed", reason="Connection closed by peer", retry=True, lost_peer=True)
 BROKEN = Outcome(kind="failed", reason="ValueError: nonsense", retry=False)
 MISTAKE = Outcome(kind="failed", reason="data: no such file", retry=False)
-TOLD = Outcome(kind="interrupted", reason="told to stop (SIGTERM)", retry=True)
+TOLD = Outcome(kind="interrupted", reason="stopped by SIGTERM (Ctrl-C, a preemption or `kill`)", retry=True)
 MEMORY = Outcome(kind="out_of_memory", reason="memory ran out in step 3", retry=True, split=[4, 1])
 DONE = Outcome(kind="succeeded", reason=None, retry=False, result={"step": 12})
 
@@ -33,8 +33,8 @@ def end(rank: int, code: int, outcome: Outcome | None = None, *, killed: bool = 
         ([end(0, -signal.SIGABRT), end(1, 1, LOST)], "interrupted", "went away"),
         ([end(0, 1, LOST), end(1, 1, MEMORY)], "out_of_memory", "step 3"),
         ([end(0, -signal.SIGKILL, killed=True), end(1, 2, MISTAKE)], "failed", "no such file"),
-        ([end(0, 75, TOLD), end(1, 75, TOLD)], "interrupted", "told to stop"),
-        ([end(0, 1, LOST), end(1, 75, TOLD)], "interrupted", "told to stop"),
+        ([end(0, 75, TOLD), end(1, 75, TOLD)], "interrupted", "stopped by SIGTERM"),
+        ([end(0, 1, LOST), end(1, 75, TOLD)], "interrupted", "stopped by SIGTERM"),
         ([end(0, 1, LOST), end(1, 1, LOST)], "interrupted", "went away"),
         ([end(0, 3), end(1, -signal.SIGKILL, killed=True)], "failed", "process 0 of 2 ended with exit code 3"),
         ([end(0, -signal.SIGKILL)], "interrupted", "the training process was killed by SIGKILL"),

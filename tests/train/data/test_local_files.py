@@ -12,10 +12,11 @@ import pytest
 from datasets import Dataset
 
 from runner.errors import UserError
-from runner.recipe.recipe import DataSource
+from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.data import parallel
 from runner.train.data.json_cell import JsonCell
 from runner.train.data.local_files import read_files
+from runner.train.data.mixture import load_data
 from runner.train.data.sampling import select_rows
 from runner.train.data.sources import read_source
 
@@ -66,6 +67,18 @@ def test_a_large_file_is_read_in_parts_as_it_is_in_one_go(tmp_path: Path, monkey
     with path.open("a") as file:
         file.write("{broken\n")
     with pytest.raises(UserError, match=r"line 2001 is not JSON"):
+        read(path)
+
+
+def test_a_file_on_which_the_quick_parser_crashes_is_said_to_be_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow's ends the process at a bare `null` behind an object."""
+    monkeypatch.setattr(parallel, "SMALLEST_PART", 10)
+    monkeypatch.setattr(parallel, "_processes", lambda: 1)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b"} null {"text": "c"}\n')
+    with pytest.raises(UserError, match=r"line 2 is not JSON: Extra data"):
         read(path)
 
 
@@ -150,3 +163,30 @@ def test_a_filter_compares_with_what_is_written(tmp_path: Path, column: str, val
             select_rows(read(path), source, "data.train.0", 1, [])
     else:
         assert select_rows(read(path), source, "data.train.0", 1, [])["zip"][:] == kept
+
+
+def test_numbers_and_texts_reach_trainers_as_they_are(tmp_path: Path) -> None:
+    """Reward functions get each row's own type, and the arguments of a call all their digits."""
+    texts = write_lines(tmp_path / "a.jsonl", [{"prompt": "a", "answer": "42", "extra": [1.50]}])
+    numbers = write_lines(tmp_path / "b.jsonl", [{"prompt": "b", "answer": 3.141592653589793, "extra": "x"}])
+    data = Data(train=(DataSource(path=str(texts)), DataSource(path=str(numbers))), eval=())
+    recipe = Recipe(name="t", method="grpo", model={"model_name_or_path": "builtin:tiny-llama"}, data=data, training={})
+    rows = {row["prompt"]: row for row in load_data(recipe, inputs=Path).train}
+    assert rows["a"] == {"prompt": "a", "answer": "42", "extra": [1.5]}
+    assert rows["b"] == {"prompt": "b", "answer": 3.141592653589793, "extra": "x"}
+    call = {"function": {"name": "area", "arguments": {"radius": 3.141592653589793, "id": 2**70}}}
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    calls = write_lines(tmp_path / "c.jsonl", [{"messages": turns}])
+    data = Data(train=(DataSource(path=str(calls)),), eval=())
+    recipe = Recipe(name="t", method="sft", model={"model_name_or_path": "builtin:tiny-llama"}, data=data, training={})
+    [row] = load_data(recipe, inputs=Path).train
+    assert row["messages"][1]["tool_calls"][0]["function"]["arguments"] == {"radius": 3.141592653589793, "id": 2**70}
+
+
+def test_a_template_shows_a_number_as_the_file_does(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [])
+    path.write_text('{"q": "price?", "price": 1.50, "large": 1e3, "sold": true}\n')
+    template = {"prompt": "{q}", "completion": "{price} {large} {sold}"}
+    data = Data(train=(DataSource(path=str(path), template=template),), eval=())
+    recipe = Recipe(name="t", method="sft", model={"model_name_or_path": "builtin:tiny-llama"}, data=data, training={})
+    assert list(load_data(recipe, inputs=Path).train) == [{"prompt": "price?", "completion": "1.50 1e3 true"}]

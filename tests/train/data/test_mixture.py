@@ -439,3 +439,22 @@ def test_what_is_prepared_lies_in_the_attempts_folder_and_nowhere_else(tmp_path)
     assert Path(file).is_file()
     assert told == str(temporary)
     assert list(temporary.iterdir()) == []
+
+
+def test_nulls_that_parquet_made_of_other_rows_keys_are_no_arguments(tmp_path):
+    """Each struct of a column has the keys of all others; text in it is as its author wrote it."""
+
+    def called(**arguments):
+        call = {"type": "function", "function": {"name": "get", "arguments": arguments}}
+        return [turns(1)[0], {"role": "assistant", "content": "", "tool_calls": [call]}]
+
+    tools = [{"type": "function", "function": {"name": "get", "parameters": {"default": None}}}]
+    rows = [
+        {"messages": called(city="Oslo"), "tools": json.dumps(tools)},
+        {"messages": called(path="/"), "tools": json.dumps(tools)},
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    data = load(DataSource(path=str(tmp_path / "rows.parquet")))
+    made = sorted(str(row["messages"][1]["tool_calls"][0]["function"]["arguments"]) for row in data.train)
+    assert made == ["{'city': 'Oslo'}", "{'path': '/'}"]
+    assert [row["tools"] for row in data.train] == [tools, tools]

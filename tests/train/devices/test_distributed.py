@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from runner.train.agent.topology import free_port
+from runner.train.agent.nodes.topology import free_port
 
 _PROCESS = """
 import json, sys

@@ -126,3 +126,36 @@ def test_later_a_few_batches_without_rewards_are_only_said(caplog: pytest.LogCap
         batches.observe(NONE_APPLIES)
     with pytest.raises(UserError, match="returned None"):
         batches.observe(NONE_APPLIES)
+
+
+def failing(error: BaseException) -> Any:
+    def reward(completions: Any, **kwargs: Any) -> list[float]:
+        raise error
+
+    async def later(completions: Any, **kwargs: Any) -> list[float]:
+        raise error
+
+    def yielding(completions: Any, **kwargs: Any) -> Any:
+        yield 1.0
+        raise error
+
+    calls = [checked(function, "mine", "training.reward_funcs.1") for function in (reward, later, yielding)]
+    return [calls[0], lambda completions: asyncio.run(calls[1](completions=completions)), calls[2]]
+
+
+@pytest.mark.parametrize("error", [KeyError("answer"), ConnectionError("away"), torch.OutOfMemoryError("full")])
+def test_what_a_reward_function_raises_is_raised_on_with_its_name(error: Exception) -> None:
+    for call in failing(error):
+        error.__notes__ = []
+        with pytest.raises(type(error)) as caught:
+            call(completions=["a", "b"])
+        assert caught.value is error
+        assert error.__notes__[0].startswith("raised by the reward function `mine` (test_reward_checks.py, line ")
+        assert error.__notes__[0].endswith("; training.reward_funcs.1)")
+
+
+def test_a_reward_function_that_ends_the_process_is_named() -> None:
+    for call in failing(SystemExit(3)):
+        with pytest.raises(UserError, match=r"`mine` ended the process .*SystemExit") as caught:
+            call(completions=["a", "b"])
+        assert caught.value.where == "training.reward_funcs.1"

@@ -69,6 +69,24 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
         load(f"{tmp_path}/rewards.py:f")
 
 
+def test_a_file_that_ends_the_process_is_no_reward_file(tmp_path: Path) -> None:
+    (tmp_path / "rewards.py").write_text("import sys\nsys.exit(2)\n")
+    with pytest.raises(UserError, match=r"rewards\.py cannot be imported: SystemExit: 2"):
+        load(f"{tmp_path}/rewards.py:f")
+
+
+def test_a_reward_is_whatever_can_be_called(tmp_path: Path) -> None:
+    text = "import functools\ndef g(value, completions, **kwargs): return [value] * len(completions)\n"
+    text += "class Scorer:\n    def __call__(self, completions, **kwargs): return [3.0] * len(completions)\n"
+    text += "f = functools.partial(g, 1.0)\nh = lambda completions, **kwargs: [2.0] * len(completions)\nk = Scorer()\n"
+    (tmp_path / "rewards.py").write_text(text + "n = 5\n")
+    rewards = load(*(f"{tmp_path}/rewards.py:{name}" for name in "fhk"))
+    assert [reward(completions=["a"]) for reward in rewards] == [[1.0], [2.0], [3.0]]
+    assert all(reward.__name__ for reward in rewards)
+    with pytest.raises(UserError, match="has no function `n`"):
+        load(f"{tmp_path}/rewards.py:n")
+
+
 def test_trls_rewards_go_by_their_names_for_strings_and_for_messages() -> None:
     """In the metrics too."""
     columns = ("prompt", "solution")

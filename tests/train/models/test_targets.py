@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from runner.errors import UserError
-from runner.train.models.targets import check_targets
+from runner.train.models.targets import check_can_be_merged, check_targets
 
 _SMALL = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
 
@@ -105,3 +105,17 @@ def test_a_model_for_which_peft_has_no_default_needs_targets(llama: LlamaForCaus
     model = LlamaForCausalLM(Unknown(**_SMALL, num_hidden_layers=1))
     error = refusal(model)
     assert (error.where, "brand-new" in error.what) == ("adapter.target_modules", True)
+
+
+@pytest.mark.parametrize("tied_by_peft", [False, True])
+@pytest.mark.parametrize("targets", [["q_proj", "embed_tokens"], r".*\.(q_proj|embed_tokens)"])
+def test_a_lora_of_embeddings_that_the_head_shares_cannot_be_merged(targets: Any, tied_by_peft: bool) -> None:
+    """As peft merges it, the head changes too."""
+    config = LoraConfig(target_modules=targets, ensure_weight_tying=tied_by_peft)
+    tied, untied = (LlamaForCausalLM(LlamaConfig(**_SMALL, tie_word_embeddings=tie)) for tie in (True, False))
+    with pytest.raises(UserError, match="a LoRA of `embed_tokens` cannot be merged") as caught:
+        check_can_be_merged(tied, config)
+    assert caught.value.where == "adapter.target_modules"
+    check_can_be_merged(untied, config)
+    check_can_be_merged(tied, LoraConfig(target_modules=["q_proj"], modules_to_save=["embed_tokens"]))
+    check_can_be_merged(tied, LoraConfig(target_modules="all-linear"))

@@ -52,11 +52,20 @@ def test_a_token_beyond_the_embeddings_is_named(column: str, tokenizer: Any) -> 
     check_embeddings(llama(tokenizer, rows=0), tokenizer, of(tokenizer, column, "a <|new|> b"), {})
 
 
-def test_adapters_of_the_embeddings_hide_nothing(tokenizer: Any) -> None:
-    for adapter in ({"target_modules": ["embed_tokens"]}, {"modules_to_save": ["embed_tokens"]}):
-        model = get_peft_model(llama(tokenizer), LoraConfig(r=2, **{"target_modules": ["q_proj"], **adapter}))
-        with pytest.raises(UserError, match="no embeddings for"):
-            check_embeddings(model, tokenizer, of(tokenizer, "input_ids", "a <|new|> b"), {})
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"target_modules": ["embed_tokens"]},
+        {"target_modules": ["embed_tokens"], "use_dora": True},
+        {"modules_to_save": ["embed_tokens"]},
+        {"trainable_token_indices": [3, 4]},
+    ],
+)
+def test_adapters_of_the_embeddings_change_nothing(adapter: dict[str, Any], tokenizer: Any) -> None:
+    model = get_peft_model(llama(tokenizer), LoraConfig(r=2, **{"target_modules": ["q_proj"], **adapter}))
+    with pytest.raises(UserError, match=rf"no embeddings for.* have {len(tokenizer) - 1} rows"):
+        check_embeddings(model, tokenizer, of(tokenizer, "input_ids", "a <|new|> b"), {})
+    check_embeddings(model, tokenizer, of(tokenizer, "input_ids", "a b"), {})
 
 
 def test_a_prompt_and_a_templates_tokens_count_too(tokenizer: Any) -> None:

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from runner.errors import UserError
 from runner.train.checkpointing.divergence import TrainingDiverged
-from runner.train.stages.before_training import check_steps, check_steps_taken
+from runner.train.stages.before_training import check_evaluation, check_steps, check_steps_taken
 
 
 def trainer(examples: int, **args: Any) -> Any:
@@ -41,6 +41,24 @@ def test_data_that_fill_no_batch_are_refused_with_the_numbers(
 )
 def test_one_batch_is_enough(examples: int, args: dict[str, Any]) -> None:
     check_steps(trainer(examples, **args), rows=examples)
+
+
+def evaluated(rows: int | None, *, answers: int | None = None, **args: Any) -> Any:
+    settings = {"dataloader_drop_last": True, "per_device_eval_batch_size": 8, "world_size": 1, **args}
+    trainer = SimpleNamespace(args=SimpleNamespace(**settings), eval_dataset=None if rows is None else [None] * rows)
+    if answers is not None:
+        trainer.num_generations_eval = answers
+    return trainer
+
+
+def test_evaluation_data_that_fill_no_batch_are_refused_where_the_last_batch_is_dropped() -> None:
+    with pytest.raises(UserError, match=r"data\.eval has 7 rows; they do not fill a batch of 8") as caught:
+        check_evaluation(evaluated(7))
+    assert "`per_device_eval_batch_size: 7`" in str(caught.value)
+    with pytest.raises(UserError, match="for each of 2 processes"):
+        check_evaluation(evaluated(15, world_size=2))
+    for fine in (evaluated(8), evaluated(None), evaluated(1, dataloader_drop_last=False), evaluated(2, answers=4)):
+        check_evaluation(fine)
 
 
 @pytest.mark.parametrize("epochs", [0, -1.0])

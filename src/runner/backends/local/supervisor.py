@@ -21,7 +21,7 @@ from runner.errors import UserError
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeReader
 from runner.paths import make_folder, state_folder, work_folder
-from runner.runs.lineage import checkpoint_folders
+from runner.runs.checkpoints.lineage import checkpoint_folders
 from runner.runs.liveness import NewestAttempt, newest_attempt, write_cancelled, write_killed
 from runner.runs.records import is_cancel_requested, run_result, times_reopened
 from runner.storage.retry import retrying
@@ -35,7 +35,7 @@ ATTEMPT_LOG = "attempt.log"
 """What the newest attempt has printed, in the run's state folder; all there is if it never reaches the store."""
 
 _TICK_SECONDS = 0.1
-_TAIL_LINES = 20
+_TAIL_LINES = 400
 _TAIL_BYTES = 1 << 16
 
 

@@ -95,7 +95,7 @@ def require_sky() -> str:
     python = find_python()
     version = None if python is None else sky_version(python)
     if python is None or version is None:
-        raise UserError("SkyPilot is not installed, which finds machines elsewhere", where="--infra", remedy=INSTALL)
+        raise UserError("SkyPilot, which finds machines elsewhere, is not installed", where="--infra", remedy=INSTALL)
     if not is_supported(version):
         wanted = f">={'.'.join(map(str, SUPPORTED[0]))},<{'.'.join(map(str, SUPPORTED[1]))}"
         raise UserError(f"SkyPilot {version} is not supported", where=python, remedy=f"install skypilot{wanted}")

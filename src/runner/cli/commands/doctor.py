@@ -28,9 +28,10 @@ def doctor(store: str | None, as_json: bool) -> None:
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
+        width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            show(f"{_MARKS[finding.state]:<8} {finding.name:<14} {finding.detail}")
+            show(f"{_MARKS[finding.state]:<8} {finding.name:<{width}} {finding.detail}")
             if finding.remedy:
-                show(f"{'':<23} {finding.remedy}")
+                show(f"{'':<{9 + width}} {finding.remedy}")
     if any(finding.state == "missing" for finding in findings):
         raise click.exceptions.Exit(1)

@@ -73,7 +73,9 @@ def build(
     as_json: bool,
     options: tuple[str, ...],
 ) -> None:
-    """Build the image from a checkout, and print its layers and their sizes.
+    """Build the image from a checkout.
+
+    Prints its layers and their sizes.
 
     What stands after `--` is given to `docker build` or `podman build` as it is.
 
@@ -81,7 +83,7 @@ def build(
     Example:
       runner image build --accelerator cpu
       runner image build --target devel
-      runner image build --tag registry.example.com/team/runner:cuda -- --secret id=pip.conf,src=pip.conf
+      runner image build --tag runner:mine -- --secret id=pip.conf,src=pip.conf
     """
     import shlex
 
@@ -115,9 +117,9 @@ def build(
 @json_option
 @click.argument("options", nargs=-1, metavar="[-- OPTION...]", type=click.UNPROCESSED)
 def push(ref: str, engine: str | None, as_json: bool, options: tuple[str, ...]) -> None:
-    """Push an image to the registry that its name says, and print the name with its digest.
+    """Push an image to the registry that its name says.
 
-    That name means this image for ever: give it to `runner launch --image`.
+    Prints its name with its digest, which means this image for ever: give it to `runner launch --image`.
 
     \b
     Example:

@@ -65,8 +65,8 @@ def launch(
     \b
     Example:
       runner launch quickstart
-      runner launch my-recipe.yaml --set training.learning_rate=1e-4 --name first-try --detach
-      runner launch smollm2-135m-lora --gpu L4 --gpu A10G --spot --store s3://my-bucket/runner
+      runner launch my-recipe.yaml --set training.learning_rate=1e-4 --detach
+      runner launch smollm2-135m-lora --gpu L4 --spot --store s3://my-bucket/x
     """
     from runner.cli.confirm import ask_on_terminal
     from runner.cli.follow import follow

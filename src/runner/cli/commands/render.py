@@ -43,7 +43,7 @@ def render(
 
     \b
     Example:
-      runner render smollm2-135m-lora --gpu a100:8 --spot --store s3://my-bucket/runner
+      runner render smollm2-135m-lora --gpu a100:8 --store s3://my-bucket/runner
     """
     from runner.control.launch import LaunchOptions
     from runner.control.launch import render as build

@@ -15,7 +15,7 @@ from runner.recipe.formats.detection import (
     detect_format,
     natural_layout,
 )
-from runner.recipe.formats.layouts import EntryLayout, NeedsPairs, Row, RowLayout, UnusableRow
+from runner.recipe.formats.layouts import TURNS_OF, EntryLayout, NeedsPairs, Row, RowLayout, UnusableRow, in_strings
 from runner.recipe.formats.reasoning import from_conversation, from_fields
 from runner.recipe.formats.template import check_fields, fill_template, template_fields
 from runner.recipe.problems import show
@@ -96,8 +96,11 @@ class Entry:
             return from_fields(think)
         made = frozenset(structs) - set(template or ())
         conversion = Conversion(assistant_only=assistant_only, last_answer_only=bool(think), structs=made)
+        as_turns = TURNS_OF.get(layout) if self.layout.is_conversational else None
         if think:
             convert = from_conversation(row_converter(self.format, RowLayout.CONVERSATION, conversion))
+        elif as_turns is not None:
+            convert = _flattened(row_converter(self.format, as_turns, conversion))
         else:
             convert = row_converter(self.format, layout, conversion)
         mentioned = set(source.filter or ())
@@ -123,6 +126,11 @@ class Entry:
             read |= {*(self.source.template or ()), *template_fields(self.source.template or {})}
         read |= {*(self.source.filter or ()), *also_read}
         return [column for column in self.columns if column not in read]
+
+
+def _flattened(convert: Converter) -> Converter:
+    """Return a conversion to turns as one to strings."""
+    return lambda row: [in_strings(made) for made in convert(row)]
 
 
 def prepare(row: Mapping[str, Any], template: Mapping[str, Any] | None, text_field: str) -> Mapping[str, Any]:

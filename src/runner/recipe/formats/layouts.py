@@ -48,6 +48,11 @@ class RowLayout(Enum):
         )
 
 
+def layout_called(text: str | None) -> RowLayout | None:
+    """Return the layout that a record names; None if it names none that is known."""
+    return next((layout for layout in RowLayout if layout.value == text), None)
+
+
 class UnusableRow(Exception):
     """A row cannot be trained on. The message says why, in the same words for rows with the same fault."""
 
@@ -125,6 +130,71 @@ def common_layout(entries: Sequence[EntryLayout], notes: list[str]) -> RowLayout
         names = ", ".join(entry.where for entry in changed)
         notes.append(f"{names}: taken as {layout.value}, like the rest of the data{_consequence(changed, layout)}.")
     return layout
+
+
+def trained_layout(entries: Sequence[EntryLayout], layout: RowLayout, notes: list[str]) -> RowLayout:
+    """Return the layout to measure a run's model in: the one that it was trained in, whatever the entries hold.
+
+    Args:
+        entries: those to measure on, and those that it was trained on.
+        layout: the one that it was trained in.
+        notes: gets a sentence on entries that change theirs.
+
+    Raises:
+        UserError: an entry cannot take it.
+    """
+    family = next((family for family in _OF_TURNS if layout in family), (layout,))
+    odd = next((entry for entry in entries if entry.layout not in family), None)
+    if odd is not None:
+        columns = _TEMPLATE_OF.get(layout)
+        raise UserError(
+            f"holds {odd.layout.value}, and the run was trained on {layout.value}",
+            where=odd.where,
+            remedy=f"Make its columns with a template: {{path: …, template: {columns}}}." if columns else None,
+        )
+    if layout is RowLayout.CONVERSATION and any(entry.needs_pairs for entry in entries):
+        return common_layout(entries, notes)
+    changed = ", ".join(entry.where for entry in entries if entry.layout is not layout)
+    if changed:
+        notes.append(f"{changed}: taken as {layout.value}, as the run was trained.")
+    return layout
+
+
+_TEMPLATE_OF: Mapping[RowLayout, str] = {
+    RowLayout.TEXT: '{text: "{prompt}{completion}"}',
+    RowLayout.PAIR: '{prompt: "…", completion: "…"}',
+    RowLayout.MESSAGE_PAIR: '{prompt: "…", completion: "…"}',
+    RowLayout.CONVERSATION: '{prompt: "…", completion: "…"}',
+}
+"""What a template makes for a layout, as an example."""
+
+TURNS_OF: Mapping[RowLayout, RowLayout] = {
+    RowLayout.PAIR: RowLayout.MESSAGE_PAIR,
+    RowLayout.PREFERENCE: RowLayout.PREFERENCE_MESSAGES,
+    RowLayout.PROMPT: RowLayout.PROMPT_MESSAGES,
+}
+"""The layouts of strings, and those of the same columns in turns."""
+
+
+def in_strings(row: Row) -> Row:
+    """Return a row of turns as strings, if it has one turn for each of them.
+
+    Args:
+        row: in one of the layouts of turns that `TURNS_OF` names.
+
+    Raises:
+        UnusableRow: it has more turns than strings, or turns that are more than text.
+    """
+    made = dict(row)
+    made.pop("tools", None)
+    for column in ("prompt", "completion", "chosen", "rejected"):
+        if not isinstance(turns := row.get(column), list):
+            continue
+        role = "user" if column == "prompt" else "assistant"
+        if len(turns) != 1 or turns[0].get("role") != role or not isinstance(turns[0].get("content"), str):
+            raise UnusableRow("with more than one question and answer")
+        made[column] = turns[0]["content"]
+    return made
 
 
 def _consequence(changed: Sequence[EntryLayout], layout: RowLayout) -> str:

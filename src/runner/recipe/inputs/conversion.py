@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.errors import UserError
 from runner.recipe.formats.columns import UnreadMeaning, unread_sentence
@@ -22,6 +23,7 @@ from runner.recipe.inputs.datasets import SourceFacts
 from runner.recipe.inputs.local_rows import LocalRow, rows_of, word_of
 from runner.recipe.problems import Problem, RecipePath
 from runner.recipe.recipe import ExactMatch, Format, Json
+from runner.recipe.rows.folders import left_out_sentence
 
 _LAYOUTS: Mapping[Format | None, RowLayout] = {
     "messages": RowLayout.CONVERSATION,
@@ -97,6 +99,9 @@ def _convert(
             for source in current:
                 if source.entry is None:
                     continue
+                folder = Path(source.entry.source.path)
+                if source.files and folder.is_dir() and (sentence := left_out_sentence(folder, source.entry.where)):
+                    notes.append(sentence)
                 if source.rows and (source.files or not whole):
                     rows = _read(source) if whole and not source.whole else source.rows
                     read, dropped = _convert_entry(source, rows, layout, training)

@@ -69,6 +69,7 @@ def inspect_source(
     """
     source = DataSource(**entry)
     where = ".".join(map(str, at))
+    keeps = row_filter(source.filter)
     try:
         check_settings(source, where, method)
         if first_row is None:
@@ -85,7 +86,7 @@ def inspect_source(
             source,
             where,
             columns=columns,
-            rows=[row.row for row in rows],
+            rows=[row.row for row in rows if keeps(row.row)] or [row.row for row in rows],
             text_field=text_field,
             method=method,
         )
@@ -97,7 +98,6 @@ def inspect_source(
         key = "split" if "no split" in what else "path"
         problems.append(Problem((*at, key), what, error.remedy))
         return SourceFacts(at, None, None)
-    keeps = row_filter(source.filter)
     return SourceFacts(
         at,
         recognized.format,
@@ -143,13 +143,11 @@ def _local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[Loc
     rows: list[LocalRow] = []
     keeps, fitting = row_filter(source.filter), 0
     for row in rows_of(files):
-        if row.row.get("text") is not None and row.file.suffix.lower() == ".txt" and not str(row.row["text"]).strip():
-            continue  # a blank line; the training side drops and counts it
         rows.append(row)
         fitting += keeps(row.row)
         if len(rows) >= MOST_ROWS or (len(rows) >= FIRST_ROWS and fitting):
             return files, rows, False
-    if not rows:
+    if all(row.file.suffix.lower() == ".txt" and not row.row["text"].strip() for row in rows):
         raise UserError("the dataset is empty: it holds no rows", where=source.path)
     return files, rows, True
 

@@ -73,6 +73,16 @@ def resolve(written: str, base: pathlib.Path, kind: Kind) -> str:
     if path.exists():
         _check(path, written, kind)
         return str(path)
+    if path.is_symlink():
+        raise UserError(
+            f"`{written}` is a link to `{path.readlink()}`, which is not there",
+            remedy="link to a file or folder that exists, or name that",
+        )
+    if any(sign in written for sign in "*?[") and not _HUB_ID.fullmatch(written):
+        raise UserError(
+            f"there is no file or folder `{written}`, and a path is no pattern",
+            remedy="write one entry for each file, or the folder: all data files of one kind below it are read",
+        )
     if written.startswith((".", "/", "~")) or (kind == "data" and suffix in (*SUFFIXES, *_OTHER_SUFFIXES)):
         raise UserError(f"there is no file or folder `{written}`", remedy=_nearest(path))
     if not _HUB_ID.fullmatch(written):

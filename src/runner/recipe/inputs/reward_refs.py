@@ -1,7 +1,10 @@
 """The reward functions that a recipe names: built-in ones, or functions in Python files."""
 
 import ast
+import importlib.util
 import pathlib
+import sys
+from collections.abc import Iterator
 
 from runner.errors import UserError
 from runner.files import read_whole
@@ -114,9 +117,12 @@ def _check(path: pathlib.Path, function: str) -> None:
     except (RecursionError, MemoryError) as error:  # what Python's parser raises for it
         raise UserError(f"{path.name} is not Python that can be read: it is nested too deeply") from error
     except (SyntaxError, ValueError) as error:
-        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
-        raise UserError(f"{path.name} is not Python: {line}{error}") from error
+        words = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        raise UserError(f"{path.name} is not Python: {words}") from error
+    _check_imports(path, tree)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    if function not in functions and function in _other_names(tree):
+        return  # a lambda, a `partial`, an imported function: the training looks at what it is
     if function not in functions:
         meant = closest(function, functions)
         defined = f"it defines {', '.join(functions)}" if functions else "it defines none"
@@ -129,3 +135,59 @@ def _check(path: pathlib.Path, function: str) -> None:
             f"`{function}` in {path.name} cannot be called by TRL, which passes every column of the data",
             remedy=f"write `def {function}(completions, **kwargs):`",
         )
+
+
+def _check_imports(path: pathlib.Path, tree: ast.Module) -> None:
+    """Check that the file imports no file beside it, since it travels alone.
+
+    Raises:
+        UserError: it does.
+    """
+    for line, name in _imports(tree.body):
+        first = name.partition(".")[0]
+        if first and (not _is_beside(first, path.parent) or _is_installed(first, path.parent)):
+            continue
+        imported = f"`{name}`" if name else "a neighbour"
+        raise UserError(
+            f"line {line} of {path.name} imports {imported}, a file beside it that does not travel with it",
+            remedy=f"put what it needs into {path.name}; it may import what is installed",
+        )
+
+
+def _is_beside(module: str, folder: pathlib.Path) -> bool:
+    return (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file()
+
+
+def _is_installed(module: str, folder: pathlib.Path) -> bool:
+    """Whether a module can be imported from elsewhere than a folder, which may be the working directory."""
+    if module in sys.stdlib_module_names:
+        return True
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and not (spec.origin and pathlib.Path(spec.origin).is_relative_to(folder))
+
+
+def _imports(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each import that is not guarded by a `try` or an `if`; relative ones have no name."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "" if node.level else node.module or ""
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from _imports(node.body)
+
+
+def _other_names(tree: ast.Module) -> set[str]:
+    """Return the names that a file assigns or imports, rather than defines as functions."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return names

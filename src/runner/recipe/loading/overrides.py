@@ -96,7 +96,7 @@ def _key(at: Any, path: RecipePath, step: str, where: str) -> str | int:
         if len(named) == 1:
             return named[0]
         raise UserError(
-            f"`{so_far}` is a list of {len(at)}, and `{step}` is none of its entries",
+            f"`{so_far}` is a list of {len(at)}, and `{step}` is not one of its entries",
             where=where,
             remedy=f"count from 0: `{so_far}.0`" if at else f"begin with `{so_far}.0`",
         )

@@ -44,6 +44,8 @@ _MAX_DIGITS = 250
 _REMEDIES = (
     ("mapping values are not allowed", "put quotes around a value that contains `: `, or correct the indentation"),
     ("cannot start any token", "put quotes around a value that begins with this character"),
+    ("while scanning an alias", "put quotes around a text that begins with `*`"),
+    ("while scanning an anchor", "put quotes around a text that begins with `&`"),
     ("escape", "use single quotes, in which a backslash is a backslash"),
     ("quoted scalar", "close the quote that was opened there"),
     ("did not find expected ',' or ']'", "close the `[` that was opened there, and put commas between its values"),

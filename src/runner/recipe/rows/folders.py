@@ -18,6 +18,7 @@ DATA_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".txt")
 MAX_ENTRIES = 100_000
 """The most entries of a folder that are looked at."""
 
+_MOST_SHOWN = 5
 _KINDS = {".jsonl": "json", ".json": "json"}
 _SHARD = re.compile(r"data/(\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*\.[^/]*")
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +36,7 @@ def split_files(folder: Path) -> Mapping[str, list[Path]] | None:
     """Return the data files of each split of a folder; None if a dataset card in it decides, which `datasets` reads.
 
     Raises:
-        UserError: the folder cannot be read, or holds files of several kinds for one split.
+        UserError: the folder cannot be read.
     """
     if _card_decides(folder):
         return None
@@ -75,6 +76,35 @@ def files_of_split(folder: Path, split: str) -> list[Path] | None:
             )
         files += itertools.chain(*splits.values()) if name == "all" else splits[name]
     return list(dict.fromkeys(files))
+
+
+def left_out_sentence(folder: Path, where: str) -> str | None:
+    """Return the sentence that names data files of a folder which are not read, since others are of another kind.
+
+    Plain text is not counted as data where it is not read: most of it is notes and licences.
+
+    Args:
+        folder: the folder.
+        where: the entry's place in the recipe.
+    """
+    splits = split_files(folder)
+    if not splits:
+        return None
+    read = {path for files in splits.values() for path in files}
+    suffixes = {path.suffix.lower() for path in read}
+    kinds = {_KINDS.get(suffix, suffix) for suffix in suffixes}
+    names = [
+        name
+        for name in _names(folder)
+        if (suffix := Path(name).suffix.lower()) in DATA_SUFFIXES
+        and suffix != ".txt"
+        and _KINDS.get(suffix, suffix) not in kinds
+    ]
+    if not names:
+        return None
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    listed = ", ".join(names[:_MOST_SHOWN])
+    return f"{where}: of this folder only {', '.join(sorted(suffixes))} is read, not {listed}{more}."
 
 
 def _names(folder: Path) -> list[str]:

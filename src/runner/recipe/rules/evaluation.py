@@ -61,13 +61,11 @@ def evaluation(context: RuleContext) -> Iterator[Problem]:
             "nothing evaluates on it",
             "write `training: {eval_strategy: epoch}` or `evaluate: {before_and_after: true}`, or leave it out",
         )
-    if context.recipe.evaluate.exact_match is not None:
-        if not context.recipe.evaluate.before_and_after:
-            what = "nothing measures it: it is checked before and after training"
-            yield problem_at("evaluate.exact_match", what, "write `before_and_after: true` too, or leave it out")
-        if context.recipe.method == "cpt":
-            what = "plain text has no questions to answer"
-            yield problem_at("evaluate.exact_match", what, "leave it out")
+    if not context.recipe.evaluate.before_and_after:
+        yield from _only_before_and_after(context)
+    if context.recipe.evaluate.exact_match is not None and context.recipe.method == "cpt":
+        what = "plain text has no questions to answer"
+        yield problem_at("evaluate.exact_match", what, "leave it out")
     dependent = {
         "early_stopping_patience": context.value("training.early_stopping_patience") is not None,
         "load_best_model_at_end": context.value("training.load_best_model_at_end"),
@@ -111,6 +109,30 @@ def never_evaluates(context: RuleContext) -> Iterator[Problem]:
     if context.value("training.eval_strategy") == "steps" and every is not None and 0 < steps < every:
         what = f"{every:g}, and the run ends after {steps} steps: nothing is evaluated during training"
         yield problem_at("training.eval_steps", what, f"write at most {steps}")
+
+
+def holds_out_all(context: RuleContext) -> Iterator[Problem]:
+    """Refuse to hold out all rows for evaluation, if all rows can be counted here."""
+    part = context.recipe.data.eval_from_train
+    sources = [source for source in context.sources if source.path[1] == "train"]
+    if part is None or not sources or not all(source.whole for source in sources):
+        return
+    rows = sum(len(source.rows) for source in sources)  # before `filter` and `sample`: at least as many as are used
+    count = part if isinstance(part, int) else max(1, round(part * rows))
+    if rows and count >= rows:
+        what = f"holding out {count} of {rows} rows leaves none to train on"
+        yield problem_at("data.eval.from_train", what, "write a smaller number, such as 0.1 for a tenth")
+
+
+def _only_before_and_after(context: RuleContext) -> Iterator[Problem]:
+    """Refuse what is measured before and after training only, where nothing is."""
+    evaluate, remedy = context.recipe.evaluate, "write `before_and_after: true` too, or leave it out"
+    if evaluate.exact_match is not None:
+        what = "nothing measures it: it is checked before and after training"
+        yield problem_at("evaluate.exact_match", what, remedy)
+    if evaluate.prompts:
+        what = "nothing completes them: they are completed before and after training"
+        yield problem_at("evaluate.prompts", what, remedy)
 
 
 def _metric(context: RuleContext, written: str) -> Iterator[Problem]:

@@ -112,7 +112,7 @@ def _module_names(key: str, written: Any) -> Iterator[Problem]:
             yield problem_at(at, what, f"write `{key}: {_as_list(', '.join(written))}`")
     elif isinstance(written, str) and written != "all-linear":
         if targets and _means_all(written):
-            yield problem_at(at, f"{show(written)} is no module's name", "write `target_modules: all-linear`")
+            yield problem_at(at, f"{show(written)} is not the name of a module", "write `target_modules: all-linear`")
         elif re.fullmatch(r"[\w-]+|[\w.\s'\"-]+(,[\w.\s'\"-]*)+|\[[\w.\s'\",-]*\]", written):
             # A plain name, or several: as an expression it would have to match the module's whole path.
             what = f"{show(written)} is text, which peft matches with whole paths such as `model.layers.0.mlp`"

@@ -7,14 +7,13 @@ recipe that the schema has already accepted.
 from runner.recipe.problems import Problem
 from runner.recipe.rules.context import Rule, RuleContext
 from runner.recipe.rules.data import local_names, shares
-from runner.recipe.rules.evaluation import evaluation, never_evaluates
+from runner.recipe.rules.evaluation import evaluation, holds_out_all, never_evaluates
 from runner.recipe.rules.export import export, hub_strategy
 from runner.recipe.rules.methods import preferences, reward_columns, rewards
 from runner.recipe.rules.model import adapter, attention, dtypes, quantization
 from runner.recipe.rules.optimizers import optimizers
-from runner.recipe.rules.recovery import job_recovery
 from runner.recipe.rules.reserved import reserved_settings
-from runner.recipe.rules.resources import own_variables, resources
+from runner.recipe.rules.resources import job_recovery, own_variables, resources
 from runner.recipe.rules.schedule import long_warmup, schedule_kwargs, warmup
 from runner.recipe.rules.strategy import strategy
 from runner.recipe.rules.training import (
@@ -52,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     strategy,
     adapter,
     evaluation,
+    holds_out_all,
     packing,
     loss,
     preferences,

@@ -124,7 +124,11 @@ def values(context: RuleContext) -> Iterator[Problem]:
 
 
 def intervals(context: RuleContext) -> Iterator[Problem]:
-    """Refuse intervals of steps that are not whole: transformers takes a fraction only below 1."""
+    """Refuse intervals of no steps, and those that are not whole: transformers takes a fraction only below 1."""
+    # For `eval_steps: 0`, which looks like "never", transformers evaluates every `logging_steps` steps.
+    if context.value("training.eval_steps") == 0:
+        remedy = "write `eval_strategy: no` for no evaluation while training; left out, it is `logging_steps`"
+        yield problem_at("training.eval_steps", "0 is not a number of steps", remedy)
     for key in ("logging_steps", "eval_steps"):
         value = context.value(f"training.{key}")
         if isinstance(value, float) and value > 1 and not value.is_integer():

@@ -1,6 +1,6 @@
 """The agent on the machine that leads a run: claim an attempt and make it, and the next one after memory ran out.
 
-On the other machines of a launch `runner.train.agent.node_agent` runs.
+On the other machines of a launch `runner.train.agent.nodes.node_agent` runs.
 """
 
 import os

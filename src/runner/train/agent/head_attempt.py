@@ -26,7 +26,8 @@ from runner.storage.store import StoreUnavailable
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
-from runner.train.agent.node_monitor import NodeMonitor
+from runner.train.agent.nodes.node_monitor import NodeMonitor
+from runner.train.agent.nodes.topology import free_port
 from runner.train.agent.outcome import Outcome, attempt_outcome
 from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
 from runner.train.agent.restart_policy import (
@@ -38,7 +39,6 @@ from runner.train.agent.restart_policy import (
 )
 from runner.train.agent.restore import restore_newest
 from runner.train.agent.setup import AgentSetup
-from runner.train.agent.topology import free_port
 from runner.train.agent.worker_group import WorkerGroup
 
 _log = logging.getLogger(__name__)
@@ -381,7 +381,7 @@ class HeadAttempt:
             return self._outcome
         ends = [*self._workers.ends(), *self._nodes.worker_ends()]
         if self._stopping() and not any(end.outcome for end in ends):
-            return _interrupted("told to stop before training began")
+            return _interrupted("stopped before training began")
         return attempt_outcome(ends, missing_nodes=self._nodes.lost, out_of_main_memory=out_of_main_memory)
 
     def _end(self, outcome: Outcome) -> AttemptEnd:

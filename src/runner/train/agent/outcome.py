@@ -184,7 +184,7 @@ def attempt_outcome(
     if superseded := outcomes("superseded"):
         return superseded[0]
     for node in missing_nodes:
-        return Outcome(kind="interrupted", reason=f"machine {node} was not heard of any more", retry=True)
+        return Outcome(kind="interrupted", reason=f"machine {node}'s heartbeats have stopped", retry=True)
     killed = [end for end in ends if end.code < 0 and not end.killed]
     for end in killed:
         if -end.code not in _ABORTS:
@@ -202,7 +202,7 @@ def attempt_outcome(
         if end.code > 0 or end.rank == 0:
             reason = f"{_name(end, len(ends))} ended with exit code {end.code}"
             return Outcome(kind="failed", reason=reason, retry=False)
-    return Outcome(kind="interrupted", reason="the training processes came to no end", retry=True)
+    return Outcome(kind="interrupted", reason="the training processes ended without saying how", retry=True)
 
 
 def _killed(end: WorkerExit, out_of_main_memory: bool, processes: int) -> Outcome:

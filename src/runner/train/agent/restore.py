@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.runs.attempts import Claim, Superseded, fence
-from runner.runs.checkpoint_files import missing_files
+from runner.runs.checkpoints.files import missing_files
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import CheckpointName, checkpoint_prefix, chunk_key
-from runner.runs.lineage import checkpoints
 from runner.storage.atomic import atomic_write
 from runner.storage.commit import commit, fetch, read_manifest
 from runner.storage.manifest import Damaged

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from runner.recipe.recipe import Watchdog
 from runner.storage.store import Store
 from runner.train.agent.log import as_it_is
+from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
-from runner.train.agent.topology import Topology
 
 
 class Process(Protocol):

@@ -12,10 +12,10 @@ from peft import PeftModel
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
-from runner.errors import UserError
 from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import newest_hardware
+from runner.runs.checkpoints.choice import no_model
 from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
@@ -189,12 +189,7 @@ def _ended_with(store: Store, run_id: str, folder: Path) -> TunedModel:
     result = run_result(store, run_id)
     artifacts = {} if result is None else dict(result.get("artifacts", {}))
     if "model" not in artifacts:
-        state = "not ended" if result is None else result["state"]
-        raise UserError(
-            f"the run has {state} and made no model",
-            where=run_id,
-            remedy="`--checkpoint last` takes that of its newest checkpoint",
-        )
+        raise no_model(store, run_id)
     model = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
     stages = None if result is None else result.get("stages")
     if result is None or not recipe.stages or not stages:

@@ -19,9 +19,9 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.runs.attempts import Claim, fence
+from runner.runs.checkpoints.lineage import checkpoints
+from runner.runs.checkpoints.prune import prune, sweep
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.lineage import checkpoints
-from runner.runs.prune import prune, sweep
 from runner.storage.commit import commit
 from runner.storage.parts import PartLeftOut, commit_part, wait_for_parts
 from runner.storage.retry import retry_store_call

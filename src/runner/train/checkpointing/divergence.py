@@ -2,7 +2,7 @@
 
 A loss or gradient that is infinite or not a number (NaN) makes every later weight NaN. `float16` is the exception: its
 gradients are scaled up, and a step in which they overflow is skipped and the scale halved, which is how the scale is
-found. Imports no torch: the table of failures in `runner.train.worker` needs the error.
+found. Imports no torch: the table in `runner.train.failures` needs the error.
 """
 
 import math

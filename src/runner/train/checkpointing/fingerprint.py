@@ -12,7 +12,7 @@ from typing import Any
 from blake3 import blake3
 from datasets import Dataset
 
-from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.checkpoints.files import read_runner_state
 from runner.train.agent.preemption import CannotResumeHere
 
 _IN_WORDS = {"rows": "training rows", "vocabulary": "tokenizer's words"}

@@ -1,5 +1,6 @@
 """When a checkpoint is due, when training stops early, and which run a trainer belongs to."""
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from runner.train.agent.preemption import PreemptionNotice
 from runner.train.checkpointing.checkpointer import Checkpointer
 from runner.train.devices.distributed import ProcessInfo
 from runner.train.loggers.metrics_writer import Metrics
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,20 @@ class EarlyStopping(EarlyStoppingCallback):
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Check nothing: the recipe's rules have checked the settings."""
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
+    ) -> None:
+        """Decide after each evaluation, and say so: a run of 30 steps that ends after 2 looks like a fault."""
+        before = control.should_training_stop
+        super().on_evaluate(args, state, control, metrics, **kwargs)
+        stops = control.should_training_stop and not before and state.global_step < state.max_steps
+        if stops and state.is_world_process_zero:
+            count, metric = self.early_stopping_patience, str(args.metric_for_best_model).removeprefix("eval_")
+            logger.info(
+                f"stopped early at step {state.global_step} of {state.max_steps}: eval_{metric} has not improved in "
+                f"{count} evaluation{'' if count == 1 else 's'} (training.early_stopping_patience)"
+            )
 
 
 class SaveSchedule(TrainerCallback):

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import ExportableState
 
-from runner.runs.checkpoint_files import (
+from runner.runs.checkpoints.files import (
     ADAPTER_WEIGHTS,
     MODEL_WEIGHTS,
     OPTIMIZER,

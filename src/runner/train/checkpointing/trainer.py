@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
 from runner.errors import UserError
-from runner.runs.checkpoint_files import TRAINER_STATE, method_state_file, read_runner_state
+from runner.runs.checkpoints.files import TRAINER_STATE, method_state_file, read_runner_state
 from runner.runs.layout import CheckpointName
 from runner.train.checkpointing.divergence import DivergenceWatch, TrainingDiverged
 from runner.train.checkpointing.save_schedule import RunBinding, SaveSchedule
@@ -343,9 +343,12 @@ def warn_of_long_warmup(args: TrainingArguments, max_steps: int) -> None:
     warmup = args.get_warmup_steps(max_steps)
     if warmup >= max_steps and SchedulerType(args.lr_scheduler_type).value not in _WITHOUT_WARMUP:
         asked = "warmup_steps" if args.warmup_steps >= 1 else f"warmup_steps: {args.warmup_steps:g}, a share of all"
-        logger.warning(
+        # What the recipe alone shows, `check` and `launch` have said already: it is left to the log.
+        known = args.max_steps > 0 and args.warmup_steps >= 1
+        logger.log(
+            logging.INFO if known else logging.WARNING,
             f"training.{asked}: the warm-up takes {warmup} steps and the training {max_steps} (max_steps), so that the "
-            f"learning rate never gets to {args.learning_rate:g}; write less than {max_steps}, or a share such as 0.1"
+            f"learning rate never gets to {args.learning_rate:g}; write less than {max_steps}, or a share such as 0.1",
         )
 
 

@@ -16,7 +16,7 @@ import peft
 import torch
 from safetensors.torch import load_file
 
-from runner.runs.checkpoint_files import ADAPTER_WEIGHTS, MODEL_WEIGHTS
+from runner.runs.checkpoints.files import ADAPTER_WEIGHTS, MODEL_WEIGHTS
 from runner.train.checkpointing.snapshot import placeholder
 
 _IMMUTABLE = (str, bytes, int, float, bool, type(None), torch.Size, torch.dtype, torch.device)

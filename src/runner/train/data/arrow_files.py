@@ -9,7 +9,7 @@ import contextlib
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow
 
@@ -19,7 +19,15 @@ _JSON = {"cell": "json"}
 """The metadata of a column of JSON."""
 
 
-def write_arrow_files(batches: Iterable[Mapping[str, Column]], folder: Path) -> list[Path]:
+class ArrowColumn(NamedTuple):
+    """A `Column` whose cells are in Arrow."""
+
+    is_json: bool
+    cells: pyarrow.Array
+    """Strings."""
+
+
+def write_arrow_files(batches: Iterable[Mapping[str, Column | ArrowColumn]], folder: Path) -> list[Path]:
     """Write rows into as many files as there are sets of columns in them, and return the files; none without rows.
 
     Args:
@@ -82,11 +90,16 @@ def _rewrite(path: Path, kinds: Mapping[str, bool]) -> Path:
     return after
 
 
-def _array(column: Column | None, is_json: bool, rows: int) -> pyarrow.Array:
+def _array(column: Column | ArrowColumn | None, is_json: bool, rows: int) -> pyarrow.Array:
     if column is None:
         return pyarrow.nulls(rows, pyarrow.string())
+    to_json = is_json and not column.is_json
+    if isinstance(column, ArrowColumn):
+        if not to_json:
+            return column.cells
+        column = Column(False, column.cells.to_pylist())
     cells = column.cells
-    if is_json and not column.is_json:
+    if to_json:
         cells = [None if cell is None else json_text(cell) for cell in cells]
     return pyarrow.array(cells, pyarrow.string())
 

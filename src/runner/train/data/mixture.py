@@ -16,7 +16,7 @@ from datasets.fingerprint import get_temporary_cache_files_directory
 from runner.errors import UserError
 from runner.recipe.formats.columns import unread_sentence
 from runner.recipe.formats.entries import Entry, EntryNeedsPairs
-from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout
+from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout, layout_called, trained_layout
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
 from runner.runs.record_types.result import DroppedRecord
 from runner.train.data.conversion import PROMPT_LAYOUTS, ConvertedRows, MixSettings, mix
@@ -159,7 +159,8 @@ def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Seque
     while True:
         notes: list[str] = []
         mixed = [part.entry.in_mixture for part in parts]
-        layout = common_layout(mixed, notes)
+        trained_in = layout_called(recipe.data.layout)
+        layout = common_layout(mixed, notes) if trained_in is None else trained_layout(mixed, trained_in, notes)
         check_loss_settings(recipe.training, layout, mixed)
         answer = _answer_column(recipe.evaluate.exact_match, layout)
         dropped: list[DroppedRecord] = []

@@ -58,7 +58,7 @@ def _filter(dataset: Dataset, source: DataSource, where: str) -> Dataset:
             raise UserError(
                 f"no row of {source.path} is left where {column} is {_shown(value)}",
                 where=f"{where}.filter",
-                remedy=f"In {column} stand {_values(counted)}.",
+                remedy=f"{column} holds {_values(counted)}.",
             )
         left = fitting
     return dataset if len(left) == len(dataset) else dataset.select(left)

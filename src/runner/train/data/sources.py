@@ -14,7 +14,7 @@ from pyarrow import ArrowInvalid
 from runner.errors import UserError
 from runner.recipe.inputs.references import SAVED_TO_DISK
 from runner.recipe.recipe import DataSource
-from runner.recipe.rows.folders import split_files
+from runner.recipe.rows.folders import left_out_sentence, split_files
 from runner.recipe.rows.read import SUFFIXES
 from runner.train.builtin.catalog import builtin_dataset, is_builtin
 from runner.train.data.local_files import is_pattern, read_files, read_parquet, select_split, with_plain_name
@@ -93,6 +93,8 @@ def _folder(path: Path, source: DataSource, where: str, notes: list[str]) -> Dat
     if splits is not None and ours:
         if not splits:
             raise UserError(f"{source.path} holds no data files", where=f"{where}.path")
+        if sentence := left_out_sentence(path, where):
+            notes.append(sentence)
 
         def read(files: Sequence[Path]) -> Dataset:
             return _files(files, where, lambda file: str(Path(source.path) / file.relative_to(path)))

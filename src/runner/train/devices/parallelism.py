@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import choose_strategy, deepspeed_config, layout, zero_stage
-from runner.runs.checkpoint_files import read_runner_state, rng_state_file
+from runner.runs.checkpoints.files import read_runner_state, rng_state_file
 from runner.storage.atomic import temporary_path
 from runner.train.agent.preemption import CannotResumeHere
 

@@ -8,8 +8,11 @@ import functools
 import inspect
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +72,8 @@ def check_parameters(function: Callable[..., Any], name: str, where: str, column
 def checked(function: Callable[..., Any], name: str, where: str) -> Callable[..., Any]:
     """Return the function with its rewards checked at each call; it may be a coroutine function.
 
+    What it raises is raised on, with a note of which function it was: the training's stack says only that it is one.
+
     Args:
         function: a reward function.
         name: its name in the recipe.
@@ -94,15 +99,47 @@ def checked(function: Callable[..., Any], name: str, where: str) -> Callable[...
 
         @functools.wraps(function)
         async def checked_later(*args: Any, completions: Sequence[Any], **kwargs: Any) -> list[Any]:
-            return check(await function(*args, completions=completions, **kwargs), completions)
+            with _named_if_it_fails(name, where):
+                rewards = await function(*args, completions=completions, **kwargs)
+            return check(rewards, completions)
 
         return _named(checked_later, function, name)
 
     @functools.wraps(function)
     def checked_now(*args: Any, completions: Sequence[Any], **kwargs: Any) -> list[Any]:
-        return check(function(*args, completions=completions, **kwargs), completions)
+        with _named_if_it_fails(name, where):
+            rewards = _all_of(function(*args, completions=completions, **kwargs))
+        return check(rewards, completions)
 
     return _named(checked_now, function, name)
+
+
+@contextmanager
+def _named_if_it_fails(name: str, where: str) -> Iterator[None]:
+    """Add to an error which reward function raised it, and where in its file.
+
+    Raises:
+        UserError: it ended the process.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        innermost = next((frame for frame in reversed(frames) if frame.filename == frames[0].filename), None)
+        place = f"{Path(innermost.filename).name}, line {innermost.lineno}; " if innermost else ""
+        if isinstance(error, SystemExit):
+            raise UserError(
+                f"`{name}` ended the process ({place}{error!r})",
+                where=where,
+                remedy="A reward function returns numbers, or raises an error.",
+            ) from error
+        error.add_note(f"raised by the reward function `{name}` ({place}{where})")
+        raise
+
+
+def _all_of(rewards: Any) -> Any:
+    """Run a generator to its end, so that what it raises is the function's; return anything else as it is."""
+    return list(rewards) if inspect.isgenerator(rewards) else rewards
 
 
 class UnscoredBatches:

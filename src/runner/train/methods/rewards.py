@@ -16,6 +16,7 @@ from runner.recipe.inputs.reward_refs import COMPARING_REWARDS, TRL_REWARDS, spl
 from runner.train.evaluation.answers import final_answer, same_answer
 from runner.train.methods.reward_checks import check_parameters, checked
 from runner.train.methods.trl_rewards import SOLUTION, trl_reward
+from runner.train.user_code import place_in_user_code
 
 RewardFunction: TypeAlias = Callable[..., list[float | None]]
 
@@ -77,9 +78,10 @@ def _import_file(path: Path, where: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        place = place_in_user_code(error)
         raise UserError(
-            f"{path.name} cannot be imported: {type(error).__name__}: {error}",
+            f"{place or path.name} cannot be imported: {type(error).__name__}: {error}",
             where=where,
             remedy="It travels alone: it may import what is installed, and no file beside it.",
         ) from error

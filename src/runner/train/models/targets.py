@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.tuners_utils import check_target_module_exists
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-from peft.utils.other import match_target_against_key
+from peft.utils.other import AuxiliaryTrainingWrapper, match_target_against_key
 from transformers.pytorch_utils import Conv1D
 
 from runner.errors import UserError
@@ -166,8 +166,44 @@ def _check_token_indices(config: LoraConfig, model: Any, modules: dict[str, Any]
             )
 
 
+def check_can_be_merged(model: Any, config: LoraConfig) -> None:
+    """Check that an adapter that will be merged does not change embeddings that the head shares.
+
+    Merged, it would change the head too, with which it was not trained; also with `ensure_weight_tying`.
+
+    Args:
+        model: the model, not wrapped by peft yet.
+        config: peft's settings.
+
+    Raises:
+        UserError: it does.
+    """
+    tokens, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or getattr(head, "weight", None) is not tokens.weight:
+        return
+    name = next((name for name, module in model.named_modules() if module is tokens), "")
+    if config.target_modules and check_target_module_exists(config, name):
+        raise UserError(
+            f"a LoRA of `{name.rpartition('.')[2]}` cannot be merged: this model's head is tied to its embeddings",
+            where="adapter.target_modules",
+            remedy="Write modules_to_save: [embed_tokens] and ensure_weight_tying: true instead, or leave out what "
+            "merges it (export.merge, export.gguf, another adapter in the next stage).",
+        )
+
+
+def base_module(module: Any) -> Any:
+    """Return the module of the model that peft has wrapped, or the module itself."""
+    while isinstance(module, AuxiliaryTrainingWrapper | BaseTunerLayer):
+        module = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module.original_module
+    return module
+
+
 def embedding_rows(module: Any) -> int | None:
-    """Return how many rows an embedding or a head has, also if ZeRO-3 has partitioned it; None if it does not say."""
+    """Return how many rows an embedding or a head has, also if ZeRO-3 has partitioned it; None if it does not say.
+
+    What peft has wrapped is looked at without: the `out_features` of a LoRA of an embedding is the length of its rows.
+    """
+    module = base_module(module)
     for name in ("num_embeddings", "out_features"):
         if isinstance(count := getattr(module, name, None), int):
             return count

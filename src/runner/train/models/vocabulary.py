@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from runner.errors import UserError
-from runner.train.models.targets import embedding_rows
+from runner.train.models.targets import base_module, embedding_rows
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ def _positions(model: Any) -> int | None:
 
 def _has_table(model: Any, positions: int) -> bool:
     """Whether the model learns its positions: it has embeddings of as many rows besides those of the tokens."""
-    tokens = model.get_input_embeddings()
+    tokens = base_module(model.get_input_embeddings())
     return any(
         isinstance(module, torch.nn.Embedding)
         and module is not tokens

@@ -32,7 +32,7 @@ def check_before_training(
 
     Raises:
         UserError: a token has no embedding, a row or a generation is longer than the model, the model's weights are not
-            finite, or no step would be taken.
+            finite, no step would be taken, or nothing would be evaluated.
     """
     if context.restored is not None:
         return
@@ -48,8 +48,34 @@ def check_before_training(
     check_embeddings(trainer.model, tokenizer, datasets, prompts)
     max_length = getattr(trainer.args, "max_length", None)
     check_positions(trainer.model, tokenizer, datasets, prompts, max_length=max_length, new_tokens=new_tokens)
+    check_evaluation(trainer)
     if not context.measures_only:
         check_steps(trainer, rows=len(data.train))
+
+
+def check_evaluation(trainer: Any) -> None:
+    """Check that the evaluation data fill a batch, where what fills none is dropped.
+
+    Args:
+        trainer: with its datasets prepared.
+
+    Raises:
+        UserError: they do not: an evaluation would have no loss.
+    """
+    args = trainer.args
+    if trainer.eval_dataset is None or not args.dataloader_drop_last:
+        return
+    answers = getattr(trainer, "num_generations_eval", 1)  # GRPO answers each prompt so many times
+    rows, batch = len(trainer.eval_dataset), args.per_device_eval_batch_size
+    if rows * answers // batch // args.world_size:
+        return
+    each = "" if args.world_size == 1 else f" for each of {args.world_size} processes"
+    raise UserError(
+        f"data.eval has {rows} rows; they do not fill a batch of {batch}{each}, and a batch that is not full is "
+        "dropped: nothing would be evaluated",
+        where="training.dataloader_drop_last",
+        remedy=_smaller_batch(rows * answers // args.world_size, "per_device_eval_batch_size"),
+    )
 
 
 def check_steps(trainer: Any, *, rows: int) -> None:
@@ -77,13 +103,13 @@ def check_steps(trainer: Any, *, rows: int) -> None:
         f"data.train has {rows} rows{packed}; they do not fill a batch of {batch}{each}, and a batch that is not full "
         "is dropped: no step would be taken",
         where="training.dataloader_drop_last",
-        remedy=_smaller_batch(examples // args.world_size),
+        remedy=_smaller_batch(examples // args.world_size, "per_device_train_batch_size"),
     )
 
 
-def _smaller_batch(size: int) -> str:
+def _smaller_batch(size: int, setting: str) -> str:
     """Return what to write so that the data fill a batch."""
-    less = f", or `per_device_train_batch_size: {size}`" if size else ""
+    less = f", or write `{setting}: {size}`" if size else ""
     return f"Leave dataloader_drop_last out{less}."
 
 

@@ -11,10 +11,10 @@ from runner.recipe.recipe import Recipe
 from runner.recipe.strategy import layout
 from runner.runs.artifacts import ArtifactStore
 from runner.runs.attempts import Claim, attempts, fence, write_hardware
-from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.checkpoints.files import read_runner_state
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.inputs import fetch_input
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.runs.record_types.result import DroppedRecord, MetricRecord

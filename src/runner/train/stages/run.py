@@ -15,7 +15,7 @@ import torch
 from transformers import set_seed
 
 from runner.recipe.recipe import Recipe, continues_adapter
-from runner.runs.checkpoint_files import read_runner_state
+from runner.runs.checkpoints.files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
 from runner.train.stages.prepare import RECIPE_START, prepare_stage

@@ -24,9 +24,10 @@ from transformers import (
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from runner.recipe.recipe import continues_adapter
 from runner.runs.attempts import describe_hardware
-from runner.runs.checkpoint_files import read_runner_state
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.files import read_runner_state
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.storage.retry import STORE_ERRORS
 from runner.train.agent.preemption import Preempted
@@ -44,7 +45,7 @@ from runner.train.export.pipeline import check_exports
 from runner.train.loggers.trackers import finish_reporting, make_trackers, replay_metrics
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
 from runner.train.models.loading import load_model
-from runner.train.models.targets import check_targets
+from runner.train.models.targets import check_can_be_merged, check_targets
 from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.before_training import check_before_training, check_steps_taken
@@ -97,6 +98,9 @@ def new_adapter(context: StageContext, model: Any) -> LoraConfig | None:
     config = None if context.adapter is not None else lora_config(context.recipe)
     if config is not None:
         check_targets(model, config)
+        following, export = context.following, context.recipe.export
+        if export.merge or export.gguf if following is None else not continues_adapter(context.recipe, following):
+            check_can_be_merged(model, config)
     return config
 
 

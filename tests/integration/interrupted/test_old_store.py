@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.metrics import read_metrics
 from runner.storage.open import open_store
 from support.old_store import CHECKPOINT_STEP, FINISHED, KILLED, MAX_STEPS, Home, old_commit_is_available

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import attempts
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import run_key
-from runner.runs.lineage import checkpoints
 from runner.storage.commit import fetch
 from runner.storage.open import open_store
 from runner.storage.store import Store

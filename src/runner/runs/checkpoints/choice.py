@@ -3,9 +3,10 @@
 from collections.abc import Collection
 
 from runner.errors import UserError
-from runner.runs.checkpoint_files import ADAPTER_WEIGHTS, MODEL_WEIGHTS, RUNNER_STATE
+from runner.runs.checkpoints.files import ADAPTER_WEIGHTS, MODEL_WEIGHTS, RUNNER_STATE
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.lineage import checkpoints
+from runner.runs.records import run_result
 from runner.storage.commit import verify
 from runner.storage.manifest import Damaged, Manifest
 from runner.storage.store import NotFound, Store
@@ -45,6 +46,30 @@ def choose_checkpoint(store: Store, run_id: str, text: str) -> CheckpointName:
     except (Damaged, NotFound) as error:
         raise UserError(f"checkpoint {_short(name)} is damaged in the store: {error}", where=run_id) from error
     return name
+
+
+def no_model(store: Store, run_id: str) -> UserError:
+    """Return the error for a run whose model is asked for, and which has made none; it names a checkpoint if it can.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+    """
+    result = run_result(store, run_id)
+    if result is None:
+        state = "has not ended and has no model yet"
+    else:
+        state = f"{'was' if result['state'] == 'cancelled' else 'has'} {result['state']} and made no model"
+    if names := checkpoints(store, run_id):
+        remedy = f"`--checkpoint last` takes that of its newest checkpoint, {_short(names[0])}"
+    else:
+        remedy = "it has no checkpoint either" + (f"; `runner wait {run_id}` waits for its end" * (result is None))
+    return UserError(f"the run {state}", where=run_id, remedy=remedy)
+
+
+def no_evaluation_data(where: str) -> UserError:
+    """Return the error for a run that is to be measured, and whose recipe has nothing to measure it on."""
+    return UserError("the run's recipe has no evaluation data", where=where, remedy="name some: --data test.jsonl")
 
 
 def is_model_file(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.storage.open import open_store
 from support.runs import assert_same, check_metrics, outcome
 

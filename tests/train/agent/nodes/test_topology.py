@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from runner.errors import UserError
-from runner.train.agent.topology import Topology, count_gpus, detect_topology, free_port
+from runner.train.agent.nodes.topology import Topology, count_gpus, detect_topology, free_port
 from runner.train.devices.distributed import interface_of
 
 SKY = {

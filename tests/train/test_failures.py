@@ -10,8 +10,8 @@ from runner.runs.attempts import Superseded
 from runner.storage.store import StoreFull, StoreUnavailable
 from runner.train.agent.preemption import CannotResumeHere, Preempted
 from runner.train.devices.out_of_memory import OutOfMemory
-from runner.train.export.errors import HubUnavailable
-from runner.train.worker import Failure, Shown, classify, with_remedy
+from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
+from runner.train.failures import Failure, Shown, classify, with_remedy
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -24,13 +24,15 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind", "retry", "exit_code", "shown", "words"),
     [
-        (Preempted(), "interrupted", True, 75, Shown.NOTHING, "told to stop (SIGTERM)"),
+        (Preempted(), "interrupted", True, 75, Shown.NOTHING, "stopped by SIGTERM (Ctrl-C, a preemption or `kill`)"),
         (Superseded("attempt 3 has begun"), "superseded", False, 75, Shown.NOTHING, "attempt 3 has begun"),
         (StoreUnavailable("timeout"), "interrupted", True, 75, Shown.NOTHING, "the store does not answer: timeout"),
         (HubUnavailable("503"), "interrupted", False, 75, Shown.NOTHING, "`runner resume` pushes again"),
         (OutOfMemory("memory ran out", (4, 2)), "out_of_memory", True, 1, Shown.NOTHING, "memory ran out"),
         (CannotResumeHere("2 processes"), "interrupted", False, 75, Shown.REASON, "2 processes"),
         (UserError("no such file", where="data"), "failed", False, 2, Shown.REASON, "no such file"),
+        (MergeFailed("the logits are off"), "failed", False, 1, Shown.REASON, "the logits are off"),
+        (GgufFailed("it says nothing"), "failed", False, 1, Shown.REASON, "it says nothing"),
         (FULL, "interrupted", False, 75, Shown.REASON, "the disk is full"),
         (StoreFull(errno.ENOSPC, "no room"), "interrupted", False, 75, Shown.REASON, "the disk is full"),
         (caused_by(StoreUnavailable("x"), FULL), "interrupted", False, 75, Shown.REASON, "the disk is full"),
@@ -56,7 +58,9 @@ def test_a_shortage_of_memory_names_the_split() -> None:
 def test_a_failure_after_sigterm_is_an_interruption() -> None:
     end = classify(Failure(error=RuntimeError("broken pipe"), told_to_stop=True))
     assert (end.outcome.kind, end.outcome.retry, end.exit_code, end.shown) == ("interrupted", True, 75, Shown.TRACEBACK)
-    assert end.outcome.reason == "told to stop (SIGTERM), and then: RuntimeError: broken pipe"
+    assert (
+        end.outcome.reason == "stopped by SIGTERM (Ctrl-C, a preemption or `kill`), and then: RuntimeError: broken pipe"
+    )
 
 
 @pytest.mark.parametrize(

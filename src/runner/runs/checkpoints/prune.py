@@ -6,8 +6,8 @@ not a checkpoint, for the next sweep.
 """
 
 from runner.runs.attempts import Claim, attempts, fence
+from runner.runs.checkpoints.lineage import checkpoint_folders, lineage_of
 from runner.runs.layout import CheckpointName, checkpoint_prefix, run_key, token_number
-from runner.runs.lineage import checkpoint_folders, lineage_of
 from runner.storage.commit import verify
 from runner.storage.manifest import MANIFEST, Damaged
 from runner.storage.store import NotFound, Store

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from runner.runs.attempts import attempts
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import CheckpointName, checkpoint_prefix, run_key
-from runner.runs.lineage import checkpoints
 from runner.storage.manifest import Manifest
 from runner.storage.open import open_store
 from runner.storage.store import Store

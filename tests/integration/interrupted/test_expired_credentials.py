@@ -12,7 +12,7 @@ import pytest
 
 from runner.recipe.recipe import Checkpoint
 from runner.runs.attempts import attempts
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.storage.open import open_store
 from support.forked import Attempts
 from support.runs import NEVER_EVALUATED, check_metrics, outcome, recipe, submit

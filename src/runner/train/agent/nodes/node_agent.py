@@ -37,7 +37,7 @@ from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.hangs.activity import ActivityMeter
-from runner.train.agent.node_monitor import StallDetector
+from runner.train.agent.nodes.node_monitor import StallDetector
 from runner.train.agent.outcome import NodeExit
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
@@ -166,7 +166,7 @@ class NodeAttempt:
             elif self._result() is not None:
                 raise NotJoined("the run has ended")
             time.sleep(self._timing.look)
-        raise NotJoined("told to stop" if self._stopping() else "the head began no attempt with this machine")
+        raise NotJoined("stopped by SIGTERM" if self._stopping() else "the head began no attempt with this machine")
 
     def _join(self, number: int) -> Participant:
         record = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": utc_now()}
@@ -208,7 +208,7 @@ class NodeAttempt:
                 self._workers.print_stacks()
                 self._workers.hurry(0)
             elif head.look(lambda: self._read_head(participant)):
-                _log.warning("the head was not heard of any more")
+                _log.warning("the head's heartbeats have stopped")
                 self._workers.hurry(0)
 
     def _read_head(self, participant: Participant) -> Heartbeat | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.storage.open import open_store
 from support.forked import Attempts, Moment
 from support.references import References
@@ -48,9 +48,9 @@ MOMENTS: list[tuple[Moment, str | None]] = [
     (Moment(f"{TRAINER}.prediction_step", 6, after=True), "full"),
     (Moment(f"{TRAINER}.evaluate", 3, after=True), None),
     # while pruning
-    (Moment("runner.runs.prune:_delete_folder", 1), None),
+    (Moment("runner.runs.checkpoints.prune:_delete_folder", 1), None),
     (Moment(f"{LOCAL}.delete", 1, after=True), "full"),
-    (Moment("runner.runs.prune:_delete_folder", 2, after=True), None),
+    (Moment("runner.runs.checkpoints.prune:_delete_folder", 2, after=True), None),
     # after training: the best model, the last evaluation, the export, the result
     (Moment(f"{TRAINER}.load_weights"), "full"),
     (Moment("runner.train.stages.steps:generate", 2), None),

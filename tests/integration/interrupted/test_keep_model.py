@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from runner.recipe.recipe import Export
-from runner.runs.checkpoint_choice import choose_checkpoint
+from runner.runs.checkpoints.choice import choose_checkpoint
 from runner.runs.layout import run_key
 from runner.runs.records import run_result, write_cancel_request
 from runner.storage.open import open_store

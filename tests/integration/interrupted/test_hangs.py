@@ -11,7 +11,7 @@ import pytest
 
 from runner.recipe.recipe import Evaluate, Recipe, Watchdog
 from runner.runs.attempts import attempts
-from runner.runs.lineage import checkpoints
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.logs import read_log
 from runner.storage.open import open_store
 from support.forked import Attempts

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from runner.runs.attempts import Claim, Superseded, claim_attempt, write_restored
+from runner.runs.checkpoints.lineage import checkpoint_folders, checkpoints
+from runner.runs.checkpoints.prune import prune, sweep
 from runner.runs.layout import CheckpointName, artifact_prefix, checkpoint_prefix
-from runner.runs.lineage import checkpoint_folders, checkpoints
-from runner.runs.prune import prune, sweep
 from runner.storage.atomic import PART
 from runner.storage.commit import commit
 from runner.storage.local import LocalStore

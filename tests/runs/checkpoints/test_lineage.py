@@ -1,8 +1,8 @@
 """Which checkpoints count: those on the way to the newest attempt, and no others."""
 
 from runner.runs.attempts import Attempt, claim_attempt, write_restored
+from runner.runs.checkpoints.lineage import Lineage, checkpoint_folders, checkpoints, lineage_of, read_lineage
 from runner.runs.layout import CheckpointName, checkpoint_prefix
-from runner.runs.lineage import Lineage, checkpoint_folders, checkpoints, lineage_of, read_lineage
 from runner.storage.manifest import MANIFEST
 from support.fakes.memory_store import MemoryStore
 

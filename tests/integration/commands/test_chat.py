@@ -64,4 +64,4 @@ def test_a_run_without_a_model_is_said_so(forked: Attempts, data: Path) -> None:
     submit(open_store(forked.store_url), "chat-pending", recipe(data, adapter=False))
     done = chat(forked, "chat-pending", said="")
     assert done.returncode == 2
-    assert "Error: chat-pending: the run has not ended and made no model" in done.stderr
+    assert "Error: chat-pending: the run has not ended and has no model yet" in done.stderr

@@ -8,10 +8,10 @@ from runner.runs.attempts import claim_attempt
 from runner.runs.rendezvous import join, read_admission, write_node_end
 from runner.storage.local import LocalStore
 from runner.storage.store import StoreUnavailable
-from runner.train.agent import node_monitor
-from runner.train.agent.node_monitor import NodeMonitor, StallDetector
+from runner.train.agent.nodes import node_monitor
+from runner.train.agent.nodes.node_monitor import NodeMonitor, StallDetector
+from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.outcome import NodeExit
-from runner.train.agent.topology import Topology
 
 
 class Clock:

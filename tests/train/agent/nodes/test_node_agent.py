@@ -14,11 +14,11 @@ import pytest
 from runner.runs.attempts import Claim, claim_attempt, write_ended, write_heartbeat
 from runner.runs.rendezvous import Participant, admit, join, participants, read_node_end
 from runner.storage.local import LocalStore
-from runner.train.agent import node_agent
-from runner.train.agent.node_agent import NodeAgent
+from runner.train.agent.nodes import node_agent
+from runner.train.agent.nodes.node_agent import NodeAgent
+from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.timing import Timing
-from runner.train.agent.topology import Topology
 
 PROCESSES = {"number": 1, "split": None, "world_size": 2, "local_world_size": 1, "addresses": ["127.0.0.1"] * 2}
 ASSIGNMENT = {"assignment": {"token": "0001-aaaa", "port": 1, **PROCESSES}, "checkpoint": None}

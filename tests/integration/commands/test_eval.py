@@ -118,6 +118,27 @@ def test_right_answers_are_counted(
 
 
 @pytest.mark.parametrize("finished", ["full"], indirect=True)
+def test_another_format_is_measured_as_the_run_was_trained(
+    finished: tuple[Store, str, dict[str, Any]], forked: Attempts, tmp_path: Path
+) -> None:
+    """The same questions as conversations: pairs of strings again, so that the numbers are the same."""
+    store, run_id, _ = finished
+    pairs = rows(tmp_path / "pairs.jsonl", "8")
+    turns = tmp_path / "turns.jsonl"
+    with turns.open("w") as file:
+        for line in pairs.read_text().splitlines():
+            row = json.loads(line)
+            user, assistant = ({"role": "user", "content": row["prompt"]}, {"role": "assistant"})
+            messages = [user, {**assistant, "content": row["completion"]}]
+            file.write(json.dumps({"messages": messages}) + "\n")
+    found = [
+        measured(store, run_id, forked, tmp_path / path.stem, data=[DataSource(path=str(path))], prompts=[])
+        for path in (pairs, turns)
+    ]
+    assert found[0]["after"] == found[1]["after"]
+
+
+@pytest.mark.parametrize("finished", ["full"], indirect=True)
 def test_the_command_prints_a_table_and_keeps_a_record(
     finished: tuple[Store, str, dict[str, Any]], forked: Attempts, tmp_path: Path
 ) -> None:
@@ -150,7 +171,7 @@ def test_a_mistake_is_one_message(
     submit(store, "not-ended", recipe(data, adapter=False))
     (tmp_path / "odd.jsonl").write_text('{"a": 1}\n')
     for arguments, message in {
-        ("not-ended",): "the run has not ended, and has no model to evaluate",
+        ("not-ended",): "the run has not ended and has no model yet",
         (run_id, "--data", "nix.jsonl"): "there is no file or folder `nix.jsonl`",
         (run_id, "--data", "odd.jsonl"): "odd.jsonl",
         (run_id, "--data", "{path: odd.jsonl, templat: {}}"): "did you mean `template`?",

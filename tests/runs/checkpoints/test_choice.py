@@ -7,7 +7,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.runs.attempts import claim_attempt, write_restored
-from runner.runs.checkpoint_choice import choose_checkpoint, is_model_file, short_name
+from runner.runs.checkpoints.choice import choose_checkpoint, is_model_file, short_name
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.storage.commit import commit
 from runner.storage.open import open_store

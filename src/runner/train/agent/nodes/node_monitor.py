@@ -9,8 +9,8 @@ from runner.runs.attempts import Claim
 from runner.runs.rendezvous import Participant, admit, participants, read_node_beat, read_node_end
 from runner.storage.retry import STORE_ERRORS
 from runner.storage.store import Store
+from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.outcome import NodeExit, WorkerExit
-from runner.train.agent.topology import Topology
 
 _LONGEST_GAP_SECONDS = 10.0
 
