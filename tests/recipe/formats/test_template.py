@@ -56,6 +56,11 @@ def on_rows(folder: Path, row: dict[str, Any], template: dict[str, Any]) -> tupl
     return (f"data={json.dumps({'train': [{'path': 'rows.jsonl', 'template': template}]})}",)
 
 
+def test_a_text_of_a_whole_book_is_no_template() -> None:
+    with pytest.raises(UserError, match="800,000 characters"):
+        template_fields({"prompt": "{prompt}" * 100_000})
+
+
 def test_a_dataset_of_preferences_under_other_names_is_understood(check: Check, tmp_path: Path) -> None:
     """Intel/orca_dpo_pairs, for one."""
     row = {"system": "", "question": "Why?", "chosen": "Because.", "rejected": "No."}

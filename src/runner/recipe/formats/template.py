@@ -15,6 +15,8 @@ from runner.recipe.rows.numbers import written_text
 from runner.recipe.suggestions import closest
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+_LONGEST = 100_000
+"""Characters of one text: it is filled in for every row."""
 _DOUBLED = re.compile(r"\{\{\s*([A-Za-z_][\w .-]*?)\s*\}\}")
 
 
@@ -22,10 +24,15 @@ def template_fields(template: Mapping[str, Any]) -> list[str]:
     """Return the fields that a template uses, in order.
 
     Raises:
-        UserError: a brace is unmatched, or a message has a role that no chat template knows.
+        UserError: a brace is unmatched, a text is too long, or a message has a role that no chat template knows.
     """
     names: dict[str, None] = {}
     for text in _texts(template):
+        if len(text) > _LONGEST:
+            raise UserError(
+                f"a text of {len(text):,} characters in a template: more than {_LONGEST:,}",
+                remedy="write the fields and the words around them, and keep data in its own files",
+            )
         for brace in _BRACES.finditer(text):
             if brace[0] in ("{", "}"):
                 raise UserError(
