@@ -127,6 +127,7 @@ def ours(cls: type) -> Schema:
         | of_field(field, hints[field.name])
         | OURS_BOUNDS.get((cls.__name__, field.name), {})
         for field in dataclasses.fields(cls)
+        if recipe.INTERNAL not in field.metadata
     }
     required = [
         field.name

@@ -12,6 +12,9 @@ from typing import Any, Literal, TypeAlias
 
 from runner.recipe.quantizations import Quantization
 
+INTERNAL = "internal"
+"""Marks, in a field's metadata, what no recipe sets."""
+
 Json: TypeAlias = Any
 """What `json.loads` returns: dict, list, str, int, float, bool, None."""
 
@@ -56,7 +59,7 @@ class Data:
     eval_from_train: float | int | None = None
     """Hold out this many rows (an int) or this fraction (a float below 1) of the mixture, seeded.
     In YAML: ``eval: {from_train: …}``."""
-    layout: str | None = None
+    layout: str | None = field(default=None, metadata={INTERNAL: True})
     """The layout of rows to take (`RowLayout`'s value), when a run is measured again; None: what all entries can take.
     No recipe says it."""
 
@@ -190,8 +193,14 @@ class Recipe:
         return "+".join(stage.method for stage in self.in_order)
 
     def to_mapping(self) -> dict[str, Json]:
-        """Return the recipe as JSON, in the form of its dataclasses. `from_mapping` reads it."""
-        return dataclasses.asdict(self)
+        """Return the recipe as JSON, in the form of its dataclasses. `from_mapping` reads it.
+
+        `Data.layout` is left out: no recipe has it, and records and digests stay what they were.
+        """
+        mapping = dataclasses.asdict(self)
+        for recipe in (mapping, *mapping["stages"]):
+            del recipe["data"]["layout"]
+        return mapping
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Json]) -> "Recipe":
