@@ -86,7 +86,7 @@ def test_nobody_takes_a_run_from_skypilot(bench: Bench) -> None:
     taken_to_a_cloud(bench, ended=False)
     done = bench.runner("resume", "try", "--infra", "local", env={"TOKEN": "x", "PATH": "/usr/bin:/bin"})
     assert done.returncode == 2, done
-    assert "SkyPilot is not installed" in done.stderr
+    assert "SkyPilot, which finds machines elsewhere, is not installed" in done.stderr
     assert run_placement(bench.store, "try")["infra"] == "aws"
 
 

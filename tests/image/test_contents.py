@@ -42,10 +42,10 @@ def test_the_labels_say_what_it_was_made_from(image: Built) -> None:
 
 
 def test_the_project_is_a_small_layer_on_top_of_the_heavy_ones(image: Built) -> None:
-    """What a new commit rebuilds and pushes."""
+    """What a new commit rebuilds and pushes: 1.8 MB of source, as much again and half in bytecode, and the locks."""
     *below, project = image.report["layers"]
     assert "runner itself" in project["created_by"]
-    assert project["size_bytes"] < 5e6
+    assert project["size_bytes"] < 8e6
     assert sum("COPY" in layer["created_by"] for layer in below) == 2
 
 

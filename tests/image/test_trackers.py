@@ -15,9 +15,9 @@ def test_a_run_reports_to_wandb_and_tensorboard(image: Built, place: Place) -> N
     artifacts = json.loads(place.store.get("runs/reported/result.json"))["artifacts"]
     folder = place.folder / "store/runs/reported"
     (history,) = (folder / artifacts["wandb"]).rglob("*.wandb")
-    (events,) = (folder / artifacts["tensorboard"]).rglob("events.out.tfevents.*")
+    events = list((folder / artifacts["tensorboard"]).rglob("events.out.tfevents.*"))  # the metrics', and the settings'
     assert history.stat().st_size > 1000
-    assert events.stat().st_size > 1000
+    assert max(file.stat().st_size for file in events) > 1000
 
 
 def test_answers_are_compared_as_mathematics(image: Built) -> None:
