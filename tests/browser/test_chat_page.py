@@ -1,10 +1,12 @@
 """The chat as somebody sees it: in a browser, with streaming, sliders and two models side by side."""
 
+import http.client
 import os
 import re
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,4 +225,10 @@ def test_requests_of_other_sites_and_names_are_refused(address: str) -> None:
     assert status_of(address, "/", Host="evil.example") == 403
     assert status_of(address, join, body=question, **{**own, "Origin": "http://evil.example"}) == 403
     assert status_of(address, join, body=question, Sec_Fetch_Site="cross-site") == 403
-    assert status_of(address, join, body=b" " * (2 << 20), **own) == 413
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=60)
+    connection.putrequest("POST", join)  # the body is announced, and refused before it is sent
+    for name, value in (*own.items(), ("Content-Length", str(2 << 20))):
+        connection.putheader(name.replace("_", "-"), value)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
