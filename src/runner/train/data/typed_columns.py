@@ -31,6 +31,14 @@ def name_guesses(dataset: Dataset, where: str, notes: list[str]) -> None:
         and feature.dtype not in ("string", "large_string")
         and (kind == "csv" or feature.dtype.startswith(("timestamp", "date", "time")))
     ]
+    if kind == "csv":
+        # Text too: `NA` and `None` are no text to pandas, which `datasets` reads with.
+        nulls = {name: dataset.data.column(name).null_count for name in dataset.column_names}
+        guessed += [
+            f"{name} ({nulls[name]} cells taken for missing)"
+            for name, feature in dataset.features.items()
+            if isinstance(feature, Value) and feature.dtype in ("string", "large_string") and nulls[name]
+        ]
     if guessed:
         notes.append(
             f"{where}: the types of {', '.join(guessed)} were guessed by `datasets`, which takes {_GUESSED[kind]} for "
