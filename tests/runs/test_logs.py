@@ -52,6 +52,10 @@ def test_a_log_in_pieces_is_shown_as_in_one(parts: list[str], data: st.DataObjec
     assert "".join(pieces_for_terminal(pieces)) == for_terminal(text)
 
 
+def test_a_color_right_after_an_escape_is_kept() -> None:
+    assert for_terminal("\x1b\x1b[mred") == "\N{REPLACEMENT CHARACTER}\x1b[mred"
+
+
 def test_marks_that_turn_the_direction_of_reading_are_not_shown() -> None:
     assert for_terminal("a\N{RIGHT-TO-LEFT OVERRIDE}b") == "a\N{REPLACEMENT CHARACTER}b"
 

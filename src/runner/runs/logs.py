@@ -18,7 +18,9 @@ Cursor = Mapping[str, int]
 """How far a log was read: the last chunk of each attempt, by token."""
 
 _COLOR_OR_CONTROL = re.compile(
-    "(\x1b\\[[0-9;]{0,30}m)|\r\n?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
+    # An escape stands alone, so that a color right after others is seen.
+    "(\x1b\\[[0-9;]{0,30}m)|\r\n?|\x1b"
+    "|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
 )
 _BEGUN = re.compile("(?:\x1b(?:\\[[0-9;]{0,30})?|\r)\\Z")
 _PIECE_BYTES = 1 << 20
