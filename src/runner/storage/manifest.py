@@ -22,7 +22,7 @@ _LONGEST_PART = 255
 """Bytes: what file systems take."""
 _DEEPEST = 64
 _MOST_BYTES = 64 << 20
-"""Some 300,000 files. More than that is no manifest of ours."""
+"""Some 300,000 files. A manifest of ours is never larger."""
 
 
 class Damaged(Exception):

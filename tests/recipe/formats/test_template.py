@@ -144,7 +144,8 @@ def test_a_template_that_says_the_same_of_every_row_or_inserts_no_text_is_refuse
 
 
 def test_braces_around_another_word_are_text(check: Check, tmp_path: Path) -> None:
-    check(*on_rows(tmp_path, {"q": "a", "r": "b"}, {"prompt": "Fill in {{name}}: {q}", "completion": "{r}"}))
+    loaded = check(*on_rows(tmp_path, {"q": "a", "r": "b"}, {"prompt": "Fill in {{name}}: {q}", "completion": "{r}"}))
+    assert loaded.recipe.data.train[0].template == {"prompt": "Fill in {{name}}: {q}", "completion": "{r}"}
 
 
 def test_doubled_braces_are_seen_without_rows_too(refuse: Refuse) -> None:

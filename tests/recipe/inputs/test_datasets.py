@@ -184,7 +184,7 @@ def test_checking_reads_the_first_rows_only(check: Check, tmp_path: Path) -> Non
     with path.open("wb") as file:
         file.write(b'{"text": "x"}\n' * 100_000)
         file.truncate(4 << 30)
-    check("data={train: [{path: rows.jsonl}]}")
+    assert len(check("data={train: [{path: rows.jsonl}]}").sources[0][0].rows) < 1000
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_a_secret_hides_what_else_is_wrong(refuse: Refuse) -> None:
     ],
 )
 def test_what_is_no_secret_is_accepted(check: Check, override: str) -> None:
-    check(override)
+    key = override.partition("=")[0].split(".")
+    assert key[1] in getattr(check(override).recipe, key[0])
 
 
 def test_a_prompt_may_ask_for_a_password(check: Check) -> None:
