@@ -98,7 +98,7 @@ class Journal:
             if self._create(entry):
                 self._apply(entry)
                 return chosen
-            time.sleep(random.uniform(0, pause))  # noqa: S311 (not to be in step with the others)
+            time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _create(self, entry: Entry) -> bool:
@@ -123,7 +123,8 @@ class Journal:
             self._state.apply(entry)
         except (KeyError, ValueError) as error:
             raise DamagedRecord(
-                journal_key(self._definition.sweep_id, entry["number"]), f"it does not follow what is before it: {error}"
+                journal_key(self._definition.sweep_id, entry["number"]),
+                f"it does not follow what is before it: {error}",
             ) from error
         if entry["number"] % SNAPSHOT_EVERY == 0:
             self._write_snapshot()

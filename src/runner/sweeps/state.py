@@ -22,6 +22,8 @@ class Trial:
     number: int
     values: Mapping[str, Any]
     """By parameter."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What they set in the recipe, by dotted name."""
     quantiles: Mapping[str, float] = field(default_factory=dict)
     bracket: int = 0
     """Hyperband's; 0 elsewhere."""
@@ -171,7 +173,10 @@ class SweepState:
     def hours(self, now: datetime) -> float:
         """Hours of the clock in which the sweep had a worker."""
         spans = sorted(
-            (datetime.fromisoformat(worker.joined_at), datetime.fromisoformat(worker.left_at) if worker.left_at else now)
+            (
+                datetime.fromisoformat(worker.joined_at),
+                datetime.fromisoformat(worker.left_at) if worker.left_at else now,
+            )
             for worker in self.workers.values()
         )
         total, until = 0.0, None
@@ -217,6 +222,7 @@ class SweepState:
         trial = Trial(
             number=event["trial"],
             values=event["values"],
+            settings=event.get("settings", event["values"]),
             quantiles=event.get("quantiles", {}),
             bracket=event.get("bracket", 0),
             rung=event.get("rung", 0),
@@ -342,7 +348,9 @@ class SweepState:
     def to_mapping(self) -> dict[str, Any]:
         """The state in JSON; what can be computed from the rest is left out."""
         promoted = [
-            [bracket, number, sorted(rung.promoted)] for (bracket, number), rung in sorted(self.board.items()) if rung.promoted
+            [bracket, number, sorted(rung.promoted)]
+            for (bracket, number), rung in sorted(self.board.items())
+            if rung.promoted
         ]
         return {
             "version": 1,
@@ -373,7 +381,17 @@ class SweepState:
         """
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
-        for name in ("known", "stop", "drain", "space", "method", "run_cap", "limits", "failures_in_a_row", "last_failure"):
+        for name in (
+            "known",
+            "stop",
+            "drain",
+            "space",
+            "method",
+            "run_cap",
+            "limits",
+            "failures_in_a_row",
+            "last_failure",
+        ):
             setattr(state, name, mapping[name])
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
         state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}
