@@ -13,7 +13,6 @@ from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.left_behind import warnings_about_paths
 from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
-from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
 from runner.control.launching.rows import read_all_rows
 from runner.control.launching.start import (
@@ -34,6 +33,7 @@ from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
+from runner.runs.submission.prepare import PreparedRecipe, prepare
 from runner.storage.open import check_no_credentials
 from runner.storage.store import Store
 

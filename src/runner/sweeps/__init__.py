@@ -1,1 +1,1 @@
-"""Sweeps: a space of recipes, drawn from, trained as runs, and compared."""
+"""Sweeps: what is searched, which trial goes on, and the journal that says what has happened."""
