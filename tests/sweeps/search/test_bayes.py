@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.sweeps.search import make_search
-from runner.sweeps.search.base import Draw, Observation
+from runner.sweeps.search.base import Draw, Observation, make_search
 from runner.sweeps.space.space import Space
 from support.paths import ROOT
 from support.spaces import make_space
@@ -286,8 +285,7 @@ import logging, sys, warnings
 warnings.simplefilter("error")
 sys.path.insert(0, sys.argv[1])
 from support.spaces import make_space
-from runner.sweeps.search import make_search
-from runner.sweeps.search.base import Observation
+from runner.sweeps.search.base import Observation, make_search
 assert "optuna" not in sys.modules
 search = make_search(make_space(lr={"min": 0.0, "max": 1.0}), method="bayes", seed=1)
 seen = [

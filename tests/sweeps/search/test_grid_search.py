@@ -1,8 +1,7 @@
 import pytest
 
 from runner.errors import UserError
-from runner.sweeps.search import make_search
-from runner.sweeps.search.base import Observation
+from runner.sweeps.search.base import Observation, make_search
 from support.spaces import make_space
 
 POINTS = {"lr": {"values": [1, 2, 3]}, "rank": {"values": [8, 16]}}
@@ -63,5 +62,5 @@ def test_a_parameter_without_a_grid_is_a_mistake() -> None:
 
 
 def test_an_unknown_method_is_a_mistake() -> None:
-    with pytest.raises(UserError, match="bayes, grid, random"):
+    with pytest.raises(UserError, match="`random`, `grid` or `bayes`"):
         make_search(make_space(**POINTS), method="bayesian", seed=1)

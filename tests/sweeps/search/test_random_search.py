@@ -1,8 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.sweeps.search import make_search
-from runner.sweeps.search.base import Draw, Observation
+from runner.sweeps.search.base import Draw, Observation, make_search
 from runner.sweeps.space.space import Space
 from support.spaces import make_space
 
@@ -82,3 +81,11 @@ def test_a_space_of_constants_has_one_trial() -> None:
     first = draw(space, 0)
     assert first.values == {"lr": 0.1}
     assert make_search(space, method="random", seed=1).draw(1, [complete(0, first)]) is None
+
+
+def test_only_where_the_points_can_be_counted_are_earlier_trials_looked_at() -> None:
+    def looks_back(**parameters: Any) -> bool:
+        return make_search(make_space(**parameters), method="random", seed=1).looks_back
+
+    assert looks_back(lr={"values": [1, 2]}, layers={"min": 1, "max": 6})
+    assert not looks_back(lr={"values": [1, 2]}, dropout={"min": 0.0, "max": 0.5})

@@ -57,6 +57,11 @@ class BayesSearch:
         self._random = RandomSearch(space, seed)
         self._seed = seed
 
+    @property
+    def looks_back(self) -> bool:
+        """Yes."""
+        return True
+
     def draw(self, number: int, seen: Sequence[Observation]) -> Draw | None:
         """Return the values of a trial; None if nothing was found that was not drawn: see ``Search.draw``."""
         if number % RANDOM_SHARE != RANDOM_SHARE - 1 and self._representation.names:

@@ -17,12 +17,17 @@ class GridSearch:
         UserError: a parameter has no grid.
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space) -> None:
         grid = space.grid()
         if grid is None:
             raise UserError(str(space.why_no_grid()), where="method", remedy="write `method: random`, or `values`")
         self._grid = grid
         self._keys: list[str] = []  # of the points, as far as they were looked at
+
+    @property
+    def looks_back(self) -> bool:
+        """Yes: other sweeps' points are left out."""
+        return True
 
     def draw(self, number: int, seen: Sequence[Observation]) -> Draw | None:
         """Return the values of a trial; None if every point was drawn: see ``Search.draw``."""

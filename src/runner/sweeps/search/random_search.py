@@ -21,12 +21,18 @@ class RandomSearch:
         self._space = space
         self._names = [parameter.name for parameter in space.drawn]
         self._seed = seed
+        self._looks_back = all(parameter.distribution.values() is not None for parameter in space.parameters)
+
+    @property
+    def looks_back(self) -> bool:
+        """Only where the points can be counted: elsewhere no two trials are the same."""
+        return self._looks_back
 
     def draw(self, number: int, seen: Sequence[Observation]) -> Draw | None:
         """Return the values of a trial; None if nothing was found that was not drawn: see ``Search.draw``."""
         for attempt in range(ATTEMPTS):
             quantiles = {name: quantile(self._seed, number, attempt, name) for name in self._names}
             values = self._space.values_at(quantiles)
-            if not was_drawn(values, seen):
+            if not self._looks_back or not was_drawn(values, seen):
                 return Draw(values=values, quantiles=quantiles)
         return None
