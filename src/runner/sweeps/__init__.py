@@ -1,0 +1,1 @@
+"""Sweeps: a space of recipes, drawn from, trained as runs, and compared."""
