@@ -57,7 +57,7 @@ class Simulation:
         value: Callable[[int, int], float | None] | None = None,
     ) -> None:
         self.definition = definition
-        self.journal = Journal(store, definition, by="simulation")
+        self.journal = Journal(store, definition, by="simulation", clock=lambda: self.now.isoformat())
         self.controller = Controller(definition)
         self.random = random.Random(seed)
         self.mean_life = mean_life_seconds
@@ -105,7 +105,11 @@ class Simulation:
 
     def _look(self, name: str, dies_at: float) -> None:
         if self.clock >= dies_at:
-            self._write(self.controller.lost(self.journal.state, name, last_sign=self.now.isoformat(), reason="gone", now=self.now))
+            self._write(
+                self.controller.lost(
+                    self.journal.state, name, last_sign=self.now.isoformat(), reason="gone", now=self.now
+                )
+            )
             self._at(60, self._join)
             return
         work, events = self.controller.next_work(self.journal.state, name, now=self.now)

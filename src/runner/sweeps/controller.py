@@ -45,7 +45,7 @@ class Controller:
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
-        self._space_of: tuple[int, Space, Search] | None = None
+        self._space_of: tuple[Mapping[str, Any], str, Space, Search] | None = None
 
     # -- work ------------------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Controller:
         if state.ready:
             trial = min((state.trials[number] for number in state.ready), key=lambda trial: (-trial.rung, trial.number))
             return self._take(trial.number, trial.rung, worker, [])
-        rule, drawing = self.halving(state), self._may_draw(state)
+        rule, drawing = self.halving(state), self.may_draw(state)
         promoted = rule.promotable(state, drawing=drawing)
         if promoted is not None:
             trial = state.trials[promoted]
@@ -325,7 +325,8 @@ class Controller:
             )
         return told
 
-    def _may_draw(self, state: SweepState) -> bool:
+    def may_draw(self, state: SweepState) -> bool:
+        """Whether there may be more trials than there are."""
         cap = self.run_cap(state)
         return cap is None or len(state.trials) < cap
 
@@ -343,12 +344,11 @@ class Controller:
 
     def _space(self, state: SweepState) -> tuple[Space, Search]:
         mapping = self._definition.space if state.space is None else state.space
-        key = id(mapping)
-        if self._space_of is None or self._space_of[0] != key:
+        method = state.method or self._definition.method
+        if self._space_of is None or self._space_of[0] is not mapping or self._space_of[1] != method:
             space = Space.from_mapping(mapping)
-            method = state.method or self._definition.method
-            self._space_of = key, space, make_search(space, method=method, seed=self._definition.seed)
-        return self._space_of[1:]
+            self._space_of = mapping, method, space, make_search(space, method=method, seed=self._definition.seed)
+        return self._space_of[2:]
 
     def _take(self, trial: int, rung: int, worker: str, before: Sequence[Event]) -> tuple[Work, list[Event]]:
         until = self.until(rung)

@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -171,7 +171,10 @@ class SweepState:
     def hours(self, now: datetime) -> float:
         """Hours of the clock in which the sweep had a worker."""
         spans = sorted(
-            (datetime.fromisoformat(worker.joined_at), datetime.fromisoformat(worker.left_at) if worker.left_at else now)
+            (
+                datetime.fromisoformat(worker.joined_at),
+                datetime.fromisoformat(worker.left_at) if worker.left_at else now,
+            )
             for worker in self.workers.values()
         )
         total, until = 0.0, None
@@ -340,16 +343,18 @@ class SweepState:
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def to_mapping(self) -> dict[str, Any]:
-        """The state in JSON; what can be computed from the rest is left out."""
+        """The state in JSON, to be encoded at once: it shares its values with the state. What follows is left out."""
         promoted = [
-            [bracket, number, sorted(rung.promoted)] for (bracket, number), rung in sorted(self.board.items()) if rung.promoted
+            [bracket, number, sorted(rung.promoted)]
+            for (bracket, number), rung in sorted(self.board.items())
+            if rung.promoted
         ]
         return {
             "version": 1,
             "number": self.number,
             "at": self.at,
-            "trials": [asdict(trial) for trial in self.trials.values()],
-            "workers": [asdict(worker) for worker in self.workers.values()],
+            "trials": [dict(vars(trial)) for trial in self.trials.values()],
+            "workers": [dict(vars(worker)) for worker in self.workers.values()],
             "known": self.known,
             "promoted": promoted,
             "lost": [[bracket, rung, count] for (bracket, rung), count in sorted(self.lost.items())],
@@ -373,7 +378,17 @@ class SweepState:
         """
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
-        for name in ("known", "stop", "drain", "space", "method", "run_cap", "limits", "failures_in_a_row", "last_failure"):
+        for name in (
+            "known",
+            "stop",
+            "drain",
+            "space",
+            "method",
+            "run_cap",
+            "limits",
+            "failures_in_a_row",
+            "last_failure",
+        ):
             setattr(state, name, mapping[name])
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
         state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}
