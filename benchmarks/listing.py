@@ -22,10 +22,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runner.control.launching.prepare import prepare
-from runner.control.launching.submit import run_json
 from runner.recipe.loading.load import load_recipe
 from runner.runs.records import encoded
+from runner.runs.submission.prepare import prepare
+from runner.runs.submission.run_json import run_json
 
 RECIPE = """
 name: listed

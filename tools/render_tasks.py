@@ -14,11 +14,11 @@ from pathlib import Path
 from runner.backends.base import ResourceOptions
 from runner.backends.skypilot.request import plan, remote_task
 from runner.backends.skypilot.task import task_yaml
-from runner.control.launching.prepare import prepare
-from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
+from runner.runs.submission.prepare import prepare
+from runner.runs.submission.run_json import run_json
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "sky"

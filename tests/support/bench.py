@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from runner.backends.lock import RunLock
-from runner.control.launching.submit import run_json, submit
+from runner.control.launching.submit import submit
 from runner.paths import state_folder, work_folder
+from runner.runs.submission.run_json import run_json
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store
 from runner.storage.store import Store

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 from runner.recipe.problems import RecipePath, dotted_path
 from runner.recipe.recipe import Json
 
-Source: TypeAlias = Literal["default", "recipe", "--set", "flag"]
+Source: TypeAlias = Literal["default", "recipe", "--set", "flag", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Setting:
     value: Json
     """The value as it is used."""
     source: Source
-    """``default`` (the library's or ours), ``recipe``, ``--set`` or ``flag``."""
+    """``default`` (the library's or ours), ``recipe``, ``--set``, ``flag``, or ``sweep``: drawn for a trial."""
 
 
 def resolve_settings(

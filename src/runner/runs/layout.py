@@ -30,6 +30,9 @@
       replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
 
+A run that is a trial of a sweep may lack ``inputs/``: they are then the sweep's, once for all of its trials, under
+``sweeps/<sweep_id>/inputs/<digest>/<name>``.
+
 A *token* names one attempt for ever: its number and four random characters (``0002-9f3c``). Keys carry it so that two
 attempts that are alive at the same time never write the same key, even in a store that ignores conditional writes.
 """
@@ -39,6 +42,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase, digits
 
 RUNS = "runs/"
+SWEEPS = "sweeps/"
 RUN = "run.json"
 RESULT = "result.json"
 SUBMISSION = "submission.json"
@@ -84,6 +88,11 @@ def run_prefix(run_id: str) -> str:
 def run_key(run_id: str, name: str) -> str:
     """The key of `name` (``run.json``, ``inputs/…``) inside one run."""
     return f"{RUNS}{run_id}/{name}"
+
+
+def sweep_key(sweep_id: str, name: str) -> str:
+    """The key of `name` (``sweep.json``, ``inputs/…``) inside one sweep."""
+    return f"{SWEEPS}{sweep_id}/{name}"
 
 
 def attempt_key(run_id: str, number: int, kind: str = "") -> str:

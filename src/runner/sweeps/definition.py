@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from runner.runs.records import DamagedRecord, decoded, encoded
-from runner.sweeps.layout import SWEEP, sweep_key
 from runner.storage.store import Store
+from runner.sweeps.layout import SWEEP, sweep_key
 
 Goal = Literal["minimize", "maximize"]
 Scheduler = Literal["none", "successive_halving", "asha", "hyperband", "stop"]

@@ -128,7 +128,7 @@ class SuccessiveHalving(_AllInOne):
 
 @dataclass(frozen=True)
 class DelayedAsha(_AllInOne):
-    """Asynchronous successive halving by promotion (Li et al., arXiv 1810.05934), delayed as in Hyper-Tune (2201.06834).
+    """Asynchronous successive halving by promotion (arXiv 1810.05934), delayed as in Hyper-Tune (arXiv 2201.06834).
 
     A trial goes on if it is among the best `1 / eta` of those that have reached its rung, and if, with it, at least
     `eta` trials have reached the rung for each that has gone on. Nobody waits: where no trial may go on, a new one is
@@ -174,7 +174,7 @@ class DelayedAsha(_AllInOne):
 class StopBehind(_AllInOne):
     """W&B's rule (`early_terminate` in its sweeps package): who is behind at a rung stops for good; all others go on.
 
-    The threshold at a rung is the value at `n / eta` of those that have reached it, in order, the trial itself included.
+    The threshold is the value at `n / eta` of those that have reached the rung, in order, the trial itself included.
     """
 
     rungs: int

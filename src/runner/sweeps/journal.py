@@ -100,11 +100,11 @@ class Journal:
             if self._create(entry):
                 self._apply(entry)
                 return chosen
-            time.sleep(random.uniform(0, pause))  # noqa: S311 (not to be in step with the others)
+            time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _create(self, entry: Entry) -> bool:
-        """Write an entry; False if another has taken its number, or the store let two have it and the other is there."""
+        """Write an entry; False if another has its number. A store may let two take it: what can be read counts."""
         key = journal_key(self._definition.sweep_id, entry["number"])
         data = encoded(cast(Mapping[str, Any], entry))
         if not create_ours(self._store, key, data):

@@ -22,6 +22,8 @@ class Trial:
     number: int
     values: Mapping[str, Any]
     """By parameter."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What they set in the recipe, by dotted name."""
     quantiles: Mapping[str, float] = field(default_factory=dict)
     bracket: int = 0
     """Hyperband's; 0 elsewhere."""
@@ -105,6 +107,13 @@ class Rung:
         return bisect.bisect_left(self.ranked, (score, trial))
 
 
+_AS_THEY_ARE = (
+    *("known", "stop", "drain", "space", "method", "run_cap", "limits"),
+    *("failures_in_a_row", "last_failure"),
+)
+"""What a snapshot holds as the state does."""
+
+
 class SweepState:
     """All that has happened in a sweep. `apply` adds the next entry of the journal; nothing else changes it.
 
@@ -185,7 +194,7 @@ class SweepState:
         return total / 3600
 
     def best(self, count: int = 1) -> list[Trial]:
-        """The best trials: those trained to their end first, then those that got furthest; without those that failed."""
+        """The best trials: those trained to their end, then those that got furthest. None that failed."""
         ended = [self.trials[number] for score, number in self.finished if score < WORST]
         if len(ended) >= count:
             return ended[:count]
@@ -220,6 +229,7 @@ class SweepState:
         trial = Trial(
             number=event["trial"],
             values=event["values"],
+            settings=event.get("settings", event["values"]),
             quantiles=event.get("quantiles", {}),
             bracket=event.get("bracket", 0),
             rung=event.get("rung", 0),
@@ -355,18 +365,10 @@ class SweepState:
             "at": self.at,
             "trials": [dict(vars(trial)) for trial in self.trials.values()],
             "workers": [dict(vars(worker)) for worker in self.workers.values()],
-            "known": self.known,
             "promoted": promoted,
             "lost": [[bracket, rung, count] for (bracket, rung), count in sorted(self.lost.items())],
-            "stop": self.stop,
-            "drain": self.drain,
             "ended": self.ended,
-            "space": self.space,
-            "method": self.method,
-            "run_cap": self.run_cap,
-            "limits": self.limits,
-            "failures_in_a_row": self.failures_in_a_row,
-            "last_failure": self.last_failure,
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
         }
 
     @classmethod
@@ -378,17 +380,7 @@ class SweepState:
         """
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
-        for name in (
-            "known",
-            "stop",
-            "drain",
-            "space",
-            "method",
-            "run_cap",
-            "limits",
-            "failures_in_a_row",
-            "last_failure",
-        ):
+        for name in _AS_THEY_ARE:
             setattr(state, name, mapping[name])
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
         state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}

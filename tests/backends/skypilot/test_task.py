@@ -15,9 +15,9 @@ from runner.backends.skypilot.resources import ResolvedResources, ResourceOption
 from runner.backends.skypilot.store_access import access
 from runner.backends.skypilot.task import TaskContext, task, task_yaml
 from runner.control.launch import LaunchOptions, render
-from runner.control.launching.submit import run_json
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.runs.submission.run_json import run_json
 from support.paths import ROOT
 
 KEYS = {"AWS_ACCESS_KEY_ID": "the-key", "AWS_SECRET_ACCESS_KEY": "the-secret"}

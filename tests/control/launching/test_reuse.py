@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from runner.control.launching.reuse import changes, choose_by_name, find_interrupted_run
-from runner.control.launching.submit import run_json, submit
+from runner.control.launching.submit import submit
 from runner.errors import UserError
+from runner.runs.submission.run_json import run_json
 from support.bench import Bench
 
 RECIPE = {"name": "small", "training": {"learning_rate": 1e-3, "max_steps": 10}}

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.control.launching.submit import checked_name, new_run_id, run_json, submit
+from runner.control.launching.submit import checked_name, new_run_id, submit
 from runner.errors import UserError
 from runner.git import revision_of
 from runner.runs.launches import needed_environment, write_submission
 from runner.runs.layout import is_run_id
+from runner.runs.submission.run_json import run_json
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound, StoreFull
 from support.bench import Bench

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.control.launching.prepare import prepare
-from runner.control.launching.submit import run_json, submit
+from runner.control.launching.submit import submit
 from runner.recipe.loading.load import load_recipe
+from runner.runs.submission.prepare import prepare
+from runner.runs.submission.run_json import run_json
 from runner.storage.local import LocalStore
 
 RECIPE = """

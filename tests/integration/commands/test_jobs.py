@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from runner.control.launching.prepare import prepare
 from runner.recipe.loading.finder import available_recipes
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.quantizations import gguf_artifact
 from runner.runs.layout import run_key
 from runner.runs.metrics import read_metrics
+from runner.runs.submission.prepare import prepare
 from runner.storage.open import open_store
 from runner.train.builtin.catalog import builtin_dataset, materialize
 from support.forked import Attempts

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner.control.launching.prepare import prepare
 from runner.recipe.inputs.reward_refs import FROM_TRL
 from runner.recipe.loading.load import load_recipe
+from runner.runs.submission.prepare import prepare
 from support.recipes import Check, Refuse, settings_of
 
 GRPO = """\

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.control.launching.prepare import prepare as prepared
-from runner.control.launching.submit import run_json, submit
+from runner.control.launching.submit import submit
 from runner.recipe.loading.load import load_recipe
+from runner.runs.submission.prepare import prepare as prepared
+from runner.runs.submission.run_json import run_json
 from runner.storage.local import LocalStore
 from runner.storage.open import open_store
 from support.containers.image_machine import Machine

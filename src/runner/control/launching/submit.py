@@ -4,17 +4,17 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from runner import __version__
-from runner.backends.base import Placement, ResolvedResources
-from runner.control.launching.prepare import PreparedRecipe
+from runner.backends.base import Placement
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import encoded, exists
+from runner.runs.submission.prepare import PreparedRecipe
+from runner.runs.submission.run_json import run_json
 from runner.storage.commit import digest
 from runner.storage.store import Store, StoreFull
 
@@ -40,53 +40,6 @@ def checked_name(name: str) -> str:
             remedy += f", such as {near!r}"
         raise UserError(f"{name!r} cannot be a run's name", where="--name", remedy=remedy)
     return name
-
-
-def run_json(
-    *,
-    run_id: str,
-    recipe: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    recipe_digest: str,
-    git_revision: str | None,
-    created_at: str,
-    infra: str = "local",
-    image: str | None = None,
-    machines: ResolvedResources | None = None,
-) -> RunDocument:
-    """Build the contents of ``run.json``.
-
-    Args:
-        run_id: the run.
-        recipe: from `prepare`, as are `settings` and `recipe_digest`.
-        settings: every setting with its source.
-        recipe_digest: what makes two runs of one recipe equal.
-        git_revision: of the recipe's folder.
-        created_at: ISO 8601, UTC.
-        infra: where the run is to run.
-        image: by digest or id, for an infra that runs images.
-        machines: the machines that are asked for; None for this machine.
-    """
-    # In the order in which every run.json has them: rendered tasks hold this document, and are compared as text.
-    document: dict[str, Any] = {
-        "version": 1,
-        "run_id": run_id,
-        "name": recipe["name"],
-        "recipe": recipe,
-        "settings": settings,
-        "digest": recipe_digest,
-        "infra": infra,
-        "accelerators": machines.accelerators if machines else None,
-    }
-    if machines is not None:
-        document |= {"resources": machines.resources, "num_nodes": machines.num_nodes}
-    document |= {
-        "image": image,
-        "runner_version": __version__,
-        "git_revision": git_revision,
-        "created_at": created_at,
-    }
-    return cast(RunDocument, document)
 
 
 def new_run_document(

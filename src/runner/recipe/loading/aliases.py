@@ -8,7 +8,7 @@ from runner.recipe.settings import source_of
 SAVING = ("save_steps", "save_total_limit")
 """Settings that `training:` and `checkpoint:` both have."""
 
-RANK = {"default": 0, "recipe": 1, "--set": 2, "flag": 3}
+RANK = {"default": 0, "recipe": 1, "--set": 2, "flag": 3, "sweep": 3}
 """If two sources set the same, the one with the higher rank wins."""
 
 

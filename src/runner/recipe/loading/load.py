@@ -1,10 +1,11 @@
 """Load a recipe: find it, read it, apply the command line, check schema and rules, resolve paths."""
 
+import copy
 import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.recipe import schema
@@ -45,6 +46,8 @@ class LoadedRecipe:
     """What is known of the entries of each stage's data, in the order of the stages."""
     warnings: tuple[Problem, ...] = ()
     """What is hardly meant, and refused by nothing: a warm-up that is longer than the run."""
+    written: LayeredRecipe = field(default_factory=lambda: LayeredRecipe({}))
+    """The recipe as it was written, with the command line's changes: before defaults, and with paths as they are."""
 
     @property
     def warning_sentences(self) -> list[str]:
@@ -87,13 +90,25 @@ def check_recipe(
 ) -> LoadedRecipe:
     """Do what `load_recipe` does after reading; `shown_as` is the file's name in errors."""
     layers = apply_overrides(document, overrides, flags)
+    return check_layers(layers, path, shown_as=shown_as, lines=document.lines, cwd=cwd)
+
+
+def check_layers(
+    layers: LayeredRecipe,
+    path: pathlib.Path,
+    *,
+    shown_as: str,
+    lines: Mapping[RecipePath, int],
+    cwd: pathlib.Path,
+) -> LoadedRecipe:
+    """Do what `load_recipe` does after reading and changing; `lines` are those of `shown_as`, for errors."""
 
     def locate(at: RecipePath) -> str:
         parts = [at[:length] for length in range(len(at), 0, -1)]
         on_command_line = next((layers.places[part] for part in parts if part in layers.places), None)
         if on_command_line is not None:
             return on_command_line
-        return next((f"{shown_as}:{document.lines[part]}" for part in parts if part in document.lines), shown_as)
+        return next((f"{shown_as}:{lines[part]}" for part in parts if part in lines), shown_as)
 
     if secrets := list(find_secrets(layers.data)):
         # Alone: other problems might show more of it. And without the value that may stand in the place.
@@ -101,10 +116,11 @@ def check_recipe(
     if "name" not in layers.data:
         layers.data["name"] = path.stem
         layers.sources[("name",)] = "default"
+    written = copy.deepcopy(layers)
     folders = (path.parent, cwd.absolute())
     if "stages" in layers.data:
         loaded = _check_stages(layers, path, folders, lambda problems: RecipeError(problems, locate, where=shown_as))
-        return dataclasses.replace(loaded, locate=locate)
+        return dataclasses.replace(loaded, locate=locate, written=written)
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = merge_save_aliases(layers)
@@ -120,6 +136,7 @@ def check_recipe(
         warnings=tuple(warnings),
         notes=inspection.notes,
         sources=(inspection.sources,),
+        written=written,
     )
 
 

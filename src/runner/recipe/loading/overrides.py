@@ -44,10 +44,25 @@ def apply_overrides(document: Document, overrides: Sequence[str], flags: Mapping
         if not equals or not key.strip():
             raise UserError("not `KEY=VALUE`", where=where, remedy=_EXAMPLE)
         _put(result, _steps(key.strip(), where), parse_value(text, name=where), "--set", where)
-    for key, value in flags.items():
-        where = f"the flag for {key}"
-        _put(result, _steps(key, where), copy.deepcopy(value), "flag", where)
+    apply_values(result, flags, source="flag", place="the flag for {}")
     return result
+
+
+def apply_values(layers: LayeredRecipe, values: Mapping[str, Any], *, source: Source, place: str) -> None:
+    """Set values in a recipe, in place.
+
+    Args:
+        layers: the recipe.
+        values: by dotted key; not parsed.
+        source: who sets them.
+        place: names one of them in errors; ``{}`` stands for its key.
+
+    Raises:
+        UserError: a key leads through a scalar.
+    """
+    for key, value in values.items():
+        where = place.format(key)
+        _put(layers, _steps(key, where), copy.deepcopy(value), source, where)
 
 
 def _steps(key: str, where: str) -> tuple[str, ...]:

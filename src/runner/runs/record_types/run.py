@@ -52,6 +52,17 @@ class PlacementRecord(TypedDict):
     """The image by digest or id, for an infra that runs images."""
 
 
+class TrialOfSweep(TypedDict):
+    """Which trial of which sweep a run is."""
+
+    sweep_id: RunId
+    """The sweep's id; its records are below ``sweeps/<sweep_id>/``."""
+    trial: Count
+    """Its number in the sweep, from 0."""
+    parameters: NotRequired[Mapping[str, Any]]
+    """What was drawn for it, by the names in the sweep's file."""
+
+
 class RunDocument(TypedDict):
     """``run.json``: what was launched. Written once."""
 
@@ -83,6 +94,8 @@ class RunDocument(TypedDict):
     """Of the recipe's folder; None outside a repository."""
     created_at: Time
     """When it was launched."""
+    sweep: NotRequired[TrialOfSweep]
+    """Of a sweep's trial: which one; absent for other runs."""
 
 
 class Submission(TypedDict):

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from runner.errors import UserError
+from runner.sweeps.space.distributions import identity
+from runner.sweeps.space.space import Space
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -42,6 +46,10 @@ class Draw:
 class Search(Protocol):
     """Chooses the values of trials: a pure function of the space, the seed, the number and the set of ``seen``."""
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether ``seen`` matters; if not, it may be left empty."""
+
     def draw(self, number: int, seen: Sequence[Observation]) -> Draw | None:
         """Return the values of a trial; None if there is nothing left that was not drawn.
 
@@ -62,8 +70,8 @@ def quantile(seed: int, number: int, attempt: int, name: str) -> float:
 
 
 def values_key(values: Mapping[str, Any]) -> str:
-    """Return a text that is the same for the same values, in whatever order the parameters come."""
-    return json.dumps(values, sort_keys=True, default=str)
+    """Return a text that is the same for the same values, in whatever order the parameters come; 3.0 is 3."""
+    return json.dumps({name: identity(value) for name, value in values.items()}, sort_keys=True)
 
 
 def was_drawn(values: Mapping[str, Any], seen: Iterable[Observation]) -> bool:
@@ -73,9 +81,28 @@ def was_drawn(values: Mapping[str, Any], seen: Iterable[Observation]) -> bool:
         observation.values == values and values_key(observation.values) == values_key(values) for observation in seen
     )
 
-def make_search(space, *, method, seed):
-    class S:
-        looks_back = False
-        def draw(self, number, seen):
-            return Draw(values={"x": quantile(seed, number, 0, "x")}, quantiles={})
-    return S()
+
+def make_search(space: Space, *, method: str, seed: int) -> Search:
+    """Return the search of a sweep.
+
+    Args:
+        space: what may be drawn.
+        method: W&B's ``method``: random, grid or bayes.
+        seed: the sweep's seed. Equal seeds draw equal trials.
+
+    Raises:
+        UserError: there is no such method, a parameter has no grid, or Optuna is not installed.
+    """
+    # Here, since each of these needs what this module has.
+    from runner.sweeps.search.bayes import BayesSearch
+    from runner.sweeps.search.grid_search import GridSearch
+    from runner.sweeps.search.random_search import RandomSearch
+
+    match method:
+        case "random":
+            return RandomSearch(space, seed)
+        case "grid":
+            return GridSearch(space)
+        case "bayes":
+            return BayesSearch(space, seed)
+    raise UserError(f"there is no search `{method}`", where="method", remedy="write `random`, `grid` or `bayes`")

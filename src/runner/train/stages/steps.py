@@ -110,12 +110,14 @@ def make_callbacks(context: StageContext, binding: RunBinding) -> list[Any]:
     attempt = context.attempt
     callbacks: list[Any] = []
     if attempt.process_info.is_main_process:
+        report_to = training.get("report_to", "none")
         callbacks = make_trackers(
-            training.get("report_to", "none"),
+            report_to,
             run_id=attempt.claim.run_id,
             stage=context.recipe.stage,
             folder=attempt.shared_folder,
             is_logging_step=binding.is_logging_step,
+            sweep=None if report_to in ("none", ["none"], []) else attempt.run_document().get("sweep"),
         )
     patience = training.get("early_stopping_patience")
     if patience is not None:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +30,33 @@ class PreparedRecipe:
     """Equal for equal recipes with equal data, wherever the files are."""
     inputs: Mapping[str, Path]
     """Local files to copy to the store, by their key in the run (``inputs/<digest>/<name>``)."""
+    left_behind: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the files and folders of data that stay where they are, by path."""
 
 
-def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
+def prepare(loaded: LoadedRecipe, *, left_behind: Mapping[str, str] | None = None) -> PreparedRecipe:
     """Prepare a recipe; its data files are read once, for their digests.
 
     Data in single files, and files of reward functions, are copied to the store. Folders (of data, or a model) stay
     where they are: the run names their path, and for data the digest covers their contents.
 
+    Args:
+        loaded: the recipe.
+        left_behind: for a recipe that another machine prepared before (`portable_recipe`): digests of what stays where
+            it is, by path, as they were there. The local paths in `sky` are that machine's then.
+
     Raises:
         UserError: a file cannot be read.
     """
     recipe: dict[str, Any] = json.loads(json.dumps(loaded.recipe.to_mapping()))
-    recipe["sky"] = resolve_sky_paths(recipe["sky"], loaded.path.parent)
+    if left_behind is None:
+        recipe["sky"] = resolve_sky_paths(recipe["sky"], loaded.path.parent)
+    known = left_behind or {}
     inputs: dict[str, Path] = {}
     not_copied: dict[str, str] = {}
 
     def add_input(path: Path) -> str:
-        name = path.name if is_relative_name(path.name) else f"data{path.suffix}"
-        key = f"inputs/{_file_digest(path)}/{name}"
+        key = input_key(path)
         inputs[key] = path
         return key
 
@@ -58,7 +66,7 @@ def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
             if not is_local(source["path"]):
                 continue
             if path.is_dir():
-                not_copied[source["path"]] = _folder_digest(path)
+                not_copied[source["path"]] = known.get(source["path"]) or folder_digest(path)
             else:
                 source["path"] = add_input(path)
         rewards = stage["training"].get("reward_funcs", [])
@@ -68,7 +76,7 @@ def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
                 rewards[index] = f"{add_input(Path(file))}:{function}"
     for path in loaded.local_files:
         if path.is_file() and path not in inputs.values():
-            not_copied[str(path)] = _file_digest(path)
+            not_copied[str(path)] = known.get(str(path)) or file_digest(path)
     identified = _identified(recipe)
     identity = {"recipe": identified, "left_behind": not_copied} if not_copied else identified
     return PreparedRecipe(
@@ -76,7 +84,18 @@ def prepare(loaded: LoadedRecipe) -> PreparedRecipe:
         settings={key: {"value": setting.value, "source": setting.source} for key, setting in loaded.settings.items()},
         digest=blake3(canonical_json(identity)).hexdigest(),
         inputs=inputs,
+        left_behind=not_copied,
     )
+
+
+def input_key(path: Path) -> str:
+    """The key within the run of a local file that is to travel with it: ``inputs/<digest>/<name>``.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    name = path.name if is_relative_name(path.name) else f"data{path.suffix}"
+    return f"inputs/{file_digest(path)}/{name}"
 
 
 def _identified(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,12 +138,18 @@ def _existing(text: str, folder: Path, where: str) -> str:
     return str(path)
 
 
-def _folder_digest(folder: Path) -> str:
-    files = {str(path.relative_to(folder)): _file_digest(path) for path in folder.rglob("*") if path.is_file()}
+def folder_digest(folder: Path) -> str:
+    """Of all files below a folder, by their names and contents."""
+    files = {str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()}
     return blake3(canonical_json(files)).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Of a file's contents.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         return digest(path)
     except OSError as error:

@@ -7,10 +7,10 @@ import pytest
 from blake3 import blake3
 
 from runner.backends.local.training_side import require_training_side
-from runner.control.launching.prepare import PreparedRecipe, prepare
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
+from runner.runs.submission.prepare import PreparedRecipe, prepare
 
 RECIPE = """
 name: small
