@@ -332,11 +332,14 @@ class Controller:
 
     def _draw(self, state: SweepState, rule: Halving) -> dict[str, Any] | None:
         number = len(state.trials)
-        _, search = self._space(state)
+        space, search = self._space(state)
         drawn = search.draw(number, self.observations(state) if search.looks_back else [])
         if drawn is None:
             return None
         event: dict[str, Any] = {"event": "drawn", "trial": number, "values": dict(drawn.values)}
+        settings = space.settings(drawn.values)
+        if settings != event["values"]:
+            event["settings"] = settings
         if drawn.quantiles:
             event["quantiles"] = dict(drawn.quantiles)
         bracket = rule.bracket_of(number)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition
-from runner.sweeps.halving import DelayedAsha, NoHalving, SuccessiveHalving
+from runner.sweeps.forecast import forecast, total_steps
 from runner.sweeps.layout import trial_run_id
 from runner.sweeps.state import WORST, SweepState, Trial, Worker
 from runner.sweeps.verdicts import Outlook, Verdicts
@@ -203,28 +203,7 @@ def _firsts(state: SweepState, bracket: int) -> list[int]:
 
 def _forecast(definition: Definition, state: SweepState, controller: Controller) -> float | None:
     """Return how many times the steps so far all steps are, if every trial trains as planned."""
-    cap, last = controller.run_cap(state), definition.max_steps
+    cap = controller.run_cap(state)
     done = sum(trial.step for trial in state.trials.values())
-    if cap is None or last is None or not done:
-        return None
-    rule = controller.halving(state)
-    steps = [*definition.rungs, last]
-    planned = 0.0
-    if isinstance(rule, NoHalving):
-        planned = cap * last
-    elif isinstance(rule, SuccessiveHalving):
-        for size, first in zip(rule.sizes, rule.firsts, strict=True):
-            planned += _halved(size, steps[first:], rule.places)
-    elif isinstance(rule, DelayedAsha):
-        planned = _halved(cap, steps, lambda count: max(1, int(count / rule.eta)))
-    else:
-        return None
-    return max(1.0, planned / done)
-
-
-def _halved(count: int, steps: list[int], places: Any) -> float:
-    total, before = 0.0, 0
-    for step in steps:
-        total += count * (step - before)
-        count, before = places(count), step
-    return total
+    planned = None if cap is None else total_steps(forecast(definition, cap))
+    return max(1.0, planned / done) if planned and done else None
