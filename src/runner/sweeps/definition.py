@@ -57,6 +57,8 @@ class Definition:
     """The most hours of the clock in which the sweep has workers."""
     recipe: Mapping[str, Any]
     """The recipe as it was written, with the sweep's own settings; local files are named ``inputs/<digest>/<name>``."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Where each of those files was on the machine of the launch, by its name in the recipe."""
     recipe_name: str
     """Its file's name, for messages."""
     recipe_digest: str

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from runner.errors import UserError
 from runner.runs.listing import LAST
@@ -10,7 +11,9 @@ from runner.runs.records import exists
 from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
 from runner.sweeps.definition import Definition, read_definition
+from runner.sweeps.journal import Journal
 from runner.sweeps.layout import SWEEP, SWEEPS, is_sweep_id, sweep_key
+from runner.sweeps.overview import Overview, make_overview
 
 _READERS = 32
 _MOST_CHECKED = 10
@@ -43,6 +46,39 @@ def sweep_definitions(
             elif definition is not None:
                 found.append(definition)
     return sorted(found, key=lambda definition: (definition.created_at, definition.sweep_id), reverse=True)
+
+
+def list_sweeps(
+    store: Store,
+    *,
+    most: int | None = None,
+    on_damaged: Callable[[str, Damaged], None] = lambda sweep_id, error: None,
+) -> tuple[list[Overview], int]:
+    """Return the newest sweeps of the store at a glance, the newest first, and how many older ones there are.
+
+    Args:
+        store: where sweeps live.
+        most: how many are read; None: all.
+        on_damaged: called with the id of a sweep that is left out because a record of it cannot be trusted.
+    """
+    definitions = sweep_definitions(store, on_damaged=on_damaged)
+    chosen = definitions[:most]
+    now = datetime.now(UTC)
+
+    def overview_or_error(definition: Definition) -> Overview | Damaged:
+        try:
+            return make_overview(definition, Journal(store, definition, by="a reader").catch_up(), now=now)
+        except Damaged as error:
+            return error
+
+    found = []
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="sweeps") as readers:
+        for definition, overview in zip(chosen, readers.map(overview_or_error, chosen), strict=True):
+            if isinstance(overview, Damaged):
+                on_damaged(definition.sweep_id, overview)
+            else:
+                found.append(overview)
+    return found, len(definitions) - len(chosen)
 
 
 def find_sweep(store: Store, text: str) -> str:

@@ -64,6 +64,7 @@ def sweep_json(found: "SweepStatus") -> dict[str, Any]:
 
     overview = found.overview
     definition, best = overview.definition, overview.best
+    steps = [*definition.rungs, definition.max_steps]
     return {
         "sweep_id": definition.sweep_id,
         "name": definition.name,
@@ -132,7 +133,9 @@ def sweep_json(found: "SweepStatus") -> dict[str, Any]:
                 "until_step": row.rung_step,
                 "step": _step(found, row.trial.number, row.trial.step),
                 "value": newest_value(row),
-                "values": {str(rung): value for rung, value in row.trial.scores.items()},
+                "results": [
+                    {"rung": rung, "step": steps[rung], "value": value} for rung, value in row.trial.scores.items()
+                ],
                 "worker": row.trial.worker,
                 "failures": row.trial.failures,
                 "interruptions": row.trial.interruptions,
