@@ -61,7 +61,7 @@ class SweepPlan:
         last = number == len(self.rungs) - 1
         where = "its end" if rung.step is None else f"step {rung.step}"
         name = "end" if last else f"rung {number + 1}"
-        trials = "as many trials as the budget gives" if self.trials is None else f"{rung.trials:,} trials"
+        trials = "as many trials as the budget gives" if self.trials is None else _trials(rung.trials)
         words = [f"{name}: {trials} to {where}"]
         if self.trials is not None and rung.steps is not None and len(self.rungs) > 1:
             words.append(f"{rung.steps:,} steps")
@@ -79,6 +79,10 @@ class SweepPlan:
     def _money(self, steps: int) -> list[str]:
         hours, cost = self.hours(steps), self.cost(steps)
         return [*([hours_range(hours)] if hours else []), *([dollar_range(cost)] if cost else [])]
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} {'trial' if count == 1 else 'trials'}"
 
 
 def plan_sweep(
