@@ -18,7 +18,13 @@ from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_l
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
 from runner.control.launching.start import make_reporter
 from runner.control.launching.submit import checked_name, new_run_id
-from runner.control.sweeping.plan import SweepPlan, plan_sweep, points_that_do_not_fit, refuse_if_nothing_fits
+from runner.control.sweeping.plan import (
+    SweepPlan,
+    plan_sweep,
+    points_that_do_not_fit,
+    refuse_crowded_gpu,
+    refuse_if_nothing_fits,
+)
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.packages import is_installed
@@ -119,6 +125,7 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
         store.url, workers, environment=list(checked.environment)
     )
     plan = plan_sweep(definition, loaded.recipe.recipe, checked.placement.machines, trials=_trials(loaded, definition))
+    refuse_crowded_gpu(plan, definition.trials_per_gpu, where=str(loaded.path))
     return PreparedSweep(
         loaded=loaded, checked=checked, definition=definition, portable=portable, plan=plan, request=request
     )
@@ -228,6 +235,7 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         max_hours=max_hours,
         resolved=checked.prepared.recipe,
         recipe=portable.to_mapping(),
+        paths={key: str(path) for key, path in portable.inputs.items()},
         recipe_name=loaded.recipe.path.name,
         recipe_digest=blake3(loaded.recipe.path.read_bytes()).hexdigest(),
         git_revision=checked.git_revision,

@@ -154,3 +154,22 @@ def refuse_if_nothing_fits(unfit: Sequence[tuple[Mapping[str, Any], str]], size:
         raise UserError(
             f"none of the grid's {size} points fits: {unfit[0][1]}", where=where, remedy="ask for a larger GPU"
         )
+
+
+def refuse_crowded_gpu(plan: SweepPlan, trials_per_gpu: int, *, where: str) -> None:
+    """Refuse more trials on a GPU than its memory has room for, by the estimate of one.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    if plan.row is None or trials_per_gpu == 1:
+        return
+    fit = plan.row.fit
+    room = int(fit.capacity_gib // fit.memory_gib) if fit.memory_gib else trials_per_gpu
+    if trials_per_gpu > room:
+        raise UserError(
+            f"a trial takes about {fit.memory_gib:.1f} of the {fit.capacity_gib:.0f} GiB of {fit.accelerators}, so that "
+            f"{room} fit and not {trials_per_gpu}",
+            where=where,
+            remedy=f"write `trials_per_gpu: {max(1, room)}`, or ask for a larger GPU",
+        )
