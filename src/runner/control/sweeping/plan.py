@@ -168,8 +168,8 @@ def refuse_crowded_gpu(plan: SweepPlan, trials_per_gpu: int, *, where: str) -> N
     room = int(fit.capacity_gib // fit.memory_gib) if fit.memory_gib else trials_per_gpu
     if trials_per_gpu > room:
         raise UserError(
-            f"a trial takes about {fit.memory_gib:.1f} of the {fit.capacity_gib:.0f} GiB of {fit.accelerators}, so that "
-            f"{room} fit and not {trials_per_gpu}",
+            f"a trial takes about {fit.memory_gib:.1f} of the {fit.capacity_gib:.0f} GiB of {fit.accelerators}: "
+            f"{room} fit, and not {trials_per_gpu}",
             where=where,
             remedy=f"write `trials_per_gpu: {max(1, room)}`, or ask for a larger GPU",
         )
