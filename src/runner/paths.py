@@ -91,6 +91,13 @@ def state_folder(store_url: str, run_id: str) -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state") / "runner" / store_digest(store_url) / run_id
 
 
+def sweep_folder(store_url: str, sweep_id: str) -> Path:
+    """Return the folder for a sweep's state on this machine: its workers' folders, and what they print."""
+    return (
+        _xdg("XDG_STATE_HOME", ".local/state") / "runner" / store_digest(store_url) / "_sweeps" / sweep_id
+    )  # no run's id begins with `_`
+
+
 def work_folder(store_url: str, run_id: str) -> Path:
     """Return the scratch folder for a run's attempts on this machine."""
     return state_folder(store_url, run_id) / "work"

@@ -63,10 +63,10 @@ def recipe(data: Path, *, adapter: bool, **training: Any) -> Recipe:
     )
 
 
-def submit(store: Store, run_id: str, what: Recipe) -> None:
-    """What `runner launch` writes for a run."""
+def submit(store: Store, run_id: str, what: Recipe, **fields: Any) -> None:
+    """What `runner launch` writes for a run; `fields` are further ones of ``run.json``."""
     record = {"version": 1, "run_id": run_id, "name": what.name, "recipe": what.to_mapping()}
-    record |= {"infra": "local", "accelerators": None, "created_at": "2026-01-01T00:00:00+00:00"}
+    record |= {"infra": "local", "accelerators": None, "created_at": "2026-01-01T00:00:00+00:00", **fields}
     assert store.create(run_key(run_id, "run.json"), json.dumps(record).encode())
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from runner.backends.base import Backend, ResourceOptions
+    from runner.backends.workers import WorkerBackend
 
 BACKENDS = {
     "local": "runner.backends.local.backend:LocalBackend",
@@ -14,6 +15,15 @@ BACKENDS = {
 
 SKYPILOT = "runner.backends.skypilot.backend:SkyPilotBackend"
 """The backend of every other infra: SkyPilot knows which ones there are."""
+
+WORKERS = {
+    "local": "runner.backends.local.workers:LocalWorkers",
+    "docker": "runner.backends.docker.workers:DockerWorkers",
+}
+"""The same for a sweep's workers."""
+
+SKYPILOT_WORKERS = "runner.backends.skypilot.workers:SkyPilotWorkers"
+"""What runs a sweep's workers on every other infra."""
 
 DEFAULT = "local"
 """The infra of a launch that asks for nothing."""
@@ -28,8 +38,21 @@ def backend_for(infra: str) -> "Backend":
     Args:
         infra: as ``run.json`` names it: ``local``, ``aws/us-east-1``, ``aws, gcp``, ``*``.
     """
-    module, _, name = BACKENDS.get(infra.partition("/")[0], SKYPILOT).partition(":")
-    return cast("Backend", getattr(importlib.import_module(module), name)())
+    return cast("Backend", _made(BACKENDS.get(infra.partition("/")[0], SKYPILOT)))
+
+
+def worker_backend_for(infra: str) -> "WorkerBackend":
+    """Return what runs the workers of a sweep on an infra.
+
+    Args:
+        infra: as the sweep's definition names it, like ``run.json``.
+    """
+    return cast("WorkerBackend", _made(WORKERS.get(infra.partition("/")[0], SKYPILOT_WORKERS)))
+
+
+def _made(place: str) -> object:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)()
 
 
 def infra_for(options: "ResourceOptions", cluster: str | None) -> str:

@@ -17,6 +17,8 @@ class Drawn(TypedDict):
     trial: Count
     values: Mapping[str, Any]
     """By parameter, as W&B names it."""
+    settings: NotRequired[Mapping[str, Any]]
+    """What the values set in the recipe, by dotted name; the values themselves if it is absent."""
     quantiles: NotRequired[Mapping[str, float]]
     """Where in its distribution each numeric value lies, from 0 to 1."""
     bracket: NotRequired[Count]

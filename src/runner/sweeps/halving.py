@@ -128,7 +128,7 @@ class SuccessiveHalving(_AllInOne):
 
 @dataclass(frozen=True)
 class DelayedAsha(_AllInOne):
-    """Asynchronous successive halving by promotion (Li et al., arXiv 1810.05934), delayed as in Hyper-Tune (2201.06834).
+    """Asynchronous successive halving by promotion (arXiv 1810.05934), delayed as in Hyper-Tune (arXiv 2201.06834).
 
     A trial goes on if it is among the best `1 / eta` of those that have reached its rung, and if, with it, at least
     `eta` trials have reached the rung for each that has gone on. Nobody waits: where no trial may go on, a new one is
@@ -146,13 +146,18 @@ class DelayedAsha(_AllInOne):
             if rung is None or best is None:
                 continue
             score, trial = best
-            settled = len(rung.ranked) + state.lost.get((0, number), 0)
-            places = math.floor(settled / self.eta + 1e-9)
-            if places == 0 and not drawing and not self._below_is_busy(state, number):
-                places = 1
+            places = self.places(state, number, drawing=drawing)
             if rung.rank(trial, score) < places and len(rung.promoted) < places:
                 return trial
         return None
+
+    def places(self, state: SweepState, number: int, *, drawing: bool) -> int:
+        """How many may go on from a rung, of those that have reached it so far."""
+        settled = len(state.rung(0, number).ranked) + state.lost.get((0, number), 0)
+        places = math.floor(settled / self.eta + 1e-9)
+        if places == 0 and not drawing and not self._below_is_busy(state, number):
+            return 1
+        return places
 
     def _below_is_busy(self, state: SweepState, number: int) -> bool:
         """Whether a trial may still come to a rung: one that is on its way to it, or may go on from below."""
@@ -169,7 +174,7 @@ class DelayedAsha(_AllInOne):
 class StopBehind(_AllInOne):
     """W&B's rule (`early_terminate` in its sweeps package): who is behind at a rung stops for good; all others go on.
 
-    The threshold at a rung is the value at `n / eta` of those that have reached it, in order, the trial itself included.
+    The threshold is the value at `n / eta` of those that have reached the rung, in order, the trial itself included.
     """
 
     rungs: int

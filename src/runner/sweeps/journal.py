@@ -36,12 +36,14 @@ class Journal:
         store: where the sweep lives.
         definition: what it is.
         by: who writes, for the entries.
+        clock: the time for the entries, ISO 8601.
     """
 
-    def __init__(self, store: Store, definition: Definition, *, by: str) -> None:
+    def __init__(self, store: Store, definition: Definition, *, by: str, clock: Callable[[], str] = utc_now) -> None:
         self._store = store
         self._definition = definition
         self._by = by
+        self._clock = clock
         self._state: SweepState | None = None
 
     @property
@@ -90,7 +92,7 @@ class Journal:
             entry: Entry = {
                 "version": 1,
                 "number": state.number + 1,
-                "at": utc_now(),
+                "at": self._clock(),
                 "by": self._by,
                 "token": new_nonce(12),
                 "events": list(chosen),
@@ -98,11 +100,11 @@ class Journal:
             if self._create(entry):
                 self._apply(entry)
                 return chosen
-            time.sleep(random.uniform(0, pause))  # noqa: S311 (not to be in step with the others)
+            time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _create(self, entry: Entry) -> bool:
-        """Write an entry; False if another has taken its number, or the store let two have it and the other is there."""
+        """Write an entry; False if another has its number. A store may let two take it: what can be read counts."""
         key = journal_key(self._definition.sweep_id, entry["number"])
         data = encoded(cast(Mapping[str, Any], entry))
         if not create_ours(self._store, key, data):
@@ -123,7 +125,8 @@ class Journal:
             self._state.apply(entry)
         except (KeyError, ValueError) as error:
             raise DamagedRecord(
-                journal_key(self._definition.sweep_id, entry["number"]), f"it does not follow what is before it: {error}"
+                journal_key(self._definition.sweep_id, entry["number"]),
+                f"it does not follow what is before it: {error}",
             ) from error
         if entry["number"] % SNAPSHOT_EVERY == 0:
             self._write_snapshot()

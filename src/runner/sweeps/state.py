@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ class Trial:
     number: int
     values: Mapping[str, Any]
     """By parameter."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What they set in the recipe, by dotted name."""
     quantiles: Mapping[str, float] = field(default_factory=dict)
     bracket: int = 0
     """Hyperband's; 0 elsewhere."""
@@ -105,6 +107,13 @@ class Rung:
         return bisect.bisect_left(self.ranked, (score, trial))
 
 
+_AS_THEY_ARE = (
+    *("known", "stop", "drain", "space", "method", "run_cap", "limits"),
+    *("failures_in_a_row", "last_failure"),
+)
+"""What a snapshot holds as the state does."""
+
+
 class SweepState:
     """All that has happened in a sweep. `apply` adds the next entry of the journal; nothing else changes it.
 
@@ -171,7 +180,10 @@ class SweepState:
     def hours(self, now: datetime) -> float:
         """Hours of the clock in which the sweep had a worker."""
         spans = sorted(
-            (datetime.fromisoformat(worker.joined_at), datetime.fromisoformat(worker.left_at) if worker.left_at else now)
+            (
+                datetime.fromisoformat(worker.joined_at),
+                datetime.fromisoformat(worker.left_at) if worker.left_at else now,
+            )
             for worker in self.workers.values()
         )
         total, until = 0.0, None
@@ -182,7 +194,7 @@ class SweepState:
         return total / 3600
 
     def best(self, count: int = 1) -> list[Trial]:
-        """The best trials: those trained to their end first, then those that got furthest; without those that failed."""
+        """The best trials: those trained to their end, then those that got furthest. None that failed."""
         ended = [self.trials[number] for score, number in self.finished if score < WORST]
         if len(ended) >= count:
             return ended[:count]
@@ -217,6 +229,7 @@ class SweepState:
         trial = Trial(
             number=event["trial"],
             values=event["values"],
+            settings=event.get("settings", event["values"]),
             quantiles=event.get("quantiles", {}),
             bracket=event.get("bracket", 0),
             rung=event.get("rung", 0),
@@ -340,28 +353,22 @@ class SweepState:
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def to_mapping(self) -> dict[str, Any]:
-        """The state in JSON; what can be computed from the rest is left out."""
+        """The state in JSON, to be encoded at once: it shares its values with the state. What follows is left out."""
         promoted = [
-            [bracket, number, sorted(rung.promoted)] for (bracket, number), rung in sorted(self.board.items()) if rung.promoted
+            [bracket, number, sorted(rung.promoted)]
+            for (bracket, number), rung in sorted(self.board.items())
+            if rung.promoted
         ]
         return {
             "version": 1,
             "number": self.number,
             "at": self.at,
-            "trials": [asdict(trial) for trial in self.trials.values()],
-            "workers": [asdict(worker) for worker in self.workers.values()],
-            "known": self.known,
+            "trials": [dict(vars(trial)) for trial in self.trials.values()],
+            "workers": [dict(vars(worker)) for worker in self.workers.values()],
             "promoted": promoted,
             "lost": [[bracket, rung, count] for (bracket, rung), count in sorted(self.lost.items())],
-            "stop": self.stop,
-            "drain": self.drain,
             "ended": self.ended,
-            "space": self.space,
-            "method": self.method,
-            "run_cap": self.run_cap,
-            "limits": self.limits,
-            "failures_in_a_row": self.failures_in_a_row,
-            "last_failure": self.last_failure,
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
         }
 
     @classmethod
@@ -373,7 +380,7 @@ class SweepState:
         """
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
-        for name in ("known", "stop", "drain", "space", "method", "run_cap", "limits", "failures_in_a_row", "last_failure"):
+        for name in _AS_THEY_ARE:
             setattr(state, name, mapping[name])
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
         state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}

@@ -90,6 +90,28 @@ def test_the_last_attempts_files_are_those_of_a_run_that_was_never_interrupted(r
     assert [event.step for event in accumulator.Scalars("eval/loss")] == [0, 4, 8, 12, 12]
 
 
+def test_the_trials_of_a_sweep_are_one_group_of_wandbs_and_show_what_was_drawn(
+    forked: Attempts, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_RUN_GROUP"):
+        monkeypatch.delenv(name, raising=False)
+    store = open_store(forked.store_url)
+    drawn = {"training.learning_rate": 0.002, "lora": {"adapter.r": 4}}
+    what = recipe(data, adapter=True, report_to=["wandb"], max_steps=4)
+    submit(store, "search-0007", what, sweep={"sweep_id": "search", "trial": 7, "parameters": drawn})
+    assert forked.run("search-0007") == 0, forked.log("search-0007")
+    pull(store, "search-0007", tmp_path / "pulled", say=print)
+    (file,) = (tmp_path / "pulled/artifacts/wandb").rglob("*.wandb")
+    records = [wandb_internal_pb2.Record.FromString(data) for data in wandb_records(file.read_bytes())]
+    (run,) = (record.run for record in records if record.WhichOneof("record_type") == "run")
+    assert (run.run_group, run.display_name) == ("search", "search-0007")
+    updates = [*run.config.update, *(item for record in records for item in record.config.update)]
+    config = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
+    assert config["training.learning_rate"] == 0.002
+    assert config["lora"] == {"adapter.r": 4}
+    assert config["learning_rate"] == 0.002, "transformers' own settings are there as well"
+
+
 class _FrontPageOnly(BaseHTTPRequestHandler):
     """W&B's server on a bad day: its front page is there, and every request to its API fails."""
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import (
@@ -22,6 +22,7 @@ from transformers.integrations.integration_utils import (
 )
 
 from runner.errors import UserError
+from runner.runs.record_types.run import TrialOfSweep
 from runner.train.agent.log import NOTICE
 from runner.train.loggers.tracker_guard import answers, guarded, within
 
@@ -57,12 +58,15 @@ def make_trackers(
     stage: str | None,
     folder: Path,
     is_logging_step: Callable[[TrainerState], bool],
+    sweep: TrialOfSweep | None = None,
 ) -> list[TrainerCallback]:
     """Return transformers' own callbacks for `report_to`, set up for this run.
 
     W&B gets the run's id, so that all attempts are one W&B run, and works offline where there is no `WANDB_API_KEY`
     (unless `WANDB_MODE` says otherwise). Each stage is a W&B run of its own, since its steps begin at 1; the stages of
-    a run are a W&B group with the run's id. Variables that the user has set in the environment win.
+    a run are a W&B group with the run's id. The trials of a sweep are one group with the sweep's id, and what was drawn
+    stands in each one's config under its name in the sweep's file, as W&B has it. Variables that the user has set in
+    the environment win.
 
     A tracker that fails or is away is left out with a warning. W&B then works offline: its files become an artifact.
 
@@ -72,6 +76,7 @@ def make_trackers(
         stage: the stage's name; None in a recipe without stages.
         folder: where trackers write on this machine.
         is_logging_step: whether trackers get a training step's record.
+        sweep: which trial of which sweep the run is, if it is one.
 
     Raises:
         UserError: a tracker's package is not installed, or the name is unknown.
@@ -82,7 +87,9 @@ def make_trackers(
     _set("WANDB_RUN_ID", name)
     _set("WANDB_RESUME", "allow")
     _set("WANDB_NAME", name)
-    if stage is not None:
+    if sweep is not None:
+        _set("WANDB_RUN_GROUP", sweep["sweep_id"])
+    elif stage is not None:
         _set("WANDB_RUN_GROUP", run_id)
     _set("WANDB_DIR", str(folder))
     _set("WANDB_CONSOLE", "off")  # the run's log has all of it, without the values of secrets
@@ -98,6 +105,8 @@ def make_trackers(
             shutil.rmtree(folder / tracker, ignore_errors=True)
     try:
         classes = get_reporting_integration_callbacks(names)
+        drawn = (sweep or {}).get("parameters") or {}
+        classes = [_with_config(cls, drawn) if drawn and issubclass(cls, WandbCallback) else cls for cls in classes]
         return [_thin_out(guarded(cls, _name(cls), second_try=_goes_offline), is_logging_step)() for cls in classes]
     except (RuntimeError, ValueError) as error:
         raise UserError(
@@ -145,6 +154,17 @@ def _set(name: str, value: str) -> None:
     """Set an environment variable, unless the user has set it."""
     if os.environ.get(name) == _set_here.get(name):
         os.environ[name] = _set_here[name] = value
+
+
+def _with_config(cls: type[TrainerCallback], values: Mapping[str, Any]) -> type[TrainerCallback]:
+    """Return a subclass of W&B's callback that puts `values` into the config of the W&B run, beside transformers'."""
+
+    def setup(self: Any, args: TrainingArguments, state: TrainerState, model: Any, **kwargs: Any) -> None:
+        cast(Any, cls).setup(self, args, state, model, **kwargs)
+        if state.is_world_process_zero and self._wandb is not None and self._wandb.run is not None:
+            self._wandb.config.update(dict(values), allow_val_change=True)
+
+    return type(cls.__name__, (cls,), {"setup": setup})
 
 
 def _thin_out(cls: type[TrainerCallback], is_logging_step: Callable[[TrainerState], bool]) -> type[TrainerCallback]:
