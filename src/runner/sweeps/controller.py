@@ -311,10 +311,7 @@ class Controller:
         return size if cap is None else min(cap, size)
 
     def observations(self, state: SweepState) -> list[Observation]:
-        """What the search is told: each trial at the highest rung that it has reached, and what is known from outside.
-
-        Of a trial that failed by what the machines did, nothing is learned but that it was drawn.
-        """
+        """What the search is told: each trial with what it reached, and what is known from outside of the sweep."""
         sign = self._definition.sign
         told = [_observation(state, trial, self._definition) for trial in state.trials.values()]
         for index, known in enumerate(state.known):
@@ -396,14 +393,15 @@ class Controller:
 
 def _observation(state: SweepState, trial: Trial, definition: Definition) -> Observation:
     told: Mapping[str, Any] = {"trial": trial.number, "values": trial.values, "quantiles": trial.quantiles}
-    if trial.state == "failed" and trial.kind in ("diverged", "out_of_memory"):
-        return Observation(**told, state="infeasible", step=trial.step, value=None)
+    if trial.state == "failed":
+        says_something = trial.kind in ("diverged", "out_of_memory")
+        return Observation(**told, state="infeasible" if says_something else "failed", step=trial.step)
     if not trial.scores:
-        state_told: Literal["failed", "running"] = "failed" if trial.state == "failed" else "running"
-        return Observation(**told, state=state_told, step=None, value=None)
-    rung = max(trial.scores)
-    score = state.score(trial.scores[rung])
-    step = definition.steps_of_rungs()[rung] or definition.max_steps
-    if score == WORST:
-        return Observation(**told, state="infeasible", step=step, value=None)
-    return Observation(**told, state="complete", step=step, value=score)
+        return Observation(**told, state="running")
+    steps = [*definition.rungs, definition.max_steps]
+    scores = {rung: state.score(value) for rung, value in trial.scores.items()}
+    newest = max(scores)
+    if scores[newest] == WORST:
+        return Observation(**told, state="infeasible", step=steps[newest])
+    results = {step: score for rung, score in scores.items() if (step := steps[rung]) is not None and score < WORST}
+    return Observation(**told, state="complete", step=steps[newest], value=scores[newest], results=results)
