@@ -46,16 +46,16 @@ class Lock:
     """Packages that it leaves out."""
 
 
-TRAIN = ("pyproject.toml", "--extra=train", "--extra=gguf")
+TRAIN = ("pyproject.toml", "--extra=train", "--extra=gguf", "--extra=sweep")
 LOCKS = (
     Lock(
         path="images/cuda.lock",
-        about="runner with its extras train, gguf and deepspeed, and torch's CUDA build",
+        about="runner with its extras train, gguf, sweep and deepspeed, and torch's CUDA build",
         sources=(*TRAIN, "--extra=deepspeed"),
     ),
     Lock(
         path="images/cpu.lock",
-        about="runner with its extras train and gguf, without torch (torch.lock)",
+        about="runner with its extras train, gguf and sweep, without torch (torch.lock)",
         sources=(*TRAIN, "--constraint=images/cuda.lock"),
         without=CUDA_ONLY,
     ),

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,11 @@ from runner.runs.records import run_document
 from runner.runs.submission.portable import PortableRecipe, portable_recipe
 from runner.runs.submission.prepare import prepare
 from runner.storage.manifest import Damaged
-from runner.sweeps.trials import create_trial, trial_document, trial_run_id
+from runner.sweeps.definition import Definition
+from runner.sweeps.layout import trial_run_id
+from runner.sweeps.trials import create_trial, trial_document
 from support.fakes.memory_store import MemoryStore
+from support.sweeps import make_definition
 
 ROWS = "".join(json.dumps({"prompt": f"{n}", "completion": "b"}) + "\n" for n in range(8))
 PLAIN = """
@@ -54,34 +56,6 @@ sky: {workdir: ., file_mounts: {/data: ./folder}}
 """
 
 
-@dataclass(frozen=True)
-class Names:
-    """A space whose values are settings, or mappings of them."""
-
-    def settings(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Merge the mappings among the values."""
-        merged: dict[str, Any] = {}
-        for name, value in values.items():
-            merged |= value if isinstance(value, dict) else {name: value}
-        return merged
-
-
-@dataclass(frozen=True, kw_only=True)
-class Defined:
-    """What a trial needs of a sweep's definition."""
-
-    recipe: Mapping[str, Any]
-    sweep_id: str = "search"
-    space: Names = field(default_factory=Names)
-    infra: str = "local"
-    image: str | None = None
-    accelerators: Mapping[str, float] | None = None
-    resources: Mapping[str, Any] | None = None
-    num_nodes: int = 1
-    created_at: str = "2026-01-01T00:00:00+00:00"
-    git_revision: str | None = None
-
-
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """The folder of a recipe on the machine of the launch."""
@@ -107,10 +81,10 @@ def load(here: Path, text: str, *overrides: str) -> LoadedRecipe:
     return load_recipe("./recipe.yaml", overrides=overrides, cwd=here)
 
 
-def uploaded(store: MemoryStore, portable: PortableRecipe) -> Defined:
+def uploaded(store: MemoryStore, portable: PortableRecipe) -> Definition:
     for key, path in portable.inputs.items():
         store.upload(f"sweeps/search/{key}", path)
-    return Defined(recipe=json.loads(json.dumps(portable.to_mapping())))
+    return make_definition(sweep_id="search", recipe=json.loads(json.dumps(portable.to_mapping())))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +119,7 @@ def test_a_trial_has_the_digest_of_a_launch_with_the_same_values(
 def test_a_trial_tells_its_sweep_its_number_and_what_was_drawn(memory: MemoryStore, here: Path, tmp_path: Path) -> None:
     definition = uploaded(memory, portable_recipe(load(here, PLAIN), cwd=here))
     values = {"optimizer": {"training.learning_rate": 1e-3, "training.lr_scheduler_type": "cosine"}}
-    run_id = create_trial(memory, definition, 7, values, folder=tmp_path)
+    run_id = create_trial(memory, definition, 7, values, settings=values["optimizer"], folder=tmp_path)
     assert run_id == trial_run_id("search", 7) == "search-0007"
     document = run_document(memory, run_id)
     assert document["sweep"] == {"sweep_id": "search", "trial": 7, "parameters": values}
@@ -236,7 +210,7 @@ def test_a_value_that_the_recipe_refuses_is_named(memory: MemoryStore, here: Pat
 def test_a_trial_on_machines_asks_for_them(memory: MemoryStore, here: Path, tmp_path: Path) -> None:
     made = uploaded(memory, portable_recipe(load(here, PLAIN), cwd=here))
     machines = {"infra": "aws", "resources": {"accelerators": "L4:1"}, "accelerators": {"L4": 1.0}, "num_nodes": 1}
-    definition = Defined(recipe=made.recipe, image="registry/x@sha256:" + "0" * 64, **machines)
+    definition = replace(made, image="registry/x@sha256:" + "0" * 64, **machines)  # type: ignore[arg-type]
     document = run_document(memory, create_trial(memory, definition, 0, {}, folder=tmp_path))
     assert {key: document[key] for key in machines} == machines  # type: ignore[literal-required]
     assert document["image"] == definition.image

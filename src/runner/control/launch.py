@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from runner.backends.base import Backend, Placement, Request, ResourceOptions
+from runner.backends.base import Backend, Placement, Request
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.control.launching.left_behind import warnings_about_paths
-from runner.control.launching.packages import require_extras, require_packages
-from runner.control.launching.preconditions import require_hub_access
+from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
 from runner.control.launching.rows import read_all_rows
 from runner.control.launching.start import (
@@ -25,15 +23,13 @@ from runner.control.launching.start import (
     take_lock,
 )
 from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
-from runner.control.launching.taken_along import describe_code_and_files
 from runner.errors import UserError
-from runner.git import revision_of
-from runner.recipe.loading.load import LoadedRecipe, load_recipe
+from runner.recipe.loading.load import load_recipe
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
-from runner.runs.submission.prepare import PreparedRecipe, prepare
+from runner.runs.submission.prepare import PreparedRecipe
 from runner.storage.open import check_no_credentials
 from runner.storage.store import Store
 
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchOptions:
+class LaunchOptions(PlaceOptions):
     """What a launch is asked for."""
 
     recipe: str
@@ -53,16 +49,6 @@ class LaunchOptions:
     """The same as values by dotted key; they count more than `overrides`."""
     name: str | None = None
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
-    resources: ResourceOptions = field(default_factory=ResourceOptions)
-    """The machines that are asked for."""
-    cluster: str | None = None
-    """The SkyPilot cluster to run on; None for machines of the run's own."""
-    image: str | None = None
-    """The image, by name or digest; None for the backend's default."""
-    env_files: Sequence[Path] = ()
-    """Files of variables that the run is given."""
-    secrets: Sequence[str] = ()
-    """Names of variables that the run is given; their values come from this process's environment."""
     detach: bool = False
     """Whether the run goes on in the background."""
     cwd: Path = field(default_factory=Path.cwd)
@@ -105,24 +91,11 @@ def launch(
             said no. Nothing has been started.
     """
     plan = _plan(_backend(options), options, say)
-    backend, loaded = plan.backend, plan.loaded
-    read_all_rows(loaded, say=say)
-    backend.require(store, plan.placement)
-    require_hub_access(
-        loaded.recipe,
-        plan.prepared.recipe["export"],
-        backend,
-        plan.environment,
-        where=str(loaded.path),
-        locate=loaded.locate,
-        say=say,
-    )
+    loaded = plan.checked.loaded
+    check_what_it_needs(store, plan.checked, say=say)
     if plan.placement.machines is not None:
-        # Here: a run on this machine does without the estimates, and reads the model's config itself.
         from runner.control.launching.cost import confirm_cost
-        from runner.control.launching.hub_model import require_usable_model
 
-        require_usable_model(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
         confirm_cost(loaded.recipe, plan.placement.machines, confirm=confirm, say=say)
     document, lock = _begin(store, plan, say)
     # Now, not at the end: a run that is lost sight of on the way can be asked for by its id.
@@ -153,7 +126,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
     plan = _plan(_backend(options), options, say)
-    read_all_rows(plan.loaded, say=say)
+    read_all_rows(plan.checked.loaded, say=say)
     match = _choose(store, plan)
     document = plan.document(match.run_id)
     backend = plan.backend
@@ -189,17 +162,32 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
 class _Plan:
     """A launch that has been checked as far as this machine can tell."""
 
-    backend: Backend
-    loaded: LoadedRecipe
-    prepared: PreparedRecipe
-    placement: Placement
-    environment: Mapping[str, str]
+    checked: CheckedLaunch
     name: str | None
-    git_revision: str | None
+
+    @property
+    def backend(self) -> Backend:
+        """What will run it."""
+        return self.checked.backend
+
+    @property
+    def prepared(self) -> PreparedRecipe:
+        """What ``run.json`` will hold of the recipe."""
+        return self.checked.prepared
+
+    @property
+    def placement(self) -> Placement:
+        """Where it will run."""
+        return self.checked.placement
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that it is given."""
+        return self.checked.environment
 
     def document(self, run_id: str) -> RunDocument:
         """The ``run.json`` of a new run."""
-        return new_run_document(self.prepared, self.placement, run_id=run_id, git_revision=self.git_revision)
+        return new_run_document(self.prepared, self.placement, run_id=run_id, git_revision=self.checked.git_revision)
 
 
 def _backend(options: LaunchOptions) -> Backend:
@@ -211,41 +199,9 @@ def _plan(
 ) -> _Plan:
     backend.check(options.resources, cluster=options.cluster, image=options.image)
     loaded = load_recipe(options.recipe, overrides=options.overrides, flags=options.values, cwd=options.cwd)
-    environment = chosen_environment(options.env_files, options.secrets) if with_environment else {}
-    prepared = prepare(loaded)
     name = None if options.name is None else checked_name(options.name)
-    git_revision = revision_of(loaded.path.parent)
-    placement = backend.resolve(loaded.recipe, options.resources, image=options.image)
-    for note in placement.notes:
-        say(note)
-    for warning in loaded.warning_sentences:
-        say(warning)
-    # On this machine, there is always an image; elsewhere, only one that the user has named.
-    named = options.image if backend.supervised_here else placement.image or loaded.recipe.resources.get("image_id")
-    for warning in require_packages(
-        loaded.recipe,
-        here=backend.shares_environment,
-        own_image=named is not None,
-        where=str(loaded.path),
-        locate=loaded.locate,
-    ):
-        say(warning)
-    if backend.shares_environment:
-        require_extras(loaded.recipe, where=str(loaded.path), locate=loaded.locate)
-    if not backend.supervised_here:
-        for warning in warnings_about_paths(loaded.recipe, locate=loaded.locate):
-            say(warning)
-    for sentence in describe_code_and_files(loaded.recipe, prepared.inputs.values(), list(environment)):
-        say(f"{loaded.path.name} {sentence}")
-    return _Plan(
-        backend=backend,
-        loaded=loaded,
-        prepared=prepared,
-        placement=placement,
-        environment=environment,
-        name=name,
-        git_revision=git_revision,
-    )
+    checked = check_launch(backend, loaded, options, say=say, with_environment=with_environment)
+    return _Plan(checked=checked, name=name)
 
 
 def _choose(store: Store, plan: _Plan) -> Match:

@@ -1,1 +1,1 @@
-"""Sweeps: what both programs know of them. A journal in the store is the whole truth of a sweep."""
+"""Sweeps: what is searched, which trial goes on, and the journal that says what has happened."""

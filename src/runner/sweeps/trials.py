@@ -7,7 +7,7 @@ launch, and has the digest that a launch with the same ``--set`` would have.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from runner.errors import UserError
 from runner.runs.inputs import fetch_sweep_input
@@ -18,60 +18,8 @@ from runner.runs.submission.portable import PortableRecipe, prepare_with
 from runner.runs.submission.run_json import run_json
 from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store
-
-LONGEST_SWEEP_ID = 90
-"""What the id of a sweep may be long, so that those of its runs, and of its jobs, can be made from it."""
-
-
-class TrialSpace(Protocol):
-    """What is needed of `runner.sweeps.space.space.Space`."""
-
-    def settings(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the recipe's settings by dotted name for values by parameter name."""
-
-
-class TrialDefinition(Protocol):
-    """What is needed of the sweep's definition."""
-
-    @property
-    def sweep_id(self) -> str:
-        """The sweep's id."""
-
-    @property
-    def recipe(self) -> Mapping[str, Any]:
-        """`PortableRecipe.to_mapping`."""
-
-    @property
-    def space(self) -> TrialSpace:
-        """What is drawn from."""
-
-    @property
-    def infra(self) -> str:
-        """Where the sweep's workers run, as ``run.json`` names it."""
-
-    @property
-    def image(self) -> str | None:
-        """Their image, as ``run.json`` names it."""
-
-    @property
-    def accelerators(self) -> Mapping[str, float] | None:
-        """As ``run.json`` names them."""
-
-    @property
-    def resources(self) -> Mapping[str, Any] | None:
-        """As ``run.json`` names them; None for this machine."""
-
-    @property
-    def num_nodes(self) -> int:
-        """How many machines a trial has."""
-
-    @property
-    def created_at(self) -> str:
-        """When the sweep was launched."""
-
-    @property
-    def git_revision(self) -> str | None:
-        """Of the recipe's folder."""
+from runner.sweeps.definition import Definition
+from runner.sweeps.layout import trial_run_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +31,12 @@ class _Machines:
     accelerators: Mapping[str, float] | None
 
 
-def trial_run_id(sweep_id: str, number: int) -> str:
-    """The id of a trial's run: ``<sweep_id>-0007``."""
-    return f"{sweep_id}-{number:04d}"
-
-
 def trial_document(
-    definition: TrialDefinition,
+    definition: Definition,
     number: int,
     values: Mapping[str, Any],
     *,
+    settings: Mapping[str, Any] | None = None,
     folder: Path,
     fetch: Callable[[str], Path] | None = None,
     created_at: str | None = None,
@@ -103,6 +47,7 @@ def trial_document(
         definition: the sweep's.
         number: the trial's, from 0.
         values: what was drawn, by parameter name.
+        settings: what they set in the recipe, by dotted name; None: the values themselves.
         folder: of this machine; holds the sweep's inputs (``inputs/<digest>/<name>``).
         fetch: returns the local copy of an input; None if `folder` has them.
         created_at: of the run; None for the sweep's.
@@ -114,7 +59,7 @@ def trial_document(
     run_id = trial_run_id(definition.sweep_id, number)
     _, prepared = prepare_with(
         PortableRecipe.from_mapping(definition.recipe),
-        definition.space.settings(values),
+        values if settings is None else settings,
         fetch=fetch or (lambda key: folder / key),
         folder=folder,
         shown_as=f"trial {number} of {definition.sweep_id}",
@@ -140,10 +85,11 @@ def trial_document(
 
 def create_trial(
     store: Store,
-    definition: TrialDefinition,
+    definition: Definition,
     number: int,
     values: Mapping[str, Any],
     *,
+    settings: Mapping[str, Any] | None = None,
     folder: Path,
     call: Caller = directly,
 ) -> str:
@@ -154,6 +100,7 @@ def create_trial(
         definition: the sweep's.
         number: the trial's, from 0.
         values: what was drawn, by parameter name.
+        settings: what they set in the recipe, by dotted name; None: the values themselves.
         folder: of this machine; keeps the sweep's inputs.
         call: makes each request.
 
@@ -170,6 +117,7 @@ def create_trial(
             definition,
             number,
             values,
+            settings=settings,
             folder=folder,
             fetch=lambda key: fetch_sweep_input(store, definition.sweep_id, key, folder, call=call),
             created_at=utc_now(),
@@ -179,7 +127,7 @@ def create_trial(
     return run_id
 
 
-def _is_there(store: Store, definition: TrialDefinition, number: int, call: Caller) -> bool:
+def _is_there(store: Store, definition: Definition, number: int, call: Caller) -> bool:
     """Whether the trial's run exists.
 
     Raises:

@@ -1,0 +1,188 @@
+"""The journal of a sweep in the store: entries under consecutive numbers, each created if absent.
+
+Who writes an entry has read all before it: two writers who want the same number have read the same, and the one who
+comes second reads what the first has written and decides anew. So nobody needs to be in charge.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from runner.runs.layout import new_nonce
+from runner.runs.records import DamagedRecord, checked, decoded, encoded, numbered_records, utc_now
+from runner.storage.store import NotFound, Store, create_ours
+from runner.sweeps import events
+from runner.sweeps.definition import Definition
+from runner.sweeps.events import Entry, Event
+from runner.sweeps.layout import journal_key, snapshot_key, sweep_key
+from runner.sweeps.state import SweepState
+
+SNAPSHOT_EVERY = 500
+"""Entries between two snapshots."""
+
+_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+
+Decide = Callable[[SweepState], Sequence[Event]]
+"""Computes from the state what happens next; called again after each entry that another writer was faster with."""
+
+
+class Journal:
+    """The journal of one sweep, read as far as `catch_up` has come.
+
+    Args:
+        store: where the sweep lives.
+        definition: what it is.
+        by: who writes, for the entries.
+    """
+
+    def __init__(self, store: Store, definition: Definition, *, by: str) -> None:
+        self._store = store
+        self._definition = definition
+        self._by = by
+        self._state: SweepState | None = None
+
+    @property
+    def definition(self) -> Definition:
+        """What the sweep is."""
+        return self._definition
+
+    @property
+    def state(self) -> SweepState:
+        """What has happened, as of the last `catch_up`."""
+        return self.catch_up() if self._state is None else self._state
+
+    def catch_up(self) -> SweepState:
+        """Read what has been written since; return the state.
+
+        Raises:
+            DamagedRecord: an entry cannot be trusted.
+            StoreUnavailable: from the store.
+        """
+        if self._state is None:
+            self._state = self._newest_snapshot() or self._empty()
+        while (entry := self._read(self._state.number + 1)) is not None:
+            self._apply(entry)
+        return self._state
+
+    def append(self, decide: Decide) -> Sequence[Event]:
+        """Decide on the newest state, and write what was decided.
+
+        Args:
+            decide: pure; an empty answer writes nothing.
+
+        Returns:
+            The events that were written, or none.
+
+        Raises:
+            DamagedRecord: an entry cannot be trusted.
+            StoreFull, StoreUnavailable: from the store; it is not known whether the events were written, and the next
+                call finds out.
+        """
+        pause = _PAUSE_SECONDS
+        while True:
+            state = self.catch_up()
+            chosen = decide(state)
+            if not chosen:
+                return chosen
+            entry: Entry = {
+                "version": 1,
+                "number": state.number + 1,
+                "at": utc_now(),
+                "by": self._by,
+                "token": new_nonce(12),
+                "events": list(chosen),
+            }
+            if self._create(entry):
+                self._apply(entry)
+                return chosen
+            time.sleep(random.uniform(0, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _create(self, entry: Entry) -> bool:
+        """Write an entry; False if another has its number. A store may let two take it: what can be read counts."""
+        key = journal_key(self._definition.sweep_id, entry["number"])
+        data = encoded(cast(Mapping[str, Any], entry))
+        if not create_ours(self._store, key, data):
+            return False
+        return self._store.get(key) == data
+
+    def _read(self, number: int) -> Entry | None:
+        key = journal_key(self._definition.sweep_id, number)
+        try:
+            data = self._store.get(key)
+        except NotFound:
+            return None
+        return checked_entry(key, decoded(key, data, Entry))
+
+    def _apply(self, entry: Entry) -> None:
+        assert self._state is not None
+        try:
+            self._state.apply(entry)
+        except (KeyError, ValueError) as error:
+            raise DamagedRecord(
+                journal_key(self._definition.sweep_id, entry["number"]),
+                f"it does not follow what is before it: {error}",
+            ) from error
+        if entry["number"] % SNAPSHOT_EVERY == 0:
+            self._write_snapshot()
+
+    def _write_snapshot(self) -> None:
+        assert self._state is not None
+        data = json.dumps(self._state.to_mapping(), separators=(",", ":")).encode()
+        self._store.create(snapshot_key(self._definition.sweep_id, self._state.number), data)
+
+    def _newest_snapshot(self) -> SweepState | None:
+        """Return the newest snapshot that can be read; what it leaves out is in the entries."""
+        folder = sweep_key(self._definition.sweep_id, "snapshots/")
+        for number in sorted(numbered_records(self._store, folder), reverse=True):
+            try:
+                mapping = json.loads(self._store.get(snapshot_key(self._definition.sweep_id, number)))
+                state = SweepState.from_mapping(mapping, **self._shape())
+            except (NotFound, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            if state.number == number:
+                return state
+        return None
+
+    def _empty(self) -> SweepState:
+        return SweepState(**self._shape())
+
+    def _shape(self) -> dict[str, int]:
+        return {"rungs": len(self._definition.rungs) + 1, "sign": self._definition.sign}
+
+
+_TYPES: Mapping[str, type] = {
+    "drawn": events.Drawn,
+    "taken": events.Taken,
+    "reached": events.Reached,
+    "finished": events.Finished,
+    "released": events.Released,
+    "failed": events.Failed,
+    "retried": events.Retried,
+    "promoted": events.Promoted,
+    "joined": events.Joined,
+    "left": events.Left,
+    "stop_requested": events.StopRequested,
+    "resumed": events.Resumed,
+    "changed": events.Changed,
+    "known": events.Known,
+    "ended": events.Ended,
+}
+
+
+def checked_entry(key: str, entry: Entry) -> Entry:
+    """The entry itself, with each event held against its type; events that only a newer version knows are let through.
+
+    Raises:
+        DamagedRecord: one of them is not what it must be.
+    """
+    for event in entry["events"]:
+        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+            raise DamagedRecord(key, "an event has no name")
+        kind = _TYPES.get(event["event"])
+        if kind is not None:
+            checked(key, event, kind)
+    return entry
