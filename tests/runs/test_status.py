@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner.control.launching.reuse import find_interrupted_run
 from runner.process import boot_id
 from runner.runs.launches import note_launch
 from runner.runs.liveness import newest_attempt
@@ -136,3 +137,21 @@ def test_a_run_that_went_on_elsewhere_has_ended_there(bench: Bench, attempts: in
 def test_a_run_that_is_not_there_is_not_found(bench: Bench) -> None:
     with pytest.raises(NotFound):
         run_status(bench.store, "nothing")
+
+
+def test_a_paused_trial_is_neither_failing_nor_waiting_for_anybody(bench: Bench) -> None:
+    bench.submit()
+    write(bench, 1, **ELSEWHERE, pid=1)
+    reason = "paused at step 30, as its sweep asked"
+    write(bench, 1, "ended", exit_code=75, outcome="interrupted", reason=reason, retry=False, paused=True)
+    status = run_status(bench.store, "run")
+    assert (status.state, status.shown_state, status.paused) == ("interrupted", "paused", True)
+    assert find_interrupted_run(bench.store, "run", "digest") is None
+    waited = bench.runner("wait", "run")
+    assert waited.returncode == 75
+    assert reason in waited.stderr
+    assert "resume" not in waited.stderr
+    assert "paused" in bench.runner("ps").stdout
+    assert json.loads(bench.runner("ps", "--json").stdout)[0]["paused"] is True
+    write(bench, 2, **ELSEWHERE, pid=1)
+    assert not run_status(bench.store, "run").paused

@@ -273,6 +273,7 @@ def _live(
     log: str,
     environment: dict[str, str],
     patience: float,
+    until_step: int | None,
 ) -> None:
     """The attempt's process."""
     os.environ.update(environment)
@@ -301,7 +302,9 @@ def _live(
 
     set_up_logging()
     timing = Timing(beat=0.1, look=0.1, upload=15.0, store=patience, finish=patience)
-    code = entrypoint.run_attempt(open_store(store_url), run_id, Path(work_dir), spawn=spawn, timing=timing)
+    code = entrypoint.run_attempt(
+        open_store(store_url), run_id, Path(work_dir), spawn=spawn, timing=timing, until_step=until_step
+    )
     sys.stdout.flush()
     os._exit(code)
 
@@ -390,18 +393,27 @@ class Attempts:
         self._environment = {"XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", **(environment or {})}
         self.folder = folder
 
-    def start(self, run_id: str, moment: Moment | None = None, *, patience_seconds: float = 120.0) -> Any:
-        """Start an attempt that waits for an absent store so long; returns its process."""
+    def start(
+        self,
+        run_id: str,
+        moment: Moment | None = None,
+        *,
+        patience_seconds: float = 120.0,
+        until_step: int | None = None,
+    ) -> Any:
+        """Start an attempt that waits for an absent store so long, and pauses at a step; returns its process."""
         log = str(self.folder / f"{run_id}.log")
         work_dir = str(self.folder / "work" / run_id)
-        arguments = (self.store_url, run_id, work_dir, moment, log, self._environment, patience_seconds)
+        arguments = (self.store_url, run_id, work_dir, moment, log, self._environment, patience_seconds, until_step)
         process = self._context.Process(target=_live, args=arguments)
         process.start()
         return process
 
-    def run(self, run_id: str, moment: Moment | None = None, *, seconds: float = 900) -> int:
-        """Make one attempt; returns its exit code, negative if a signal ended it."""
-        process = self.start(run_id, moment)
+    def run(
+        self, run_id: str, moment: Moment | None = None, *, seconds: float = 900, until_step: int | None = None
+    ) -> int:
+        """Make one attempt, to the end or to a step; returns its exit code, negative if a signal ended it."""
+        process = self.start(run_id, moment, until_step=until_step)
         process.join(seconds)
         assert process.exitcode is not None, f"the attempt hangs; its log: {self.log(run_id)[-2000:]}"
         return int(process.exitcode)

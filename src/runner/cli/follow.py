@@ -135,6 +135,8 @@ def ending(store: "Store", status: RunStatus, *, by: str | None = None, log_tail
         )
     if status.state == "running":
         return f"\n{status.run_id} goes on elsewhere; `{as_typed(f'logs -f {status.run_id}')}` follows it"
+    if status.paused:
+        return f"\n{status.run_id} is {status.reason}; its sweep goes on with it, if it is among the best"
     newest = _newest_checkpoint(store, status.run_id)
     return "\n" + summary.summarize_interruption(
         run_id=status.run_id,
@@ -182,7 +184,11 @@ def _watch(store: "Store", run_id: str, *, as_json: bool) -> int:
 
 def _say_what_is_new(tell: Callable[[str], None], status: RunStatus, shown: str | None) -> str | None:
     """Say the run's state if it differs from `shown`, which was said last; returns it."""
-    now = f"attempt {status.attempts} runs" if status.state == "running" else f"{status.state}: {status.reason or '…'}"
+    now = (
+        f"attempt {status.attempts} runs"
+        if status.state == "running"
+        else f"{status.shown_state}: {status.reason or '…'}"
+    )
     if status.stalled:
         now += f", but makes {status.stalled.partition(' for ')[0]} any more"
     if now != shown and not status.terminal:

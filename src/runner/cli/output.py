@@ -59,6 +59,7 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "recipe": status.recipe,
         "state": status.state,
         "reason": status.reason,
+        "paused": status.paused,
         "infra": status.infra,
         "accelerators": status.accelerators,
         "stage": status.stage,

@@ -84,6 +84,8 @@ class RunStatus:
     """Whether the newest attempt's process lives on this machine."""
     retry: bool = True
     """Whether starting the run again may help without anything being fixed."""
+    paused: bool = False
+    """Whether it is interrupted because its sweep had it pause at a step: nothing is wrong or to be done."""
     exit_code: int | None = None
     """The newest attempt's exit code, if it ended in order."""
     reopened: int = 0
@@ -101,6 +103,11 @@ class RunStatus:
             return None
         what = "step" if self.phase == "training" else "progress"
         return f"no {what} for {_minutes(self.idle_seconds)}"
+
+    @property
+    def shown_state(self) -> str:
+        """The state as people read it: ``paused`` for a trial that its sweep has paused."""
+        return "paused" if self.paused else self.state
 
     @property
     def terminal(self) -> bool:
@@ -166,7 +173,7 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
     result = run_result(store, run_id)
     if result is not None:
         return _ended(store, run_id, known, result)
-    ended = attempt.ended
+    ended, paused = attempt.ended, False
     reopening = newest_reopening(store, run_id, times=reopened)
     if reopening is not None and attempt.number <= reopening["attempts"]:
         reason, retry, code = "its owner goes on with it; no attempt has begun since", True, None
@@ -174,10 +181,11 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
         reason, retry, code = "the attempt vanished: killed, or its machine went away", True, None
     else:
         reason, retry, code = _line(ended.get("reason")), ended.get("retry", True), ended.get("exit_code")
+        paused = ended.get("paused", False)
     skypilots, over = _skypilots_part(store, run_id, launch)
     reason = "; ".join(filter(None, (reason, skypilots))) or None
     retry = retry and not over
-    return RunStatus(**known, state="interrupted", reason=reason, retry=retry, exit_code=code)
+    return RunStatus(**known, state="interrupted", reason=reason, retry=retry, paused=paused, exit_code=code)
 
 
 def _launched(document: RunDocument) -> dict[str, Any]:

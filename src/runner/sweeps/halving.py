@@ -146,13 +146,18 @@ class DelayedAsha(_AllInOne):
             if rung is None or best is None:
                 continue
             score, trial = best
-            settled = len(rung.ranked) + state.lost.get((0, number), 0)
-            places = math.floor(settled / self.eta + 1e-9)
-            if places == 0 and not drawing and not self._below_is_busy(state, number):
-                places = 1
+            places = self.places(state, number, drawing=drawing)
             if rung.rank(trial, score) < places and len(rung.promoted) < places:
                 return trial
         return None
+
+    def places(self, state: SweepState, number: int, *, drawing: bool) -> int:
+        """How many may go on from a rung, of those that have reached it so far."""
+        settled = len(state.rung(0, number).ranked) + state.lost.get((0, number), 0)
+        places = math.floor(settled / self.eta + 1e-9)
+        if places == 0 and not drawing and not self._below_is_busy(state, number):
+            return 1
+        return places
 
     def _below_is_busy(self, state: SweepState, number: int) -> bool:
         """Whether a trial may still come to a rung: one that is on its way to it, or may go on from below."""

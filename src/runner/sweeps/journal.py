@@ -36,12 +36,14 @@ class Journal:
         store: where the sweep lives.
         definition: what it is.
         by: who writes, for the entries.
+        clock: the time for the entries, ISO 8601.
     """
 
-    def __init__(self, store: Store, definition: Definition, *, by: str) -> None:
+    def __init__(self, store: Store, definition: Definition, *, by: str, clock: Callable[[], str] = utc_now) -> None:
         self._store = store
         self._definition = definition
         self._by = by
+        self._clock = clock
         self._state: SweepState | None = None
 
     @property
@@ -90,7 +92,7 @@ class Journal:
             entry: Entry = {
                 "version": 1,
                 "number": state.number + 1,
-                "at": utc_now(),
+                "at": self._clock(),
                 "by": self._by,
                 "token": new_nonce(12),
                 "events": list(chosen),

@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -353,7 +353,7 @@ class SweepState:
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def to_mapping(self) -> dict[str, Any]:
-        """The state in JSON; what can be computed from the rest is left out."""
+        """The state in JSON, to be encoded at once: it shares its values with the state. What follows is left out."""
         promoted = [
             [bracket, number, sorted(rung.promoted)]
             for (bracket, number), rung in sorted(self.board.items())
@@ -363,8 +363,8 @@ class SweepState:
             "version": 1,
             "number": self.number,
             "at": self.at,
-            "trials": [asdict(trial) for trial in self.trials.values()],
-            "workers": [asdict(worker) for worker in self.workers.values()],
+            "trials": [dict(vars(trial)) for trial in self.trials.values()],
+            "workers": [dict(vars(worker)) for worker in self.workers.values()],
             "promoted": promoted,
             "lost": [[bracket, rung, count] for (bracket, rung), count in sorted(self.lost.items())],
             "ended": self.ended,

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True, help="id of the run")
     parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of the run's own")
     parser.add_argument("--parent", type=int, help="process id of the supervisor to die with")
+    parser.add_argument("--until-step", type=int, metavar="N", help="pause at this optimizer step of the last stage")
     parser.add_argument("--give-up-after", type=int, metavar="N", help="attempts in a row that got no further")
     parser.add_argument("--until-stdin-closes", action="store_true", help="die when standard input ends")
     options = parser.parse_args(arguments)
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.work_dir,
             redact=redact,
             give_up_after=options.give_up_after,
+            until_step=options.until_step,
         )
     except UserError as error:
         _log.error("%s", error)
@@ -112,8 +114,13 @@ def run_attempt(
     redact: Callable[[str], str] = as_it_is,
     timing: Timing = DEFAULT_TIMING,
     give_up_after: int | None = None,
+    until_step: int | None = None,
 ) -> int:
     """Make an attempt on this machine, which leads it or takes part, unless the run has ended; return the exit code.
+
+    With `until_step`, everything is as in the full run up to that step: schedule, data, evaluations. There a checkpoint
+    is committed, and the attempt ends as interrupted and ``paused``, for a later one to go on. If the run ends before
+    that step or at it, it ends as it would.
 
     Args:
         store: the store that holds the run.
@@ -124,6 +131,7 @@ def run_attempt(
         timing: pauses and patience.
         give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
             counts them.
+        until_step: pause at this optimizer step of the run's last (or only) stage; None: train to the end.
 
     Raises:
         UserError: the store does not know the run, or a variable of the environment is not what it should be.
@@ -150,7 +158,8 @@ def run_attempt(
         work_dir=work_dir,
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
-        arguments=_worker_arguments(store, run_id, work_dir, timing),
+        arguments=_worker_arguments(store, run_id, work_dir, timing, until_step),
+        until_step=until_step,
         reopened=reopened,
         watchdog=Watchdog(**watchdog),
         redact=redact,
@@ -161,11 +170,12 @@ def run_attempt(
     return HeadAgent(setup, stages=[stage["stage"] for stage in stages], give_up_after=give_up_after).run()
 
 
-def _worker_arguments(store: Store, run_id: str, work_dir: Path, timing: Timing) -> list[str]:
+def _worker_arguments(store: Store, run_id: str, work_dir: Path, timing: Timing, until_step: int | None) -> list[str]:
     return [
         *("--store", store.url, "--run", run_id, "--work-dir", str(work_dir), "--cache-dir", str(cache_folder())),
         *("--finish-seconds", str(timing.finish), "--grace-seconds", str(timing.preemption_grace)),
         *("--parent", str(os.getpid())),
+        *(() if until_step is None else ("--until-step", str(until_step))),
     ]
 
 

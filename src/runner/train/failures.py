@@ -16,7 +16,7 @@ from runner.runs.attempts import Superseded
 from runner.storage.manifest import Damaged
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.outcome import Outcome, OutcomeKind
-from runner.train.agent.preemption import CannotResumeHere, NotDurable, Preempted
+from runner.train.agent.preemption import CannotResumeHere, NotDurable, Paused, Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
@@ -130,6 +130,7 @@ class _Row(NamedTuple):
     shown: Shown = Shown.NOTHING
     lost_peer: bool = False
     outside: bool = False
+    paused: bool = False
 
 
 def _why_it_cannot_be_loaded(failure: Failure) -> str:
@@ -142,6 +143,7 @@ def _why_it_cannot_be_loaded(failure: Failure) -> str:
 
 
 _FAILURES = (
+    _Row(lambda f: f.is_any(Paused), "interrupted", lambda f: str(f.error), retry=False, paused=True),
     _Row(lambda f: f.is_any(Preempted), "interrupted", lambda f: _STOPPED, retry=True),
     _Row(lambda f: f.is_any(Superseded), "superseded", lambda f: str(f.error), retry=False),
     _Row(
@@ -288,6 +290,7 @@ def classify(failure: Failure) -> WorkerOutcome:
         split=split,
         lost_peer=row.lost_peer,
         outside=row.outside,
+        paused=row.paused,
     )
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
 

@@ -64,7 +64,7 @@ def _table(runs: "list[RunStatus]", damaged: "Sequence[str]" = ()) -> str:
     ages = [duration((now - moment).total_seconds()) for moment in created]
     took = [duration(_seconds_between(moment, run.ended_at)) for run, moment in zip(runs, created, strict=True)]
     steps = [f"{'-' if run.step is None else run.step}/{run.max_steps or '-'}" for run in runs]
-    states = [f"{run.state}, {run.stalled}" if run.stalled else run.state for run in runs]
+    states = [f"{run.state}, {run.stalled}" if run.stalled else run.shown_state for run in runs]
     unknown = ["-"] * len(damaged)
     stages = [Column(title="STAGE", cells=[_stage(run) for run in runs] + unknown)]
     columns = [

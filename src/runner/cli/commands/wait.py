@@ -37,6 +37,8 @@ def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool)
         print_json(run_outcome(status, store.url) | (run_result(store, run_id) or {}))
     elif status.state == "running":
         say(f"{run_id} is still running; `runner wait {run_id}` waits on")
+    elif status.paused:
+        say(f"{run_id} is {status.reason}; its sweep goes on with it, if it is among the best")
     elif not status.terminal:
         say(f"{run_id} is {status.state}; `runner resume {run_id}` continues it")
     else:

@@ -62,7 +62,9 @@ def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> 
     ended = EndedRuns(listing_cache(store.url)).read_unless_reopened(store)
     names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-") and name not in ended]
     interrupted = [
-        status for status in look_at(store, sorted(names)[-_MOST_LOOKS:]) if status.state in ("interrupted", "pending")
+        status
+        for status in look_at(store, sorted(names)[-_MOST_LOOKS:])
+        if status.state in ("interrupted", "pending") and not status.paused
     ]
     for status in sorted(interrupted, key=lambda status: status.created_at, reverse=True):
         if status.state == "interrupted" and run_document(store, status.run_id)["digest"] == recipe_digest:

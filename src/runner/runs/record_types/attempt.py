@@ -98,6 +98,8 @@ class AttemptEnded(TypedDict):
     """Whether something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     again: NotRequired[bool]
     """Whether this very process makes another attempt, after memory ran out or training hung."""
+    paused: NotRequired[bool]
+    """Whether it ended at the step that its sweep had it train to: nothing is wrong, and its sweep goes on with it."""
     hung: NotRequired[bool]
     """Whether it was ended because training hung."""
     split: NotRequired[Split]

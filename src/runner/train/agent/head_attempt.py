@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
@@ -23,12 +22,14 @@ from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
+from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, interrupted, oom_kills
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
 from runner.train.agent.outcome import Outcome, attempt_outcome
+from runner.train.agent.pausing import checkpoint_to_pause_at, paused
 from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
 from runner.train.agent.restart_policy import (
     MOST_HANGS,
@@ -42,8 +43,6 @@ from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
 
 _log = logging.getLogger(__name__)
-
-_EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
 
 _LOG_BYTES = 64 << 20
 """How much of the log is kept in memory while the store does not take it."""
@@ -134,28 +133,43 @@ class HeadAttempt:
         with ExitStack() as stack:
             for handler in (to_chunks, to_notices):
                 stack.enter_context(logged_to(handler))
-            oom_kills = _oom_kills()
-            self._workers.start(self._setup.arguments)
-            if self._stopping():
-                self.stop()
+            oom_kills_before = oom_kills()
             try:
-                if self._assign():
-                    self._watch()
+                if not self._is_at_its_pause():
+                    self._workers.start(self._setup.arguments)
+                    if self._stopping():
+                        self.stop()
+                    if self._assign():
+                        self._watch()
             except StoreUnavailable as error:
-                self._outcome = _interrupted(f"the store does not answer: {error}")
+                self._outcome = interrupted(f"the store does not answer: {error}")
             except OSError as error:
                 retry = self._stopping() or is_eviction(error, self._setup.work_dir)
-                self._outcome = _interrupted(f"restoring failed: {error}", retry=retry)
+                self._outcome = interrupted(f"restoring failed: {error}", retry=retry)
             cancelled = self._outcome is not None and self._outcome.kind == "cancelled"
             self._workers.end(terminate_first=cancelled, grace_seconds=self._timing.cancel_grace)
             self._await_nodes()
-            return self._end(self._decide(out_of_main_memory=_oom_kills() > oom_kills))
+            return self._end(self._decide(out_of_main_memory=oom_kills() > oom_kills_before))
 
     def stop(self) -> None:
         """Tell the workers to save a checkpoint and end."""
         self._workers.send_signal(signal.SIGTERM)
 
     # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _is_at_its_pause(self) -> bool:
+        """Find out whether the run is where it is to pause already, and note that as the outcome."""
+        until_step = self._setup.until_step
+        if until_step is None:
+            return False
+        store, run_id = self._setup.store, self._setup.run_id
+        found = self._patiently(lambda: checkpoint_to_pause_at(store, run_id, until_step, stages=self._stages))
+        if found is None:
+            return False
+        name, max_steps = found
+        self._progress.update(step=name.step, checkpoint_step=name.step, max_steps=max_steps)
+        self._outcome = paused(name.step)
+        return True
 
     def _assign(self) -> bool:
         """Fetch the checkpoint while the workers import torch, wait for the other nodes, and tell all what to do.
@@ -215,7 +229,7 @@ class HeadAttempt:
         if count < self._give_up_after:
             return False
         reason = f"gave up: {count} attempts in a row got no further than the last checkpoint"
-        self._outcome = _interrupted(reason, retry=False)
+        self._outcome = interrupted(reason, retry=False)
         return True
 
     def _all_nodes_joined(self) -> bool:
@@ -226,7 +240,7 @@ class HeadAttempt:
             names = ", ".join(map(str, missing))
             if time.monotonic() > until:
                 minutes = self._timing.join / 60
-                self._outcome = _interrupted(f"machines {names} did not come within {minutes:.0f} minutes")
+                self._outcome = interrupted(f"machines {names} did not come within {minutes:.0f} minutes")
                 return False
             if time.monotonic() > beat_at:
                 beat_at = time.monotonic() + self._timing.beat
@@ -285,7 +299,7 @@ class HeadAttempt:
         self._beat()  # the other machines log their stacks when they see it
         self._workers.print_stacks()
         self._hung = True
-        self._outcome = _interrupted(f"training hung: {what}; the log has the stacks of all threads")
+        self._outcome = interrupted(f"training hung: {what}; the log has the stacks of all threads")
         return True
 
     def _must_stop(self) -> bool:
@@ -381,7 +395,7 @@ class HeadAttempt:
             return self._outcome
         ends = [*self._workers.ends(), *self._nodes.worker_ends()]
         if self._stopping() and not any(end.outcome for end in ends):
-            return _interrupted("stopped before training began")
+            return interrupted("stopped before training began")
         return attempt_outcome(ends, missing_nodes=self._nodes.lost, out_of_main_memory=out_of_main_memory)
 
     def _end(self, outcome: Outcome) -> AttemptEnd:
@@ -396,34 +410,22 @@ class HeadAttempt:
         if outcome.reason is not None:
             outcome = replace(outcome, reason=self._setup.redact(outcome.reason))
         state: str = outcome.kind
-        mistake = outcome.kind == "failed" and any(end.code == MISTAKE for end in self._workers.ends())
-        exit_code = MISTAKE if mistake else _EXIT_CODES.get(state, FAILED)
-        if exit_code == INTERRUPTED and not outcome.retry and self._give_up_after is not None:
-            # INTERRUPTED would ask for another attempt, and of two jobs that make attempts at one run, each would end
-            # the other's for ever.
-            exit_code = FAILED
+        mistake = any(end.code == MISTAKE for end in self._workers.ends())
+        exit_code = exit_code_of(outcome, mistake=mistake, counts_attempts=self._give_up_after is not None)
         try:
             if outcome.kind in ("succeeded", "failed", "cancelled"):
                 final_state = self._persistently(lambda: self._write_result(outcome))
                 if final_state != state:
-                    state, exit_code = final_state, _EXIT_CODES.get(final_state, FAILED)
+                    state, exit_code = final_state, EXIT_CODES.get(final_state, FAILED)
             self._progress["phase"] = "ending"
             self._beat()
-            record: dict[str, Any] = {
-                "ended_at": utc_now(),
-                "exit_code": exit_code,
-                "outcome": state,
-                "reason": outcome.reason,
-                "retry": outcome.retry,
-            }
-            if outcome.split is not None:
-                record["split"] = outcome.split
-            if self._hung:
-                record["hung"] = True
-            if ran_out_of_memory or self._hung:
-                record["again"] = again
-            if outcome.outside:
-                record["outside"] = True
+            record = ended_record(
+                outcome,
+                state=state,
+                exit_code=exit_code,
+                hung=self._hung,
+                again=again if ran_out_of_memory or self._hung else None,
+            )
             self._persistently(lambda: write_ended(self._store, self._claim, record))
         except StoreUnavailable as error:
             # It is not recorded, so it has not happened: the next attempt ends the run again from the last checkpoint.
@@ -471,18 +473,3 @@ class HeadAttempt:
     def _persistently(self, call: Callable[[], R]) -> R:
         """As `_patiently`, also while the store refuses us, as it does while credentials are renewed."""
         return retry_store_call(call, until=after(self._timing.store))
-
-
-def _interrupted(reason: str, *, retry: bool = True) -> Outcome:
-    return Outcome(kind="interrupted", reason=reason, retry=retry)
-
-
-def _oom_kills() -> int:
-    """Return how many processes of this container the kernel has killed for memory; 0 if unknown."""
-    for file in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
-        try:
-            lines = Path("/sys/fs/cgroup", file).read_text().splitlines()
-        except OSError:
-            continue
-        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return 0

@@ -33,6 +33,8 @@ class Outcome:
     """The error says no more than that another training process has gone."""
     outside: bool = False
     """Something outside of the run failed (a service, a mount, a GPU) that may be back later."""
+    paused: bool = False
+    """The training is at the step that its sweep had it pause at; its checkpoint is in the store."""
     result: Mapping[str, Any] | None = None
     """What the run's result holds beside how it ended; after success, or with the model that its owner kept."""
 
@@ -45,6 +47,8 @@ class Outcome:
             record["lost_peer"] = True
         if self.outside:
             record["outside"] = True
+        if self.paused:
+            record["paused"] = True
         if self.result is not None:
             record["result"] = dict(self.result)
         return record
@@ -72,6 +76,7 @@ class Outcome:
             split=split,
             lost_peer=record.get("lost_peer") is True,
             outside=record.get("outside") is True,
+            paused=record.get("paused") is True,
             result=result,
         )
 

@@ -21,6 +21,22 @@ class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: no handler on the way may swallow it."""
 
 
+class Paused(Preempted):
+    """The training is at the step that it was to pause at, and its checkpoint is in the store.
+
+    Args:
+        step: the step.
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__(paused_at(step))
+
+
+def paused_at(step: int) -> str:
+    """Say where a training pauses, and who asked for it."""
+    return f"paused at step {step}, as its sweep asked"
+
+
 class CannotResumeHere(Exception):
     """The checkpoint needs as many processes as wrote it, or the rows that it was trained on, and they are not here."""
 

@@ -60,6 +60,8 @@ class AgentSetup:
     """Starts a training process."""
     arguments: Sequence[str]
     """The command line of every training process, without what differs between them."""
+    until_step: int | None = None
+    """The optimizer step of the run's last stage at which training pauses; None: it goes on to its end."""
     reopened: int = 0
     """How often the run's owner has gone on with it after it had failed."""
     watchdog: Watchdog = field(default_factory=Watchdog)

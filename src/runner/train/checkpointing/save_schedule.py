@@ -44,6 +44,8 @@ class RunBinding:
     """Save at the end of each epoch too (`save_strategy: epoch`)."""
     logging_steps: float
     """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
+    until_step: int | None = None
+    """The optimizer step at which to pause, of the full length's; None: train to the end."""
     finished: Sequence[Mapping[str, Any]] = ()
     """Records of the stages before this one. Each checkpoint holds them, so that a run can go on from it alone."""
 
@@ -75,7 +77,7 @@ class EarlyStopping(EarlyStoppingCallback):
 
 
 class SaveSchedule(TrainerCallback):
-    """A callback that asks for a save when one is due, and ends training at the step boundary after a signal.
+    """A callback that asks for a save when one is due, and ends training at the boundary after a signal, or to pause.
 
     A save at the last step of an epoch, or of the training, waits for `on_epoch_end`: the evaluation there has to
     come before the checkpoint, or a run resumed from it would lack that evaluation.
@@ -86,7 +88,7 @@ class SaveSchedule(TrainerCallback):
         self._last_save = time.monotonic()
         self._deferred = False
         self.preempted_at: int | None = None
-        """The step at which training was cut short; None if it was not."""
+        """The step at which training was cut short, by a signal or to pause; None if it was not."""
         self.finished_at: int | None = None
         """The step at which its owner ended the training, to keep the model that it has; None if nobody did."""
 
@@ -105,7 +107,8 @@ class SaveSchedule(TrainerCallback):
                 self._deferred = True
             else:
                 control.should_save = True
-        if must_stop and not last:
+        # Of a pause no process has to be told: all count the same steps.
+        if (must_stop or self._is_pause(state)) and not last:
             self.preempted_at = state.global_step
             control.should_training_stop = True
             if float(state.epoch).is_integer():
@@ -129,6 +132,15 @@ class SaveSchedule(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Restart the clock of `save_minutes`."""
         self._last_save = time.monotonic()
+
+    @property
+    def paused_at(self) -> int | None:
+        """The step at which training pauses; None if it does not."""
+        until, step = self._binding.until_step, self.preempted_at
+        return step if step is not None and until is not None and step >= until else None
+
+    def _is_pause(self, state: TrainerState) -> bool:
+        return self._binding.until_step is not None and state.global_step >= self._binding.until_step
 
     def _is_due(self, state: TrainerState) -> bool:
         checkpoint = self._binding.checkpoint

@@ -108,6 +108,8 @@ class AttemptContext:
     """This training process among all of the run."""
     finish_seconds: float = DEFAULT_TIMING.finish
     """How long the end of the training waits for a store that does not answer, before a later attempt does the rest."""
+    until_step: int | None = None
+    """The optimizer step of the run's last stage at which it pauses; None: train to the end."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
 
@@ -208,6 +210,11 @@ class StageContext:
         """Whether the checkpoint to go on from was taken after the last step."""
         return self.restored is not None and bool(read_runner_state(self.restored)["complete"])
 
+    @property
+    def until_step(self) -> int | None:
+        """The step of this stage to pause at; None: train to its end, as all stages before the last."""
+        return self.attempt.until_step if self.following is None and not self.measures_only else None
+
     def run_binding(self, *, tracks_best: bool) -> RunBinding:
         """Return what a trainer has to know of its run.
 
@@ -227,6 +234,7 @@ class StageContext:
             tracks_best=tracks_best,
             save_each_epoch=training.get("save_strategy") == "epoch",
             logging_steps=float(training.get("logging_steps") or LOGGING_STEPS),
+            until_step=self.until_step,
             finished=self.finished,
         )
 

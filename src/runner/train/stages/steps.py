@@ -30,7 +30,7 @@ from runner.runs.checkpoints.files import read_runner_state
 from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.record_types.attempt import HardwareRecord
 from runner.storage.retry import STORE_ERRORS
-from runner.train.agent.preemption import Preempted
+from runner.train.agent.preemption import Paused, Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.checkpointing.fingerprint import check_fingerprint, fingerprint
 from runner.train.checkpointing.save_schedule import EarlyStopping, RunBinding
@@ -219,6 +219,7 @@ class StageRun:
 
         Raises:
             Preempted: the machine is going away; a checkpoint has been taken.
+            Paused: the run was to train to this step; its checkpoint is in the store.
             TrainingDiverged: the loss or the weights are not finite; the checkpoints from before are in the store.
             UserError: no optimizer step was taken.
         """
@@ -226,6 +227,10 @@ class StageRun:
         if context.is_complete and context.restored is not None:
             self._best = trainer.restore_finished(context.restored)
             return
+        if context.restored is not None and context.until_step is not None:
+            step = int(read_runner_state(context.restored)["step"])
+            if step >= context.until_step:
+                raise Paused(step)
         context.attempt.events.phase("training")
         with context.attempt.notice.noted_at_step_boundaries(), trainer.recognize_out_of_memory():
             try:
@@ -234,6 +239,11 @@ class StageRun:
                 raise self._with_last_good_checkpoint(error) from error
         if trainer.is_complete:
             check_steps_taken(trainer)
+        if trainer.schedule.paused_at is not None and not context.attempt.notice.given:
+            # Whoever goes on with the trial does so from this checkpoint, and perhaps in a moment.
+            context.attempt.events.phase("uploading")
+            context.attempt.checkpointer.finish(within_seconds=context.attempt.finish_seconds)
+            raise Paused(trainer.schedule.paused_at)
         if not trainer.is_complete:
             raise Preempted
         self._best = trainer.best()

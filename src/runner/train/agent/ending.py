@@ -1,0 +1,75 @@
+"""What is left of an attempt when it has ended: its exit code, and its record in the store."""
+
+from pathlib import Path
+from typing import Any
+
+from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.runs.records import utc_now
+from runner.train.agent.outcome import Outcome
+
+EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
+"""By how an attempt ended; everything else is `FAILED`."""
+
+
+def interrupted(reason: str, *, retry: bool = True) -> Outcome:
+    """Return the outcome of an attempt that the agent itself ends, or has to end."""
+    return Outcome(kind="interrupted", reason=reason, retry=retry)
+
+
+def exit_code_of(outcome: Outcome, *, mistake: bool, counts_attempts: bool) -> int:
+    """Return the exit code of an attempt.
+
+    Args:
+        outcome: how it ended.
+        mistake: whether a training process ended with `MISTAKE`.
+        counts_attempts: whether this program decides how many attempts there are, and not its caller.
+    """
+    if outcome.kind == "failed" and mistake:
+        return MISTAKE
+    exit_code = EXIT_CODES.get(outcome.kind, FAILED)
+    if exit_code == INTERRUPTED and not outcome.retry and not outcome.paused and counts_attempts:
+        # INTERRUPTED would ask for another attempt, and of two jobs that make attempts at one run, each would end
+        # the other's for ever.
+        return FAILED
+    return exit_code
+
+
+def ended_record(outcome: Outcome, *, state: str, exit_code: int, hung: bool, again: bool | None) -> dict[str, Any]:
+    """Return the attempt's `AttemptEnded`.
+
+    Args:
+        outcome: how it ended.
+        state: the same in a word, after what the run's result says.
+        exit_code: the attempt's.
+        hung: whether it was ended because it hung.
+        again: whether this process makes another attempt; None where it does not say.
+    """
+    record: dict[str, Any] = {
+        "ended_at": utc_now(),
+        "exit_code": exit_code,
+        "outcome": state,
+        "reason": outcome.reason,
+        "retry": outcome.retry,
+    }
+    if outcome.split is not None:
+        record["split"] = outcome.split
+    if hung:
+        record["hung"] = True
+    if again is not None:
+        record["again"] = again
+    if outcome.outside:
+        record["outside"] = True
+    if outcome.paused:
+        record["paused"] = True
+    return record
+
+
+def oom_kills() -> int:
+    """Return how many processes of this container the kernel has killed for memory; 0 if unknown."""
+    for file in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
+        try:
+            lines = Path("/sys/fs/cgroup", file).read_text().splitlines()
+        except OSError:
+            continue
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0
