@@ -247,7 +247,14 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         parallel=parallel,
         gpus_per_trial=section.gpus_per_trial or 1,
         trials_per_gpu=section.trials_per_gpu or 1,
+        prices={} if placement["resources"] is None else _prices(placement["resources"]),
     )
+
+
+def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
+    from runner.planning.prices import hourly_prices, load_prices  # not above: a sweep on this machine has no price
+
+    return hourly_prices(resources, load_prices())
 
 
 def choose_scheduler(loaded: LoadedSweep, *, run_cap: int | None, parallel: int) -> Scheduler:
