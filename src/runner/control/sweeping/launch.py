@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,7 +152,7 @@ def launch_sweep(
     for line in prepared.plan.lines():
         say(line)
     _confirm_cost(prepared, confirm)
-    known = _known(store, options, prepared)
+    known = _known(store, options, prepared, say)
     definition = prepared.definition
     for key, path in prepared.portable.inputs.items():
         store.upload(sweep_key(definition.sweep_id, key), path)
@@ -228,6 +228,7 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         max_hours=max_hours,
         resolved=checked.prepared.recipe,
         recipe=portable.to_mapping(),
+        paths={key: str(path) for key, path in portable.inputs.items()},
         recipe_name=loaded.recipe.path.name,
         recipe_digest=blake3(loaded.recipe.path.read_bytes()).hexdigest(),
         git_revision=checked.git_revision,
@@ -364,9 +365,9 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
         )
 
 
-def _known(store: Store, options: SweepOptions, prepared: PreparedSweep) -> list[Event]:
+def _known(store: Store, options: SweepOptions, prepared: PreparedSweep, say: Callable[[str], None]) -> list[Event]:
     if not options.known:
         return []
     from runner.control.sweeping.known import known_results
 
-    return known_results(store, options.known, prepared.definition)
+    return known_results(store, options.known, prepared.definition, say=say)
