@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,7 +159,7 @@ def launch_sweep(
     for line in prepared.plan.lines():
         say(line)
     _confirm_cost(prepared, confirm)
-    known = _known(store, options, prepared)
+    known = _known(store, options, prepared, say)
     definition = prepared.definition
     for key, path in prepared.portable.inputs.items():
         store.upload(sweep_key(definition.sweep_id, key), path)
@@ -379,9 +379,9 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
         )
 
 
-def _known(store: Store, options: SweepOptions, prepared: PreparedSweep) -> list[Event]:
+def _known(store: Store, options: SweepOptions, prepared: PreparedSweep, say: Callable[[str], None]) -> list[Event]:
     if not options.known:
         return []
     from runner.control.sweeping.known import known_results
 
-    return known_results(store, options.known, prepared.definition)
+    return known_results(store, options.known, prepared.definition, say=say)
