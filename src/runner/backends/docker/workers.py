@@ -183,7 +183,7 @@ class DockerWorkers(WorkerBackend):
 
 
 _ATTACHED: "dict[str, subprocess.Popen[bytes]]" = {}
-"""The programs that are attached to this process's containers, by their names. Each holds a pipe whose end ends them."""
+"""The programs that are attached to this process's containers, by name: each ends when its pipe is closed."""
 
 
 def workers_command(
