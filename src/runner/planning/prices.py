@@ -223,7 +223,8 @@ def hourly_prices(resources: Mapping[str, Any], prices: Prices) -> dict[str, flo
         prices: the offers.
     """
     found: dict[str, float] = {}
-    entries: Sequence[Mapping[str, Any]] = next((resources[choice] for choice in ("any_of", "ordered") if resources.get(choice)), [{}])
+    one: Sequence[Mapping[str, Any]] = [{}]
+    entries = next((resources[choice] for choice in ("any_of", "ordered") if resources.get(choice)), one)
     for entry in entries:
         machine = {**resources, **entry}
         name, _, number = str(machine.get("accelerators") or "").partition(":")
