@@ -4,7 +4,6 @@ Commands are named in a table and imported when they are run, so that `runner --
 """
 
 import errno
-import importlib
 import io
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.lazy import LazyGroup
 from runner.cli.output import say
 from runner.cli.streams import OutputFailed, abandon, open_closed_streams, writing_output
 from runner.errors import UserError
@@ -32,6 +32,7 @@ _COMMANDS = {
     "pull": "Fetch a run's results, metrics and artifacts.",
     "export": "Make more of a run's model: merged, as GGUF files, on the hub.",
     "chat": "Talk to a run's model, beside the one that it was made from.",
+    "sweep": "Search for the best values of a recipe's settings, over many runs.",
     "plan": "Show on which GPUs and clouds a recipe fits, and for how much.",
     "check": "Say whether recipes are valid, and what is wrong with them.",
     "jobs": "List the recipes that can be launched by name.",
@@ -48,34 +49,8 @@ _CALLERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
 """What is wrong with a path that somebody chose, on the command line or by a variable."""
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is asked for, and turns errors into messages and exit codes."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"runner.cli.commands.{cmd_name}")
-        return next(
-            value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
-        )
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f"did you mean `runner {near[0]}`?" if near else "`runner --help` lists the commands"
-            raise UserError(f"no command {args[0]!r}", remedy=hint)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+class _Program(LazyGroup):
+    """All commands; turns errors into messages and exit codes."""
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -162,7 +137,13 @@ def _trouble_with_the_store(error: Exception) -> str | None:
     return None
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Program,
+    table=_COMMANDS,
+    package="runner.cli.commands",
+    program="runner",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="runner", message="%(prog)s %(version)s")
 def cli() -> None:
     """Fine-tune language models anywhere, and lose nothing when the machine goes away.

@@ -49,6 +49,13 @@ def run_argument(command: F) -> F:
     return click.argument("run", metavar="RUN", shell_complete=_complete_run)(command)
 
 
+def sweep_argument(command: F) -> F:
+    """``SWEEP``, as it was written: the command gets `sweep`."""
+    first, _, more = (command.__doc__ or "").partition("\n\n")
+    command.__doc__ = f"{first}\n\n    SWEEP is a sweep's id, the beginning or the end of one, or `last`.\n\n{more}"
+    return click.argument("sweep", metavar="SWEEP", shell_complete=_complete_sweep)(command)
+
+
 def recipe_argument(command: F) -> F:
     """``RECIPE``, as it was written: the command gets `recipe`."""
     return click.argument("recipe", metavar="RECIPE", shell_complete=_complete_recipe)(command)
@@ -161,12 +168,22 @@ def _open(url: str | None) -> "Store":
 
 
 def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    from click.shell_completion import CompletionItem
-
     from runner.runs.layout import RUNS
 
+    return _complete_folder(RUNS, ctx, incomplete)
+
+
+def _complete_sweep(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from runner.sweeps.layout import SWEEPS
+
+    return _complete_folder(SWEEPS, ctx, incomplete)
+
+
+def _complete_folder(prefix: str, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
     store = ctx.params.get("store") or _open(None)
-    names = [name for name in reversed(store.folders(RUNS)) if name.startswith(incomplete)]
+    names = [name for name in reversed(store.folders(prefix)) if name.startswith(incomplete)]
     return [CompletionItem(name) for name in ["last", *names] if name.startswith(incomplete)]
 
 

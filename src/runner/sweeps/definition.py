@@ -55,8 +55,12 @@ class Definition:
     """The most that the sweep may cost, in US dollars."""
     max_hours: float | None = None
     """The most hours of the clock in which the sweep has workers."""
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    """The recipe as a run of it without any drawn value would have it in ``run.json``."""
     recipe: Mapping[str, Any]
     """The recipe as it was written, with the sweep's own settings; local files are named ``inputs/<digest>/<name>``."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Where each of those files was on the machine of the launch, by its name in the recipe."""
     recipe_name: str
     """Its file's name, for messages."""
     recipe_digest: str

@@ -1,4 +1,7 @@
-"""Find recipes by name: in the working directory's ``jobs/``, then among those that ship with the package."""
+"""Find recipes by name: in the working directory's ``jobs/``, then among those that ship with the package.
+
+Sweeps are found alike, in ``jobs/sweeps/``.
+"""
 
 import pathlib
 
@@ -19,15 +22,12 @@ def bundled_recipes_folder() -> pathlib.Path:
 
 def available_recipes(cwd: pathlib.Path) -> dict[str, pathlib.Path]:
     """Return the file of each recipe by name. The working directory's recipes hide shipped ones."""
-    recipes: dict[str, pathlib.Path] = {}
-    for folder in (cwd / "jobs", bundled_recipes_folder()):
-        try:
-            files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
-        except OSError:
-            continue
-        for path in files:
-            recipes.setdefault(path.stem, path)
-    return dict(sorted(recipes.items()))
+    return _files_by_name(cwd / "jobs", bundled_recipes_folder())
+
+
+def available_sweeps(cwd: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return the file of each sweep by name. The working directory's sweeps hide shipped ones."""
+    return _files_by_name(cwd / "jobs" / "sweeps", bundled_recipes_folder() / "sweeps")
 
 
 def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
@@ -40,21 +40,16 @@ def find_recipe(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
     Raises:
         UserError: there is no such recipe; the remedy suggests the most similar name.
     """
-    if not name_or_path or "\0" in name_or_path:
-        raise UserError("that is not the name of a recipe", remedy="`runner jobs` lists the available recipes")
-    available = available_recipes(cwd)
-    if _is_path(name_or_path):
-        try:
-            path = cwd / pathlib.Path(name_or_path).expanduser()
-        except RuntimeError as error:
-            raise UserError(str(error), where=name_or_path, remedy="write the path out") from error
-        return _existing(path, name_or_path, available)
-    if name_or_path in available:
-        return available[name_or_path]
-    beside = cwd / name_or_path
-    if _exists(beside):
-        return _existing(beside, name_or_path, available)
-    raise UserError("there is no such recipe", where=_cut(name_or_path), remedy=_suggestion(name_or_path, available))
+    return _find(name_or_path, cwd, available_recipes(cwd), "recipe")
+
+
+def find_sweep(name_or_path: str, cwd: pathlib.Path) -> pathlib.Path:
+    """Return the file of a sweep, as `find_recipe` does a recipe's.
+
+    Raises:
+        UserError: there is no such sweep; the remedy suggests the most similar name.
+    """
+    return _find(name_or_path, cwd, available_sweeps(cwd), "sweep")
 
 
 def read_recipe(path: pathlib.Path, *, shown_as: str) -> str:
@@ -96,12 +91,42 @@ def description(text: str) -> str:
     return ""
 
 
-def _existing(path: pathlib.Path, written: str, available: dict[str, pathlib.Path]) -> pathlib.Path:
+def _files_by_name(*folders: pathlib.Path) -> dict[str, pathlib.Path]:
+    found: dict[str, pathlib.Path] = {}
+    for folder in folders:
+        try:
+            files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+        except OSError:
+            continue
+        for path in files:
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def _find(name_or_path: str, cwd: pathlib.Path, available: dict[str, pathlib.Path], kind: str) -> pathlib.Path:
+    if not name_or_path or "\0" in name_or_path:
+        remedy = "`runner jobs` lists the available recipes" if kind == "recipe" else "write a name or a path"
+        raise UserError(f"that is not the name of a {kind}", remedy=remedy)
+    if _is_path(name_or_path):
+        try:
+            path = cwd / pathlib.Path(name_or_path).expanduser()
+        except RuntimeError as error:
+            raise UserError(str(error), where=name_or_path, remedy="write the path out") from error
+        return _existing(path, name_or_path, available, kind)
+    if name_or_path in available:
+        return available[name_or_path]
+    beside = cwd / name_or_path
+    if _exists(beside):
+        return _existing(beside, name_or_path, available, kind)
+    raise UserError(f"there is no such {kind}", where=_cut(name_or_path), remedy=_suggestion(name_or_path, available))
+
+
+def _existing(path: pathlib.Path, written: str, available: dict[str, pathlib.Path], kind: str) -> pathlib.Path:
     try:
         if path.is_file():
             return path.absolute()
         if path.is_dir():
-            raise UserError("is a folder, not a recipe", where=written, remedy=_suggestion(path.name, _beside(path)))
+            raise UserError(f"is a folder, not a {kind}", where=written, remedy=_suggestion(path.name, _beside(path)))
         if path.exists():
             raise UserError("is not a regular file", where=written, remedy="give a YAML file")
         remedy = _suggestion(path.stem, _beside(path.parent) or available)

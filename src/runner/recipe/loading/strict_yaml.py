@@ -74,12 +74,13 @@ class _Node:
     plain: bool = False
 
 
-def parse_document(text: str, *, name: str) -> Document:
+def parse_document(text: str, *, name: str, needs: str = "name, method, model and data") -> Document:
     """Read the one mapping in `text`.
 
     Args:
         text: a YAML document.
         name: the file's name, for errors.
+        needs: the keys that such a document has at least, for the error about an empty one.
 
     Raises:
         UserError: it is not YAML, or not of the strict kind; `where` is ``name:line:column``.
@@ -87,7 +88,7 @@ def parse_document(text: str, *, name: str) -> Document:
     builder = _Builder(text, name)
     root = builder.build()
     if root is None or root.value is None:
-        raise UserError("holds no settings", where=name, remedy="write at least name, method, model and data")
+        raise UserError("holds no settings", where=name, remedy=f"write at least {needs}")
     if not isinstance(root.value, dict):
         builder.fail(
             f"the file holds {_kind(root.value)} where `key: value` lines are expected",

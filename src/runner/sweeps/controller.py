@@ -1,0 +1,407 @@
+"""The controller of a sweep: from what has happened to what happens next. Pure: no store, no clock, no chance.
+
+Whoever needs a decision makes it (a worker that looks for work, a command of the person's) with these functions, on
+the state as the journal has it, and writes the answer to the journal (`runner.sweeps.journal`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from runner.sweeps.definition import Definition
+from runner.sweeps.events import Event, FailureKind
+from runner.sweeps.halving import DelayedAsha, Halving, NoHalving, StopBehind, SuccessiveHalving, make_hyperband
+from runner.sweeps.search.base import Observation, Search, make_search
+from runner.sweeps.space.space import Space
+from runner.sweeps.state import WORST, SweepState, Trial
+
+MOST_FAILURES_IN_A_ROW = 10
+"""Failures one after the other with one cause that end a sweep."""
+
+MOST_RELEASES = 10
+"""How often a trial may be lost, one time after the other, without having got further."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a worker does next."""
+
+    kind: Literal["train", "wait", "leave"]
+    trial: int | None = None
+    """Which trial it trains."""
+    until: int | None = None
+    """The step after which the trial pauses; None: its end."""
+    reason: str = ""
+    """Why it waits or leaves."""
+
+
+class Controller:
+    """The decisions of one sweep. It remembers nothing but what can be computed again.
+
+    Args:
+        definition: what the sweep is.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._space_of: tuple[Mapping[str, Any], str, Space, Search] | None = None
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    def next_work(self, state: SweepState, worker: str, *, now: datetime) -> tuple[Work, list[Event]]:
+        """Decide what a worker does next.
+
+        Args:
+            state: what has happened.
+            worker: who asks.
+            now: the time, for the budget.
+
+        Returns:
+            What it does, once the events are in the journal.
+        """
+        if state.ended is not None:
+            return Work(kind="leave", reason=state.ended[1]), []
+        if state.stop is None and (reason := self.reason_to_stop(state, now=now)) is not None:
+            event: Event = {"event": "stop_requested", "reason": reason}
+            return Work(kind="leave", reason=reason), [event]
+        if state.stop is not None:
+            return Work(kind="leave", reason=state.stop), []
+        if (end := self._end_by_target(state)) is not None:
+            return Work(kind="leave", reason=end["reason"]), [cast(Event, end)]
+        if state.ready:
+            trial = min((state.trials[number] for number in state.ready), key=lambda trial: (-trial.rung, trial.number))
+            return self._take(trial.number, trial.rung, worker, [])
+        rule, drawing = self.halving(state), self.may_draw(state)
+        promoted = rule.promotable(state, drawing=drawing)
+        if promoted is not None:
+            trial = state.trials[promoted]
+            return self._take(promoted, trial.rung + 1, worker, [self._promotion(trial)])
+        if drawing:
+            drawn = self._draw(state, rule)
+            if drawn is not None:
+                return self._take(drawn["trial"], drawn["rung"], worker, [cast(Event, drawn)])
+            promoted = rule.promotable(state, drawing=False)  # the space is exhausted
+            if promoted is not None:
+                trial = state.trials[promoted]
+                return self._take(promoted, trial.rung + 1, worker, [self._promotion(trial)])
+        if state.running:
+            return Work(kind="wait", reason=f"{len(state.running)} trials are running, and no other may go on yet"), []
+        end = self._end(state)
+        return Work(kind="leave", reason=end["reason"]), [cast(Event, end)]
+
+    def until(self, rung: int) -> int | None:
+        """The step of a rung; None for the end of the training."""
+        return self._definition.steps_of_rungs()[rung]
+
+    def must_pause(self, state: SweepState, trial: int, worker: str, *, now: datetime) -> str | None:
+        """Why a worker that trains a trial pauses it at the next step; None: it goes on.
+
+        Args:
+            state: what has happened.
+            trial: the trial.
+            worker: who trains it.
+            now: the time, for the budget.
+        """
+        entry = state.trials[trial]
+        if entry.worker != worker or entry.state != "running":
+            return "another worker has the trial"
+        if state.ended is not None:
+            return state.ended[1]
+        if state.stop is not None:
+            return None if state.drain else state.stop
+        return self.reason_to_stop(state, now=now)
+
+    # -- what a worker reports -------------------------------------------------------------------------------------
+
+    def reached(
+        self, state: SweepState, trial: int, worker: str, *, step: int, value: float | None, seconds: float
+    ) -> list[Event]:
+        """A trial has committed a checkpoint at its rung. Nothing, if the worker has it no longer.
+
+        If the rule decides on arrival, its decision is in the same entry: nobody can be killed in between.
+        """
+        if not self._has(state, trial, worker):
+            return []
+        event: Event = {
+            "event": "reached",
+            "trial": trial,
+            "worker": worker,
+            "step": step,
+            "value": value,
+            "seconds": round(seconds, 3),
+        }
+        if self.halving(state).goes_on(state, trial, state.score(value)):
+            return [event, self._promotion(state.trials[trial])]
+        return [event]
+
+    def goes_on(self, state: SweepState, trial: int) -> list[Event]:
+        """Nothing: `reached` has decided. For those who still ask."""
+        return []
+
+    def finished(
+        self, state: SweepState, trial: int, worker: str, *, step: int | None, value: float | None, seconds: float
+    ) -> list[Event]:
+        """A trial was trained to its end."""
+        if not self._has(state, trial, worker):
+            return []
+        event: Event = {
+            "event": "finished",
+            "trial": trial,
+            "worker": worker,
+            "step": step,
+            "value": value,
+            "seconds": round(seconds, 3),
+        }
+        return [event]
+
+    def released(
+        self,
+        state: SweepState,
+        trial: int,
+        worker: str,
+        *,
+        reason: str,
+        step: int | None,
+        seconds: float,
+        stopped: bool = False,
+    ) -> list[Event]:
+        """A worker gives a trial up, or is lost. A trial that is lost time after time without progress has failed.
+
+        Args:
+            state: what has happened.
+            trial: the trial.
+            worker: who had it.
+            reason: why.
+            step: the newest checkpoint's step, if it is known.
+            seconds: how long the worker had it.
+            stopped: whether the sweep itself asked for it.
+        """
+        if not self._has(state, trial, worker):
+            return []
+        entry = state.trials[trial]
+        further = step is not None and step > entry.step
+        if not stopped and not further and entry.releases + 1 >= MOST_RELEASES:
+            text = f"lost {MOST_RELEASES} times without a newer checkpoint; the last time: {reason}"
+            return self.failed(state, trial, worker, kind="mistake", reason=text, step=step, seconds=seconds)
+        event: dict[str, Any] = {
+            "event": "released",
+            "trial": trial,
+            "worker": worker,
+            "reason": reason,
+            "step": step,
+            "seconds": round(seconds, 3),
+        }
+        if stopped:
+            event["stopped"] = True
+        return [cast(Event, event)]
+
+    def failed(
+        self,
+        state: SweepState,
+        trial: int,
+        worker: str,
+        *,
+        kind: FailureKind,
+        reason: str,
+        step: int | None,
+        seconds: float,
+    ) -> list[Event]:
+        """A trial has failed. An error is tried again, so often; what the values or the recipe caused is not."""
+        if not self._has(state, trial, worker):
+            return []
+        events: list[Event] = [
+            {
+                "event": "failed",
+                "trial": trial,
+                "worker": worker,
+                "kind": kind,
+                "reason": reason,
+                "step": step,
+                "seconds": round(seconds, 3),
+            }
+        ]
+        if kind == "error" and state.trials[trial].failures < self._definition.retries:
+            events.append({"event": "retried", "trial": trial})
+        return events
+
+    def lost(self, state: SweepState, worker: str, *, last_sign: str, reason: str, now: datetime) -> list[Event]:
+        """A worker is gone without a word: what it had is free.
+
+        Args:
+            state: what has happened.
+            worker: who.
+            last_sign: when it was last seen, ISO 8601.
+            reason: how it is known.
+            now: the time.
+        """
+        entry = state.workers.get(worker)
+        if entry is None or entry.left_at is not None:
+            return []
+        events: list[Event] = []
+        for number in sorted(state.running):
+            trial = state.trials[number]
+            if trial.worker == worker:
+                until = max(datetime.fromisoformat(last_sign), datetime.fromisoformat(trial.taken_at or last_sign))
+                seconds = (until - datetime.fromisoformat(trial.taken_at or last_sign)).total_seconds()
+                events += self.released(state, number, worker, reason=reason, step=None, seconds=seconds)
+        left: Event = {"event": "left", "worker": worker, "reason": reason, "at": last_sign}
+        return [*events, left]
+
+    # -- what a person asks ----------------------------------------------------------------------------------------
+
+    def retry(self, state: SweepState, trials: Sequence[int] | None) -> list[Event]:
+        """Trials that have failed may be taken again, with the same values; None: all that have."""
+        chosen = sorted(state.trials) if trials is None else trials
+        return [
+            {"event": "retried", "trial": number}
+            for number in chosen
+            if number in state.trials and state.trials[number].state == "failed"
+        ]
+
+    # -- budget ----------------------------------------------------------------------------------------------------
+
+    def limit(self, state: SweepState, name: Literal["max_cost", "max_hours"]) -> float | None:
+        """The budget as it is now."""
+        return state.limits[name] if name in state.limits else getattr(self._definition, name)
+
+    def reason_to_stop(self, state: SweepState, *, now: datetime) -> str | None:
+        """Why no more may be trained; None: the sweep goes on."""
+        max_cost, max_hours = self.limit(state, "max_cost"), self.limit(state, "max_hours")
+        if max_cost is not None and (spent := state.spent(now)) >= max_cost:
+            return f"the budget is spent: ${spent:.2f} of ${max_cost:.2f}"
+        if max_hours is not None and (hours := state.hours(now)) >= max_hours:
+            return f"the time is up: {hours:.2f} of {max_hours:g} hours"
+        if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
+            return f"{state.failures_in_a_row} failures in a row with one cause: {state.last_reason}"
+        return None
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def halving(self, state: SweepState) -> Halving:
+        """The rule that decides who goes on."""
+        definition = self._definition
+        rungs = len(definition.rungs) + 1
+        if rungs == 1:
+            return NoHalving()
+        if definition.scheduler == "asha":
+            return DelayedAsha(rungs=rungs, eta=definition.eta)
+        if definition.scheduler == "stop":
+            return StopBehind(rungs=rungs, eta=definition.eta)
+        cap = self.run_cap(state)
+        assert cap is not None, "successive halving is launched with a number of trials"
+        if definition.scheduler == "hyperband":
+            return make_hyperband(rungs=rungs, eta=definition.eta, run_cap=cap)
+        return SuccessiveHalving(rungs=rungs, eta=definition.eta, sizes=(cap,))
+
+    def run_cap(self, state: SweepState) -> int | None:
+        """How many trials there will be at most; None: nobody knows."""
+        cap = state.run_cap if state.run_cap is not None else self._definition.run_cap
+        if (state.method or self._definition.method) != "grid":
+            return cap
+        space = self._space(state)[0]
+        grid = space.grid()
+        size = grid.size if grid is not None else 0
+        if state.space is not None:  # what was drawn from another space counts besides
+            size += sum(space.quantiles_of(trial.values) is None for trial in state.trials.values())
+        if state.known:  # and what is known is not drawn again
+            drawn = [trial.values for trial in state.trials.values()]
+            known = [one["values"] for one in state.known if space.quantiles_of(one["values"]) is not None]
+            size -= sum(values not in drawn and values not in known[:index] for index, values in enumerate(known))
+        return size if cap is None else min(cap, size)
+
+    def observations(self, state: SweepState) -> list[Observation]:
+        """What the search is told: each trial with what it reached, and what is known from outside of the sweep."""
+        sign = self._definition.sign
+        told = [_observation(state, trial, self._definition) for trial in state.trials.values()]
+        for index, known in enumerate(state.known):
+            value = known.get("value")
+            told.append(
+                Observation(
+                    trial=-1 - index,
+                    values=known["values"],
+                    quantiles=known.get("quantiles", {}),
+                    state="infeasible" if value is None else "complete",
+                    step=known.get("step"),
+                    value=None if value is None else sign * value,
+                )
+            )
+        return told
+
+    def may_draw(self, state: SweepState) -> bool:
+        """Whether there may be more trials than there are."""
+        cap = self.run_cap(state)
+        return cap is None or len(state.trials) < cap
+
+    def _draw(self, state: SweepState, rule: Halving) -> dict[str, Any] | None:
+        number = len(state.trials)
+        space, search = self._space(state)
+        drawn = search.draw(number, self.observations(state) if search.looks_back else [])
+        if drawn is None:
+            return None
+        event: dict[str, Any] = {"event": "drawn", "trial": number, "values": dict(drawn.values)}
+        settings = space.settings(drawn.values)
+        if settings != event["values"]:
+            event["settings"] = settings
+        if drawn.quantiles:
+            event["quantiles"] = dict(drawn.quantiles)
+        bracket = rule.bracket_of(number)
+        return {**event, "bracket": bracket, "rung": rule.first_rung(bracket)}
+
+    def _space(self, state: SweepState) -> tuple[Space, Search]:
+        mapping = self._definition.space if state.space is None else state.space
+        method = state.method or self._definition.method
+        if self._space_of is None or self._space_of[0] is not mapping or self._space_of[1] != method:
+            space = Space.from_mapping(mapping)
+            self._space_of = mapping, method, space, make_search(space, method=method, seed=self._definition.seed)
+        return self._space_of[2:]
+
+    def _take(self, trial: int, rung: int, worker: str, before: Sequence[Event]) -> tuple[Work, list[Event]]:
+        until = self.until(rung)
+        taken: Event = {"event": "taken", "trial": trial, "worker": worker, "until": until}
+        return Work(kind="train", trial=trial, until=until), [*before, taken]
+
+    def _promotion(self, trial: Trial) -> Event:
+        return {"event": "promoted", "trial": trial.number, "until": self.until(trial.rung + 1)}
+
+    def _has(self, state: SweepState, trial: int, worker: str) -> bool:
+        entry = state.trials.get(trial)
+        return entry is not None and entry.state == "running" and entry.worker == worker
+
+    def _end_by_target(self, state: SweepState) -> dict[str, Any] | None:
+        target = self._definition.target
+        if target is None or not state.finished:
+            return None
+        score, trial = state.finished[0]
+        if score > self._definition.sign * target:
+            return None
+        name = self._definition.metric
+        reason = f"trial {trial} reached the target: {name} {state.trials[trial].value:g} (target {target:g})"
+        return {"event": "ended", "state": "succeeded", "reason": reason}
+
+    def _end(self, state: SweepState) -> dict[str, Any]:
+        good = [number for score, number in state.finished if score < WORST]
+        if not good:
+            failed = [trial for trial in state.trials.values() if trial.failure is not None]
+            why = f"; trial {failed[-1].number}: {failed[-1].failure}" if failed else ""
+            reason = f"no trial of {len(state.trials)} was trained to its end with a {self._definition.metric}{why}"
+            return {"event": "ended", "state": "failed", "reason": reason}
+        best = state.trials[good[0]]
+        reason = f"all trials are done: trial {best.number} is the best, {self._definition.metric} {best.value:g}"
+        return {"event": "ended", "state": "succeeded", "reason": reason}
+
+
+def _observation(state: SweepState, trial: Trial, definition: Definition) -> Observation:
+    told: Mapping[str, Any] = {"trial": trial.number, "values": trial.values, "quantiles": trial.quantiles}
+    if trial.state == "failed":
+        says_something = trial.kind in ("diverged", "out_of_memory")
+        return Observation(**told, state="infeasible" if says_something else "failed", step=trial.step)
+    if not trial.scores:
+        return Observation(**told, state="running")
+    steps = [*definition.rungs, definition.max_steps]
+    scores = {rung: state.score(value) for rung, value in trial.scores.items()}
+    newest = max(scores)
+    if scores[newest] == WORST:
+        return Observation(**told, state="infeasible", step=steps[newest])
+    results = {step: score for rung, score in scores.items() if (step := steps[rung]) is not None and score < WORST}
+    return Observation(**told, state="complete", step=steps[newest], value=scores[newest], results=results)
