@@ -83,6 +83,11 @@ LOCKS = (
         sources=("pyproject.toml", "--extra=sky", "--group=build", "--group=slurm"),
     ),
     Lock(
+        path="tests/support/wandb_sweeps/requirements.lock",
+        about="W&B's package for sweeps, which the tests compare with",
+        sources=("--group=wandb-sweeps",),
+    ),
+    Lock(
         path="tests/support/servers/requirements.lock",
         about="the object stores that the tests run against",
         sources=("--group=servers",),

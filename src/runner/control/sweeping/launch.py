@@ -18,7 +18,13 @@ from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_l
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
 from runner.control.launching.start import make_reporter
 from runner.control.launching.submit import checked_name, new_run_id
-from runner.control.sweeping.plan import SweepPlan, plan_sweep, points_that_do_not_fit, refuse_if_nothing_fits
+from runner.control.sweeping.plan import (
+    SweepPlan,
+    plan_sweep,
+    points_that_do_not_fit,
+    refuse_crowded_gpu,
+    refuse_if_nothing_fits,
+)
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.packages import is_installed
@@ -119,6 +125,7 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
         store.url, workers, environment=list(checked.environment)
     )
     plan = plan_sweep(definition, loaded.recipe.recipe, checked.placement.machines, trials=_trials(loaded, definition))
+    refuse_crowded_gpu(plan, definition.trials_per_gpu, where=str(loaded.path))
     return PreparedSweep(
         loaded=loaded, checked=checked, definition=definition, portable=portable, plan=plan, request=request
     )
@@ -240,7 +247,14 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         parallel=parallel,
         gpus_per_trial=section.gpus_per_trial or 1,
         trials_per_gpu=section.trials_per_gpu or 1,
+        prices={} if placement["resources"] is None else _prices(placement["resources"]),
     )
+
+
+def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
+    from runner.planning.prices import hourly_prices, load_prices  # not above: a sweep on this machine has no price
+
+    return hourly_prices(resources, load_prices())
 
 
 def choose_scheduler(loaded: LoadedSweep, *, run_cap: int | None, parallel: int) -> Scheduler:

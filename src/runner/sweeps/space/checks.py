@@ -82,27 +82,26 @@ def _failing_values(
 
 
 def _impossible(parameter: Parameter, failing: Sequence[tuple[Json, Problem]], at: RecipePath) -> Problem:
-    value, problem = failing[0]
+    value, problem = failing[len(failing) // 2]
     setting = dotted_path(problem.path)
-    said = problem.what if problem.what.startswith((f"{value} ", f"`{value}`")) else f"{shown(value)}: {problem.what}"
-    name = "" if setting in (parameter.path, parameter.name) or not setting else f"{setting}: "
+    name = "" if not setting or setting in (parameter.path, parameter.name) else f"{setting}: "
     what = f"can be drawn as {shown(value)}, which the recipe cannot have: {name}{problem.what}"
-    if said == problem.what:
-        what = f"can be drawn as {shown(value)}, which the recipe cannot have: {name}{said}"
-    if len(failing) > 1:
-        others = [shown(other) for other, _ in failing[1:5]]
-        what += f" (also {', '.join(others)}{' and others' if len(failing) > 5 else ''})"
-    return Problem(at, what, _instead(parameter, value, problem.remedy))
+    others = [shown(other) for other, _ in failing if other != value]
+    if others:
+        what += f" (also {', '.join(others[:4])}{' and others' if len(others) > 4 else ''})"
+    return Problem(at, what, _instead(parameter, value, problem))
 
 
-def _instead(parameter: Parameter, value: Json, remedy: str | None) -> str | None:
+def _instead(parameter: Parameter, value: Json, problem: Problem) -> str | None:
     kind = parameter.distribution.name
     if kind.startswith("q_") and value == 0:
         q = parameter.distribution.settings["q"]
-        return f"raise `min`, or leave `q` out: {kind} rounds what is below {q / 2:g} to 0"
-    if isinstance(value, float) and not value.is_integer() and remedy is None:
-        return "write `distribution: int_uniform`, or `values: […]`, for whole numbers"
-    return remedy
+        return f"raise `min`, or write `values: […]`: {kind} rounds what is below {q / 2:g} to 0"
+    if isinstance(value, float) and problem.what.startswith("a whole number expected"):
+        return "draw whole numbers: `distribution: int_uniform`, one with `q_` and a whole `q`, or `values: […]`"
+    if kind in ("normal", "q_normal") and problem.remedy:
+        return f"{problem.remedy}: `{kind}` has no ends, and `uniform` and `log_uniform_values` have"
+    return problem.remedy
 
 
 def _failing_combinations(space: Space, check: Check) -> Iterator[Problem]:
@@ -133,5 +132,7 @@ def _points(space: Space, draws: int) -> list[Mapping[str, Json]]:
 
 def shown(value: Json) -> str:
     """Return a value as a file would have it, shortened."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -7,6 +7,7 @@ first one. Here the ends are the nearest values that are drawn.
 """
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ _FIRST, _LAST = 2.0**-53, 1 - 2.0**-53
 """The smallest and the largest u that a random number generator gives, 0 aside."""
 RARE = 1e-6
 """Values that are drawn less often than this are not looked at when a space is checked."""
-_LOOKED_AT = (0.0, RARE, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - RARE, 1.0)
+_LOOKED_AT = (RARE, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - RARE)
+MOST_IN_GRID = 100_000
+"""A parameter has at most so many values in a grid."""
 _MOST_VALUES = 1000
 """All values of a distribution are looked at if there are no more than this."""
 
@@ -116,19 +119,25 @@ class Distribution:
     def looked_at(self) -> list[Json]:
         """Return the values that stand for all when a space is checked: all if they are few, else the ends and some."""
         everything = self.values()
-        return list(unique_values([self.at(u) for u in _LOOKED_AT])) if everything is None else everything
+        if everything is not None:
+            return everything
+        ends = self.name.removeprefix("q_") not in ("normal", "log_normal")
+        return list(unique_values([self.at(u) for u in ((0.0, *_LOOKED_AT, 1.0) if ends else _LOOKED_AT)]))
 
-    def grid(self) -> list[Json] | None:
-        """Return what W&B's grid search goes through, in its order; None where it refuses the distribution."""
+    def grid(self) -> Sequence[Json] | None:
+        """Return what W&B's grid search goes through, in its order; None where it refuses the distribution.
+
+        There are at most `MOST_IN_GRID`: None for more of them.
+        """
         settings = self.settings
         match self.name:
             case "constant":
                 return [settings["value"]]
             case "categorical":
                 return list(unique_values(settings["values"]))
-            case "int_uniform":
-                return list(range(settings["min"], settings["max"] + 1))
-            case "q_uniform":
+            case "int_uniform" if settings["max"] - settings["min"] < MOST_IN_GRID:
+                return range(settings["min"], settings["max"] + 1)
+            case "q_uniform" if settings["max"] - settings["min"] < MOST_IN_GRID * settings["q"]:
                 return _arange(settings["min"], settings["max"], settings["q"])
         return None
 
@@ -166,8 +175,6 @@ class Distribution:
 
 def identity(value: Json) -> str:
     """Return a text that equal values of a grid share: for W&B 3.0 is 3, and true is not 1."""
-    import json
-
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, sort_keys=True)

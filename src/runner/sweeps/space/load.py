@@ -17,8 +17,8 @@ from runner.recipe.recipe import Json
 from runner.sweeps.space.checks import find_impossible, with_what_lapses
 from runner.sweeps.space.contradictions import at_path, without_contradicted
 from runner.sweeps.space.distributions import Distribution
-from runner.sweeps.space.file import Metric, SweepFile
-from runner.sweeps.space.metrics import default_metric, find_unknown_metric, recorded_name
+from runner.sweeps.space.file import Metric, RunnerSection, SweepFile
+from runner.sweeps.space.metrics import default_metric, find_unknown_metric, is_evaluated, recorded_name
 from runner.sweeps.space.names import Name, flat_settings, is_section, resolve_name, unknown_name
 from runner.sweeps.space.parameters import Written
 from runner.sweeps.space.reading import read_sweep
@@ -91,18 +91,21 @@ class _Loading:
         if secrets := list(find_secrets(self._document.data)):
             raise self._error(secrets)
         read = read_sweep(self._document.data, name=self._path.stem)
-        if read.file is None:
-            raise self._error(read.problems)
         self._notes += read.notes
-        file = read.file
-        recipe_path = self._find_recipe(file.recipe)
+        if read.recipe is None:
+            raise self._error(read.problems)
+        recipe_path = self._find_recipe(read.recipe)
         recipe_shown_as = _relative(recipe_path, self._cwd)
         written = parse_document(read_recipe(recipe_path, shown_as=recipe_shown_as), name=recipe_shown_as)
         as_written = apply_overrides(written, self._overrides, {}).data
         method = as_written.get("method")
         method = method if isinstance(method, str) and "stages" not in as_written else None
-        space, places = self._space(read.parameters.parameters, method)
-        set_for_all = self._set_for_all(file, method)
+        problems = list(read.problems)
+        space, places = self._space(read.parameters.parameters, method, problems)
+        set_for_all = self._set_for_all(read.runner, method, problems)
+        if read.file is None or problems:
+            raise self._error(problems)
+        file = read.file
         self._refuse_clashes(space, places, set_for_all)
         constants = {
             path: value
@@ -175,15 +178,14 @@ class _Loading:
             what = f"{error.what}: {error.where}" if error.where else error.what
             raise UserError(what, where=f"{self._locate((key,))}: {key}", remedy=error.remedy) from error
 
-    def _space(self, written: Sequence[Written], method: str | None) -> tuple[Space, dict[str, RecipePath]]:
+    def _space(
+        self, written: Sequence[Written], method: str | None, problems: list[Problem]
+    ) -> tuple[Space, dict[str, RecipePath]]:
         parameters: list[Parameter] = []
-        problems: list[Problem] = []
         for one in written:
             parameter = self._parameter(one, method, problems)
             if parameter is not None:
                 parameters.append(parameter)
-        if problems:
-            raise self._error(problems)
         return Space(tuple(parameters)), {one.name: one.at for one in written}
 
     def _parameter(self, written: Written, method: str | None, problems: list[Problem]) -> Parameter | None:
@@ -211,18 +213,15 @@ class _Loading:
                 problems.append(Problem(written.at, what, "write `warmup_steps` for a number of steps"))
         return Parameter(written.name, found.path, written.distribution, keys)
 
-    def _set_for_all(self, file: SweepFile, method: str | None) -> dict[str, Json]:
+    def _set_for_all(self, runner: RunnerSection, method: str | None, problems: list[Problem]) -> dict[str, Json]:
         settings: dict[str, Json] = {}
-        problems = []
-        for key, value in file.runner.set.items():
+        for key, value in runner.set.items():
             at: RecipePath = ("runner", "set", key)
             paths, wrong = flat_settings({key: value}, "", method)
             if wrong:
                 remedy = wrong[0].partition(": ")[2]
                 problems.append(unknown_name(at, key, remedy))
             settings |= Parameter(key, "", _NOTHING, paths).settings({key: value})
-        if problems:
-            raise self._error(problems)
         return settings
 
     def _refuse_clashes(self, space: Space, places: Mapping[str, RecipePath], set_for_all: Mapping[str, Json]) -> None:
@@ -286,6 +285,7 @@ class _Loading:
             what = f"trials are compared at steps, and `{lengths[0]}` is drawn: they have different lengths"
             raise self._error([Problem(("parameters",), what, "set one length for all: `runner: {set: {…}}`")])
         assert file.metric is not None
+        ends = [one.distribution.looked_at() for one in space.drawn if one.path.endswith("training.max_steps")]
         try:
             rungs = [] if lengths else rungs_in_steps(file, recipe)
         except UserError as error:
@@ -295,8 +295,10 @@ class _Loading:
             self._notes.append("early_terminate's iterations are not used: rungs are those of `runner: rungs`")
         elif file.early_terminate is not None:
             listed = ", ".join(map(str, rungs))
-            self._notes.append(f"early_terminate compares trials at steps {listed}: an iteration is one evaluation")
-        settings, notes = evaluations_at(rungs, file.metric.name, recipe, varies=bool(lengths))
+            value = "evaluation" if is_evaluated(file.metric.name) else "logged value"
+            self._notes.append(f"early_terminate compares trials at steps {listed}: an iteration is one {value}")
+        compared = sorted({int(end) for end in ends[0] if isinstance(end, int | float) and end > 0}) if ends else rungs
+        settings, notes = evaluations_at(compared, file.metric.name, recipe)
         self._notes += notes
         return file, rungs, settings
 

@@ -128,6 +128,10 @@ class ReadSweep:
 
     file: SweepFile | None = None
     """None if there are problems."""
+    recipe: str | None = None
+    """The recipe as it is written; None if it is not."""
+    runner: RunnerSection = field(default_factory=RunnerSection)
+    """What is right of `runner:`; all defaults if anything is wrong with it."""
     parameters: ReadParameters = field(default_factory=ReadParameters)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -146,9 +150,10 @@ def read_sweep(data: Mapping[str, Json], *, name: str) -> ReadSweep:
         if key in _UNSUPPORTED:
             problems.append(Problem((key,), *_UNSUPPORTED[key]))
         elif key not in _KEYS:
-            problems.append(_unknown((key,), _KEYS, _OTHER_KEYS, "a sweep's file"))
+            problems.append(_unknown((key,), _KEYS, _OTHER_KEYS, "a sweep's file", _USED))
     top = _values({key: value for key, value in data.items() if key in _TOP}, _TOP, (), problems)
     recipe = _recipe(data, top, result)
+    result.recipe = None if {problem.path for problem in problems} & {(), ("program",), ("recipe",)} else recipe
     method = _method(data, problems)
     metric = _metric(data, result)
     early = _early_terminate(data, result)
@@ -165,7 +170,7 @@ def read_sweep(data: Mapping[str, Json], *, name: str) -> ReadSweep:
         result.parameters = read_parameters(data["parameters"])
         problems += result.parameters.problems
         result.notes += result.parameters.notes
-    runner = _runner(data, problems)
+    runner = result.runner = _runner(data, problems)
     _unused(data, result)
     if not problems:
         result.file = SweepFile(
@@ -384,7 +389,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _unknown(at: RecipePath, known: Iterable[str], others: Mapping[str, str], of: str) -> Problem:
+def _unknown(
+    at: RecipePath, known: Iterable[str], others: Mapping[str, str], of: str, listed: Iterable[str] = ()
+) -> Problem:
     key = str(at[-1])
     known = list(known)
     remedy = others.get(key)
@@ -392,4 +399,4 @@ def _unknown(at: RecipePath, known: Iterable[str], others: Mapping[str, str], of
         remedy = f"did you mean `{meant}`?"
     elif remedy is None and len(at) == 1 and key in {part.name for part in dataclasses.fields(RunnerSection)}:
         remedy = "write it under `runner:`"
-    return Problem(at, f"{of} has no such key", remedy or f"there are {', '.join(known)}")
+    return Problem(at, f"{of} has no such key", remedy or f"there are {', '.join(listed or known)}")

@@ -78,16 +78,13 @@ def bands(early: EarlyTerminate, below: int) -> list[int]:
     return sorted({band for band in found if band < below})
 
 
-def evaluations_at(
-    rungs: list[int], metric: str, recipe: LoadedRecipe, *, varies: bool = False
-) -> tuple[dict[str, Json], list[str]]:
+def evaluations_at(rungs: list[int], metric: str, recipe: LoadedRecipe) -> tuple[dict[str, Json], list[str]]:
     """Return settings with which each rung has a value of the metric, and what to say of them.
 
     Args:
-        rungs: in steps; empty: trials are compared at their end.
+        rungs: in steps, or the ends of trials that differ in length; empty: trials train for epochs.
         metric: its recorded name.
         recipe: with the settings of the whole sweep.
-        varies: trials have different lengths.
     """
     if is_evaluated(metric):
         kind, every, words = "eval", _interval(recipe, "eval"), "evaluates"
@@ -96,7 +93,7 @@ def evaluations_at(
         if metric != "loss" and every is None:
             return {}, []
     prefix = _prefix(recipe)
-    if not rungs or varies:
+    if not rungs:
         if kind == "logging" or _value(recipe, "training.eval_strategy") != "no":
             return {}, []
         return {f"{prefix}training.eval_strategy": "epoch"}, [
@@ -111,7 +108,8 @@ def evaluations_at(
         chosen = divisors[-1] if divisors[-1] * 4 >= every or common == 1 else common
     settings: dict[str, Json] = {f"{prefix}training.{kind}_strategy": "steps", f"{prefix}training.{kind}_steps": chosen}
     was = f"the recipe {words} every {every} steps" if every is not None else f"the recipe {words} at no such steps"
-    at = "at rungs " + ", ".join(map(str, rungs)) if len(rungs) > 1 else f"at the last step, {rungs[0]}"
+    listed = ", ".join(map(str, rungs))
+    at = f"at steps {listed}" if len(rungs) > 1 else f"at the last step, {listed}"
     note = f"training.{kind}_steps: {chosen} is set for all trials, so that each has {metric} {at}: {was}"
     return settings, [note]
 

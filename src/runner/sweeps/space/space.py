@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from runner.recipe.recipe import Json
-from runner.sweeps.space.distributions import Distribution, identity
+from runner.sweeps.space.distributions import MOST_IN_GRID, Distribution, identity
 from runner.sweeps.space.grid import Grid
 
 
@@ -112,7 +112,7 @@ class Space:
         """Return W&B's grid; None where there is none: `why_no_grid` says why."""
         if self.why_no_grid() is not None:
             return None
-        return Grid({parameter.name: parameter.distribution.grid() or [] for parameter in self.parameters})
+        return Grid({one.name: values for one in self.parameters if (values := one.distribution.grid()) is not None})
 
     def why_no_grid(self) -> str | None:
         """Return the sentence why there is no grid: a distribution that has none; None if there is one."""
@@ -120,6 +120,8 @@ class Space:
         if not without:
             return None
         named = ", ".join(f"{parameter.name} ({parameter.distribution.name})" for parameter in without)
+        if all(parameter.distribution.name in ("int_uniform", "q_uniform") for parameter in without):
+            return f"a grid has at most {MOST_IN_GRID} values of a parameter: {named} has more"
         return f"a grid takes constant, categorical, int_uniform and q_uniform, and not {named}"
 
     def to_mapping(self) -> dict[str, Any]:
