@@ -114,3 +114,34 @@ def test_many_entries_are_read_in_order(store: Store) -> None:
     for _ in range(120):
         writer.append(draw_next)
     assert list(Journal(store, definition, by="reader").catch_up().trials) == list(range(120))
+
+
+def test_what_a_library_said_is_written_so_that_every_reader_takes_it(store: Store) -> None:
+    definition = make_definition()
+    writer = Journal(store, definition, by="host\n1")
+    writer.append(draw_next)
+    said = "CUDA out of memory.\n\tTried to allocate 2 GiB\x1b[0m hf_abcdefghijklmnopqrstuvwxyz012345"
+    for event in (
+        {"event": "taken", "trial": 0, "worker": "w\n", "until": None},
+        {"event": "failed", "trial": 0, "worker": "w", "kind": "error", "reason": said, "seconds": 1.0},
+        {"event": "retried", "trial": 0},
+        {"event": "taken", "trial": 0, "worker": "w", "until": None},
+        {"event": "finished", "trial": 0, "worker": "w", "step": 9, "value": float("nan"), "seconds": 1.0},
+    ):
+        writer.append(lambda state, event=event: [event])  # type: ignore[misc]
+    trial = Journal(store, definition, by="reader").catch_up().trials[0]
+    assert trial == writer.state.trials[0]
+    assert trial.failure is not None
+    assert trial.failure.startswith("CUDA out of memory. Tried to allocate 2 GiB")
+    assert trial.failure.isprintable()
+    assert "abcdefghijklmnop" not in trial.failure
+    assert trial.value is None
+
+
+def test_an_event_that_no_reader_would_take_is_not_written(store: Store) -> None:
+    definition = make_definition()
+    writer = Journal(store, definition, by="writer")
+    with pytest.raises(DamagedRecord):
+        writer.append(lambda state: [{"event": "drawn", "trial": -1, "values": {}}])
+    writer.append(draw_next)
+    assert list(Journal(store, definition, by="reader").catch_up().trials) == [0]
