@@ -159,7 +159,7 @@ def launch_sweep(
     for line in prepared.plan.lines():
         say(line)
     _confirm_cost(prepared, confirm)
-    known = _known(store, options, prepared)
+    known = _known(store, options, prepared, say)
     definition = prepared.definition
     for key, path in prepared.portable.inputs.items():
         store.upload(sweep_key(definition.sweep_id, key), path)
@@ -247,7 +247,14 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         parallel=parallel,
         gpus_per_trial=section.gpus_per_trial or 1,
         trials_per_gpu=section.trials_per_gpu or 1,
+        prices={} if placement["resources"] is None else _prices(placement["resources"]),
     )
+
+
+def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
+    from runner.planning.prices import hourly_prices, load_prices  # not above: a sweep on this machine has no price
+
+    return hourly_prices(resources, load_prices())
 
 
 def choose_scheduler(loaded: LoadedSweep, *, run_cap: int | None, parallel: int) -> Scheduler:
@@ -372,9 +379,9 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
         )
 
 
-def _known(store: Store, options: SweepOptions, prepared: PreparedSweep) -> list[Event]:
+def _known(store: Store, options: SweepOptions, prepared: PreparedSweep, say: Callable[[str], None]) -> list[Event]:
     if not options.known:
         return []
     from runner.control.sweeping.known import known_results
 
-    return known_results(store, options.known, prepared.definition)
+    return known_results(store, options.known, prepared.definition, say=say)
