@@ -40,9 +40,8 @@ def _compare(question: Mapping[str, Any], answer: Any) -> bool:
         return _compare_grids(question["sweep"]["parameters"], answer)
     if "verdict" in question:
         return _compare_verdicts(question["verdict"]["parameters"], answer)
-    early = EarlyTerminate(
-        **{key: value for key, value in question["bands"]["early_terminate"].items() if key != "type"}
-    )
+    written = question["bands"]["early_terminate"]
+    early = EarlyTerminate(**{key: value for key, value in written.items() if key != "type"})
     if isinstance(answer, dict):  # W&B fails on a first band below 1, and so has no answer
         assert early.max_iter is not None
         assert early.max_iter / early.eta < 1
