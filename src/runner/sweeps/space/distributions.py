@@ -3,8 +3,8 @@
 Source of the meaning: sweeps 0.3.0, ``params.py`` (`HyperParameter.ppf`) and ``grid_search.py``, which a test runs
 beside this module. Only where W&B leaves the distribution at the very ends do we not follow: for u = 0 its whole
 numbers are one below the minimum, a normal variable is infinite and one of `q_uniform` may be rounded to what is never
-drawn otherwise, and for u = 1 a value with a probability can be the first one. Here the ends are the nearest values that
-are drawn.
+drawn otherwise, and for u = 1 a value with a probability can be the first one. Here the ends are the nearest values
+that are drawn.
 """
 
 import itertools
@@ -122,7 +122,7 @@ class Distribution:
         everything = self.values()
         if everything is not None:
             return everything
-        ends = self.name.removeprefix("q_") not in ("normal", "log_normal")
+        ends = self.name in ("uniform", "int_uniform", "q_uniform") or "log_uniform" in self.name
         return list(unique_values([self.at(u) for u in ((0.0, *_LOOKED_AT, 1.0) if ends else _LOOKED_AT)]))
 
     def grid(self) -> Sequence[Json] | None:
