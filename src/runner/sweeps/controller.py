@@ -117,7 +117,10 @@ class Controller:
     def reached(
         self, state: SweepState, trial: int, worker: str, *, step: int, value: float | None, seconds: float
     ) -> list[Event]:
-        """A trial has committed a checkpoint at its rung. Nothing, if the worker has it no longer."""
+        """A trial has committed a checkpoint at its rung. Nothing, if the worker has it no longer.
+
+        If the rule decides on arrival, its decision is in the same entry: nobody can be killed in between.
+        """
         if not self._has(state, trial, worker):
             return []
         event: Event = {
@@ -128,13 +131,12 @@ class Controller:
             "value": value,
             "seconds": round(seconds, 3),
         }
+        if self.halving(state).goes_on(state, trial, state.score(value)):
+            return [event, self._promotion(state.trials[trial])]
         return [event]
 
     def goes_on(self, state: SweepState, trial: int) -> list[Event]:
-        """Whether a trial that has just reached a rung goes on at once, by a rule that decides so."""
-        entry = state.trials[trial]
-        if entry.state == "paused" and self.halving(state).goes_on(state, trial):
-            return [self._promotion(entry)]
+        """Nothing: `reached` has decided. For those who still ask."""
         return []
 
     def finished(
@@ -271,10 +273,7 @@ class Controller:
         if max_hours is not None and (hours := state.hours(now)) >= max_hours:
             return f"the time is up: {hours:.2f} of {max_hours:g} hours"
         if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
-            failed = max(
-                (trial for trial in state.trials.values() if trial.failure is not None), key=lambda trial: trial.number
-            )
-            return f"{state.failures_in_a_row} trials in a row failed with one cause: {failed.failure}"
+            return f"{state.failures_in_a_row} failures in a row with one cause: {state.last_reason}"
         return None
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -300,15 +299,19 @@ class Controller:
         cap = state.run_cap if state.run_cap is not None else self._definition.run_cap
         if (state.method or self._definition.method) != "grid":
             return cap
-        grid = self._space(state)[0].grid()
+        space = self._space(state)[0]
+        grid = space.grid()
         size = grid.size if grid is not None else 0
+        if state.space is not None:  # what was drawn from another space counts besides
+            size += sum(space.quantiles_of(trial.values) is None for trial in state.trials.values())
+        if state.known:  # and what is known is not drawn again
+            drawn = [trial.values for trial in state.trials.values()]
+            known = [one["values"] for one in state.known if space.quantiles_of(one["values"]) is not None]
+            size -= sum(values not in drawn and values not in known[:index] for index, values in enumerate(known))
         return size if cap is None else min(cap, size)
 
     def observations(self, state: SweepState) -> list[Observation]:
-        """What the search is told: each trial at the highest rung that it has reached, and what is known from outside.
-
-        A trial that failed by what the machines did is told as one that still runs.
-        """
+        """What the search is told: each trial with what it reached, and what is known from outside of the sweep."""
         sign = self._definition.sign
         told = [_observation(state, trial, self._definition) for trial in state.trials.values()]
         for index, known in enumerate(state.known):
@@ -390,13 +393,15 @@ class Controller:
 
 def _observation(state: SweepState, trial: Trial, definition: Definition) -> Observation:
     told: Mapping[str, Any] = {"trial": trial.number, "values": trial.values, "quantiles": trial.quantiles}
-    if trial.state == "failed" and trial.kind in ("diverged", "out_of_memory"):
-        return Observation(**told, state="infeasible", step=trial.step, value=None)
+    if trial.state == "failed":
+        says_something = trial.kind in ("diverged", "out_of_memory")
+        return Observation(**told, state="infeasible" if says_something else "failed", step=trial.step)
     if not trial.scores:
-        return Observation(**told, state="running", step=None, value=None)
-    rung = max(trial.scores)
-    score = state.score(trial.scores[rung])
-    step = definition.steps_of_rungs()[rung] or definition.max_steps
-    if score == WORST:
-        return Observation(**told, state="infeasible", step=step, value=None)
-    return Observation(**told, state="complete", step=step, value=score)
+        return Observation(**told, state="running")
+    steps = [*definition.rungs, definition.max_steps]
+    scores = {rung: state.score(value) for rung, value in trial.scores.items()}
+    newest = max(scores)
+    if scores[newest] == WORST:
+        return Observation(**told, state="infeasible", step=steps[newest])
+    results = {step: score for rung, score in scores.items() if (step := steps[rung]) is not None and score < WORST}
+    return Observation(**told, state="complete", step=steps[newest], value=scores[newest], results=results)

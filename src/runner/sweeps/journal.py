@@ -37,13 +37,23 @@ class Journal:
         definition: what it is.
         by: who writes, for the entries.
         clock: the time for the entries, ISO 8601.
+        on_entry: called with each entry that is read or written, after it counts.
     """
 
-    def __init__(self, store: Store, definition: Definition, *, by: str, clock: Callable[[], str] = utc_now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        definition: Definition,
+        *,
+        by: str,
+        clock: Callable[[], str] = utc_now,
+        on_entry: Callable[[Entry], None] = lambda entry: None,
+    ) -> None:
         self._store = store
         self._definition = definition
         self._by = by
         self._clock = clock
+        self._on_entry = on_entry
         self._state: SweepState | None = None
 
     @property
@@ -130,6 +140,7 @@ class Journal:
             ) from error
         if entry["number"] % SNAPSHOT_EVERY == 0:
             self._write_snapshot()
+        self._on_entry(entry)
 
     def _write_snapshot(self) -> None:
         assert self._state is not None

@@ -109,7 +109,7 @@ class Rung:
 
 _AS_THEY_ARE = (
     *("known", "stop", "drain", "space", "method", "run_cap", "limits"),
-    *("failures_in_a_row", "last_failure"),
+    *("failures_in_a_row", "last_failure", "last_reason"),
 )
 """What a snapshot holds as the state does."""
 
@@ -158,6 +158,8 @@ class SweepState:
         self.failures_in_a_row: int = 0
         self.last_failure: str | None = None
         """The cause that those have in common."""
+        self.last_reason: str | None = None
+        """The newest of them, as it was said."""
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -285,7 +287,7 @@ class SweepState:
         self.lost[key] = self.lost.get(key, 0) + 1
         cause = _cause(event)
         self.failures_in_a_row = self.failures_in_a_row + 1 if cause == self.last_failure else 1
-        self.last_failure = cause
+        self.last_failure, self.last_reason = cause, event["reason"]
 
     def _on_retried(self, event: Mapping[str, Any], at: str) -> None:
         trial = self.trials[event["trial"]]
@@ -381,7 +383,7 @@ class SweepState:
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
         for name in _AS_THEY_ARE:
-            setattr(state, name, mapping[name])
+            setattr(state, name, mapping[name] if name in mapping else getattr(state, name))
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
         state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}
         state.lost = {(bracket, rung): count for bracket, rung, count in mapping["lost"]}

@@ -147,22 +147,29 @@ def test_only_trials_that_diverged_leave_it_random() -> None:
     seen = sweep(space, 30, lambda values: None)
     chance = sweep(space, 30, lambda values: None, method="random")
     assert [each.values for each in seen] == [each.values for each in chance]
+    told = [
+        Observation(trial=each.trial, values=each.values, quantiles=each.quantiles, state="infeasible", value=1.0)
+        for each in seen
+    ]
+    assert draw(space, 30, told) == make_search(space, method="random", seed=0).draw(30, told)
 
 
 def test_many_that_diverged_are_never_an_example_of_good_values() -> None:
-    """TPE takes the best tenth of all as good: 200 without a result beside 10 must not fill it."""
+    """TPE takes the best tenth of all as good: 200 without a result beside 10 would fill it, from the first on."""
     space = make_space(lr={"min": 0.0, "max": 1.0})
     seen = [_at(number, 0.2 + number / 1000, value=float(number)) for number in range(10)]
-    seen += [_at(number, 0.5 + number / 1000, state="infeasible") for number in range(10, 210)]
-    near = [draw(space, number, seen).values["lr"] for number in range(212, 292) if number % 4 != 3]
-    assert sum(0.5 <= lr <= 0.72 for lr in near) < 0.1 * len(near)
+    seen += [_at(number, 0.9 + number / 1000, state="infeasible") for number in range(10, 21)]
+    seen += [_at(number, 0.5 + number / 1000, state="infeasible") for number in range(21, 210)]
+    suggested = [draw(space, number, seen).values["lr"] for number in range(212, 292) if number % 4 != 3]
+    assert sum(lr > 0.8 for lr in suggested) < 0.1 * len(suggested)
 
 
 def test_a_result_that_is_no_number_is_none() -> None:
     space = make_space(lr={"min": 0.0, "max": 1.0})
-    seen = [_at(number, number / 20, value=float(number)) for number in range(12)]
-    nan = [*seen, _at(12, 0.9, value=math.nan)]
-    assert draw(space, 13, nan) == draw(space, 13, [*seen, _at(12, 0.9, state="running")])
+    seen = [_at(number, number / 20, step=10, value=float(number)) for number in range(12)]
+    running = draw(space, 13, [*seen, _at(12, 0.9, state="running")])
+    assert draw(space, 13, [*seen, _at(12, 0.9, step=10, value=math.nan)]) == running
+    assert draw(space, 13, [*seen, _at(12, 0.9, results={10: math.nan})]) == running
 
 
 def _at(
@@ -223,10 +230,8 @@ def test_the_highest_rung_that_ten_trials_reached_is_modelled() -> None:
 def test_a_trial_that_went_on_counts_at_the_rungs_below() -> None:
     """Those that went on are the best: as running ones they would be taken for bad."""
     space = make_space(lr={"min": 0.0, "max": 1.0})
-    seen = [
-        _at(number, number / 40, state="running", step=40 if number < 6 else 10, value=number / 40)
-        for number in range(40)
-    ]
+    seen = [_at(number, number / 40, state="running", step=40, value=number / 40) for number in range(6)]
+    seen += [_at(number, 0.3 + number / 60, state="running", step=10, value=1 + number / 40) for number in range(6, 40)]
     drawn = [draw(space, number, seen).values["lr"] for number in range(40, 80) if number % 4 != 3]
     assert statistics.median(drawn) < 0.25
 

@@ -150,9 +150,9 @@ class LocalWorkers(WorkerBackend):
         """
         count = launch.record["count"]
         if launch.ended is not None:
-            return WorkersStatus(statuses=[launch.ended["status"]] * count, alive=0, reason=launch.ended.get("reason"))
+            return ended_status(launch)
         if not launch.is_from_here:
-            raise _elsewhere(launch)
+            raise elsewhere(launch)
         if self._runs(launch):
             return WorkersStatus(statuses=["RUNNING"] * count, alive=count)
         note_workers_ended(store, launch, status="ENDED")
@@ -200,7 +200,15 @@ def _pid(launch: WorkersLaunch) -> int | None:
     return None if launch.started is None else launch.started.get("pid")
 
 
-def _elsewhere(launch: WorkersLaunch) -> UserError:
+def ended_status(launch: WorkersLaunch) -> WorkersStatus:
+    """The status of a launch whose end is recorded."""
+    assert launch.ended is not None
+    statuses = [launch.ended["status"]] * launch.record["count"]
+    return WorkersStatus(statuses=statuses, alive=0, reason=launch.ended.get("reason"))
+
+
+def elsewhere(launch: WorkersLaunch) -> UserError:
+    """Say that the workers of a launch are processes of another machine."""
     host = launch.record.get("host") or "another machine"
     return UserError(
         f"its workers are processes of {host}, which this machine cannot see",

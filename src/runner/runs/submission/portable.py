@@ -209,11 +209,10 @@ def _places_of(section: Mapping[str, Any], at: RecipePath) -> Iterator[_Place]:
     rewards = training.get("reward_funcs")
     if isinstance(rewards, list):
         found += [(("training", "reward_funcs", index), "reward", rewards, index) for index in range(len(rewards))]
-    for path, kind, container, key in found:
-        if isinstance(container, list) or key in container:
-            place = _Place(path=(*at, *path), kind=kind, container=container, key=key)
-            if isinstance(container[key], str):  # type: ignore[index]
-                yield place
+    for path, kind, container, name in found:
+        values: Any = container
+        if (isinstance(values, list) or name in values) and isinstance(container[name], str):
+            yield _Place(path=(*at, *path), kind=kind, container=container, key=name)
 
 
 def _mapping(section: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Go on with a sweep that was stopped, whose budget was spent, or whose workers are gone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any, cast
+
+from runner.backends.base import Placement, ResolvedResources
+from runner.backends.environment import chosen_environment
+from runner.backends.registry import backend_for, infra_for, worker_backend_for
+from runner.control.launching.checks import PlaceOptions
+from runner.control.launching.start import make_reporter
+from runner.control.sweeping.launch import LaunchedSweep, workers_of
+from runner.control.sweeping.stop import note_lost
+from runner.errors import UserError
+from runner.recipe.recipe import Recipe
+from runner.storage.store import Store
+from runner.sweeps.definition import Definition, read_definition
+from runner.sweeps.events import Event
+from runner.sweeps.journal import Journal
+from runner.sweeps.launches import needed_worker_environment
+from runner.sweeps.state import SweepState
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeSweepOptions(PlaceOptions):
+    """What going on with a sweep is asked for; what is not asked for now stays as it was."""
+
+    sweep_id: str
+    """The sweep."""
+    parallel: int | None = None
+    """How many workers are started."""
+    run_cap: int | None = None
+    """The most trials, from now on."""
+    max_cost: float | None = None
+    """The most that the whole sweep may cost, in US dollars, what it has cost so far included."""
+    max_hours: float | None = None
+    """The most hours of the clock in which it has workers, those so far included."""
+    detach: bool = False
+    """Whether the workers go on in the background."""
+
+
+def resume_sweep(
+    store: Store,
+    options: ResumeSweepOptions,
+    *,
+    say: Callable[[str], None],
+    typed: Callable[[str], str] | None = None,
+    output: IO[str] | None = None,
+) -> LaunchedSweep:
+    """Have a sweep go on, with new workers, where it was or elsewhere.
+
+    Raises:
+        UserError: there is nothing left to do, its budget is spent, or no machine would do. Nothing was started.
+    """
+    definition = read_definition(store, options.sweep_id)
+    journal = Journal(store, definition, by="resume")
+    note_lost(store, journal)
+    placement = _placement(definition, options, say)
+    needed = needed_worker_environment(store, options.sweep_id)
+    environment = chosen_environment(options.env_files, options.secrets, needed=needed)
+    backend = worker_backend_for(placement.infra)
+    workers = workers_of(definition, placement, count=options.parallel or definition.parallel)
+    request = backend.request(store.url, workers, environment=list(environment))
+    journal.append(lambda state: _resumed(state, options))
+    refuse_if_nothing_is_left(journal)
+    backend.start(
+        store, request, environment=environment, detach=options.detach, reporter=make_reporter(say, typed, output)
+    )
+    return LaunchedSweep(
+        sweep_id=options.sweep_id,
+        definition=definition,
+        detached=options.detach or not backend_for(placement.infra).supervised_here,
+    )
+
+
+def refuse_if_nothing_is_left(journal: Journal) -> None:
+    """Refuse a sweep whose budget is spent, before any machine is paid for.
+
+    Raises:
+        UserError: so it is.
+    """
+    from datetime import UTC, datetime
+
+    from runner.sweeps.controller import Controller
+
+    reason = Controller(journal.definition).reason_to_stop(journal.state, now=datetime.now(UTC))
+    if reason is not None:
+        raise UserError(
+            reason, where=journal.definition.sweep_id, remedy="go on with a larger --max-cost, or --max-hours"
+        )
+
+
+def _resumed(state: SweepState, options: ResumeSweepOptions) -> Sequence[Event]:
+    asked: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("max_cost", "max_hours", "run_cap")
+        if getattr(options, name) is not None
+    }
+    if state.ended is None and state.stop is None and not asked:
+        return []
+    return [cast(Event, {"event": "resumed", **asked})]
+
+
+def _placement(definition: Definition, options: ResumeSweepOptions, say: Callable[[str], None]) -> Placement:
+    """Where the workers run now: where they were, or where the options say."""
+    before = {
+        "infra": definition.infra,
+        "accelerators": definition.accelerators,
+        "resources": definition.resources,
+        "num_nodes": definition.num_nodes,
+        "image": definition.image,
+        "recipe": definition.resolved,
+    }
+    if not options.resources.any and options.image is None:
+        machines = None
+        if definition.resources is not None:
+            machines = ResolvedResources(
+                resources=definition.resources,
+                num_nodes=definition.num_nodes,
+                infra=definition.infra,
+                accelerators=definition.accelerators,
+                notes=(),
+            )
+        return Placement(infra=definition.infra, image=definition.image, machines=machines)
+    resources = options.resources
+    if not resources.infra and resources.any:
+        resources = replace(resources, infra=(definition.infra,) if definition.resources is not None else ())
+    backend = backend_for(infra_for(resources, None))
+    backend.check(resources, cluster=None, image=options.image)
+    recipe = Recipe.from_mapping(definition.resolved)
+    placement = backend.resolve(
+        recipe, resources, image=options.image, before=before if definition.resources is not None else None
+    )
+    for note in placement.notes:
+        say(note)
+    return placement
