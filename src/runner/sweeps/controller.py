@@ -247,7 +247,7 @@ class Controller:
         last_sign: str,
         reason: str,
         now: datetime,
-        steps: Mapping[int, int] = {},  # noqa: B006 (never changed)
+        steps: Mapping[int, int] = {},
     ) -> list[Event]:
         """A worker is gone without a word: what it had is free.
 
