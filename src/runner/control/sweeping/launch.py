@@ -161,6 +161,8 @@ def launch_sweep(
     _say_what_does_not_fit(prepared, say)
     for line in prepared.plan.lines():
         say(line)
+    if prepared.definition.rungs:
+        say(_describe_schedule(prepared.definition))
     _confirm_cost(prepared, confirm)
     known = _known(store, options, prepared, say)
     definition = prepared.definition
@@ -232,6 +234,7 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         scheduler=scheduler,
         rungs=() if scheduler == "none" else loaded.rungs[:-1],
         max_steps=loaded.rungs[-1] if loaded.rungs else None,
+        schedule=section.schedule,
         eta=file.eta,
         retries=section.retries,
         max_cost=max_cost,
@@ -380,6 +383,12 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
             where="RUNNER_ASK_ABOVE",
             remedy="set --max-cost, ask for other machines, or raise the limit",
         )
+
+
+def _describe_schedule(definition: Definition) -> str:
+    if definition.schedule == "rung":
+        return "the learning rate's schedule ends at each rung, and is a longer one after it (runner.schedule: rung)"
+    return "the learning rate's schedule is that of the full length from the start (runner.schedule: full)"
 
 
 def _known(store: Store, options: SweepOptions, prepared: PreparedSweep, say: Callable[[str], None]) -> list[Event]:

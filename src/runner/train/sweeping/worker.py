@@ -186,6 +186,7 @@ class SweepWorker:
                 redact=self.redact,
                 timing=self.attempt_timing,
                 until_step=until,
+                schedule_steps=(until or self.definition.max_steps) if self.definition.schedule == "rung" else None,
             )
         metric, told = self.definition.metric, None if self._stopping else self._told
         return self._patiently(lambda: find_end(self.store, run_id, metric=metric, until=until, told=told))
