@@ -32,7 +32,7 @@ def find_impossible(space: Space, places: Mapping[str, RecipePath], check: Check
         places: where each parameter stands in the file.
         check: applies settings to the recipe.
     """
-    companions = [space.settings(point) for point in _points(space, _COMPANIONS)]
+    companions = [space.settings(point) for point in some_points(space)]
     problems = []
     for parameter in space.parameters:
         failing = list(_failing_values(parameter, companions, check))
@@ -116,6 +116,11 @@ def _failing_combinations(space: Space, check: Check) -> Iterator[Problem]:
         setting = dotted_path(problem.path)
         remedy = "draw what belongs together as one parameter: `training: {values: [{…}, {…}]}`"
         yield Problem(("parameters",), f"{what}: {setting}: {problem.what}", problem.remedy or remedy)
+
+
+def some_points(space: Space) -> list[Mapping[str, Json]]:
+    """Return a few points of the space, always the same."""
+    return _points(space, _COMPANIONS)
 
 
 def _points(space: Space, draws: int) -> list[Mapping[str, Json]]:

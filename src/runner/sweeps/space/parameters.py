@@ -85,10 +85,10 @@ def _read_level(tree: Json, at: RecipePath, names: tuple[str, ...], result: Read
 
 
 def _read_parameter(config: Mapping[str, Json], at: RecipePath, name: str, result: ReadParameters) -> None:
-    written = config.get("distribution")
-    kind = _kind(config) if written is None and "distribution" not in config else written
+    has_kind = "distribution" in config
+    kind = config["distribution"] if has_kind else _kind(config)
     problems = list(_unknown_keys(config, at))
-    if kind is None:
+    if kind is None and not has_kind:
         problems += [] if problems else [_no_kind(config, at)]
     elif not isinstance(kind, str) or (kind not in KEYS and kind not in REPLACED):
         problems.append(_no_such_distribution(kind, at))
