@@ -93,8 +93,10 @@ def test_other_rungs_are_not_taken_and_that_is_said(memory: Store, tmp_path: Pat
 def test_a_sweep_that_halves_needs_a_number_of_trials_for_its_new_method(memory: Store, tmp_path: Path) -> None:
     grid = {"learning_rate": {"values": [1e-3, 2e-3, 3e-3]}}
     launched(memory, tmp_path, run_cap=None, method="grid", parameters=grid)
+    runner = {**SWEEP["runner"], "max_cost": 5}
+    file = write_file(tmp_path, run_cap=None, runner=runner)
     with pytest.raises(UserError, match="halves a number of trials that is known"):
-        change_sweep(memory, "sweep", write_file(tmp_path, run_cap=None, runner={**SWEEP["runner"], "max_cost": 5}), cwd=tmp_path)
+        change_sweep(memory, "sweep", file, cwd=tmp_path)
 
 
 def test_a_sweep_that_has_ended_needs_resume(memory: Store, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`--from`: which results of earlier runs and sweeps count in a new sweep."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,14 @@ import pytest
 
 from runner.control.sweeping.known import known_results
 from runner.errors import UserError
+from runner.runs.attempts import claim_attempt, write_restored
+from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import RUN, run_key
+from runner.runs.records import encoded, write_result
+from runner.runs.submission.run_json import run_json
 from runner.storage.store import Store
+from runner.sweeps.definition import Definition
+from runner.sweeps.trials import trial_document
 from support.launched_sweep import SWEEP, launched, tell, trained
 
 
@@ -108,3 +117,67 @@ def test_what_is_named_twice_counts_once(memory: Store, tmp_path: Path) -> None:
     earlier(memory, tmp_path)
     events = known_results(memory, ["earlier", "earlier"], launched(memory, tmp_path))
     assert len(events) == len({event["source"] for event in events})  # type: ignore[typeddict-item]
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def a_run(
+    store: Store,
+    definition: Definition,
+    run_id: str,
+    folder: Path,
+    *,
+    state: str = "succeeded",
+    adapter: Any = None,
+    **training: Any,
+) -> None:
+    """A run of the sweep's recipe with these values, evaluated at steps 0, 60 and 120."""
+    recipe: Any = trial_document(
+        definition, 0, {}, settings={"adapter": adapter or {"r": 8}, "training.learning_rate": 1e-3}, folder=folder
+    )["recipe"]
+    recipe["training"].update(training)
+    document = run_json(
+        run_id=run_id,
+        recipe=recipe,
+        settings={},
+        recipe_digest="x",
+        git_revision=None,
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+    store.create(run_key(run_id, RUN), encoded(document))
+    claim = claim_attempt(store, run_id, {})
+    write_restored(store, claim, None)
+    writer = ChunkWriter(store, run_id, "metrics", claim.token)
+    for step, phase, loss in ((0, "before", 9.0), (60, "during", 3.0), (120, "after", 2.25)):
+        record = {"kind": "eval", "stage": "sft", "step": step, "phase": phase, "eval_loss": loss}
+        writer.append(json.dumps(record) + "\n")
+    writer.flush()
+    write_result(store, run_id, {"state": state})  # type: ignore[typeddict-item]
+
+
+def test_a_run_counts_with_its_last_evaluation(memory: Store, tmp_path: Path) -> None:
+    definition = launched(memory, tmp_path)
+    a_run(memory, definition, "by-hand", tmp_path)
+    (event,) = known_results(memory, ["by-hand"], definition)
+    assert event["source"] == "by-hand"  # type: ignore[typeddict-item]
+    assert event["values"] == {"learning_rate": 1e-3, "lora_r": 8}  # type: ignore[typeddict-item]
+    assert (event["step"], event["value"]) == (120, 2.25)  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"learning_rate": 0.5}, "learning_rate is 0.5 there, which is not in the space"),
+        ({"weight_decay": 0.3}, "its training.weight_decay is another than this sweep's"),
+        ({"adapter": {"r": 8, "lora_alpha": 77}}, "its adapter.lora_alpha is another than this sweep's"),
+        ({"state": "failed"}, "it has not succeeded"),
+    ],
+)
+def test_a_run_that_does_not_count_says_why(
+    memory: Store, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    definition = launched(memory, tmp_path)
+    a_run(memory, definition, "by-hand", tmp_path, **changes)
+    with pytest.raises(UserError, match=re.escape(f"nothing of 'by-hand' counts: by-hand: {reason}")):
+        known_results(memory, ["by-hand"], definition)
