@@ -3,8 +3,8 @@
     python benchmarks/sweep_status.py [--trials 10000] [--rounds 10]
     python benchmarks/sweep_status.py --trials 60 --rounds 2    # seconds: does it still run?
 
-The sweep is simulated: the real controller writes the real journal into a folder store in a temporary folder, for
-machines that come and go (`tests/support/simulated_sweep.py`). Successive halving, rungs at 30, 60 and 120 steps. The
+The sweep is simulated: the real controller writes the real journal for machines that come and go
+(`tests/support/simulated_sweep.py`), and the journal is then put into a folder store in a temporary folder. Successive halving, rungs at 30, 60 and 120 steps. The
 sweep under way is as far from its newest snapshot as a reader can find it. Times are those of the whole process,
 start-up included. In the same rounds: `runner --help`, which only starts; and, where Optuna is installed, what a study
 of as many trials with the same results costs there: loaded from a file of Optuna's own journal, and asked for the best
@@ -25,11 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from runner.storage.open import open_store
 from runner.storage.store import Store
 from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.journal import SNAPSHOT_EVERY
 from runner.sweeps.state import SweepState
+from support.fakes.memory_store import MemoryStore
 from support.simulated_sweep import Simulation
 from support.spaces import make_space
 from support.sweeps import make_definition
@@ -54,9 +54,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = open_store(str(folder / "store"))
-        ended = simulate(store, "ended", options.trials)
-        under_way = simulate(store, "under-way", options.trials, share=0.6)
+        memory = MemoryStore()
+        ended = simulate(memory, "ended", options.trials)
+        under_way = simulate(memory, "under-way", options.trials, share=0.6)
+        for info in memory.objects("sweeps/"):
+            path = folder / "store" / info.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(memory.get(info.key))
         runner = str(Path(sys.executable).with_name("runner"))
         commands = {
             "status, ended": [runner, "sweep", "status", "ended"],
