@@ -34,6 +34,7 @@ from runner.sweeps.definition import Definition, Scheduler, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import LONGEST_SWEEP_ID, sweep_key
+from runner.sweeps.space.file import RunnerSection
 from runner.sweeps.space.load import LoadedSweep, load_sweep
 
 if TYPE_CHECKING:
@@ -207,8 +208,8 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
     file, section = loaded.file, loaded.file.runner
     now = datetime.now(UTC)
     run_cap = file.run_cap if options.run_cap is None else options.run_cap
-    parallel = options.parallel or section.parallel or 1
     placement = checked.placement.fields()
+    parallel = options.parallel or section.parallel or _default_parallel(placement["infra"], section, run_cap)
     scheduler = choose_scheduler(loaded, run_cap=run_cap, parallel=parallel)
     max_cost = section.max_cost if options.max_cost is None else options.max_cost
     max_hours = section.max_hours if options.max_hours is None else options.max_hours
@@ -255,6 +256,14 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         trials_per_gpu=section.trials_per_gpu or 1,
         prices={} if placement["resources"] is None else _prices(placement["resources"]),
     )
+
+
+def _default_parallel(infra: str, section: RunnerSection, run_cap: int | None) -> int:
+    """As many trials at once as this machine has room for, but not more than there are; one on machines elsewhere."""
+    room = worker_backend_for(infra).default_count(
+        gpus_per_trial=section.gpus_per_trial, trials_per_gpu=section.trials_per_gpu or 1
+    )
+    return room if run_cap is None else min(room, run_cap)
 
 
 def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
