@@ -65,15 +65,26 @@ def test_a_command_is_documented_with_an_example_and_every_option(name: str) -> 
             assert f"`{max(parameter.opts, key=len)}" in section, f"{parameter.opts} is not documented"
 
 
-@pytest.mark.parametrize("name", ["build", "push"])
-def test_an_image_command_is_documented_with_an_example_and_every_option(name: str) -> None:
-    group = command("image")
+def commands_of(name: str) -> list[tuple[str, str]]:
+    """The commands of a group, each with the group's name."""
+    group = command(name)
     assert isinstance(group, click.Group)
-    assert f"runner image {name}" in (group.commands[name].help or "").partition("Example:")[2]
-    section = DOCS.read_text().partition("## `runner image`")[2].partition("\n## ")[0]
-    assert f"`runner image {name} " in section
-    for parameter in group.commands[name].params:
-        if isinstance(parameter, click.Option):
+    return [(name, inner) for inner in group.list_commands(click.Context(group))]
+
+
+@pytest.mark.parametrize(("name", "inner"), [*commands_of("image"), *commands_of("sweep")])
+def test_a_command_of_a_group_is_documented_with_an_example_and_every_option(name: str, inner: str) -> None:
+    group = command(name)
+    assert isinstance(group, click.Group)
+    found = group.get_command(click.Context(group), inner)
+    assert found is not None
+    assert f"runner {name} {inner}" in (found.help or "").partition("Example:")[2]
+    section = DOCS.read_text().partition(f"## `runner {name}`")[2].partition("\n## ")[0]
+    if name == "sweep":
+        section = DOCS.with_name("sweeps-commands.md").read_text()
+    assert f"`runner {name} {inner}" in section
+    for parameter in found.params:
+        if isinstance(parameter, click.Option) and parameter.name != "store":
             assert re.search(rf"`{max(parameter.opts, key=len)}\b", section), f"{parameter.opts} is not documented"
 
 

@@ -36,18 +36,10 @@ from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
 from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
 from runner.train.agent.run_record import load_or_register_run
-from runner.train.agent.setup import AgentSetup, Spawn
+from runner.train.agent.setup import AgentSetup, Spawn, training_environment
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 
 _log = logging.getLogger(f"{LOGGER}.entrypoint")
-
-_ENVIRONMENT = {
-    # Progress bars rewrite a line many times a second; in a log each time is a line.
-    "TQDM_DISABLE": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
-"""Variables that the training process gets unless the caller has set them. Whether transformers and TRL send usage data
-is not left to the caller: a run speaks to its store and the hub only."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +91,7 @@ def start_worker(arguments: Sequence[str], events: int) -> "subprocess.Popen[byt
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         pass_fds=[events],
-        env={**_ENVIRONMENT, **os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
+        env=training_environment(os.environ),
         # The agent passes signals on; a Ctrl-C of the terminal, which goes to a whole group, must not come twice.
         process_group=0,
     )

@@ -23,7 +23,8 @@ from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, StoreUnavailable
-from runner.sweeps.definition import Definition, read_definition
+from runner.sweeps.definition import read_definition
+from runner.sweeps.prices import price_of_worker
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.entrypoint import start_worker
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             work_dir=options.work_dir,
             spawn=start_worker,
             accelerator=accelerator,
-            dollars_per_hour=price_of(definition, accelerator),
+            dollars_per_hour=price_of_worker(definition.prices, accelerator, os.environ),
             idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
             redact=redact,
         )
@@ -96,16 +97,6 @@ def find_accelerator_name(environ: Mapping[str, str]) -> str | None:
         return None
     names = listed.stdout.splitlines() if listed.returncode == 0 else []
     return names[0].strip() if names else None
-
-
-def price_of(definition: Definition, accelerator: str | None) -> float:
-    """What an hour of this worker's machine costs, by the definition's list; the dearest where its GPU is not in it."""
-    prices = {name: price for name, price in definition.prices.items() if "/" not in name}
-    if not prices:
-        return 0.0
-    words = set((accelerator or "").replace("-", " ").upper().split())
-    named = [price for name, price in prices.items() if set(name.upper().split("-")) <= words]
-    return (max(named) if named else max(prices.values())) / definition.trials_per_gpu
 
 
 if __name__ == "__main__":

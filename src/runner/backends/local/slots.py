@@ -22,6 +22,7 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import make_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.runs.records import utc_now
+from runner.sweeps.layout import SLOTS_VARIABLE
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -54,7 +55,8 @@ class Slot:
             environ: variables that all workers get.
         """
         threads = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // slots))} if slots > 1 else {}
-        return {**threads, **environ, **({} if self.devices is None else {DEVICES: ",".join(self.devices)})}
+        devices = {} if self.devices is None else {DEVICES: ",".join(self.devices)}
+        return {**threads, **environ, **devices, SLOTS_VARIABLE: str(slots)}
 
 
 def find_devices(environ: Mapping[str, str] = os.environ) -> list[str]:

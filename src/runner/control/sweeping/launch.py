@@ -112,6 +112,9 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
     backend = backend_for(infra_for(place.resources, None))
     backend.check(place.resources, cluster=None, image=place.image)
     checked = check_launch(backend, loaded.recipe, place, say=say)
+    if checked.placement.machines is not None and checked.placement.machines.num_nodes > 1:
+        remedy = "ask for a machine with more GPUs: --gpu A100:8"
+        raise UserError("a trial trains on one machine", where="--nodes", remedy=remedy)
     if loaded.file.method == "bayes" and backend.shares_environment and not is_installed("optuna"):
         raise UserError(
             "`method: bayes` draws with Optuna, which is not installed here",
