@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = open_store(options.store)
         definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
-        warm = WarmProcesses(start_worker, methods=methods_of(definition.recipe))
+        warm = WarmProcesses(start_worker, methods=methods_of(definition.resolved))
         accelerator = find_accelerator_name(os.environ)
         worker = SweepWorker(
             store=store,
