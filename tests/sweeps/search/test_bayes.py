@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from runner.sweeps.space.space import Space
 
 from runner.sweeps.search.base import Draw, Observation, make_search
+from runner.sweeps.space.space import Space
 from support.paths import ROOT
 from support.spaces import make_space
 
