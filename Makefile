@@ -22,7 +22,7 @@ PYTEST := $(BIN)/pytest --numprocesses logical --dist loadscope --no-loadscope-r
 test: .venv/.train .venv/.dev .venv-servers/.installed  ## set up and run the tests that belong to every change
 	$(PYTEST) -m "not thorough"
 
-test-all: .venv/.train .venv/.dev .venv-servers/.installed  ## the same and the thorough ones: every moment, method, fault
+test-all: .venv/.train .venv/.dev .venv-servers/.installed .venv-wandb-sweeps/.installed  ## the same and the thorough ones: every moment, method, fault
 	$(PYTEST)
 
 test-image: .venv/.image-tested  ## build the CPU image and run runs in it (root, Debian; not again until it changes)
@@ -75,6 +75,10 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 	@bash tests/support/servers/install.sh
 	@touch $@
 
+.venv-wandb-sweeps/.installed: tests/support/wandb_sweeps/requirements.lock tests/support/wandb_sweeps/install.sh
+	@bash tests/support/wandb_sweeps/install.sh
+	@touch $@
+
 # Depends on everything in the image and its tests. podman keeps the layers, so only changed ones are built again.
 .venv/.image-tested: .venv/.train .venv/.dev Dockerfile .dockerignore pyproject.toml $(shell find images jobs src tests/image tests/support -type f -not -path '*/__pycache__/*')
 	$(BIN)/pytest -m image tests/image
@@ -94,4 +98,4 @@ lock: .venv/.dev  ## write the lock files from pyproject.toml; OPTIONS="--upgrad
 	$(BIN)/python tools/lock.py $(OPTIONS)
 
 clean:  ## remove everything that the targets above made
-	rm -rf .venv .venv-browser .venv-servers .venv-sky .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-browser .venv-servers .venv-sky .venv-wandb-sweeps .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

@@ -1,4 +1,5 @@
-"""Write `sky/`: the SkyPilot tasks of the shipped recipes, on a few machines each, as `runner render` prints them.
+"""Write `sky/`: the SkyPilot tasks of the shipped recipes, on a few machines each, as `runner render` prints them, and
+those of a sweep's workers.
 
     python tools/render_tasks.py            write the files, and remove obsolete ones
     python tools/render_tasks.py --check    exit 1 if one is not current
@@ -9,16 +10,20 @@ A run's id, time and revision are fixed here, so that only a change of a recipe 
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from runner.backends.base import ResourceOptions
-from runner.backends.skypilot.request import plan, remote_task
+from runner.backends.skypilot.request import plan, remote_task, remote_workers_task
 from runner.backends.skypilot.task import task_yaml
+from runner.backends.workers import SweepWorkers
 from runner.errors import UserError
 from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
 from runner.runs.submission.prepare import prepare
 from runner.runs.submission.run_json import run_json
+from runner.sweeps.launches import workers_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "sky"
@@ -31,6 +36,15 @@ MACHINES = {
     "2-nodes": ResourceOptions(gpus=("A100:8",), nodes=2),
 }
 """The ending of each file, and the requested resources."""
+WORKERS: dict[str, tuple[ResourceOptions, dict[str, Any]]] = {
+    "spot": (
+        ResourceOptions(gpus=("L4", "A100"), infra=("aws", "gcp"), use_spot=True, max_hourly_cost=1.5),
+        {"count": 8, "idle_minutes": 5.0},
+    ),
+    "slots": (ResourceOptions(gpus=("A100:8",)), {"gpus_per_trial": 2}),
+    "shared": (ResourceOptions(gpus=("T4",)), {"trials_per_gpu": 2}),
+}
+"""The ending of each file of a sweep's workers, the requested machines, and what is asked of the workers."""
 
 
 def render(recipe: str, resource_options: ResourceOptions) -> str:
@@ -56,6 +70,20 @@ def render(recipe: str, resource_options: ResourceOptions) -> str:
     return f"# {command}\n{task_yaml(content)}"
 
 
+def render_workers(recipe: str, options: ResourceOptions, asked: Mapping[str, Any]) -> str:
+    """Return the task of a sweep's workers, below a comment on it."""
+    loaded = load_recipe(recipe, cwd=ROOT)
+    workers = SweepWorkers(
+        sweep_id="sweep-example",
+        placement=plan(loaded.recipe, options, IMAGE),
+        sky=prepare(loaded).recipe["sky"],
+        **asked,
+    )
+    environ = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    content, _ = remote_workers_task(workers, STORE, name=workers_name(workers.sweep_id, 1), environ=environ)
+    return f"# {asked.get('count', 1)} of these: the workers of a sweep over {recipe}\n{task_yaml(content)}"
+
+
 def files() -> dict[str, str]:
     """Return every file's name and text; none for machines that a recipe does not fit."""
     texts = {}
@@ -66,6 +94,8 @@ def files() -> dict[str, str]:
             except UserError as error:
                 if "fits on none" not in error.what:
                     raise
+    for name, (options, asked) in WORKERS.items():
+        texts[f"sweep-workers.{name}.yaml"] = render_workers("smollm2-135m-lora", options, asked)
     return texts
 
 

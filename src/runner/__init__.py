@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.api import Run, launch, list_runs, resume
+    from runner.api.runs import Run, launch, list_runs, resume
+    from runner.api.sweeps import Sweep, sweep
 
-__all__ = ["Run", "__version__", "launch", "list_runs", "resume"]
+__all__ = ["Run", "Sweep", "__version__", "launch", "list_runs", "resume", "sweep"]
 
 __version__ = "0.1.0"
 
@@ -16,9 +17,11 @@ def __getattr__(name: str) -> Any:
 
     if name == "runs":
         return importlib.import_module("runner.runs")  # which can be called: `runner.runs()`
-    if name not in ("Run", "launch", "list_runs", "resume"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("runner.api"), name)
+    if name in ("Run", "launch", "list_runs", "resume"):
+        return getattr(importlib.import_module("runner.api.runs"), name)
+    if name in ("Sweep", "sweep"):
+        return getattr(importlib.import_module("runner.api.sweeps"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ import sys
 import click
 import pytest
 
+from runner.cli.commands.sweep import COMMANDS as SWEEP_COMMANDS
 from runner.cli.main import _COMMANDS, cli
 from support.paths import ROOT
 
@@ -21,7 +22,17 @@ def command(name: str) -> click.Command:
     return found
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["launch", "--help"], ["ps", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["launch", "--help"],
+        ["ps", "--help"],
+        ["sweep", "--help"],
+        ["sweep", "best", "--help"],
+    ],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
@@ -65,16 +76,45 @@ def test_a_command_is_documented_with_an_example_and_every_option(name: str) -> 
             assert f"`{max(parameter.opts, key=len)}" in section, f"{parameter.opts} is not documented"
 
 
-@pytest.mark.parametrize("name", ["build", "push"])
-def test_an_image_command_is_documented_with_an_example_and_every_option(name: str) -> None:
-    group = command("image")
+def commands_of(name: str) -> list[tuple[str, str]]:
+    """The commands of a group, each with the group's name."""
+    group = command(name)
     assert isinstance(group, click.Group)
-    assert f"runner image {name}" in (group.commands[name].help or "").partition("Example:")[2]
-    section = DOCS.read_text().partition("## `runner image`")[2].partition("\n## ")[0]
-    assert f"`runner image {name} " in section
-    for parameter in group.commands[name].params:
-        if isinstance(parameter, click.Option):
+    return [(name, inner) for inner in group.list_commands(click.Context(group))]
+
+
+@pytest.mark.parametrize(("name", "inner"), [*commands_of("image"), *commands_of("sweep")])
+def test_a_command_of_a_group_is_documented_with_an_example_and_every_option(name: str, inner: str) -> None:
+    group = command(name)
+    assert isinstance(group, click.Group)
+    found = group.get_command(click.Context(group), inner)
+    assert found is not None
+    assert f"runner {name} {inner}" in (found.help or "").partition("Example:")[2]
+    section = DOCS.read_text().partition(f"## `runner {name}`")[2].partition("\n## ")[0]
+    if name == "sweep":
+        section = DOCS.with_name("sweeps-commands.md").read_text()
+    assert f"`runner {name} {inner}" in section
+    for parameter in found.params:
+        if isinstance(parameter, click.Option) and parameter.name != "store":
             assert re.search(rf"`{max(parameter.opts, key=len)}\b", section), f"{parameter.opts} is not documented"
+
+
+@pytest.mark.parametrize("name", SWEEP_COMMANDS)
+def test_a_sweep_command_says_what_the_list_says_and_is_documented_with_every_option(name: str) -> None:
+    group = command("sweep")
+    assert isinstance(group, click.Group)
+    found = group.get_command(click.Context(group), name)
+    assert found is not None
+    assert found.name == name
+    help_text = found.help or ""
+    assert help_text.splitlines()[0] == SWEEP_COMMANDS[name]
+    assert f"runner sweep {name}" in help_text.partition("Example:")[2]
+    text = (ROOT / "docs" / "sweeps-commands.md").read_text()
+    assert f"`runner sweep {name}" in text
+    for parameter in found.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            options = [*parameter.opts, *parameter.secondary_opts]
+            assert re.search(rf"`{max(parameter.opts, key=len)}\b", text), f"{options} is not documented"
 
 
 def test_the_documentation_knows_no_command_that_is_not_there() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.fit.accelerators import ACCELERATORS
-from runner.planning.prices import SNAPSHOT, Offer, cheapest_offers, load_prices, snapshot
+from runner.planning.prices import SNAPSHOT, Offer, cheapest_offers, hourly_prices, load_prices, snapshot
 
 AWS = """\
 InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch
@@ -101,3 +101,15 @@ def test_spot_counts_only_where_it_is_asked_for() -> None:
     demand, spot = cheapest_offers(offers, spot=False), cheapest_offers(offers, spot=True)
     assert [offer.price for offer in demand] == sorted(offer.price or 0 for offer in offers)
     assert spot[0].spot == min(offer.spot for offer in offers if offer.spot)
+
+
+def test_what_an_hour_costs_follows_from_the_machines_that_may_be_taken(catalogs: Path) -> None:
+    """The dearest that may be taken for an accelerator, and the cheapest of each cloud, which SkyPilot takes there."""
+    prices = load_prices(catalogs)
+    assert hourly_prices({"accelerators": "L4:1", "infra": "aws/us-east-1"}, prices) == {"L4": 0.8048, "aws/L4": 0.8048}
+    both = {"any_of": [{"accelerators": "L4:1"}, {"accelerators": "A100:1", "infra": "gcp"}], "use_spot": True}
+    assert hourly_prices(both, prices) == {"L4": 0.2, "aws/L4": 0.2, "A100": 1.5, "gcp/A100": 1.5}
+    assert hourly_prices({**both, "max_hourly_cost": 1.0}, prices) == {"L4": 0.2, "aws/L4": 0.2}
+    assert hourly_prices({"accelerators": "H100:8"}, prices) == {"H100": 31.92, "lambda/H100": 31.92}
+    for unknown in ({}, {"accelerators": "L4:1", "infra": "slurm/here"}, {"accelerators": "NEW:1"}):
+        assert hourly_prices(unknown, prices) == {}

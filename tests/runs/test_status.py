@@ -41,6 +41,19 @@ def process() -> Iterator[int]:
     sleeper.wait()
 
 
+def test_a_trial_lives_as_long_as_the_worker_of_its_sweep_that_has_it(bench: Bench) -> None:
+    """The worker takes many trials: its command line names the sweep."""
+    bench.submit("search-0007")
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "--sweep", "search"])
+    claim = {"token": "0001-aaaa", "number": 1, **HERE, "pid": worker.pid}
+    bench.store.put("runs/search-0007/attempts/0001.json", json.dumps(claim).encode())
+    status = run_status(bench.store, "search-0007")
+    assert (status.state, status.here) == ("running", True)
+    worker.kill()
+    worker.wait()
+    assert run_status(bench.store, "search-0007").state == "interrupted"
+
+
 def test_a_run_without_attempts_is_pending(bench: Bench) -> None:
     bench.submit()
     status = run_status(bench.store, "run")

@@ -7,13 +7,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from runner.storage.store import Store
 from runner.sweeps.controller import Controller, Work
-from runner.sweeps.definition import Definition
+from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
+from support.spaces import make_space
+from support.sweeps import make_definition
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -82,12 +85,18 @@ class Simulation:
     def run(self, *, most_happenings: int = 1_000_000) -> SweepState:
         """Go on until nothing happens any more; return the state."""
         for _ in range(most_happenings):
-            if not self._heap:
+            if not self.run_once():
                 return self.journal.state
-            happening = heapq.heappop(self._heap)
-            self.clock = happening.at
-            happening.act()
         raise AssertionError("the sweep does not end")
+
+    def run_once(self) -> bool:
+        """Let the next thing happen; False if nothing does any more."""
+        if not self._heap:
+            return False
+        happening = heapq.heappop(self._heap)
+        self.clock = happening.at
+        happening.act()
+        return True
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._heap, _Happening(self.clock + seconds, next(self._ties), act))
@@ -153,3 +162,31 @@ class Simulation:
         if end > start:
             self.steps_trained.setdefault(trial, []).append((start, end))
         self.checkpoints[trial] = end
+
+
+def simulate(store: Store, *, workers: int = 3, mean_life_seconds: float | None = None, **changes: Any) -> Simulation:
+    """Launch a sweep over a learning rate and a rank, and have it simulated to its end.
+
+    Args:
+        store: where it lives.
+        workers: how many machines.
+        mean_life_seconds: see `Simulation`.
+        changes: what the definition has besides; 9 trials of successive halving if nothing is said.
+    """
+    space = make_space(
+        training__learning_rate={"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-3},
+        adapter__r={"values": [8, 16, 32]},
+    )
+    fields = {
+        "space": space.to_mapping(),
+        "scheduler": "successive_halving",
+        "rungs": (10, 30),
+        "max_steps": 90,
+        "run_cap": 9,
+        "recipe": {"document": {"name": "small", "method": "sft", "training": {"max_steps": 90}}},
+    }
+    definition = make_definition(**(fields | changes))
+    assert write_definition(store, definition)
+    simulation = Simulation(store, definition, workers=workers, mean_life_seconds=mean_life_seconds)
+    simulation.run()
+    return simulation

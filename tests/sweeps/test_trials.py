@@ -94,6 +94,7 @@ def uploaded(store: MemoryStore, portable: PortableRecipe) -> Definition:
         (PLAIN, {"checkpoint.save_steps": 1}),
         (PLAIN, {"training.save_steps": 1}),
         (PLAIN, {"training.effective_batch_size": 4}),
+        (PLAIN.replace("train.jsonl", "inputs/of-the-hub"), {"training.learning_rate": 1e-3}),
         (REWARDED, {"training.num_generations": 4, "training.beta": 0.1}),
         (STAGED, {"training.learning_rate": 1e-4, "stages.grpo.training.beta": 0.2}),
         (ON_MACHINES, {"training.weight_decay": 0.01}),
@@ -178,6 +179,28 @@ def test_a_drawn_file_travels_too(memory: MemoryStore, here: Path, tmp_path: Pat
     run_id = create_trial(memory, definition, 1, choices[0], folder=tmp_path)
     assert run_document(memory, run_id)["digest"] == launched.digest
     create_trial(memory, definition, 2, choices[1], folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        (PLAIN, {"data.train.0.path": "./folder"}),
+        (REWARDED, {"training.reward_funcs": ["rewards.py:other"]}),
+        (ON_MACHINES, {"training.deepspeed": "./zero3.json"}),
+        (ON_MACHINES, {"training.chat_template_path": "./other.jinja"}),
+        (PLAIN, {"model.model_name_or_path": "./model"}),
+    ],
+)
+def test_what_a_drawn_value_names_is_what_a_launch_would_take(
+    memory: MemoryStore, here: Path, tmp_path: Path, text: str, drawn: dict[str, Any]
+) -> None:
+    (here / "rewards.py").write_text("def right(**columns):\n    return []\n\ndef other(**columns):\n    return []\n")
+    (here / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
+    (here / "other.jinja").write_text("{{ messages[0] }}")
+    definition = uploaded(memory, portable_recipe(load(here, text), drawn=[drawn], cwd=here))
+    launched = prepare(load(here, text, *(f"{key}={json.dumps(value)}" for key, value in drawn.items())))
+    made = run_document(memory, create_trial(memory, definition, 1, drawn, folder=tmp_path / "worker"))
+    assert (made["recipe"], made["digest"]) == (launched.recipe, launched.digest)
 
 
 def test_a_trial_is_created_once(memory: MemoryStore, here: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from runner.runs.records import result_and_reopenings, run_document
 from runner.runs.reopened import reopen_run, replace_reward_file, reward_files
 from runner.runs.status import run_status
 from runner.storage.store import Store
+from runner.sweeps.launches import needed_worker_environment
 
 if TYPE_CHECKING:
     from runner.control.launching.cost import Confirm
@@ -100,8 +101,15 @@ def resume(
     _show_cause(store, run_id, confirm_failed, say)
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
+    document = run_document(store, run_id)
+    if (trial := document.get("sweep")) is not None:
+        known |= {*needed_worker_environment(store, trial["sweep_id"])}
+        say(
+            f"{run_id} is trial {trial['trial']} of the sweep {trial['sweep_id']}: it goes on to its end here, "
+            "whatever the sweep decides; a worker of the sweep that takes it meanwhile takes it over"
+        )
     environment = chosen_environment(options.env_files, options.secrets, needed=sorted(known))
-    before = with_current_placement(run_document(store, run_id), launch)
+    before = with_current_placement(document, launch)
     backend = _backend(before, options)
     placement = None
     if options.moves:

@@ -210,3 +210,34 @@ def cheapest_offers(offers: Sequence[Offer], *, spot: bool) -> list[Offer]:
         return (offer.spot if spot else None) or offer.price
 
     return sorted((offer for offer in offers if price(offer) is not None), key=lambda offer: price(offer) or 0.0)
+
+
+def hourly_prices(resources: Mapping[str, Any], prices: Prices) -> dict[str, float]:
+    """Return what an hour of the machines costs that SkyPilot may take, in US dollars, as far as that is known.
+
+    Two kinds of keys: ``L4`` is the dearest machine with it that may be taken, and ``aws/L4`` the cheapest one of a
+    cloud, which is the one that SkyPilot takes there.
+
+    Args:
+        resources: SkyPilot's `resources`, as a `ResolvedResources` has them.
+        prices: the offers.
+    """
+    found: dict[str, float] = {}
+    one: Sequence[Mapping[str, Any]] = [{}]
+    entries = next((resources[choice] for choice in ("any_of", "ordered") if resources.get(choice)), one)
+    for entry in entries:
+        machine = {**resources, **entry}
+        name, _, number = str(machine.get("accelerators") or "").partition(":")
+        known, count = _NAMES.get(name.lower()), _number(number or "1")
+        place = str(machine.get("infra") or machine.get("cloud") or "*").lower().partition("/")[0]
+        if known is None or count is None:
+            continue
+        for offer in prices.of(known, int(count)):
+            price = (offer.spot if machine.get("use_spot") else None) or offer.price
+            most = machine.get("max_hourly_cost")
+            if price is None or (most is not None and price > most) or place not in ("*", offer.infra):
+                continue
+            found[known] = max(price, found.get(known, 0.0))
+            key = f"{offer.infra}/{known}"
+            found[key] = min(price, found.get(key, price))
+    return found

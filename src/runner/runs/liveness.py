@@ -44,7 +44,7 @@ class NewestAttempt:
         if self.claim.get("pid_namespace") not in (None, pid_namespace()):
             return None
         pid = self.claim.get("pid")
-        return None if pid is None else process_runs(pid, self.run_id)
+        return None if pid is None else any(process_runs(pid, word) for word in _words(self.run_id))
 
     def alive(self) -> bool:
         """Whether the attempt still runs, as far as can be known from here."""
@@ -52,6 +52,12 @@ class NewestAttempt:
             return False
         here = self.process_here()
         return self.last_sign_seconds < FRESH_SECONDS if here is None else here
+
+
+def _words(run_id: str) -> list[str]:
+    """Return what the command line of an attempt's process may hold: its run, or the sweep that it is a trial of."""
+    sweep_id, _, number = run_id.rpartition("-")
+    return [run_id, sweep_id] if sweep_id and number.isdecimal() and len(number) >= 4 else [run_id]
 
 
 def _age_seconds(moment: datetime) -> float:

@@ -46,6 +46,7 @@ class Controller:
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._space_of: tuple[Mapping[str, Any], str, Space, Search] | None = None
+        self._rule_of: tuple[int | None, Halving] | None = None
 
     # -- work ------------------------------------------------------------------------------------------------------
 
@@ -69,6 +70,9 @@ class Controller:
             return Work(kind="leave", reason=state.stop), []
         if (end := self._end_by_target(state)) is not None:
             return Work(kind="leave", reason=end["reason"]), [cast(Event, end)]
+        if worker in state.held:  # its own words were written, although the store did not say so
+            trial = state.trials[state.held[worker]]
+            return Work(kind="train", trial=trial.number, until=self.until(trial.rung)), []
         if state.ready:
             trial = min((state.trials[number] for number in state.ready), key=lambda trial: (-trial.rung, trial.number))
             return self._take(trial.number, trial.rung, worker, [])
@@ -117,7 +121,10 @@ class Controller:
     def reached(
         self, state: SweepState, trial: int, worker: str, *, step: int, value: float | None, seconds: float
     ) -> list[Event]:
-        """A trial has committed a checkpoint at its rung. Nothing, if the worker has it no longer."""
+        """A trial has committed a checkpoint at its rung. Nothing, if the worker has it no longer.
+
+        If the rule decides on arrival, its decision is in the same entry: nobody can be killed in between.
+        """
         if not self._has(state, trial, worker):
             return []
         event: Event = {
@@ -128,13 +135,12 @@ class Controller:
             "value": value,
             "seconds": round(seconds, 3),
         }
+        if self.halving(state).goes_on(state, trial, state.score(value)):
+            return [event, self._promotion(state.trials[trial])]
         return [event]
 
     def goes_on(self, state: SweepState, trial: int) -> list[Event]:
-        """Whether a trial that has just reached a rung goes on at once, by a rule that decides so."""
-        entry = state.trials[trial]
-        if entry.state == "paused" and self.halving(state).goes_on(state, trial):
-            return [self._promotion(entry)]
+        """Nothing: `reached` has decided. For those who still ask."""
         return []
 
     def finished(
@@ -223,7 +229,26 @@ class Controller:
             events.append({"event": "retried", "trial": trial})
         return events
 
-    def lost(self, state: SweepState, worker: str, *, last_sign: str, reason: str, now: datetime) -> list[Event]:
+    def leaving(self, state: SweepState, worker: str, *, reason: str) -> list[Event]:
+        """A worker goes by itself. What it has is free; nothing, if it has gone before."""
+        events: list[Event] = []
+        if worker in state.held:
+            held = state.held[worker]
+            events += self.released(state, held, worker, reason=reason, step=None, seconds=0.0, stopped=True)
+        if state.is_there(worker):
+            events.append({"event": "left", "worker": worker, "reason": reason})
+        return events
+
+    def lost(
+        self,
+        state: SweepState,
+        worker: str,
+        *,
+        last_sign: str,
+        reason: str,
+        now: datetime,
+        steps: Mapping[int, int] = {},
+    ) -> list[Event]:
         """A worker is gone without a word: what it had is free.
 
         Args:
@@ -232,9 +257,9 @@ class Controller:
             last_sign: when it was last seen, ISO 8601.
             reason: how it is known.
             now: the time.
+            steps: the newest checkpoint's step of each trial that it had.
         """
-        entry = state.workers.get(worker)
-        if entry is None or entry.left_at is not None:
+        if not state.is_there(worker):
             return []
         events: list[Event] = []
         for number in sorted(state.running):
@@ -242,7 +267,8 @@ class Controller:
             if trial.worker == worker:
                 until = max(datetime.fromisoformat(last_sign), datetime.fromisoformat(trial.taken_at or last_sign))
                 seconds = (until - datetime.fromisoformat(trial.taken_at or last_sign)).total_seconds()
-                events += self.released(state, number, worker, reason=reason, step=None, seconds=seconds)
+                step = steps.get(number)
+                events += self.released(state, number, worker, reason=reason, step=step, seconds=seconds)
         left: Event = {"event": "left", "worker": worker, "reason": reason, "at": last_sign}
         return [*events, left]
 
@@ -271,16 +297,20 @@ class Controller:
         if max_hours is not None and (hours := state.hours(now)) >= max_hours:
             return f"the time is up: {hours:.2f} of {max_hours:g} hours"
         if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
-            failed = max(
-                (trial for trial in state.trials.values() if trial.failure is not None), key=lambda trial: trial.number
-            )
-            return f"{state.failures_in_a_row} trials in a row failed with one cause: {failed.failure}"
+            return f"{state.failures_in_a_row} failures in a row with one cause: {state.last_reason}"
         return None
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def halving(self, state: SweepState) -> Halving:
         """The rule that decides who goes on."""
+        needs_cap = len(self._definition.rungs) > 0 and self._definition.scheduler not in ("asha", "stop")
+        cap = self.run_cap(state) if needs_cap else None
+        if self._rule_of is None or self._rule_of[0] != cap:
+            self._rule_of = cap, self._make_rule(cap)
+        return self._rule_of[1]
+
+    def _make_rule(self, cap: int | None) -> Halving:
         definition = self._definition
         rungs = len(definition.rungs) + 1
         if rungs == 1:
@@ -289,7 +319,6 @@ class Controller:
             return DelayedAsha(rungs=rungs, eta=definition.eta)
         if definition.scheduler == "stop":
             return StopBehind(rungs=rungs, eta=definition.eta)
-        cap = self.run_cap(state)
         assert cap is not None, "successive halving is launched with a number of trials"
         if definition.scheduler == "hyperband":
             return make_hyperband(rungs=rungs, eta=definition.eta, run_cap=cap)
@@ -300,8 +329,15 @@ class Controller:
         cap = state.run_cap if state.run_cap is not None else self._definition.run_cap
         if (state.method or self._definition.method) != "grid":
             return cap
-        grid = self._space(state)[0].grid()
+        space = self._space(state)[0]
+        grid = space.grid()
         size = grid.size if grid is not None else 0
+        if state.space is not None:  # what was drawn from another space counts besides
+            size += sum(space.quantiles_of(trial.values) is None for trial in state.trials.values())
+        if state.known:  # and what is known is not drawn again
+            drawn = [trial.values for trial in state.trials.values()]
+            known = [one["values"] for one in state.known if space.quantiles_of(one["values"]) is not None]
+            size -= sum(values not in drawn and values not in known[:index] for index, values in enumerate(known))
         return size if cap is None else min(cap, size)
 
     def observations(self, state: SweepState) -> list[Observation]:

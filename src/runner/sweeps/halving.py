@@ -23,8 +23,8 @@ class Halving(Protocol):
     def first_rung(self, bracket: int) -> int:
         """The rung that a bracket's trials train to first."""
 
-    def goes_on(self, state: SweepState, trial: int) -> bool:
-        """Whether a trial that has just reached a rung goes on at once, whatever others bring."""
+    def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
+        """Whether a trial that comes to its rung with a score goes on at once, whatever others bring."""
 
     def promotable(self, state: SweepState, *, drawing: bool) -> int | None:
         """Return the trial that goes on next; None if none may now.
@@ -46,8 +46,8 @@ class _AllInOne:
         """The lowest."""
         return 0
 
-    def goes_on(self, state: SweepState, trial: int) -> bool:
-        """Whether a trial that has just reached a rung goes on at once: no, it is `promotable` or not."""
+    def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
+        """Whether a trial that comes to its rung goes on at once: no, it is `promotable` or not."""
         return False
 
 
@@ -184,16 +184,15 @@ class StopBehind(_AllInOne):
         """None: it was decided when the trial reached its rung."""
         return None
 
-    def goes_on(self, state: SweepState, trial: int) -> bool:
+    def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
         """Whether the trial is not behind the threshold."""
         entry = state.trials[trial]
-        rung = state.rung(entry.bracket, entry.rung)
-        score = state.score(entry.scores[entry.rung])
-        return score < WORST and score <= self.threshold(rung)
-
-    def threshold(self, rung: Rung) -> float:
-        """The score that a trial must not be behind."""
-        return rung.ranked[min(int(len(rung.ranked) / self.eta), len(rung.ranked) - 1)][0]
+        ranked = state.rung(entry.bracket, entry.rung).ranked
+        place = bisect.bisect_left(ranked, (score, trial))
+        is_there = place < len(ranked) and ranked[place] == (score, trial)
+        count = len(ranked) if is_there else len(ranked) + 1
+        better = bisect.bisect_left(ranked, (score,))
+        return score < WORST and better <= min(int(count / self.eta), count - 1)
 
 
 def make_hyperband(*, rungs: int, eta: float, run_cap: int) -> SuccessiveHalving:

@@ -5,11 +5,14 @@ comes second reads what the first has written and decides anew. So nobody needs 
 """
 
 import json
+import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
+from runner.redaction import hide_tokens
 from runner.runs.layout import new_nonce
 from runner.runs.records import DamagedRecord, checked, decoded, encoded, numbered_records, utc_now
 from runner.storage.store import NotFound, Store, create_ours
@@ -18,10 +21,13 @@ from runner.sweeps.definition import Definition
 from runner.sweeps.events import Entry, Event
 from runner.sweeps.layout import journal_key, snapshot_key, sweep_key
 from runner.sweeps.state import SweepState
+from runner.terminal import printable
 
 SNAPSHOT_EVERY = 500
 """Entries between two snapshots."""
 
+_ONE_BY_ONE = 8
+_READERS = 16
 _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -37,13 +43,23 @@ class Journal:
         definition: what it is.
         by: who writes, for the entries.
         clock: the time for the entries, ISO 8601.
+        on_entry: called with each entry that is read or written, after it counts.
     """
 
-    def __init__(self, store: Store, definition: Definition, *, by: str, clock: Callable[[], str] = utc_now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        definition: Definition,
+        *,
+        by: str,
+        clock: Callable[[], str] = utc_now,
+        on_entry: Callable[[Entry], None] = lambda entry: None,
+    ) -> None:
         self._store = store
         self._definition = definition
-        self._by = by
+        self._by = printable(by)
         self._clock = clock
+        self._on_entry = on_entry
         self._state: SweepState | None = None
 
     @property
@@ -65,7 +81,7 @@ class Journal:
         """
         if self._state is None:
             self._state = self._newest_snapshot() or self._empty()
-        while (entry := self._read(self._state.number + 1)) is not None:
+        for entry in self._unread(self._state.number + 1):
             self._apply(entry)
         return self._state
 
@@ -95,29 +111,52 @@ class Journal:
                 "at": self._clock(),
                 "by": self._by,
                 "token": new_nonce(12),
-                "events": list(chosen),
+                "events": [cleaned(event) for event in chosen],
             }
-            if self._create(entry):
-                self._apply(entry)
+            data = encoded(cast(Mapping[str, Any], entry))
+            written = self._decoded(entry["number"], data)  # as every reader will have it; before it is too late
+            if self._create(entry["number"], data):
+                self._apply(written)
+                if entry["number"] % SNAPSHOT_EVERY == 0:  # by one of all who read it
+                    self._write_snapshot()
                 return chosen
             time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _create(self, entry: Entry) -> bool:
+    def _create(self, number: int, data: bytes) -> bool:
         """Write an entry; False if another has its number. A store may let two take it: what can be read counts."""
-        key = journal_key(self._definition.sweep_id, entry["number"])
-        data = encoded(cast(Mapping[str, Any], entry))
-        if not create_ours(self._store, key, data):
-            return False
-        return self._store.get(key) == data
+        key = journal_key(self._definition.sweep_id, number)
+        return create_ours(self._store, key, data) and self._store.get(key) == data
+
+    def _unread(self, number: int) -> Iterator[Entry]:
+        """Yield the entries from a number on: the first ones one by one, many at once if there are more."""
+        for _ in range(_ONE_BY_ONE):
+            entry = self._read(number)
+            if entry is None:
+                return
+            yield entry
+            number += 1
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="journal") as readers:
+            while True:
+                for entry in list(readers.map(self._read, range(number, number + _READERS))):
+                    if entry is None:
+                        return
+                    yield entry
+                number += _READERS
 
     def _read(self, number: int) -> Entry | None:
-        key = journal_key(self._definition.sweep_id, number)
         try:
-            data = self._store.get(key)
+            data = self._store.get(journal_key(self._definition.sweep_id, number))
         except NotFound:
             return None
-        return checked_entry(key, decoded(key, data, Entry))
+        return self._decoded(number, data)
+
+    def _decoded(self, number: int, data: bytes) -> Entry:
+        key = journal_key(self._definition.sweep_id, number)
+        entry = checked_entry(key, decoded(key, data, Entry))
+        if entry["number"] != number:
+            raise DamagedRecord(key, f"it is entry {entry['number']}")
+        return entry
 
     def _apply(self, entry: Entry) -> None:
         assert self._state is not None
@@ -128,8 +167,7 @@ class Journal:
                 journal_key(self._definition.sweep_id, entry["number"]),
                 f"it does not follow what is before it: {error}",
             ) from error
-        if entry["number"] % SNAPSHOT_EVERY == 0:
-            self._write_snapshot()
+        self._on_entry(entry)
 
     def _write_snapshot(self) -> None:
         assert self._state is not None
@@ -173,6 +211,22 @@ _TYPES: Mapping[str, type] = {
     "known": events.Known,
     "ended": events.Ended,
 }
+
+
+def cleaned(event: Event) -> dict[str, Any]:
+    """Return an event as it may be written: texts in one line, without tokens; no number that JSON does not have.
+
+    A reason is what some library said. One that no reader takes would be the end of the sweep.
+    """
+    return {name: _cleaned(value) for name, value in event.items()}
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, str):
+        return printable(hide_tokens(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def checked_entry(key: str, entry: Entry) -> Entry:

@@ -46,6 +46,8 @@ class WorkersStarted(TypedDict):
     """SkyPilot's numbers of the jobs."""
     pid: NotRequired[Count]
     """The process that starts the workers of a machine of one's own, and ends with the last of them."""
+    container: NotRequired[Line]
+    """The container that they are in, on a machine of one's own."""
 
 
 class WorkersEnded(TypedDict):

@@ -18,6 +18,9 @@ from runner.runs.layout import is_run_id
 SWEEPS = "sweeps/"
 SWEEP = "sweep.json"
 
+SLOTS_VARIABLE = "RUNNER_SLOTS"
+"""The variable that tells a worker how many there are on its machine."""
+
 LONGEST_SWEEP_ID = 90
 """Characters: a run's id has 100 at most, and the id of a trial's run adds a hyphen and its number."""
 

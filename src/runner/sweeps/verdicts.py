@@ -3,6 +3,7 @@
 The words are those of the rule in `runner.sweeps.halving` that decides; a verdict never decides anything itself.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,7 @@ trained to its end; it has failed."""
 KINDS = {
     "diverged": "diverged",
     "out_of_memory": "ran out of memory",
-    "mistake": "the recipe is wrong with these values",
+    "mistake": "failed",
     "error": "failed",
 }
 """The kinds of failures, as verdicts say them."""
@@ -94,14 +95,13 @@ class Verdicts:
         return _joined(f"trains {target}", self._past(trial), _losses(trial))
 
     def _ready(self, trial: Trial) -> str:
-        if trial.failure is not None:
-            again = f"is tried again: it {_failure(trial)}"
-        elif trial.interruptions:
+        if trial.failure is not None and trial.kind is not None:
+            again = f"is tried again, since it {_failure(trial)}"
+        elif trial.interruptions and trial.step:
             again = "goes on where it was"
         else:
-            again = self._past(trial) or "was drawn"
-        waits = "and waits for a worker" if self._state.ended is None else "and waits: the sweep has ended"
-        return _joined(f"{again} {waits}" if trial.failure is None else f"{again}; waits for a worker", _losses(trial))
+            again = self._past(trial) or ("is taken again" if trial.interruptions else "was drawn")
+        return _joined(again, "waits for a worker", _losses(trial))
 
     def _past(self, trial: Trial) -> str:
         """How the trial came to go on from the rung below."""
@@ -146,11 +146,11 @@ class Verdicts:
         counted = f"{ordinal(rank + 1)} of {place.settled + place.missing} at step {place.step}"
         best = _best(place.places)
         if rank >= place.places:
-            past = "went on" if self._is_over or not place.missing else "go on"
+            past = "went on" if self._is_over or not place.missing else f"{_go(place.places)} on"
             return Verdict(outlook="stopped", why=f"{counted}: the {best} {past}")
         before = rank + place.missing - place.places + 1
         if before <= 0:
-            return Verdict(outlook="ready", why=f"{counted}: the {best} go on; waits for a worker")
+            return Verdict(outlook="ready", why=f"{counted}: the {best} {_go(place.places)} on; waits for a worker")
         if self._is_over:
             return Verdict(outlook="stopped", why=f"{counted}, and the sweep has ended")
         so_far = f"{_rank(place, rank)} so far"
@@ -160,22 +160,20 @@ class Verdicts:
     def _by_asha(self, place: _Place, rank: int) -> Verdict:
         assert isinstance(self._rule, DelayedAsha)
         counted, share = _rank(place, rank), f"1 in {self._rule.eta:g}"
-        gone = len(place.rung.promoted)
+        gone, places = len(place.rung.promoted), place.places
         if self._is_over:
-            return Verdict(outlook="stopped", why=f"{counted}: {gone} went on, the best {share}")
-        if rank >= place.places:
-            goes = (
-                f"the {_best(place.places)} {'goes' if place.places == 1 else 'go'} on"
-                if place.places
-                else "none goes on yet"
-            )
-            return Verdict(outlook="waits", why=f"{counted} so far: {goes}, {share} of those that have come")
-        if gone < place.places:
-            return Verdict(outlook="ready", why=f"{counted} so far: the best {share} go on; waits for a worker")
-        return Verdict(
-            outlook="waits",
-            why=f"{counted} so far: {gone} went on already, and no more than {share} of those that came",
-        )
+            return Verdict(outlook="stopped", why=f"{counted}: {gone} went on")
+        if not places:
+            few = f"{share} goes on, and fewer than {math.ceil(self._rule.eta)} have come"
+            return Verdict(outlook="waits", why=f"{counted} so far: {few}")
+        if rank >= places:
+            return Verdict(outlook="waits", why=f"{counted} so far: the {_best(places)} {_go(places)} on, {share}")
+        if gone < places:
+            why = f"{counted} so far: the {_best(places)} {_go(places)} on; waits for a worker"
+            return Verdict(outlook="ready", why=why)
+        needed = math.ceil((gone + 1) * self._rule.eta - 1e-9)
+        why = f"{counted} so far: {gone} went on already; the next goes on when {needed} have come"
+        return Verdict(outlook="waits", why=why)
 
     def _place(self, bracket: int, number: int) -> _Place:
         known = self._places.get((bracket, number))
@@ -227,6 +225,10 @@ def _rank(place: _Place, rank: int) -> str:
 
 def _best(count: int) -> str:
     return "best" if count == 1 else f"best {count}"
+
+
+def _go(count: int) -> str:
+    return "goes" if count == 1 else "go"
 
 
 def _have(count: int) -> str:

@@ -15,7 +15,7 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE
 from runner.runs.attempts import Superseded
 from runner.storage.manifest import Damaged
 from runner.storage.store import StoreUnavailable
-from runner.train.agent.outcome import Outcome, OutcomeKind
+from runner.train.agent.outcome import Cause, Outcome, OutcomeKind
 from runner.train.agent.preemption import CannotResumeHere, NotDurable, Paused, Preempted
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
@@ -131,6 +131,7 @@ class _Row(NamedTuple):
     lost_peer: bool = False
     outside: bool = False
     paused: bool = False
+    cause: Cause | None = None
 
 
 def _why_it_cannot_be_loaded(failure: Failure) -> str:
@@ -188,7 +189,16 @@ _FAILURES = (
         shown=Shown.REASON,
     ),
     _Row(
-        lambda f: f.is_any(TrainingDiverged, MergeFailed, GgufFailed),
+        lambda f: f.is_any(TrainingDiverged),
+        "failed",
+        lambda f: str(f.error),
+        retry=False,
+        exit_code=FAILED,
+        shown=Shown.REASON,
+        cause="diverged",
+    ),
+    _Row(
+        lambda f: f.is_any(MergeFailed, GgufFailed),
         "failed",
         lambda f: str(f.error),
         retry=False,
@@ -291,6 +301,7 @@ def classify(failure: Failure) -> WorkerOutcome:
         lost_peer=row.lost_peer,
         outside=row.outside,
         paused=row.paused,
+        cause=row.cause,
     )
     return WorkerOutcome(outcome=outcome, exit_code=row.exit_code, shown=row.shown)
 

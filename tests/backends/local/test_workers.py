@@ -132,6 +132,7 @@ def test_the_devices_are_those_that_the_caller_left_visible() -> None:
 def test_a_slot_gets_its_devices_and_its_share_of_the_processors() -> None:
     mine = Slot(number=0, devices=("1",)).environment(2, {"CUDA_VISIBLE_DEVICES": "0,1", "HOME": "/"})
     assert mine["CUDA_VISIBLE_DEVICES"] == "1"
+    assert mine["RUNNER_SLOTS"] == "2"
     assert int(mine["OMP_NUM_THREADS"]) == max(1, len(os.sched_getaffinity(0)) // 2)
     assert Slot(number=0, devices=None).environment(2, {"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"] == "7"
 

@@ -78,8 +78,7 @@ class ContainerRunner(AttemptRunner):
     def start(self, store_url: str, run_id: str, *, environment: Mapping[str, str], log: IO[bytes]) -> "Container":
         """Start a container, as `AttemptRunner.start`."""
         name = f"runner-{secrets.token_hex(6)}"
-        for folder in (*_caches(), *([Path(store_url)] if is_local(store_url) else [])):
-            make_folder(folder)
+        make_shared_folders(store_url)
         process = subprocess.Popen(
             self._command(store_url, run_id, name=name, environment=environment),
             # Only this process holds it open: the attempt ends when it closes.
@@ -93,8 +92,22 @@ class ContainerRunner(AttemptRunner):
 
     def _command(self, store_url: str, run_id: str, *, name: str | None, environment: Mapping[str, str]) -> list[str]:
         work = work_folder(store_url, run_id)
+        how = ["--interactive", f"--name={name}", f"--hostname={name}"] if name else []
+        attempt = ["--store", store_url, "--run", run_id, "--work-dir", str(work)]
+        attempt += ["--until-stdin-closes"] if name is not None else []
+        options = self.options(store_url, work, environment=environment)
+        return self._containers.command("run", *how, *options, self._image, *attempt)
+
+    def options(self, store_url: str, work: Path, *, environment: Mapping[str, str]) -> list[str]:
+        """Build the options of ``run``: what the container is given of this machine, and what it may not do.
+
+        Args:
+            store_url: where the run or sweep lives.
+            work: a folder of its own.
+            environment: variables; those that a run reads are passed on by name.
+        """
         home = work / "home"
-        options = ["run", "--rm", *(["--interactive", f"--name={name}", f"--hostname={name}"] if name else [])]
+        options = ["--rm"]
         options += [f"--user={os.getuid()}:{os.getgid()}", "--network=host", "--pull=never"]
         options += ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--security-opt=label=disable"]
         # Data loaders hand batches over in shared memory; compiled kernels are loaded from /tmp.
@@ -116,10 +129,7 @@ class ContainerRunner(AttemptRunner):
         # torch asks who the user is, and the image knows no name for this id.
         places = {"HOME": home, "USER": "runner", "XDG_CACHE_HOME": runner_cache.parent, "HF_HOME": hub}
         options += [f"--env={variable}={value}" for variable, value in places.items()]
-        attempt = ["--store", store_url, "--run", run_id, "--work-dir", str(work)]
-        return self._containers.command(
-            *options, self._image, *attempt, *(["--until-stdin-closes"] if name is not None else [])
-        )
+        return options
 
     def _read_only(self, environment: Mapping[str, str]) -> list[str]:
         """Local folders and files that are named where a path belongs, and nothing else that looks like one."""
@@ -222,6 +232,12 @@ def _names(environment: Mapping[str, str]) -> set[str]:
     chosen = environment.get(SECRET_NAMES, "")
     known = {name for name in environment if name.startswith(_PASSED_ON)}
     return known | ({SECRET_NAMES, *chosen.split(",")} if chosen else set())
+
+
+def make_shared_folders(store_url: str) -> None:
+    """Make the folders that all containers write to, before the container program does, as root."""
+    for folder in (*_caches(), *([Path(store_url)] if is_local(store_url) else [])):
+        make_folder(folder)
 
 
 def _caches() -> tuple[Path, Path]:

@@ -20,8 +20,9 @@ from runner.backends.workers import WORKER
 from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import make_folder
-from runner.process import die_with_parent
+from runner.process import die_with_parent, die_with_stdin
 from runner.runs.records import utc_now
+from runner.sweeps.layout import SLOTS_VARIABLE
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -54,7 +55,8 @@ class Slot:
             environ: variables that all workers get.
         """
         threads = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // slots))} if slots > 1 else {}
-        return {**threads, **environ, **({} if self.devices is None else {DEVICES: ",".join(self.devices)})}
+        devices = {} if self.devices is None else {DEVICES: ",".join(self.devices)}
+        return {**threads, **environ, **devices, SLOTS_VARIABLE: str(slots)}
 
 
 def find_devices(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -220,10 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle-minutes", type=float, help="after which a worker without a trial ends")
     parser.add_argument("--prefix", default="", help="what the workers' names begin with")
     parser.add_argument("--parent", type=int, help="process id of the process to die with")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="die when standard input ends")
     parser.add_argument("--module", default=WORKER)
     options = parser.parse_args(arguments)
     if options.parent is not None:
         die_with_parent(options.parent)
+    if options.until_stdin_closes:
+        die_with_stdin()
     try:
         slots = make_slots(
             find_devices(),

@@ -70,6 +70,14 @@ class LocalWorkers(WorkerBackend):
         """
         require_training_side()
 
+    def default_count(self, *, gpus_per_trial: int | None, trials_per_gpu: int) -> int:
+        """As many as the GPUs of this machine give; without any, as many as share one.
+
+        Raises:
+            UserError: this machine has fewer GPUs than a trial needs.
+        """
+        return len(make_slots(find_devices(), gpus_per_trial=gpus_per_trial, trials_per_gpu=trials_per_gpu))
+
     def request(self, store_url: str, workers: SweepWorkers, *, environment: Sequence[str]) -> SlotsRequest:
         """Build the command that starts the workers.
 
@@ -150,9 +158,9 @@ class LocalWorkers(WorkerBackend):
         """
         count = launch.record["count"]
         if launch.ended is not None:
-            return WorkersStatus(statuses=[launch.ended["status"]] * count, alive=0, reason=launch.ended.get("reason"))
+            return ended_status(launch)
         if not launch.is_from_here:
-            raise _elsewhere(launch)
+            raise elsewhere(launch)
         if self._runs(launch):
             return WorkersStatus(statuses=["RUNNING"] * count, alive=count)
         note_workers_ended(store, launch, status="ENDED")
@@ -200,7 +208,15 @@ def _pid(launch: WorkersLaunch) -> int | None:
     return None if launch.started is None else launch.started.get("pid")
 
 
-def _elsewhere(launch: WorkersLaunch) -> UserError:
+def ended_status(launch: WorkersLaunch) -> WorkersStatus:
+    """The status of a launch whose end is recorded."""
+    assert launch.ended is not None
+    statuses = [launch.ended["status"]] * launch.record["count"]
+    return WorkersStatus(statuses=statuses, alive=0, reason=launch.ended.get("reason"))
+
+
+def elsewhere(launch: WorkersLaunch) -> UserError:
+    """Say that the workers of a launch are processes of another machine."""
     host = launch.record.get("host") or "another machine"
     return UserError(
         f"its workers are processes of {host}, which this machine cannot see",

@@ -10,7 +10,8 @@ from runner.backends.skypilot.bootstrap import setup_folder, shown
 from runner.backends.skypilot.endpoints import refuse_loopback
 from runner.backends.skypilot.resources import resolve_resources, with_image
 from runner.backends.skypilot.store_access import StoreAccess, access
-from runner.backends.skypilot.task import TaskContext, task
+from runner.backends.skypilot.task import TaskContext, task, workers_task
+from runner.backends.workers import SweepWorkers
 from runner.errors import UserError
 from runner.planning.feasibility import fits_on
 from runner.recipe.recipe import Recipe
@@ -96,6 +97,43 @@ def remote_task(
         setup_from=setup_from,
     )
     return task(document, context), entry
+
+
+def remote_workers_task(
+    workers: SweepWorkers,
+    store_url: str,
+    *,
+    name: str,
+    secrets: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[dict[str, Any], StoreAccess]:
+    """Build the task of a sweep's workers, and what gives it access to the store.
+
+    Args:
+        workers: what is asked for.
+        store_url: where the sweep lives.
+        name: of the jobs.
+        secrets: names of further variables that they are given apart from the task.
+        environ: this process's environment.
+
+    Raises:
+        UserError: the machines would not reach the store, the cache cannot be written, or a trial has several machines.
+    """
+    machines = workers.placement.machines
+    assert machines is not None
+    if machines.num_nodes > 1:
+        remedy = "leave `--nodes` out: a trial of a sweep runs on one machine, and may have all of its GPUs"
+        raise UserError("a worker of a sweep is one machine", where="--nodes", remedy=remedy)
+    entry = access(store_url, machines, environ)
+    refuse_loopback(workers.sky.get("envs") or {}, where="sky.envs")
+    setup_from = shown(setup_folder()) if "image_id" not in machines.resources else None
+    context = TaskContext(
+        store_url=store_url,
+        secrets=sorted({*entry.secrets, *secrets}),
+        environment=entry.environment,
+        setup_from=setup_from,
+    )
+    return workers_task(workers, name, context), entry
 
 
 def asked_for(document: Mapping[str, Any]) -> ResolvedResources:

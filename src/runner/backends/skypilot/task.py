@@ -1,4 +1,4 @@
-"""The SkyPilot task of a run: built purely from its document, printed by `render`, sent by `launch`, the same in both.
+"""SkyPilot's task of a run, or of a sweep's workers: built purely, the same where it is printed and where it is sent.
 
 A task holds all that SkyPilot needs, and works by hand with ``sky jobs launch``: the run's own record travels in it and
 is written to the store if it is not there. Secrets stand in it by name only.
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from runner.backends.workers import WORKER, SweepWorkers
 from runner.runs.launches import task_name
 from runner.runs.layout import RUN_VARIABLE, SECRET_NAMES
 
@@ -23,6 +24,8 @@ SETUP_FOLDER = "~/runner-setup"
 _IMAGE_PYTHON = "/opt/venv/bin/python"
 _SETUP_PYTHON = '"$HOME/runner-environment/bin/python"'
 _STOP_SECONDS = 120
+_SLOTS = "runner.backends.local.slots"
+"""Splits a machine among several workers. It runs there, not here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +49,61 @@ def task(document: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
         document: its ``run.json``, with `resources` and `num_nodes`.
         context: what it brings to its machines.
     """
-    own = document["recipe"].get("sky") or {}
+    return _task(
+        document,
+        context,
+        name=task_name(document["run_id"]),
+        own=document["recipe"].get("sky") or {},
+        envs={RUN_VARIABLE: _dumped(_carried(document))},
+        stop=_stop(f"[r]unner.train.entrypoint .*--run {document['run_id']} "),
+        run=_run(document["run_id"], context),
+    )
+
+
+def workers_task(workers: SweepWorkers, name: str, context: TaskContext) -> dict[str, Any]:
+    """Build the task of a machine with workers of a sweep: one, or one for each slot of the machine.
+
+    Args:
+        workers: what is asked for; `placement.machines` are the machines.
+        name: of the jobs.
+        context: what it brings to its machines.
+    """
+    module = _worker_module(workers)
+    return _task(
+        workers.placement.fields(),
+        context,
+        name=name,
+        own=workers.sky,
+        envs={},
+        # Of several workers, the process that started them passes the signal on.
+        stop=_stop(f"[{module[0]}]{module[1:]} .*--sweep {workers.sweep_id} "),
+        run=_run_workers(workers, context),
+    )
+
+
+def _task(
+    place: Mapping[str, Any],
+    context: TaskContext,
+    *,
+    name: str,
+    own: Mapping[str, Any],
+    envs: Mapping[str, str],
+    stop: str,
+    run: str,
+) -> dict[str, Any]:
+    """Build a task.
+
+    Args:
+        place: holds `resources` and `num_nodes`.
+        context: what it brings to its machines.
+        name: the task's.
+        own: the recipe's `sky`.
+        envs: variables beside those of the context and the recipe.
+        stop: what is done when the machine is about to go.
+        run: what is run.
+    """
     secrets = sorted({*context.secrets, *own.get("secrets", ())})
-    envs = {**(context.environment or {}), **own.get("envs", {}), RUN_VARIABLE: _dumped(_carried(document))}
+    envs = {**(context.environment or {}), **own.get("envs", {}), **envs}
     if secrets:
         envs[SECRET_NAMES] = ",".join(secrets)
     mounts = {**own.get("file_mounts", {})}
@@ -56,13 +111,13 @@ def task(document: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     if context.setup_from is not None:
         mounts[SETUP_FOLDER] = context.setup_from
         setup.append(f"bash {SETUP_FOLDER}/setup.sh")
-    hook = {"events": ["preemption"], "timeout": _STOP_SECONDS, "run": _stop(document["run_id"])}
+    hook = {"events": ["preemption"], "timeout": _STOP_SECONDS, "run": stop}
     config = dict(own.get("config", {}))
     config["hooks"] = [*config.get("hooks", ()), hook]
     parts = {
-        "name": task_name(document["run_id"]),
-        "num_nodes": document["num_nodes"] if document["num_nodes"] > 1 else None,
-        "resources": document["resources"],
+        "name": name,
+        "num_nodes": place["num_nodes"] if place["num_nodes"] > 1 else None,
+        "resources": place["resources"],
         "envs": envs,
         "secrets": dict.fromkeys(secrets),
         "workdir": own.get("workdir"),
@@ -70,7 +125,7 @@ def task(document: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
         "volumes": own.get("volumes"),
         "config": config,
         "setup": "\n".join(setup) + "\n" if setup else None,
-        "run": _run(document["run_id"], context),
+        "run": run,
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -81,8 +136,7 @@ def task_yaml(content: Mapping[str, Any]) -> str:
 
 
 def _run(run_id: str, context: TaskContext) -> str:
-    python = _IMAGE_PYTHON if context.setup_from is None else _SETUP_PYTHON
-    path = "" if context.setup_from is None else 'export PYTHONPATH="$HOME/runner-setup/source"\n'
+    path, python = _python(context)
     arguments = f"--store {shlex.quote(context.store_url)} --run {run_id}"
     # -P: a `datasets.py` in the working directory must not be taken for the library.
     return (
@@ -91,9 +145,32 @@ def _run(run_id: str, context: TaskContext) -> str:
     )
 
 
-def _stop(run_id: str) -> str:
-    """Ask the attempt to save, and wait until it has. The brackets keep the pattern from matching this very line."""
-    pattern = shlex.quote(f"[r]unner.train.entrypoint .*--run {run_id} ")
+def _run_workers(workers: SweepWorkers, context: TaskContext) -> str:
+    path, python = _python(context)
+    module = _worker_module(workers)
+    folder = f"$HOME/runner-work/{workers.sweep_id}"
+    lines = [shlex.join(workers.arguments(context.store_url)), f'--work-dir "{folder}"']
+    if module == _SLOTS:
+        split = f" --gpus-per-trial {workers.gpus_per_trial}" if workers.gpus_per_trial is not None else ""
+        lines.append(f'--logs "{folder}/logs" --trials-per-gpu {workers.trials_per_gpu}{split}')
+    return f"{path}exec {python} -P -m {module} \\\n  " + " \\\n  ".join(lines) + "\n"
+
+
+def _worker_module(workers: SweepWorkers) -> str:
+    """The worker, or what starts several: which machine it will be, and how many GPUs it has, is known there only."""
+    return _SLOTS if workers.splits else WORKER
+
+
+def _python(context: TaskContext) -> tuple[str, str]:
+    """What comes before, and the Python of the image or of the setup."""
+    if context.setup_from is None:
+        return "", _IMAGE_PYTHON
+    return 'export PYTHONPATH="$HOME/runner-setup/source"\n', _SETUP_PYTHON
+
+
+def _stop(processes: str) -> str:
+    """Ask processes to save, and wait until they have. The brackets keep the pattern from matching this very line."""
+    pattern = shlex.quote(processes)
     return f"pkill -TERM -f {pattern}\nwhile pgrep -f {pattern} > /dev/null; do sleep 1; done\n"
 
 

@@ -73,7 +73,7 @@ def best_trials(
     chosen = state.best(top)
     if not chosen:
         raise UserError(
-            f"no trial has a {definition.metric} yet",
+            "no trial has a result yet",
             where=sweep_id,
             remedy=f"`runner sweep status {sweep_id}` shows where it stands",
         )

@@ -18,7 +18,13 @@ from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_l
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
 from runner.control.launching.start import make_reporter
 from runner.control.launching.submit import checked_name, new_run_id
-from runner.control.sweeping.plan import SweepPlan, plan_sweep, points_that_do_not_fit, refuse_if_nothing_fits
+from runner.control.sweeping.plan import (
+    SweepPlan,
+    plan_sweep,
+    points_that_do_not_fit,
+    refuse_crowded_gpu,
+    refuse_if_nothing_fits,
+)
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.packages import is_installed
@@ -28,6 +34,7 @@ from runner.sweeps.definition import Definition, Scheduler, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import LONGEST_SWEEP_ID, sweep_key
+from runner.sweeps.space.file import RunnerSection
 from runner.sweeps.space.load import LoadedSweep, load_sweep
 
 if TYPE_CHECKING:
@@ -106,6 +113,9 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
     backend = backend_for(infra_for(place.resources, None))
     backend.check(place.resources, cluster=None, image=place.image)
     checked = check_launch(backend, loaded.recipe, place, say=say)
+    if checked.placement.machines is not None and checked.placement.machines.num_nodes > 1:
+        remedy = "ask for a machine with more GPUs: --gpu A100:8"
+        raise UserError("a trial trains on one machine", where="--nodes", remedy=remedy)
     if loaded.file.method == "bayes" and backend.shares_environment and not is_installed("optuna"):
         raise UserError(
             "`method: bayes` draws with Optuna, which is not installed here",
@@ -119,6 +129,7 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
         store.url, workers, environment=list(checked.environment)
     )
     plan = plan_sweep(definition, loaded.recipe.recipe, checked.placement.machines, trials=_trials(loaded, definition))
+    refuse_crowded_gpu(plan, definition.trials_per_gpu, where=str(loaded.path))
     return PreparedSweep(
         loaded=loaded, checked=checked, definition=definition, portable=portable, plan=plan, request=request
     )
@@ -151,8 +162,10 @@ def launch_sweep(
     _say_what_does_not_fit(prepared, say)
     for line in prepared.plan.lines():
         say(line)
+    if prepared.definition.rungs:
+        say(_describe_schedule(prepared.definition))
     _confirm_cost(prepared, confirm)
-    known = _known(store, options, prepared)
+    known = _known(store, options, prepared, say)
     definition = prepared.definition
     for key, path in prepared.portable.inputs.items():
         store.upload(sweep_key(definition.sweep_id, key), path)
@@ -195,8 +208,8 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
     file, section = loaded.file, loaded.file.runner
     now = datetime.now(UTC)
     run_cap = file.run_cap if options.run_cap is None else options.run_cap
-    parallel = options.parallel or section.parallel or 1
     placement = checked.placement.fields()
+    parallel = options.parallel or section.parallel or _default_parallel(placement["infra"], section, run_cap)
     scheduler = choose_scheduler(loaded, run_cap=run_cap, parallel=parallel)
     max_cost = section.max_cost if options.max_cost is None else options.max_cost
     max_hours = section.max_hours if options.max_hours is None else options.max_hours
@@ -222,12 +235,14 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         scheduler=scheduler,
         rungs=() if scheduler == "none" else loaded.rungs[:-1],
         max_steps=loaded.rungs[-1] if loaded.rungs else None,
+        schedule=section.schedule,
         eta=file.eta,
         retries=section.retries,
         max_cost=max_cost,
         max_hours=max_hours,
         resolved=checked.prepared.recipe,
         recipe=portable.to_mapping(),
+        paths={key: str(path) for key, path in portable.inputs.items()},
         recipe_name=loaded.recipe.path.name,
         recipe_digest=blake3(loaded.recipe.path.read_bytes()).hexdigest(),
         git_revision=checked.git_revision,
@@ -239,7 +254,22 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         parallel=parallel,
         gpus_per_trial=section.gpus_per_trial or 1,
         trials_per_gpu=section.trials_per_gpu or 1,
+        prices={} if placement["resources"] is None else _prices(placement["resources"]),
     )
+
+
+def _default_parallel(infra: str, section: RunnerSection, run_cap: int | None) -> int:
+    """As many trials at once as this machine has room for, but not more than there are; one on machines elsewhere."""
+    room = worker_backend_for(infra).default_count(
+        gpus_per_trial=section.gpus_per_trial, trials_per_gpu=section.trials_per_gpu or 1
+    )
+    return room if run_cap is None else min(room, run_cap)
+
+
+def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
+    from runner.planning.prices import hourly_prices, load_prices  # not above: a sweep on this machine has no price
+
+    return hourly_prices(resources, load_prices())
 
 
 def choose_scheduler(loaded: LoadedSweep, *, run_cap: int | None, parallel: int) -> Scheduler:
@@ -364,9 +394,15 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
         )
 
 
-def _known(store: Store, options: SweepOptions, prepared: PreparedSweep) -> list[Event]:
+def _describe_schedule(definition: Definition) -> str:
+    if definition.schedule == "rung":
+        return "the learning rate's schedule ends at each rung, and is a longer one after it (runner.schedule: rung)"
+    return "the learning rate's schedule is that of the full length from the start (runner.schedule: full)"
+
+
+def _known(store: Store, options: SweepOptions, prepared: PreparedSweep, say: Callable[[str], None]) -> list[Event]:
     if not options.known:
         return []
     from runner.control.sweeping.known import known_results
 
-    return known_results(store, options.known, prepared.definition)
+    return known_results(store, options.known, prepared.definition, say=say)

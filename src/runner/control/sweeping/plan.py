@@ -61,7 +61,7 @@ class SweepPlan:
         last = number == len(self.rungs) - 1
         where = "its end" if rung.step is None else f"step {rung.step}"
         name = "end" if last else f"rung {number + 1}"
-        trials = "as many trials as the budget gives" if self.trials is None else f"{rung.trials:,} trials"
+        trials = "as many trials as the budget gives" if self.trials is None else _trials(rung.trials)
         words = [f"{name}: {trials} to {where}"]
         if self.trials is not None and rung.steps is not None and len(self.rungs) > 1:
             words.append(f"{rung.steps:,} steps")
@@ -79,6 +79,10 @@ class SweepPlan:
     def _money(self, steps: int) -> list[str]:
         hours, cost = self.hours(steps), self.cost(steps)
         return [*([hours_range(hours)] if hours else []), *([dollar_range(cost)] if cost else [])]
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} {'trial' if count == 1 else 'trials'}"
 
 
 def plan_sweep(
@@ -149,4 +153,23 @@ def refuse_if_nothing_fits(unfit: Sequence[tuple[Mapping[str, Any], str]], size:
     if unfit and len(unfit) == size:
         raise UserError(
             f"none of the grid's {size} points fits: {unfit[0][1]}", where=where, remedy="ask for a larger GPU"
+        )
+
+
+def refuse_crowded_gpu(plan: SweepPlan, trials_per_gpu: int, *, where: str) -> None:
+    """Refuse more trials on a GPU than its memory has room for, by the estimate of one.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    if plan.row is None or trials_per_gpu == 1:
+        return
+    fit = plan.row.fit
+    room = int(fit.capacity_gib // fit.memory_gib) if fit.memory_gib else trials_per_gpu
+    if trials_per_gpu > room:
+        raise UserError(
+            f"a trial takes about {fit.memory_gib:.1f} of the {fit.capacity_gib:.0f} GiB of {fit.accelerators}: "
+            f"{room} fit, and not {trials_per_gpu}",
+            where=where,
+            remedy=f"write `trials_per_gpu: {max(1, room)}`, or ask for a larger GPU",
         )

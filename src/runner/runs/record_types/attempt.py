@@ -100,6 +100,8 @@ class AttemptEnded(TypedDict):
     """Whether this very process makes another attempt, after memory ran out or training hung."""
     paused: NotRequired[bool]
     """Whether it ended at the step that its sweep had it train to: nothing is wrong, and its sweep goes on with it."""
+    cause: NotRequired[Line]
+    """Of a failure that says something of the recipe's values: ``diverged`` or ``out_of_memory``."""
     hung: NotRequired[bool]
     """Whether it was ended because training hung."""
     split: NotRequired[Split]

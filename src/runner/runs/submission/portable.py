@@ -6,6 +6,7 @@ exactly the checks of a launch.
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,19 @@ from runner.recipe.problems import RecipePath
 from runner.recipe.recipe import Json
 from runner.recipe.settings import Source, source_of
 from runner.recipe.strategy import read_deepspeed_file
-from runner.runs.submission.prepare import PreparedRecipe, input_key, prepare, resolve_sky_paths
-
-INPUTS = "inputs/"
+from runner.runs.submission.prepare import (
+    PreparedRecipe,
+    file_digest,
+    folder_digest,
+    input_key,
+    prepare,
+    resolve_sky_paths,
+)
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config", "deepspeed")
 _DRAWN: Source = "sweep"
+_PLACE = "the sweep's {}"
+_INPUT = re.compile(r"inputs/[0-9a-f]{64}/[^/]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +87,14 @@ def portable_recipe(loaded: LoadedRecipe, *, drawn: Iterable[Mapping[str, Json]]
     left_behind = dict(prepare(loaded).left_behind)
     for settings in drawn:
         layers = copy.deepcopy(loaded.written)
-        apply_values(layers, settings, source=_DRAWN, place="the sweep's {}")
-        changed = check_layers(layers, loaded.path, shown_as=str(loaded.path), lines={}, cwd=cwd)
-        left_behind |= prepare(changed).left_behind
-        for place in _places(changed.written.data):
-            source = source_of(place.path, changed.written.sources)
-            if source == _DRAWN and (portable := place.portable(cwd.absolute(), inputs)) != place.text:
+        apply_values(layers, settings, source=_DRAWN, place=_PLACE)
+        for place in _places(layers.data):
+            if source_of(place.path, layers.sources) != _DRAWN:
+                continue
+            portable = place.portable(cwd.absolute(), inputs)
+            if portable != place.text:
                 files[place.text] = portable
+            left_behind |= place.digest_left_behind(portable)
     layers = copy.deepcopy(loaded.written)
     for place in _places(layers.data):
         base = loaded.path.parent if source_of(place.path, layers.sources) == "recipe" else cwd.absolute()
@@ -127,7 +136,7 @@ def prepare_with(
         dict(portable.sources),
         {path: f"{source} {'.'.join(map(str, path))}" for path, source in portable.sources.items()},
     )
-    apply_values(layers, _with_files(dict(settings), portable.files), source=_DRAWN, place="the sweep's {}")
+    apply_values(layers, _with_files(dict(settings), portable.files), source=_DRAWN, place=_PLACE)
     for place in _places(layers.data):
         place.replace(place.local(fetch))
     path = folder.absolute() / f"{layers.data['name']}.yaml"
@@ -169,11 +178,18 @@ class _Place:
 
     def local(self, fetch: Callable[[str], Path]) -> str:
         """Return what the text is on this machine."""
-        if not self.text.startswith(INPUTS) or self.kind not in ("data", "reward"):
-            return self.text
         file, function = split_reward(self.text) if self.kind == "reward" else (self.text, None)
-        path = str(fetch(str(file)))
+        if self.kind not in ("data", "reward") or file is None or _INPUT.fullmatch(file) is None:
+            return self.text
+        path = str(fetch(file))
         return path if function is None else f"{path}:{function}"
+
+    def digest_left_behind(self, portable: Json) -> dict[str, str]:
+        """Return the digest of what stays where it is, by its path; nothing for what travels, or is a model's."""
+        path = Path(portable) if isinstance(portable, str) and is_local(portable) else None
+        if path is not None and self.kind == "data":
+            return {str(path): folder_digest(path)}
+        return {str(path): file_digest(path)} if path is not None and self.kind == "file" and path.is_file() else {}
 
 
 def _add_input(path: Path, inputs: dict[str, Path]) -> str:
@@ -209,11 +225,10 @@ def _places_of(section: Mapping[str, Any], at: RecipePath) -> Iterator[_Place]:
     rewards = training.get("reward_funcs")
     if isinstance(rewards, list):
         found += [(("training", "reward_funcs", index), "reward", rewards, index) for index in range(len(rewards))]
-    for path, kind, container, key in found:
-        if isinstance(container, list) or key in container:
-            place = _Place(path=(*at, *path), kind=kind, container=container, key=key)
-            if isinstance(container[key], str):  # type: ignore[index]
-                yield place
+    for path, kind, container, name in found:
+        values: Any = container
+        if (isinstance(values, list) or name in values) and isinstance(container[name], str):
+            yield _Place(path=(*at, *path), kind=kind, container=container, key=name)
 
 
 def _mapping(section: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 Source of the meaning: sweeps 0.3.0, ``params.py`` (`HyperParameter.ppf`) and ``grid_search.py``, which a test runs
 beside this module. Only where W&B leaves the distribution at the very ends do we not follow: for u = 0 its whole
-numbers are one below the minimum and a normal variable is infinite, and for u = 1 a value with a probability can be the
-first one. Here the ends are the nearest values that are drawn.
+numbers are one below the minimum, a normal variable is infinite and one of `q_uniform` may be rounded to what is never
+drawn otherwise, and for u = 1 a value with a probability can be the first one. Here the ends are the nearest values
+that are drawn.
 """
 
 import itertools
@@ -92,7 +93,7 @@ class Distribution:
         if half:
             possible = above > below and _near(self.at((below + above) / 2), value)
         else:
-            possible = self.name not in _BOUNDED or bool(self.settings["min"] <= value <= self.settings["max"])
+            possible = self.name not in _BOUNDED or self._holds(value)
         return float(below + above) / 2 if possible else None
 
     def values(self) -> list[Json] | None:
@@ -109,7 +110,7 @@ class Distribution:
             case "int_uniform" if settings["max"] - settings["min"] < _MOST_VALUES:
                 return list(range(settings["min"], settings["max"] + 1))
             case "q_uniform" | "q_log_uniform_values" | "q_beta":
-                low, high = (self.at(u) for u in (_FIRST, 1.0))
+                low, high = self.at(0.0), self.at(1.0)
                 steps = round((high - low) / settings["q"])
                 if steps < _MOST_VALUES:
                     first = round(low / settings["q"])
@@ -121,7 +122,7 @@ class Distribution:
         everything = self.values()
         if everything is not None:
             return everything
-        ends = self.name.removeprefix("q_") not in ("normal", "log_normal")
+        ends = self.name in ("uniform", "int_uniform", "q_uniform") or "log_uniform" in self.name
         return list(unique_values([self.at(u) for u in ((0.0, *_LOOKED_AT, 1.0) if ends else _LOOKED_AT)]))
 
     def grid(self) -> Sequence[Json] | None:
@@ -143,6 +144,11 @@ class Distribution:
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{key} {value}' for key, value in self.settings.items())})"
+
+    def _holds(self, value: float) -> bool:
+        """Whether a range has the value, with its ends as they are rounded when they are drawn."""
+        low, high = float(self.settings["min"]), float(self.settings["max"])
+        return low <= value <= high or _near(value, low) or _near(value, high)
 
     def _quantile_of_choice(self, value: Json) -> float | None:
         if self.is_constant:
@@ -166,9 +172,9 @@ class Distribution:
             case "log_uniform_values" | "inv_log_uniform_values":
                 return 0.0 if x <= 0 else _between(math.log(x), math.log(settings["min"]), math.log(settings["max"]))
             case "normal":
-                return NormalDist(settings["mu"], settings["sigma"]).cdf(x)
+                return _normal_cdf((x - settings["mu"]) / settings["sigma"])
             case "log_normal":
-                return 0.0 if x <= 0 else NormalDist(settings["mu"], settings["sigma"]).cdf(math.log(x))
+                return 0.0 if x <= 0 else _normal_cdf((math.log(x) - settings["mu"]) / settings["sigma"])
             case _:
                 return beta_cdf(x, settings["a"], settings["b"])
 
@@ -187,6 +193,10 @@ def unique_values(values: Sequence[Json]) -> Sequence[Json]:
 
 def _between(x: float, low: float, high: float) -> float:
     return min(max((x - low) / (high - low), 0.0), 1.0)
+
+
+def _normal_cdf(z: float) -> float:
+    return math.erfc(-z / math.sqrt(2)) / 2
 
 
 def _near(one: float, other: float) -> bool:
@@ -250,7 +260,7 @@ def _rounded(quantile: Callable[[Settings, float], float]) -> Callable[[Settings
     """Return the quantile of the same distribution, rounded to multiples of q. A half goes to the even one."""
 
     def rounded(settings: Settings, u: float) -> Json:
-        value = quantile(settings, u) / settings["q"]
+        value = quantile(settings, min(max(u, _FIRST), _LAST)) / settings["q"]
         return _multiple(round(value), settings["q"]) if math.isfinite(value) else value
 
     return rounded

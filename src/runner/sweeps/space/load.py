@@ -1,5 +1,6 @@
 """Load a sweep: find its file, read it, load its recipe, and check all that can be drawn. Nothing is written."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,9 @@ from runner.recipe.loading.load import LoadedRecipe, check_recipe
 from runner.recipe.loading.overrides import apply_overrides
 from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.strict_yaml import Document, parse_document
-from runner.recipe.problems import Problem, RecipeError, RecipePath
+from runner.recipe.problems import MAX_SHOWN, Problem, RecipeError, RecipePath, dotted_path
 from runner.recipe.recipe import Json
-from runner.sweeps.space.checks import find_impossible, with_what_lapses
+from runner.sweeps.space.checks import find_impossible, some_points, with_what_lapses
 from runner.sweeps.space.contradictions import at_path, without_contradicted
 from runner.sweeps.space.distributions import Distribution
 from runner.sweeps.space.file import Metric, RunnerSection, SweepFile
@@ -128,13 +129,23 @@ class _Loading:
         fixed = {**set_for_all, **constants}
         recipe = self._base(loaded_with, fixed, space, places)
         file, rungs, evaluations = self._rungs(file, recipe, space)
+        assert file.metric is not None
+        problems = self._grid_problems(file, space)
+        problems += find_unknown_metric(file.metric, recipe.recipe, pauses=len(rungs) > 1)
+        if problems:
+            raise self._error(problems)
         if evaluations:
             fixed = {**fixed, **evaluations}
             recipe = self._base(loaded_with, fixed, space, places)
 
+        warned = {problem.path for problem in recipe.warnings}
+        hardly_meant: dict[RecipePath, str] = {}
+
         def check(settings: Mapping[str, Json]) -> Sequence[Problem]:
             try:
-                loaded_with(settings, fixed=fixed)
+                for warning in loaded_with(settings, fixed=fixed).warnings:
+                    if warning.path not in warned:
+                        hardly_meant.setdefault(warning.path, f"{dotted_path(warning.path)}: {warning.what}")
             except RecipeError as error:
                 return error.problems
             except UserError as error:
@@ -144,12 +155,9 @@ class _Loading:
         owned = {*fixed, *(path for one in space.parameters for path in (*one.keys.values(), one.path))}
         space, notes = with_what_lapses(space, owned, check)
         self._notes += notes
-        problems = self._grid_problems(file, space)
-        assert file.metric is not None
-        problems += find_unknown_metric(file.metric, recipe.recipe, pauses=len(rungs) > 1)
-        problems += find_impossible(space, places, check)
-        if problems:
+        if problems := find_impossible(space, places, check):
             raise self._error(problems)
+        self._notes += [f"some trials are hardly meant: {sentence}" for sentence in hardly_meant.values()]
         return LoadedSweep(
             file=file,
             space=space,
@@ -205,7 +213,7 @@ class _Loading:
             for value in maps:
                 paths, wrong = flat_settings(value, found.path, method)
                 keys |= paths
-                problems += [Problem(written.at, f"a value has {reason}") for reason in wrong]
+                problems += [Problem(written.at, f"a value has `{key}`", remedy) for key, remedy in wrong.items()]
         if "warmup_ratio" in written.name:
             too_large = [one for one in written.distribution.looked_at() if isinstance(one, int | float) and one >= 1]
             if too_large:
@@ -218,9 +226,7 @@ class _Loading:
         for key, value in runner.set.items():
             at: RecipePath = ("runner", "set", key)
             paths, wrong = flat_settings({key: value}, "", method)
-            if wrong:
-                remedy = wrong[0].partition(": ")[2]
-                problems.append(unknown_name(at, key, remedy))
+            problems += [unknown_name(at, name, remedy) for name, remedy in wrong.items()]
             settings |= Parameter(key, "", _NOTHING, paths).settings({key: value})
         return settings
 
@@ -230,12 +236,13 @@ class _Loading:
         for override in self._overrides:
             owners[override.partition("=")[0].strip()] = f"`--set {override}`"
         for parameter in space.parameters:
-            for path in dict.fromkeys(parameter.keys.values() if parameter.keys else [parameter.path]):
-                other = owners.get(path)
+            own = list(dict.fromkeys(parameter.keys.values())) or [parameter.path]
+            for path in own:
+                other = next((known for known in owners if _overlap(path, known)), None)
                 if other is not None:
-                    what = f"`{path}` is set by {other} as well"
+                    what = f"`{path}` is set by {owners[other]} as well"
                     problems.append(Problem(places[parameter.name], what, "keep one of the two"))
-                owners[path] = f"`{parameter.name}`"
+            owners |= dict.fromkeys(own, f"`{parameter.name}`")
         if problems:
             raise self._error(problems)
 
@@ -261,6 +268,9 @@ class _Loading:
         try:
             return loaded_with({}, fixed=fixed)
         except RecipeError as error:
+            for point in some_points(space):  # what is drawn may be what the others need
+                with contextlib.suppress(UserError):
+                    return loaded_with(space.settings(point), fixed=fixed)
             at = {path: places[one.name] for one in space.parameters for path in (*one.keys.values(), one.path)}
             moved = [
                 self._locate(at.get(place.removeprefix(_FLAG), ("runner", "set"))) if place.startswith(_FLAG) else place
@@ -324,7 +334,15 @@ class _Loading:
         return next((f"{self._shown_as}:{lines[part]}" for part in parts if part in lines), self._shown_as)
 
     def _error(self, problems: Sequence[Problem]) -> RecipeError:
+        if len(problems) > MAX_SHOWN:
+            more = Problem((), f"and {len(problems) - MAX_SHOWN + 1} more mistakes", "mend these first")
+            problems = [*problems[: MAX_SHOWN - 1], more]
         return RecipeError(problems, self._locate, where=self._shown_as)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of two settings is the other, or a part of it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _relative(path: pathlib.Path, cwd: pathlib.Path) -> str:

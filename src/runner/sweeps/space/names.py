@@ -169,26 +169,26 @@ def unknown_name(at: RecipePath, name: str, remedy: str) -> Problem:
     return Problem(at, f"no setting of the recipe is `{name}`", remedy)
 
 
-def flat_settings(value: Mapping[str, Json], prefix: str, method: str | None) -> tuple[dict[str, str], list[str]]:
-    """Return the setting that each key of a mapping means, by its dotted place in the mapping; and what is wrong.
+def flat_settings(value: Mapping[str, Json], prefix: str, method: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the setting that each key of a mapping means, by its place in the mapping; and what to write for others.
 
     Args:
         value: ``{r: 8, lora_alpha: 16}``.
         prefix: the section that it is merged into; empty: its keys are whole names.
     """
     paths: dict[str, str] = {}
-    wrong: list[str] = []
+    wrong: dict[str, str] = {}
     for key, item in value.items():
         stage, _, section = prefix.rpartition(".")
         found = resolve_name(key, method, section=section)
         if isinstance(found, str):
-            wrong.append(f"`{key}`: {found}")
+            wrong[key] = found
             continue
         path = f"{stage}.{found.path}" if stage else found.path
         if is_section(path) and isinstance(item, dict):
             inner, more = flat_settings(item, path, method)
             paths |= {f"{key}/{below}": target for below, target in inner.items()}
-            wrong += more
+            wrong |= more
         else:
             paths[key] = path
     return paths, wrong

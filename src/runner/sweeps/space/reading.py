@@ -35,7 +35,8 @@ _USED = (
     *("program", "recipe", "method", "metric", "parameters", "early_terminate", "run_cap", "name", "description"),
     "runner",
 )
-_KEYS = (*_USED, *_UNUSED, *_UNSUPPORTED)
+TOP_KEYS = (*_USED, *_UNUSED, *_UNSUPPORTED)
+"""Every key that is understood, if only to say that it is not supported."""
 _METHODS = ("grid", "random", "bayes")
 _OTHER_KEYS = {
     "sweep": "leave it out: the whole file is the sweep",
@@ -69,6 +70,7 @@ def _whole(least: int) -> _Kind:
 
 _ABOVE_0 = _Kind("a number above 0", (int, float), above=0)
 _TEXT, _FLAG, _NUMBER = _Kind("text", (str,)), _Kind("true or false", (bool,)), _Kind("a number", (int, float))
+_BETTER_IF_MORE = ("accurac", "reward", "exact_match", "margins")
 _IMPUTE = ("latest", "best", "worst")
 
 _TOP = {"name": _TEXT, "description": _TEXT, "program": _TEXT, "recipe": _TEXT, "run_cap": _whole(1)}
@@ -131,7 +133,7 @@ class ReadSweep:
     recipe: str | None = None
     """The recipe as it is written; None if it is not."""
     runner: RunnerSection = field(default_factory=RunnerSection)
-    """What is right of `runner:`; all defaults if anything is wrong with it."""
+    """What is right of `runner:`."""
     parameters: ReadParameters = field(default_factory=ReadParameters)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -149,8 +151,8 @@ def read_sweep(data: Mapping[str, Json], *, name: str) -> ReadSweep:
     for key in data:
         if key in _UNSUPPORTED:
             problems.append(Problem((key,), *_UNSUPPORTED[key]))
-        elif key not in _KEYS:
-            problems.append(_unknown((key,), _KEYS, _OTHER_KEYS, "a sweep's file", _USED))
+        elif key not in TOP_KEYS:
+            problems.append(_unknown((key,), TOP_KEYS, _OTHER_KEYS, "a sweep's file", _USED))
     top = _values({key: value for key, value in data.items() if key in _TOP}, _TOP, (), problems)
     recipe = _recipe(data, top, result)
     result.recipe = None if {problem.path for problem in problems} & {(), ("program",), ("recipe",)} else recipe
@@ -248,7 +250,16 @@ def _metric(data: Mapping[str, Json], result: ReadSweep) -> Metric | None:
         result.notes.append(
             f"metric.name: spaces around `{name}` are left out; W&B would look for a metric with them, and find none"
         )
-    return Metric(**{**values, "name": metric_key(name)})
+    metric = Metric(**{**values, "name": metric_key(name)})
+    if "goal" not in written and any(word in metric.name for word in _BETTER_IF_MORE):
+        result.notes.append(
+            f"metric.goal: {metric.name} is minimized, W&B's default: write `goal: maximize` if more is better"
+        )
+    if ignored := [key for key in ("impute", "impute_while_running") if key in written]:
+        result.notes.append(
+            f"not used: {' and '.join(f'`metric.{key}`' for key in ignored)}: a trial without a value gets none"
+        )
+    return metric
 
 
 def metric_key(name: str) -> str:
@@ -300,7 +311,6 @@ def _runner(data: Mapping[str, Json], problems: list[Problem]) -> RunnerSection:
     if not isinstance(written, dict):
         problems.append(Problem(("runner",), f"a mapping expected, not {show(written)}", "write `{parallel: 4}`"))
         return RunnerSection()
-    before = len(problems)
     values = _section(written, _RUNNER, ("runner",), _OTHER_RUNNER, problems)
     rungs = values.get("rungs")
     if rungs is not None and any(later <= one for one, later in itertools.pairwise(rungs)):
@@ -309,7 +319,7 @@ def _runner(data: Mapping[str, Json], problems: list[Problem]) -> RunnerSection:
     if values.get("trials_per_gpu", 1) > 1 and values.get("gpus_per_trial", 1) > 1:
         what = "trials share a GPU or have several, and not both"
         problems.append(Problem(("runner", "gpus_per_trial"), what, "keep one of the two"))
-    return RunnerSection() if len(problems) > before else RunnerSection(**values)
+    return RunnerSection(**values)
 
 
 def _unused(data: Mapping[str, Json], result: ReadSweep) -> None:
@@ -374,7 +384,7 @@ def _plain(value: Json, kind: _Kind) -> Any:
 
 def _wrong(at: RecipePath, value: Json, kind: _Kind) -> Problem:
     words = kind.words if not kind.choices else f"one of {', '.join(kind.choices)}"
-    remedy = None
+    remedy = "write one, or leave it out"
     if kind.choices and isinstance(value, str) and (meant := closest(value.lower(), kind.choices)):
         remedy = f"did you mean `{meant}`?"
     elif isinstance(value, str) and kind.types[0] in (int, float) and _is(_number(value), kind):

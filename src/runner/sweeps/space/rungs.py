@@ -47,8 +47,15 @@ def rungs_in_steps(file: SweepFile, recipe: LoadedRecipe) -> list[int]:
             )
     elif file.early_terminate is not None:
         interval = _iteration(file, recipe)
-        rungs = [band * interval for band in bands(file.early_terminate, length // interval + 1)]
-        rungs = [step for step in rungs if step < length]
+        rungs = [band * interval for band in bands(file.early_terminate, math.ceil(length / interval))]
+        if not rungs:
+            first = file.early_terminate.min_iter or file.early_terminate.max_iter
+            raise UserError(
+                f"nothing would be compared: {first} evaluations are {(first or 0) * interval} steps, and trials end "
+                f"at step {length}",
+                where=where,
+                remedy="write a smaller `min_iter`, or more evaluations: `runner: {set: {training.eval_steps: …}}`",
+            )
     else:
         rungs = []
     return [*(step for step in rungs if step < length), length]
@@ -99,6 +106,8 @@ def evaluations_at(rungs: list[int], metric: str, recipe: LoadedRecipe) -> tuple
         return {f"{prefix}training.eval_strategy": "epoch"}, [
             f"training.eval_strategy: epoch is set for all trials, so that each has {metric} at its end"
         ]
+    if len(rungs) == 1 and _value(recipe, f"training.{kind}_strategy") == "epoch":
+        return {}, []  # an epoch that the last step cuts off ends with an evaluation too
     if every is not None and all(rung % every == 0 for rung in rungs):
         return {}, []
     common = math.gcd(*rungs)

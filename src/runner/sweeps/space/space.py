@@ -94,6 +94,8 @@ class Space:
     def settings(self, values: Mapping[str, Json]) -> dict[str, Json]:
         """Return what `values` set in the recipe, by dotted path; mappings are merged at theirs.
 
+        Where a section is null (no adapter), what others set in it is left out.
+
         Args:
             values: a value of each parameter, by its name.
 
@@ -105,8 +107,8 @@ class Space:
             if parameter.name not in values:
                 raise ValueError(f"{parameter.name} has no value")
             settings |= parameter.settings(values[parameter.name])
-        # What is set as a whole (`adapter: null`) comes before what is set in it.
-        return dict(sorted(settings.items(), key=lambda item: item[0].count(".")))
+        absent = tuple(f"{path}." for path, value in settings.items() if value is None)
+        return {path: value for path, value in settings.items() if not path.startswith(absent)}
 
     def grid(self) -> Grid | None:
         """Return W&B's grid; None where there is none: `why_no_grid` says why."""

@@ -18,6 +18,7 @@ from runner.runs.attempts import Claim, claim_attempt
 from runner.runs.records import utc_now
 from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_attempt import HeadAttempt
+from runner.train.agent.preemption import STOP_SIGNAL
 from runner.train.agent.restore import KEPT, commit_kept
 from runner.train.agent.setup import AgentSetup
 
@@ -39,11 +40,20 @@ class HeadAgent:
         self._notices = NoticeWriter(setup.work_dir)
         self._stopping = False
         self._attempt: HeadAttempt | None = None
+        self._before: dict[int, Any] = {}
+        """The handlers that were there before: a worker of a sweep, which goes on after this run, hears of it too."""
 
     def run(self) -> int:
         """Make one attempt, and another one after each that ran out of memory; return the last one's exit code."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, STOP_SIGNAL):
+            self._before[number] = signal.signal(number, self._on_signal)
+        try:
+            return self._run()
+        finally:
+            for signum, handler in self._before.items():
+                signal.signal(signum, handler)
+
+    def _run(self) -> int:
         exit_code, again = INTERRUPTED, True
         reach_store(
             lambda: commit_kept(self._setup.store, self._setup.run_id, self._setup.work_dir / KEPT),
@@ -88,5 +98,8 @@ class HeadAgent:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+        before = self._before.get(number)
+        if callable(before) and before is not signal.default_int_handler:
+            before(number, frame)
         if self._attempt is not None:
             self._attempt.stop()

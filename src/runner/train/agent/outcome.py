@@ -12,6 +12,8 @@ from runner.exit_codes import MISTAKE
 
 OutcomeKind = Literal["succeeded", "failed", "interrupted", "superseded", "cancelled", "out_of_memory"]
 
+Cause = Literal["diverged", "out_of_memory"]
+CAUSES: tuple[Cause, ...] = ("diverged", "out_of_memory")
 _KINDS: tuple[OutcomeKind, ...] = ("succeeded", "failed", "interrupted", "superseded", "cancelled", "out_of_memory")
 _ABORTS = (signal.SIGABRT,)
 """Signals by which a process ends itself: NCCL's watchdog does when another process is gone."""
@@ -35,6 +37,8 @@ class Outcome:
     """Something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     paused: bool = False
     """The training is at the step that its sweep had it pause at; its checkpoint is in the store."""
+    cause: Cause | None = None
+    """Of a failure that says something of the recipe's values: which."""
     result: Mapping[str, Any] | None = None
     """What the run's result holds beside how it ended; after success, or with the model that its owner kept."""
 
@@ -49,6 +53,8 @@ class Outcome:
             record["outside"] = True
         if self.paused:
             record["paused"] = True
+        if self.cause is not None:
+            record["cause"] = self.cause
         if self.result is not None:
             record["result"] = dict(self.result)
         return record
@@ -77,6 +83,7 @@ class Outcome:
             lost_peer=record.get("lost_peer") is True,
             outside=record.get("outside") is True,
             paused=record.get("paused") is True,
+            cause=next((cause for cause in CAUSES if cause == record.get("cause")), None),
             result=result,
         )
 

@@ -69,7 +69,7 @@ def retry_smaller(outcome: Outcome) -> Outcome:
             f"{outcome.reason}, with micro-batches of one sample: lower `max_length`, train an adapter, load the model "
             "with `load_in_4bit: true`, write `strategy: zero3` for several GPUs, or take a GPU with more memory"
         )
-        return Outcome(kind="failed", reason=reason, retry=False)
+        return Outcome(kind="failed", reason=reason, retry=False, cause="out_of_memory")
     reason = (
         f"{outcome.reason}; going on with micro-batches of {split[0]} instead of {micro_batch} and "
         f"{split[1]} instead of {accumulation} of them in a step: the effective batch stays as it is"

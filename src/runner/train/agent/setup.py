@@ -1,6 +1,6 @@
 """What an agent is given: the run, this machine's place in it, and how to start training processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,24 @@ from runner.storage.store import Store
 from runner.train.agent.log import as_it_is
 from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
+
+_ENVIRONMENT = {
+    # Progress bars rewrite a line many times a second; in a log each time is a line.
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+"""Variables that a training process gets unless the caller has set them."""
+
+
+def training_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a training process.
+
+    Whether transformers and TRL send usage data is not left to the caller: a run speaks to its store and the hub only.
+
+    Args:
+        environ: the variables of this process's.
+    """
+    return {**_ENVIRONMENT, **environ, "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 class Process(Protocol):

@@ -105,7 +105,7 @@ def make_trackers(
             shutil.rmtree(folder / tracker, ignore_errors=True)
     try:
         classes = get_reporting_integration_callbacks(names)
-        drawn = (sweep or {}).get("parameters") or {}
+        drawn = {} if sweep is None else sweep.get("parameters", {})
         classes = [_with_config(cls, drawn) if drawn and issubclass(cls, WandbCallback) else cls for cls in classes]
         return [_thin_out(guarded(cls, _name(cls), second_try=_goes_offline), is_logging_step)() for cls in classes]
     except (RuntimeError, ValueError) as error:

@@ -19,8 +19,16 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def launch(task: Json, secrets: dict[str, str], cluster: str | None, default_autostop: bool = False) -> Json:
+def launch(
+    task: Json,
+    secrets: dict[str, str],
+    cluster: str | None,
+    default_autostop: bool = False,
+    num_jobs: int | None = None,
+) -> Json:
     """Hand a task to SkyPilot, as a managed job or, with the name of a cluster, to that one.
+
+    `num_jobs` managed jobs with machines of their own get the same task and name (`job_ids`).
 
     The machines are chosen first, so that what SkyPilot cannot find (a cloud that is not set up, a GPU that no cloud
     has there, a wrong region) is an error now.
@@ -39,8 +47,9 @@ def launch(task: Json, secrets: dict[str, str], cluster: str | None, default_aut
     dag.name = built.name
     if cluster is None:
         sky.stream_and_get(sky.optimize(dag))
-        job_ids, _ = sky.stream_and_get(sky.jobs.launch(dag, name=built.name))
-        return {"job_id": (job_ids or [None])[0]}
+        several = {} if num_jobs is None or num_jobs == 1 else {"num_jobs": num_jobs}
+        job_ids, _ = sky.stream_and_get(sky.jobs.launch(dag, name=built.name, **several))
+        return {"job_id": (job_ids or [None])[0], "job_ids": list(job_ids or [])}
     job_id, _ = sky.stream_and_get(sky.launch(dag, cluster_name=cluster))
     return {"job_id": job_id, "autostop_kept": kept}
 
@@ -70,10 +79,15 @@ def validate(task: Json, secrets: dict[str, str]) -> Json:
 
 def job(name: str, job_id: int | None, cluster: str | None) -> Json:
     """Where a job stands: `status` in SkyPilot's word, `reason` if it has one, `ended`; nothing: no such job."""
-    import sky
-
     if cluster is not None:
         return _cluster_job(cluster, job_id)
+    records = _managed_jobs(name, job_id)
+    return _described(max(records, key=lambda record: _of(record, "job_id"))) if records else {}
+
+
+def _managed_jobs(name: str, job_id: int | None) -> list[Any]:
+    import sky
+
     fields = ["job_id", "job_name", "task_name", "status", "failure_reason", "details", "recovery_count", "infra"]
     found = sky.get(
         sky.jobs.queue_v2(
@@ -84,18 +98,18 @@ def job(name: str, job_id: int | None, cluster: str | None) -> Json:
         )
     )
     records: list[Any] = list(found[0] if isinstance(found, tuple) else found)
-    records = [record for record in records if name in (_of(record, "job_name"), _of(record, "task_name"))]
-    if not records:
-        return {}
-    newest = max(records, key=lambda record: _of(record, "job_id"))
-    status = _of(newest, "status")
-    reason = _of(newest, "failure_reason") or _of(newest, "details")
+    return [record for record in records if name in (_of(record, "job_name"), _of(record, "task_name"))]
+
+
+def _described(record: Any) -> Json:
+    status = _of(record, "status")
+    reason = _of(record, "failure_reason") or _of(record, "details")
     return {
-        "job_id": _of(newest, "job_id"),
+        "job_id": _of(record, "job_id"),
         "status": str(getattr(status, "value", status)),
         "ended": bool(status.is_terminal()),
         "reason": None if reason is None else str(reason),
-        "recoveries": _of(newest, "recovery_count"),
+        "recoveries": _of(record, "recovery_count"),
     }
 
 
@@ -133,12 +147,33 @@ def cancel(name: str, job_id: int | None, cluster: str | None) -> Json:
     return known
 
 
+def named(name: str) -> Json:
+    """Where all managed jobs of one name stand, as `job` says it, by number."""
+    records = sorted(_managed_jobs(name, None), key=lambda record: _of(record, "job_id"))
+    return {"jobs": [_described(record) for record in records]}
+
+
+def cancel_named(name: str) -> Json:
+    """Cancel all managed jobs of one name, and tell where they stand now.
+
+    By their numbers: SkyPilot refuses the name of several.
+    """
+    import sky
+
+    active = [job["job_id"] for job in named(name)["jobs"] if not job["ended"]]
+    if active:
+        sky.get(sky.jobs.cancel(job_ids=active))
+    return named(name)
+
+
 QUESTIONS: dict[str, Callable[..., Json]] = {
     "launch": launch,
     "validate": validate,
     "job": job,
     "jobs": jobs,
     "cancel": cancel,
+    "named": named,
+    "cancel_named": cancel_named,
 }
 
 

@@ -40,27 +40,25 @@ def best(store: "Store", sweep: str, top: int, out: Path | None, as_json: bool) 
     from runner.control.sweeping.best import best_trials
     from runner.control.sweeping.find import find_sweep
 
-    files = (
-        []
-        if out is None
-        else [out.with_stem(f"{out.stem}-{place}") if place > 1 else out for place in range(1, top + 1)]
-    )
+    files = [] if out is None else [out, *(out.with_stem(f"{out.stem}-{place}") for place in range(2, top + 1))]
     for file in files:
         if file.exists():
             raise UserError("there is a file of that name", where=str(file), remedy="name another, or remove it")
+        if not file.parent.is_dir():
+            raise UserError("there is no folder for it", where=str(file), remedy="create it, or name another")
     beside = None if out is None else out.absolute().parent
     definition, found = best_trials(store, find_sweep(store, sweep), top=top, beside=beside, say=say)
     if as_json:
         print_json([_row(one) for one in found])
     for one, file in zip(found, files, strict=False):
-        file.write_text(one.as_yaml(definition))
+        file.write_text(one.as_yaml(definition), encoding="utf-8")
     if out is None and not as_json:
         show("---\n".join(one.as_yaml(definition) for one in found), nl=False)
     for index, one in enumerate(found):
-        file = files[index] if files else None
+        written_to = files[index] if files else None
         value = "no number" if one.value is None else f"{one.value:.6g}"
         end = "" if one.is_finished else ", where it waits: it was not trained to its end"
-        written = "" if file is None else f"; `runner launch {file}` trains it again"
+        written = "" if written_to is None else f"; `runner launch {written_to}` trains it again"
         say(f"trial {one.trial.number}, run {one.run_id}: {definition.metric} {value} at step {one.step}{end}{written}")
     if len(found) < top:
         say(f"only {len(found)} trials have a {definition.metric}")

@@ -1,4 +1,4 @@
-"""The Python API: launch runs, follow them and fetch their results. Public as `runner.launch`, `runner.Run`, …
+"""The Python API for runs: launch them, follow them and fetch their results. Public as `runner.launch`, `runner.Run`, …
 
 Everything here raises `runner.errors.UserError`, whose message says what is wrong, where, and what to write instead.
 Nothing is printed: what a command would say on the way goes to the logger ``runner``, at level INFO.
@@ -6,22 +6,20 @@ Nothing is printed: what a command would say on the way goes to the logger ``run
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from runner.api.opening import confirm_or_refuse, opened_store, several, user_errors
 from runner.backends.base import ResourceOptions
 from runner.control.cancel import cancel_run, finish_run
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
-from runner.control.launching.cost import Confirm, CostQuestion
+from runner.control.launching.cost import CostQuestion
 from runner.control.pull import pull as pull_run
 from runner.control.resume import ResumeOptions
 from runner.control.resume import resume as resume_run
 from runner.control.wait import wait_for_end
-from runner.errors import UserError
-from runner.paths import default_store
 from runner.runs.listing import find_run
 from runner.runs.listing import list_runs as all_runs
 from runner.runs.logs import read_log
@@ -30,8 +28,7 @@ from runner.runs.record_types.result import MetricRecord, Result
 from runner.runs.records import run_result
 from runner.runs.status import RunStatus, run_status
 from runner.storage.manifest import Damaged
-from runner.storage.open import open_store
-from runner.storage.store import NotFound, Store, StoreFull, StoreUnavailable
+from runner.storage.store import Store
 
 _log = logging.getLogger("runner")
 
@@ -53,8 +50,8 @@ class Run:
     """
 
     def __init__(self, run_id: str, store: str | os.PathLike[str] | None = None) -> None:
-        self._store = _open(store)
-        with _user_errors(self._store):
+        self._store = opened_store(store)
+        with user_errors(self._store):
             self._run_id = find_run(self._store, run_id)
 
     @classmethod
@@ -92,7 +89,7 @@ class Run:
             >>> print(status.state, status.step, status.max_steps)
             running 120 1000
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return run_status(self._store, self._run_id)
 
     def metrics(self) -> list[MetricRecord]:
@@ -108,7 +105,7 @@ class Run:
         Example:
             >>> losses = [record["loss"] for record in run.metrics() if "loss" in record]
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return read_metrics(self._store, self._run_id)
 
     def logs(self) -> str:
@@ -120,7 +117,7 @@ class Run:
         Example:
             >>> print(run.logs()[-1000:])
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return read_log(self._store, self._run_id)[0]
 
     def result(self) -> Result | None:
@@ -136,7 +133,7 @@ class Run:
             >>> run.result()["state"]
             'succeeded'
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return run_result(self._store, self._run_id)
 
     def wait(self, timeout_seconds: float | None = None) -> RunStatus:
@@ -155,7 +152,7 @@ class Run:
             >>> run.wait(timeout_seconds=3600).state
             'succeeded'
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return wait_for_end(self._store, self._run_id, timeout_seconds=timeout_seconds)
 
     def cancel(self, *, keep_model: bool = False) -> RunStatus:
@@ -174,7 +171,7 @@ class Run:
             >>> run.cancel().state
             'cancelled'
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return (finish_run if keep_model else cancel_run)(self._store, self._run_id, say=_log.info)
 
     def pull(self, folder: str | os.PathLike[str] | None = None) -> Path:
@@ -196,7 +193,7 @@ class Run:
             >>> sorted(path.name for path in (folder / "artifacts").iterdir())
             ['model']
         """
-        with _user_errors(self._store):
+        with user_errors(self._store):
             return pull_run(self._store, self._run_id, Path(folder or self._run_id), say=_log.info).folder
 
 
@@ -250,23 +247,23 @@ def launch(
         'succeeded'
     """
     strings, values = _split_overrides(overrides)
-    opened = _open(store)
+    opened = opened_store(store)
     options = LaunchOptions(
         recipe=os.fspath(recipe),
         overrides=strings,
         values=values,
         name=name,
         resources=ResourceOptions(
-            gpus=_several(gpu), infra=_several(infra), nodes=nodes, use_spot=spot, max_hourly_cost=max_hourly_cost
+            gpus=several(gpu), infra=several(infra), nodes=nodes, use_spot=spot, max_hourly_cost=max_hourly_cost
         ),
         cluster=cluster,
         image=image,
         env_files=[Path(file) for file in env_files],
-        secrets=_several(secrets),
+        secrets=several(secrets),
         detach=True,
     )
-    with _user_errors(opened):
-        launched = launch_run(opened, options, confirm=_confirm(confirm), say=_log.info)
+    with user_errors(opened):
+        launched = launch_run(opened, options, confirm=confirm_or_refuse(confirm), say=_log.info)
     return Run._known(opened, launched.run_id)
 
 
@@ -316,17 +313,17 @@ def resume(
     options = ResumeOptions(
         run_id=run.run_id,
         resources=ResourceOptions(
-            gpus=_several(gpu), infra=_several(infra), nodes=nodes, use_spot=spot, max_hourly_cost=max_hourly_cost
+            gpus=several(gpu), infra=several(infra), nodes=nodes, use_spot=spot, max_hourly_cost=max_hourly_cost
         ),
         cluster=cluster,
         image=image,
         env_files=[Path(file) for file in env_files],
-        secrets=_several(secrets),
+        secrets=several(secrets),
         replace=[Path(file) for file in replace],
         detach=True,
     )
-    with _user_errors(run._store):
-        resume_run(run._store, options, confirm=_confirm(confirm), say=_log.info)
+    with user_errors(run._store):
+        resume_run(run._store, options, confirm=confirm_or_refuse(confirm), say=_log.info)
     return run
 
 
@@ -343,8 +340,8 @@ def list_runs(store: str | os.PathLike[str] | None = None) -> list[Run]:
         >>> [run.run_id for run in runner.list_runs() if run.status().state == "running"]
         []
     """
-    opened = _open(store)
-    with _user_errors(opened):
+    opened = opened_store(store)
+    with user_errors(opened):
         return [Run._known(opened, status.run_id) for status in all_runs(opened, on_damaged=_warn)]
 
 
@@ -352,43 +349,7 @@ def _warn(run_id: str, error: Damaged) -> None:
     _log.warning("%s is damaged in the store: %s", run_id, error)
 
 
-def _open(store: str | os.PathLike[str] | None) -> Store:
-    return open_store(os.fspath(store) if store is not None else os.environ.get("RUNNER_STORE") or default_store())
-
-
-def _several(values: str | Sequence[str] | None) -> tuple[str, ...]:
-    """One string stands for a list of one."""
-    return (values,) if isinstance(values, str) else tuple(values or ())
-
-
 def _split_overrides(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[Sequence[str], Mapping[str, Any]]:
     if isinstance(overrides, Mapping):
         return (), overrides
-    return _several(overrides), {}
-
-
-def _confirm(confirm: Confirm | None) -> Confirm:
-    return confirm or _refuse
-
-
-def _refuse(question: CostQuestion) -> NoReturn:
-    raise UserError(
-        f"not launched: it may cost more than ${question.limit:g} ({question.plan})",
-        where="runner.launch",
-        remedy="pass confirm=lambda question: True, or raise RUNNER_ASK_ABOVE",
-    )
-
-
-@contextmanager
-def _user_errors(store: Store) -> Iterator[None]:
-    """Turn what a store raises into a `UserError`."""
-    try:
-        yield
-    except StoreUnavailable as error:
-        raise UserError(f"the store does not answer: {error}", where=store.url, remedy="try again") from error
-    except StoreFull as error:
-        raise UserError(str(error), where=store.url, remedy="make room there, or use another store") from error
-    except Damaged as error:
-        raise UserError(f"damaged in the store: {error}", where=store.url) from error
-    except NotFound as error:
-        raise UserError(f"not in the store: {error}", where=store.url) from error
+    return several(overrides), {}

@@ -1,0 +1,1 @@
+"""The Python API, public under `runner`: `runner.launch`, `runner.sweep`, …"""

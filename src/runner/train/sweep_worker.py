@@ -1,0 +1,114 @@
+"""The program that is a sweep's worker.
+
+``python -m runner.train.sweep_worker --store URL --sweep SWEEP_ID --work-dir DIR``
+
+Light like `runner.train.entrypoint`: no torch. It makes attempts at trials, each in training processes of its own. Exit
+codes: 0 nothing is left to do; 2 a mistake of the caller's; 75 it was told to stop, or the store stayed away.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+from runner.errors import UserError
+from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE
+from runner.process import die_with_parent
+from runner.redaction import Redactor
+from runner.runs.layout import SECRET_NAMES, new_nonce
+from runner.storage.manifest import Damaged
+from runner.storage.open import open_store
+from runner.storage.retry import after, retrying
+from runner.storage.store import NotFound, StoreUnavailable
+from runner.sweeps.definition import read_definition
+from runner.sweeps.prices import price_of_worker
+from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.agent.warm.processes import WarmProcesses
+from runner.train.entrypoint import start_worker
+from runner.train.sweeping.worker import SweepWorker, WorkerTiming
+
+_log = logging.getLogger(f"{LOGGER}.sweep_worker")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work for a sweep; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m runner.train.sweep_worker")
+    parser.add_argument("--store", required=True, help="URL of the store")
+    parser.add_argument("--sweep", required=True, help="id of the sweep")
+    parser.add_argument("--work-dir", type=Path, required=True, help="a local folder of the worker's own")
+    parser.add_argument("--worker", help="the worker's name; by default made from the host's")
+    parser.add_argument("--parent", type=int, help="process id to die with")
+    parser.add_argument("--idle-minutes", type=float, help="leave after so long without a trial")
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        die_with_parent(options.parent)
+    redact = Redactor.of_environment(os.environ, os.environ.get(SECRET_NAMES, "").split(","))
+    set_up_logging(redact=redact)
+    try:
+        store = open_store(options.store)
+        definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
+        warm = WarmProcesses(start_worker, methods=methods_of(definition.resolved))
+        accelerator = find_accelerator_name(os.environ)
+        worker = SweepWorker(
+            store=store,
+            definition=definition,
+            name=worker_name(options.worker),
+            work_dir=options.work_dir,
+            spawn=warm,
+            prepare=warm.is_settled,
+            accelerator=accelerator,
+            dollars_per_hour=price_of_worker(definition.prices, accelerator, os.environ),
+            idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
+            redact=redact,
+        )
+        return worker.run()
+    except UserError as error:
+        _log.error("%s", error)
+        return MISTAKE
+    except NotFound:
+        _log.error("there is no sweep %s in %s", options.sweep, options.store)
+        return MISTAKE
+    except StoreUnavailable as error:
+        _log.error("the store does not answer: %s", error)
+        return INTERRUPTED
+    except Damaged as error:
+        _log.error("damaged in the store: %s", error)
+        return FAILED
+
+
+def methods_of(recipe: Mapping[str, Any]) -> list[str]:
+    """The training methods of a recipe, in order."""
+    stages = recipe.get("stages") or [recipe]
+    names = [str(stage.get("method") or recipe.get("method") or "sft") for stage in stages]
+    return list(dict.fromkeys(names))
+
+
+def worker_name(prefix: str | None) -> str:
+    """A name that no other worker has, in one word."""
+    host = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in prefix or gethostname())
+    return f"{host[:60]}-{new_nonce(4)}"
+
+
+def find_accelerator_name(environ: Mapping[str, str]) -> str | None:
+    """The GPU that this worker trains on, by the driver's name for it; None without one."""
+    import shutil
+    import subprocess
+
+    if environ.get("CUDA_VISIBLE_DEVICES") == "" or shutil.which("nvidia-smi") is None:
+        return None
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    names = listed.stdout.splitlines() if listed.returncode == 0 else []
+    return names[0].strip() if names else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

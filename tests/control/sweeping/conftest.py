@@ -1,0 +1,5 @@
+"""Fixtures of the tests of the operations on sweeps."""
+
+from support.fakes.memory_store import memory
+
+__all__ = ["memory"]
