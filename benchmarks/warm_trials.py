@@ -5,8 +5,8 @@
 Each round makes the same attempt at two steps of a new run of the quickstart's model both ways, one after the other, so
 that a machine whose speed drifts treats both alike. The clock starts where a worker of a sweep has taken the trial and
 calls `run_attempt`, and stops when the training process reports its first micro-batch. What the warm server itself
-takes to start, once for each worker, is shown apart. Reading and tokenizing the rows is part of each trial either way: with
-`--rows 0` it is all 7,000 of the quickstart. `--rounds 1` takes a minute.
+takes to start, once for each worker, is shown apart. Reading and tokenizing the rows is part of each trial either way:
+with `--rows 0` it is all 7,000 of the quickstart. `--rounds 1` takes a minute.
 """
 
 import argparse

@@ -51,6 +51,8 @@ class Definition:
     """Steps at which trials pause, ascending, without the last step of all."""
     max_steps: int | None = None
     """Steps of a trial that is trained to its end; None: unknown before it trains."""
+    schedule: Literal["full", "rung"] = "full"
+    """Whether the learning rate's schedule is the whole length's from the start, or that of the next rung."""
     eta: float = 3.0
     """One of so many goes on from a rung."""
     retries: int = 2

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE
@@ -26,6 +27,7 @@ from runner.storage.store import NotFound, StoreUnavailable
 from runner.sweeps.definition import read_definition
 from runner.sweeps.prices import price_of_worker
 from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming
 
@@ -49,13 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = open_store(options.store)
         definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
+        warm = WarmProcesses(start_worker, methods=methods_of(definition.resolved))
         accelerator = find_accelerator_name(os.environ)
         worker = SweepWorker(
             store=store,
             definition=definition,
             name=worker_name(options.worker),
             work_dir=options.work_dir,
-            spawn=start_worker,
+            spawn=warm,
+            prepare=warm.is_settled,
             accelerator=accelerator,
             dollars_per_hour=price_of_worker(definition.prices, accelerator, os.environ),
             idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
@@ -74,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Damaged as error:
         _log.error("damaged in the store: %s", error)
         return FAILED
+
+
+def methods_of(recipe: Mapping[str, Any]) -> list[str]:
+    """The training methods of a recipe, in order."""
+    stages = recipe.get("stages") or [recipe]
+    names = [str(stage.get("method") or recipe.get("method") or "sft") for stage in stages]
+    return list(dict.fromkeys(names))
 
 
 def worker_name(prefix: str | None) -> str:

@@ -95,7 +95,12 @@ def note_lost(store: Store, journal: Journal) -> bool:
     for worker in gone:
         journal.append(
             lambda state, worker=worker: controller.lost(  # type: ignore[misc]
-                state, worker.name, last_sign=worker.last_sign, reason=worker.reason, now=datetime.now(UTC)
+                state,
+                worker.name,
+                last_sign=worker.last_sign,
+                reason=worker.reason,
+                now=datetime.now(UTC),
+                steps=worker.steps,
             )
         )
     return bool(gone)

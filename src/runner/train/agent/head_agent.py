@@ -18,6 +18,7 @@ from runner.runs.attempts import Claim, claim_attempt
 from runner.runs.records import utc_now
 from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_attempt import HeadAttempt
+from runner.train.agent.preemption import STOP_SIGNAL
 from runner.train.agent.restore import KEPT, commit_kept
 from runner.train.agent.setup import AgentSetup
 
@@ -44,7 +45,7 @@ class HeadAgent:
 
     def run(self) -> int:
         """Make one attempt, and another one after each that ran out of memory; return the last one's exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, STOP_SIGNAL):
             self._before[number] = signal.signal(number, self._on_signal)
         try:
             return self._run()

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeWriter
 from runner.runs.attempts import Attempt as AttemptRecord
-from runner.runs.attempts import Claim, attempts, is_superseded, write_ended, write_heartbeat, write_restored
+from runner.runs.attempts import (
+    Claim,
+    Superseded,
+    attempts,
+    is_superseded,
+    write_ended,
+    write_heartbeat,
+    write_restored,
+)
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
 from runner.runs.record_types.node import NodeAssignment
@@ -141,6 +149,8 @@ class HeadAttempt:
                         self.stop()
                     if self._assign():
                         self._watch()
+            except Superseded as error:
+                self._outcome = Outcome(kind="superseded", reason=str(error), retry=False)
             except StoreUnavailable as error:
                 self._outcome = interrupted(f"the store does not answer: {error}")
             except OSError as error:

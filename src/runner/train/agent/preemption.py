@@ -16,6 +16,9 @@ from runner.errors import causes
 FINISH_SIGNAL = signal.SIGUSR2
 """Asks a training process to end its training at the next step boundary, as if it had taken its last step."""
 
+STOP_SIGNAL = signal.SIGUSR1
+"""Asks an agent to end its attempt with a checkpoint, as SIGTERM does; a sweep's worker that makes it goes on."""
+
 
 class Preempted(BaseException):
     """The machine is going away. Not an `Exception`: no handler on the way may swallow it."""

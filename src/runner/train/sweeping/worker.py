@@ -1,7 +1,7 @@
 """A worker of a sweep: joins it, takes one trial after the other, reports what became of each, and leaves."""
 
 import logging
-import os
+import shutil
 import signal
 import threading
 import time
@@ -17,6 +17,7 @@ from typing import TypeVar
 from runner import __version__
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED, SUCCEEDED
+from runner.runs.layout import new_nonce
 from runner.runs.records import run_result, times_reopened
 from runner.runs.reopened import reopen_run
 from runner.storage.manifest import Damaged
@@ -30,10 +31,13 @@ from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
 from runner.sweeps.trials import create_trial
 from runner.train.agent.log import LOGGER
+from runner.train.agent.preemption import STOP_SIGNAL
+from runner.train.agent.restore import KEPT
 from runner.train.agent.setup import Spawn
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 from runner.train.entrypoint import run_attempt
-from runner.train.sweeping.report import TrialEnd, find_end, mistake
+from runner.train.sweeping.report import TrialEnd, find_end, mistake, one_line
+from runner.train.sweeping.watch import TrialWatch
 
 _log = logging.getLogger(f"{LOGGER}.sweep_worker")
 
@@ -50,6 +54,8 @@ class WorkerTiming:
     """Between two looks at the journal while a trial trains."""
     wait: float = 0.5
     """Before the journal is asked again when there is nothing to do; grows to ten times that."""
+    lost: float = 15.0
+    """Between two looks for workers that are gone, while there is work."""
     store: float = 600.0
     """How long a store that does not answer is waited for."""
 
@@ -79,12 +85,12 @@ class SweepWorker:
     dollars_per_hour: float = 0.0
     idle_seconds: float | None = None
     redact: Callable[[str], str] = str
+    prepare: Callable[[float], bool] = lambda seconds: True
+    """Waits for so long at most until trials can begin; whether they can."""
     timing: WorkerTiming = WorkerTiming()
     attempt_timing: Timing = DEFAULT_TIMING
     _stopping: bool = False
     _trial: int | None = None
-    _told: str | None = None
-    _told_now: bool = False
     _journal: Journal = field(init=False)
     _controller: Controller = field(init=False)
 
@@ -105,8 +111,9 @@ class SweepWorker:
         refuse_other_version(self.definition)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(STOP_SIGNAL, lambda *_: None)  # one that comes when its attempt has ended
         try:
-            self._append(lambda state: [self._joined()])
+            self._append(lambda state: [] if state.is_there(self.name) else [self._joined()])
             with self._beating():
                 reason = self._work()
             self._leave(reason)
@@ -119,8 +126,15 @@ class SweepWorker:
 
     def _work(self) -> str:
         """Take trials until there is none; return why."""
-        idle_since, pause = time.monotonic(), self.timing.wait
+        if self._journal.state.ended is None:
+            while not self._stopping and not self.prepare(0.2):
+                pass
+        idle_since, pause, look_at = time.monotonic(), self.timing.wait, 0.0
         while not self._stopping:
+            if time.monotonic() > look_at:
+                self._note_lost()
+                look_at = time.monotonic() + self.timing.lost
+            self._rejoin()
             work = self._next_work()
             if work.kind == "train":
                 assert work.trial is not None
@@ -140,8 +154,14 @@ class SweepWorker:
         decided: list[Work] = []
 
         def decide(state: SweepState) -> list[Event]:
+            for number in state.running:
+                if state.trials[number].worker == self.name:  # the answer to our last request was lost
+                    decided.append(Work(kind="train", trial=number, until=self._until(state, number)))
+                    return []
             work, events = self._controller.next_work(state, self.name, now=datetime.now(UTC))
             decided.append(work)
+            if events and not state.is_there(self.name):  # it was taken for lost, and is not
+                return [self._joined(), *events]
             return events
 
         self._append(decide)
@@ -150,7 +170,7 @@ class SweepWorker:
     def _train(self, trial: int, until: int | None) -> None:
         """Train a trial until it pauses, ends, or is taken from us, and report that."""
         began = time.monotonic()
-        self._trial, self._told = trial, None
+        self._trial = trial
         _log.info("trial %d: training to %s", trial, "its end" if until is None else f"step {until}")
         try:
             end = self._attempt(trial, until)
@@ -177,53 +197,40 @@ class SweepWorker:
             )
         )
         self._patiently(lambda: self._reopen(run_id))
-        with self._watching(trial):
+        watch = TrialWatch(
+            self.store,
+            self.definition,
+            trial=trial,
+            run_id=run_id,
+            worker=self.name,
+            every_seconds=self.timing.look,
+            on_stop=self._note_told,
+        )
+        work_dir = self.work_dir / "runs" / run_id
+        with watch:
             run_attempt(
                 self.store,
                 run_id,
-                self.work_dir / "runs" / run_id,
+                work_dir,
                 spawn=self.spawn,
                 redact=self.redact,
                 timing=self.attempt_timing,
                 until_step=until,
+                schedule_steps=(until or self.definition.max_steps) if self.definition.schedule == "rung" else None,
             )
-        metric, told = self.definition.metric, None if self._stopping else self._told
-        return self._patiently(lambda: find_end(self.store, run_id, metric=metric, until=until, told=told))
+        metric, told = self.definition.metric, None if self._stopping else watch.told
+        end = self._patiently(lambda: find_end(self.store, run_id, metric=metric, until=until, told=told))
+        if not any((work_dir / KEPT).glob("*")):
+            shutil.rmtree(work_dir, ignore_errors=True)  # what counts is in the store, for whoever goes on with it
+        if watch.missing is not None and end.kind == "released" and not self._stopping:
+            return TrialEnd(kind="failed", step=end.step, failure="mistake", reason=one_line(watch.missing))
+        return end
 
     def _reopen(self, run_id: str) -> None:
         """Go on with a run that has failed: it was given to us again."""
         result = run_result(self.store, run_id)
         if result is not None and result["state"] == "failed":
             reopen_run(self.store, run_id, result, times=times_reopened(self.store, run_id))
-
-    # -- while a trial trains --------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _watching(self, trial: int) -> Iterator[None]:
-        """Within, have the attempt save and end when the sweep says so."""
-        over = threading.Event()
-
-        def watch() -> None:
-            journal = Journal(self.store, self.definition, by=self.name)
-            while not over.wait(self.timing.look):
-                try:
-                    state = journal.catch_up()
-                    reason = self._controller.must_pause(state, trial, self.name, now=datetime.now(UTC))
-                except (*STORE_ERRORS, Damaged):
-                    continue  # it may be back; the attempt itself waits for it
-                if reason is not None and not over.is_set():
-                    self._told, self._told_now = reason, True
-                    _log.info("trial %d pauses at its next step: %s", trial, reason)
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-
-        thread = threading.Thread(target=watch, name="sweep", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
     @contextmanager
     def _beating(self) -> Iterator[None]:
@@ -245,6 +252,9 @@ class SweepWorker:
             over.set()
             thread.join()
 
+    def _note_told(self, reason: str) -> None:
+        _log.info("trial %s ends at its next step: %s", self._trial, reason)
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _joined(self) -> Event:
@@ -257,8 +267,19 @@ class SweepWorker:
             "trials_per_gpu": self.definition.trials_per_gpu,
         }
 
+    def _rejoin(self) -> None:
+        """Come back under another name, if the others took this worker for lost: what it had is theirs."""
+        known = self._journal.state.workers.get(self.name)
+        if known is not None and known.left_at is not None:
+            _log.warning("this worker was taken for lost (%s); it goes on under another name", known.reason)
+            self.name = f"{self.name.rsplit('-', 1)[0]}-{new_nonce(4)}"
+            self._append(lambda state: [self._joined()])
+
+    def _until(self, state: SweepState, trial: int) -> int | None:
+        return self._controller.until(state.trials[trial].rung)
+
     def _leave(self, reason: str) -> None:
-        self._append(lambda state: [{"event": "left", "worker": self.name, "reason": reason}])
+        self._append(lambda state: self._controller.leaving(state, self.name, reason=reason))
 
     def _note_lost(self) -> bool:
         """Free the trials of workers that are gone; return whether there were any."""
@@ -270,7 +291,12 @@ class SweepWorker:
             if worker.name != self.name:
                 self._append(
                     lambda state, worker=worker: self._controller.lost(  # type: ignore[misc]
-                        state, worker.name, last_sign=worker.last_sign, reason=worker.reason, now=datetime.now(UTC)
+                        state,
+                        worker.name,
+                        last_sign=worker.last_sign,
+                        reason=worker.reason,
+                        now=datetime.now(UTC),
+                        steps=worker.steps,
                     )
                 )
         return any(worker.name != self.name for worker in gone)
@@ -287,10 +313,7 @@ class SweepWorker:
             time.sleep(min(0.1, seconds))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._told_now:  # from our own thread, for the attempt alone
-            self._told_now = False
-        else:
-            self._stopping = True
+        self._stopping = True
 
 
 def refuse_other_version(definition: Definition) -> None:

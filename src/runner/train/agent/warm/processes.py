@@ -176,6 +176,10 @@ class WarmProcesses:
             self._give_up(f"it has not imported the libraries in {START_SECONDS:.0f} s")
         return self._ready and self._lost is None
 
+    def is_settled(self, seconds: float) -> bool:
+        """Wait for so long at most; return whether it is known how trials start, warm or not."""
+        return self.wait_until_ready(seconds) or self._lost is not None
+
     def close(self) -> None:
         """End the server, and with it each process that was forked and still runs."""
         self._control.close()

@@ -1,0 +1,311 @@
+"""Workers of a real sweep: whatever is killed, each trial ends as it would alone, and the sweep ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.control.sweeping.launch import SweepOptions, prepare_sweep
+from runner.control.sweeping.stop import request_stop
+from runner.runs.layout import run_key
+from runner.runs.metrics import read_metrics
+from runner.runs.status import run_status
+from runner.storage.local import LocalStore
+from runner.storage.store import NotFound
+from runner.sweeps.definition import Definition, write_definition
+from runner.sweeps.journal import Journal
+from runner.sweeps.layout import sweep_key, trial_run_id
+from runner.sweeps.state import SweepState
+from runner.train import entrypoint
+from runner.train.agent.timing import Timing
+from runner.train.agent.warm.processes import WarmProcesses
+from runner.train.sweeping.worker import SweepWorker, WorkerTiming
+from support.forked import Attempts
+from support.runs import assert_same, outcome
+
+RECIPE: dict[str, Any] = {
+    "name": "small",
+    "method": "sft",
+    "model": {"model_name_or_path": "builtin:tiny-llama"},
+    "adapter": {"r": 4, "lora_dropout": 0.2, "target_modules": "all-linear"},
+    "data": {"train": [{"path": "train.jsonl", "format": "prompt_completion"}], "eval": {"from_train": 8}},
+    "training": {
+        "max_steps": 24,
+        "per_device_train_batch_size": 2,
+        "max_length": 32,
+        "gradient_checkpointing": False,
+        "eval_strategy": "steps",
+        "eval_steps": 6,
+        "per_device_eval_batch_size": 4,
+        "seed": 3,
+    },
+    "checkpoint": {"save_steps": 5, "save_total_limit": 2},
+    "evaluate": {"before_and_after": False},
+}
+SWEEP: dict[str, Any] = {
+    "program": "recipe.yaml",
+    "method": "random",
+    "metric": {"name": "eval/loss", "goal": "minimize"},
+    "run_cap": 4,
+    "parameters": {"learning_rate": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2}},
+    "runner": {"rungs": [6, 12], "eta": 2, "scheduler": "successive_halving"},
+}
+QUICK = WorkerTiming(beat=0.2, look=0.1, wait=0.1, lost=0.5)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables of all that trains here."""
+    added = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in added.items():
+            patch.setenv(name, value)
+        yield added
+
+
+@pytest.fixture(scope="module")
+def warm(environment: dict[str, str]) -> Iterator[WarmProcesses]:
+    processes = WarmProcesses(entrypoint.start_worker)
+    yield processes
+    processes.close()
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_before() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def launched(
+    store: LocalStore, folder: Path, data: Path, *, sweep: dict[str, Any] = SWEEP, **training: Any
+) -> Definition:
+    """A sweep as a launch writes it, without workers."""
+    (folder / "train.jsonl").write_bytes(data.read_bytes())
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "training": {**RECIPE["training"], **training}}))
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    prepared = prepare_sweep(store, SweepOptions(file="./sweep.yaml", name="sweep", cwd=folder), say=print)
+    for key, path in prepared.portable.inputs.items():
+        store.upload(sweep_key("sweep", key), path)
+    assert write_definition(store, prepared.definition)
+    return prepared.definition
+
+
+def work(store: LocalStore, definition: Definition, folder: Path, warm: WarmProcesses, name: str = "here") -> int:
+    """Be a worker until there is nothing left to do."""
+    worker = SweepWorker(
+        store=store,
+        definition=definition,
+        name=name,
+        work_dir=folder / name,
+        spawn=warm,
+        prepare=warm.is_settled,
+        timing=QUICK,
+        attempt_timing=Timing(beat=0.1),
+    )
+    return worker.run()
+
+
+def state_of(store: LocalStore, definition: Definition) -> SweepState:
+    return Journal(store, definition, by="test").catch_up()
+
+
+def step_of(store: LocalStore, trial: int | None) -> int:
+    """How far a trial is, as far as its heartbeat says."""
+    try:
+        return 0 if trial is None else run_status(store, trial_run_id("sweep", trial)).step or 0
+    except NotFound:
+        return 0
+
+
+def in_background(act: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it does not happen"
+        time.sleep(0.05)
+
+
+def straight(store: LocalStore, run_id: str, folder: Path) -> dict[str, Any]:
+    """Train the same recipe as a trial's in one go; return what must be the same."""
+    document = json.loads(store.get(run_key(run_id, "run.json")))
+    alone = f"{run_id}-alone"
+    store.create(run_key(alone, "run.json"), json.dumps({**document, "run_id": alone}).encode())
+    forked = Attempts(store.url, folder)
+    assert forked.run(alone) == 0, forked.log(alone)
+    return outcome(store, alone)
+
+
+class Machine:
+    """A worker in a process of its own."""
+
+    def __init__(self, store: LocalStore, folder: Path, name: str, environment: dict[str, str]) -> None:
+        self.name, self.log = name, folder / f"{name}.log"
+        command = [sys.executable, "-P", "-m", "runner.train.sweep_worker", "--store", store.url, "--sweep", "sweep"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--work-dir", str(folder / name), "--worker", name, "--parent", str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+            )
+
+    def trial(self, state: SweepState) -> int | None:
+        """The trial that it has."""
+        mine = [trial.number for trial in state.trials.values() if (trial.worker or "").startswith(f"{self.name}-")]
+        return mine[0] if mine else None
+
+
+@pytest.mark.thorough
+def test_workers_are_killed_and_told_to_stop_and_the_sweep_ends_as_if_nothing_had_happened(
+    environment: dict[str, str], data: Path, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    content = {**SWEEP, "runner": {**SWEEP["runner"], "rungs": [60, 120]}}
+    definition = launched(store, tmp_path, data, sweep=content, max_steps=240, eval_steps=60)
+    machines = [Machine(store, tmp_path, name, environment) for name in ("one", "two")]
+
+    def training(machine: Machine, further: int) -> bool:
+        """Whether it trains a trial beyond a step."""
+        return step_of(store, machine.trial(state_of(store, definition))) >= further
+
+    wait_for(lambda: training(machines[0], 1))
+    machines[0].process.kill()
+    wait_for(lambda: training(machines[1], 1))
+    machines[1].process.terminate()
+    assert machines[1].process.wait(60) == 75, machines[1].log.read_text()
+    state = state_of(store, definition)
+    assert machines[1].trial(state) is None, "it has given its trial back itself"
+    machines += [Machine(store, tmp_path, name, environment) for name in ("three", "four")]
+    for machine in machines[2:]:
+        assert machine.process.wait(240) == 0, machine.log.read_text()
+    state = state_of(store, definition)
+    assert state.ended is not None
+    assert state.ended[0] == "succeeded", state.ended
+    assert [len(state.rung(0, number).ranked) for number in range(3)] == [4, 2, 1]
+    assert not state.running
+    assert sum(trial.interruptions for trial in state.trials.values()) >= 1
+    assert all(worker.left_at for worker in state.workers.values()), "also the one that was killed"
+    best = state.best()[0]
+    run_id = trial_run_id("sweep", best.number)
+    assert_same(outcome(store, run_id), straight(store, run_id, tmp_path))
+    for number in state.trials:
+        steps = [r["step"] for r in read_metrics(store, trial_run_id("sweep", number)) if r["kind"] == "train"]
+        assert steps == list(range(1, (240 if number == best.number else state.trials[number].step) + 1))
+
+
+def test_trials_pause_at_rungs_and_the_best_goes_on_to_the_end(warm: WarmProcesses, data: Path, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    definition = launched(store, tmp_path, data)
+    assert work(store, definition, tmp_path, warm) == 0
+    state = state_of(store, definition)
+    assert state.ended is not None
+    assert state.ended[0] == "succeeded", state.ended
+    assert [len(state.rung(0, number).ranked) for number in range(3)] == [4, 2, 1]
+    best = state.best()[0]
+    run_id = trial_run_id("sweep", best.number)
+    assert_same(outcome(store, run_id), straight(store, run_id, tmp_path))
+    evaluations = {r["step"]: r["eval_loss"] for r in read_metrics(store, run_id) if r["kind"] == "eval"}
+    assert best.scores == {0: evaluations[6], 1: evaluations[12], 2: evaluations[24]}
+    paused = [trial for trial in state.trials.values() if trial.state == "paused"]
+    assert {run_status(store, trial_run_id("sweep", trial.number)).shown_state for trial in paused} == {"paused"}
+    assert not list((tmp_path / "here" / "runs").glob("*")), "what is in the store is not kept here too"
+
+
+def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later(
+    warm: WarmProcesses, data: Path, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    content = {**SWEEP, "run_cap": 1, "runner": {}}
+    definition = launched(store, tmp_path, data, sweep=content, max_steps=4000, eval_steps=4000)
+    run_id = trial_run_id("sweep", 0)
+
+    def stop() -> None:
+        wait_for(lambda: step_of(store, 0) > 3)
+        request_stop(Journal(store, definition, by="person"), "enough")
+
+    stopper = in_background(stop)
+    assert work(store, definition, tmp_path, warm) == 0
+    stopper.join()
+    trial = state_of(store, definition).trials[0]
+    assert (trial.state, trial.interruptions) == ("ready", 0), "nobody has lost it"
+    assert trial.step > 3
+    assert run_status(store, run_id).checkpoint_step == trial.step
+
+
+def test_a_preemption_gives_the_trial_back_at_once(warm: WarmProcesses, data: Path, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    content = {**SWEEP, "run_cap": 1, "runner": {}}
+    definition = launched(store, tmp_path, data, sweep=content, max_steps=4000, eval_steps=4000)
+    run_id = trial_run_id("sweep", 0)
+
+    def preempt() -> None:
+        wait_for(lambda: step_of(store, 0) > 3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    machine = in_background(preempt)
+    assert work(store, definition, tmp_path, warm) == 75
+    machine.join()
+    state = state_of(store, definition)
+    assert (state.trials[0].state, state.trials[0].interruptions) == ("ready", 1)
+    assert state.trials[0].step > 3
+    assert state.workers["here"].reason == "told to stop"
+
+
+def test_a_metric_that_never_comes_is_found_at_the_first_evaluation(
+    warm: WarmProcesses, data: Path, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    content = {**SWEEP, "run_cap": 1, "runner": {}}
+    definition = launched(store, tmp_path, data, sweep=content, max_steps=4000, eval_steps=2)
+    definition = replace(definition, metric="eval_los")
+    assert work(store, definition, tmp_path, warm) == 0
+    trial = state_of(store, definition).trials[0]
+    assert (trial.state, trial.kind) == ("failed", "mistake")
+    assert "the trial has no 'eval_los': did you mean 'eval_loss'? there are" in str(trial.failure)
+    assert trial.step < 4000
+
+
+def test_a_trial_that_diverges_and_one_whose_recipe_is_wrong_are_told_apart(
+    warm: WarmProcesses, data: Path, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    content = {
+        **{key: value for key, value in SWEEP.items() if key != "run_cap"},
+        "method": "grid",
+        "parameters": {"learning_rate": {"values": [1e-3, 1e30]}},
+        "runner": {},
+    }
+    definition = launched(store, tmp_path, data, sweep=content, max_grad_norm=0.0)
+    assert work(store, definition, tmp_path, warm) == 0
+    trials = state_of(store, definition).trials
+    assert trials[0].state == "finished"
+    assert (trials[1].state, trials[1].kind, trials[1].failures) == ("failed", "diverged", 1), trials[1]
+
+
+def test_a_worker_of_another_version_refuses(environment: dict[str, str], data: Path, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    definition = launched(store, tmp_path, data)
+    key = sweep_key("sweep", "sweep.json")
+    store.put(key, json.dumps({**json.loads(store.get(key)), "runner_version": "99.1.0"}).encode())
+    machine = Machine(store, tmp_path, "other", environment)
+    assert machine.process.wait(60) == 2
+    assert "was launched by runner 99.1.0" in machine.log.read_text()
+    assert not state_of(store, definition).workers
