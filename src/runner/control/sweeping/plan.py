@@ -11,9 +11,9 @@ from runner.errors import UserError
 from runner.planning.plan import Row, dollar_range, hours_range
 from runner.recipe.recipe import Recipe
 from runner.sweeps.definition import Definition
-from runner.sweeps.forecast import RungForecast, forecast, total_steps
 from runner.sweeps.search.random_search import RandomSearch
 from runner.sweeps.space.space import Space
+from runner.sweeps.views.forecast import RungForecast, forecast, total_steps
 
 _DRAWS = 200
 MOST_POINTS = 500
