@@ -181,7 +181,7 @@ class Journal:
             try:
                 mapping = json.loads(self._store.get(snapshot_key(self._definition.sweep_id, number)))
                 state = SweepState.from_mapping(mapping, **self._shape())
-            except (NotFound, ValueError, KeyError, TypeError, AttributeError):
+            except (NotFound, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue
             if state.number == number:
                 return state

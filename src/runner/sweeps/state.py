@@ -5,10 +5,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
+from runner.runs.record_types.check import check_for
+from runner.runs.record_types.rules import Count, Time
 from runner.sweeps.attendance import Attendance
 from runner.sweeps.events import Entry
+from runner.sweeps.fields import check_fields
 
 TrialState = Literal["ready", "running", "paused", "finished", "failed"]
 
@@ -108,6 +111,34 @@ _AS_THEY_ARE = (
     *("failures_in_a_row", "last_failure", "last_reason"),
 )
 """What a snapshot holds as the state does."""
+
+
+class Snapshot(TypedDict):
+    """``snapshots/<n>.json``: a state, without what follows from the rest."""
+
+    number: Count
+    at: Time | None
+    trials: list[Any]
+    """Each the fields of a `Trial`."""
+    workers: list[Any]
+    """Each the fields of a `Worker`."""
+    promoted: list[list[Any]]
+    """Bracket, rung, and the numbers of the trials that went on from it."""
+    lost: list[list[int]]
+    """Bracket, rung, and how many trials have failed on their way to it."""
+    ended: list[str] | None
+    attendance: Mapping[str, Any]
+    """`Attendance.to_mapping`."""
+    known: list[Mapping[str, Any]]
+    stop: str | None
+    drain: bool
+    space: Mapping[str, Any] | None
+    method: str | None
+    run_cap: Count | None
+    limits: Mapping[str, float | None]
+    failures_in_a_row: Count
+    last_failure: str | None
+    last_reason: NotRequired[str | None]
 
 
 class SweepState:
@@ -383,12 +414,16 @@ class SweepState:
         Raises:
             KeyError, TypeError, ValueError: it is no state.
         """
+        check_for(Snapshot)(mapping, "")
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
         for name in _AS_THEY_ARE:
             setattr(state, name, mapping[name] if name in mapping else getattr(state, name))
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
-        state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}
+        state.workers = {
+            entry["name"]: Worker(**check_fields(Worker, entry, joined_at=Time, left_at=Time | None))
+            for entry in mapping["workers"]
+        }
         state.attendance = Attendance.from_mapping(mapping["attendance"])
         for worker in state.workers.values():
             if worker.left_at is None:
@@ -396,8 +431,9 @@ class SweepState:
                 state.attendance.join(worker.name, joined, worker.dollars_per_hour)
         state.lost = {(bracket, rung): count for bracket, rung, count in mapping["lost"]}
         for entry in mapping["trials"]:
-            scores = {int(rung): value for rung, value in entry["scores"].items()}
-            trial = Trial(**{**entry, "scores": scores})
+            fields = check_fields(Trial, entry, state=TrialState, taken_at=Time | None, number=Count, rung=Count)
+            fields["scores"] = scores = {int(rung): value for rung, value in fields["scores"].items()}
+            trial = Trial(**fields)
             state.trials[trial.number] = trial
             state.entered[trial.bracket] = state.entered.get(trial.bracket, 0) + 1
             if trial.state == "ready":
