@@ -98,8 +98,10 @@ class Place:
         self.write()
 
     def write(self, *, name: str = "sweep.yaml", recipe: Mapping[str, Any] | None = None, **keys: Any) -> None:
-        """Write the recipe and the sweep; `keys` are the sweep's, `runner` is merged into its section."""
-        sweep = {**SWEEP, **keys, "runner": {**SWEEP["runner"], **keys.get("runner", {})}}
+        """Write the recipe and the sweep; `keys` are the sweep's, `runner` is merged into its section. None: left out."""
+        section = {**SWEEP["runner"], **keys.get("runner", {})}
+        section = {key: value for key, value in section.items() if value is not None}
+        sweep = {**SWEEP, **keys, "runner": section}
         (self.folder / "small.yaml").write_text(yaml.safe_dump(dict(recipe or RECIPE)))
         kept = {key: value for key, value in sweep.items() if value is not None}
         (self.folder / name).write_text(yaml.safe_dump(kept, sort_keys=False))

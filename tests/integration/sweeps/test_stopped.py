@@ -64,7 +64,7 @@ def test_change_while_it_runs_counts_for_what_is_still_to_be_drawn(place: Place)
     launched = place.launch("changed")
     place.wait_for_event("changed", "drawn", count=2)
     place.write(
-        name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "lora_dropout": {"values": [0.0]}}, run_cap=5
+        name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "seed": {"min": 1, "max": 1000}}, run_cap=5
     )
     place.run("sweep", "change", "changed", "./new.yaml")
     ended(launched)
