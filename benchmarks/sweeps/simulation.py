@@ -4,8 +4,8 @@
 
 Machines are preempted: their lives are drawn from an exponential distribution with a mean of 1.4 hours, the shortest
 mean of the four zones in the public V100 preemption traces. A step takes ten seconds, and each tenth is a checkpoint.
-Prints the processor's milliseconds and the requests to the store for each decision, of the first, the middle and the last
-tenth of them, then JSON. The default takes a minute or two; `--trials 300 --workers 40` takes seconds.
+Prints the processor's milliseconds and the requests to the store for each decision, of the first, the middle
+and the last tenth of them, then JSON. The default takes a minute or two; `--trials 300 --workers 40` takes seconds.
 """
 
 import argparse

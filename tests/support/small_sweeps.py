@@ -98,7 +98,7 @@ class Place:
         self.write()
 
     def write(self, *, name: str = "sweep.yaml", recipe: Mapping[str, Any] | None = None, **keys: Any) -> None:
-        """Write the recipe and the sweep; `keys` are the sweep's, `runner` is merged into its section. None: left out."""
+        """Write the recipe and the sweep; `keys` are the sweep's, None leaves one out, `runner` is merged."""
         section = {**SWEEP["runner"], **keys.get("runner", {})}
         section = {key: value for key, value in section.items() if value is not None}
         sweep = {**SWEEP, **keys, "runner": section}

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from runner import __version__
+from runner.errors import UserError
 from runner.runs.record_types.check import Mismatch
 from runner.runs.record_types.rules import Size, Time
 from runner.runs.records import DamagedRecord, decoded, encoded
@@ -129,3 +131,18 @@ def read_definition(store: Store, sweep_id: str) -> Definition:
     if not definition.eta > 1:
         raise DamagedRecord(key, f"`eta` is {definition.eta}")
     return definition
+
+
+def refuse_other_version(definition: Definition) -> None:
+    """Refuse a sweep that another version launched: its trials would not be comparable, or could not be read.
+
+    Raises:
+        UserError: the version differs by more than a patch.
+    """
+    theirs, ours = definition.runner_version.split(".")[:2], __version__.split(".")[:2]
+    if theirs != ours:
+        raise UserError(
+            f"the sweep was launched by runner {definition.runner_version}, and this worker is {__version__}",
+            where=definition.sweep_id,
+            remedy="use an image, or an environment, with the version that launched it",
+        )

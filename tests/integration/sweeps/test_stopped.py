@@ -61,18 +61,19 @@ def test_dollars_are_a_cap_too(calm: Place, place: Place) -> None:
 
 
 def test_change_while_it_runs_counts_for_what_is_still_to_be_drawn(place: Place) -> None:
+    place.write(run_cap=10)
     launched = place.launch("changed")
     place.wait_for_event("changed", "drawn", count=2)
     place.write(
-        name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "seed": {"min": 1, "max": 1000}}, run_cap=5
+        name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "seed": {"min": 1, "max": 1000}}, run_cap=10
     )
     place.run("sweep", "change", "changed", "./new.yaml")
     ended(launched)
     state = check_sweep(place, "changed")
     after = {trial.number: trial.values["learning_rate"] == 0.004 for trial in state.trials.values()}
-    assert len(after) == 5
+    assert len(after) == 10
     assert not after[0]
-    assert after[4]
+    assert after[9]
     assert sorted(after.values()) == [after[number] for number in sorted(after)]
 
 

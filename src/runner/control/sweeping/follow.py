@@ -77,7 +77,10 @@ def end_workers(store: Store, launched: LaunchedSweep, *, say: Callable[[str], N
 
 def _any_worker(store: Store, launched: LaunchedSweep) -> bool:
     """Whether a worker may be left: one of this machine is looked for, others are believed to be there."""
-    for launch in worker_launches(store, launched.sweep_id):
+    launches = worker_launches(store, launched.sweep_id)
+    if not launches:
+        return True  # there is one: a folder that is away for a while lists nothing
+    for launch in launches:
         if launch.ended is not None:
             continue
         if not (launch.is_from_here and launch.record["engine"] in ("local", "docker")):

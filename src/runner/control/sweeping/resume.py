@@ -14,7 +14,7 @@ from runner.control.sweeping.stop import note_lost
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
 from runner.storage.store import Store
-from runner.sweeps.definition import Definition, read_definition
+from runner.sweeps.definition import Definition, read_definition, refuse_other_version
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
@@ -58,6 +58,8 @@ def resume_sweep(
     placement = _placement(definition, options, say)
     needed = needed_worker_environment(store, options.sweep_id)
     environment = chosen_environment(options.env_files, options.secrets, needed=needed)
+    if backend_for(placement.infra).shares_environment:
+        refuse_other_version(definition)
     backend = worker_backend_for(placement.infra)
     workers = workers_of(definition, placement, count=options.parallel or definition.parallel)
     request = backend.request(store.url, workers, environment=list(environment))

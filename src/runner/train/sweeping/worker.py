@@ -14,7 +14,6 @@ from socket import gethostname
 from types import FrameType
 from typing import TypeVar
 
-from runner import __version__
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED, SUCCEEDED
 from runner.runs.layout import new_nonce
@@ -24,7 +23,7 @@ from runner.storage.manifest import Damaged
 from runner.storage.retry import STORE_ERRORS, after, retrying
 from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.controller import Controller, Work
-from runner.sweeps.definition import Definition
+from runner.sweeps.definition import Definition, refuse_other_version
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
@@ -308,18 +307,3 @@ class SweepWorker:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
-
-
-def refuse_other_version(definition: Definition) -> None:
-    """Refuse a sweep that another version launched: its trials would not be comparable, or could not be read.
-
-    Raises:
-        UserError: the version differs by more than a patch.
-    """
-    theirs, ours = definition.runner_version.split(".")[:2], __version__.split(".")[:2]
-    if theirs != ours:
-        raise UserError(
-            f"the sweep was launched by runner {definition.runner_version}, and this worker is {__version__}",
-            where=definition.sweep_id,
-            remedy="use an image, or an environment, with the version that launched it",
-        )
