@@ -88,5 +88,13 @@ print(json.dumps([first(RayAsha([2, 6, 18], 52, 10, 0)), first(WandbHyperband([2
     ray, wandb = ask(program)
     # Ray: at least the 67th percentile of the rewards before. For trial 3: 1/3 of the way from -5 to -4, so -4.5 does.
     assert ray == [[True, False, True, True, True, False], [0, 2, 3, 4]]
-    # W&B: at most the loss at n/3 of all, itself included. When 3 comes, it is 4.5, and 0 falls behind; then 4.0, and 3.
+    # W&B: at most the loss at n/3 of all, itself included. With 3, it is 4.5, and 0 falls behind; with 4, 4.0, and 3.
     assert wandb == [[True, False, True, True, True, False], [2, 4]]
+
+
+@pytest.mark.thorough
+def test_no_trial_is_lost_however_many_machines_are() -> None:
+    text, figures = run("scale.py", "--trials", "500", "--machines", "50")
+    assert "500 trials on 50 machines" in text
+    assert len(figures["tenths"]) == 10
+    assert figures["lost"] > 10
