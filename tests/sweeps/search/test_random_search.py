@@ -1,9 +1,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runner.sweeps.space.space import Space
-
 from runner.sweeps.search.base import Draw, Observation, make_search
+from runner.sweeps.space.space import Space
 from support.spaces import make_space
 
 SPACE: Mapping[str, Any] = {
