@@ -7,6 +7,7 @@ import sys
 import click
 import pytest
 
+from runner.cli.commands.sweep import COMMANDS as SWEEP_COMMANDS
 from runner.cli.main import _COMMANDS, cli
 from support.paths import ROOT
 
@@ -21,7 +22,17 @@ def command(name: str) -> click.Command:
     return found
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["launch", "--help"], ["ps", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["launch", "--help"],
+        ["ps", "--help"],
+        ["sweep", "--help"],
+        ["sweep", "best", "--help"],
+    ],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
@@ -86,6 +97,24 @@ def test_a_command_of_a_group_is_documented_with_an_example_and_every_option(nam
     for parameter in found.params:
         if isinstance(parameter, click.Option) and parameter.name != "store":
             assert re.search(rf"`{max(parameter.opts, key=len)}\b", section), f"{parameter.opts} is not documented"
+
+
+@pytest.mark.parametrize("name", SWEEP_COMMANDS)
+def test_a_sweep_command_says_what_the_list_says_and_is_documented_with_every_option(name: str) -> None:
+    group = command("sweep")
+    assert isinstance(group, click.Group)
+    found = group.get_command(click.Context(group), name)
+    assert found is not None
+    assert found.name == name
+    help_text = found.help or ""
+    assert help_text.splitlines()[0] == SWEEP_COMMANDS[name]
+    assert f"runner sweep {name}" in help_text.partition("Example:")[2]
+    text = (ROOT / "docs" / "sweeps-commands.md").read_text()
+    assert f"`runner sweep {name}" in text
+    for parameter in found.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            options = [*parameter.opts, *parameter.secondary_opts]
+            assert re.search(rf"`{max(parameter.opts, key=len)}\b", text), f"{options} is not documented"
 
 
 def test_the_documentation_knows_no_command_that_is_not_there() -> None:

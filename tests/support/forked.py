@@ -274,6 +274,7 @@ def _live(
     environment: dict[str, str],
     patience: float,
     until_step: int | None,
+    schedule_steps: int | None,
 ) -> None:
     """The attempt's process."""
     os.environ.update(environment)
@@ -303,7 +304,13 @@ def _live(
     set_up_logging()
     timing = Timing(beat=0.1, look=0.1, upload=15.0, store=patience, finish=patience)
     code = entrypoint.run_attempt(
-        open_store(store_url), run_id, Path(work_dir), spawn=spawn, timing=timing, until_step=until_step
+        open_store(store_url),
+        run_id,
+        Path(work_dir),
+        spawn=spawn,
+        timing=timing,
+        until_step=until_step,
+        schedule_steps=schedule_steps,
     )
     sys.stdout.flush()
     os._exit(code)
@@ -400,20 +407,28 @@ class Attempts:
         *,
         patience_seconds: float = 120.0,
         until_step: int | None = None,
+        schedule_steps: int | None = None,
     ) -> Any:
         """Start an attempt that waits for an absent store so long, and pauses at a step; returns its process."""
         log = str(self.folder / f"{run_id}.log")
         work_dir = str(self.folder / "work" / run_id)
-        arguments = (self.store_url, run_id, work_dir, moment, log, self._environment, patience_seconds, until_step)
+        place = (self.store_url, run_id, work_dir, moment, log, self._environment)
+        arguments = (*place, patience_seconds, until_step, schedule_steps)
         process = self._context.Process(target=_live, args=arguments)
         process.start()
         return process
 
     def run(
-        self, run_id: str, moment: Moment | None = None, *, seconds: float = 900, until_step: int | None = None
+        self,
+        run_id: str,
+        moment: Moment | None = None,
+        *,
+        seconds: float = 900,
+        until_step: int | None = None,
+        schedule_steps: int | None = None,
     ) -> int:
         """Make one attempt, to the end or to a step; returns its exit code, negative if a signal ended it."""
-        process = self.start(run_id, moment, until_step=until_step)
+        process = self.start(run_id, moment, until_step=until_step, schedule_steps=schedule_steps)
         process.join(seconds)
         assert process.exitcode is not None, f"the attempt hangs; its log: {self.log(run_id)[-2000:]}"
         return int(process.exitcode)

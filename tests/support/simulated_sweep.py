@@ -85,12 +85,18 @@ class Simulation:
     def run(self, *, most_happenings: int = 1_000_000) -> SweepState:
         """Go on until nothing happens any more; return the state."""
         for _ in range(most_happenings):
-            if not self._heap:
+            if not self.run_once():
                 return self.journal.state
-            happening = heapq.heappop(self._heap)
-            self.clock = happening.at
-            happening.act()
         raise AssertionError("the sweep does not end")
+
+    def run_once(self) -> bool:
+        """Let the next thing happen; False if nothing does any more."""
+        if not self._heap:
+            return False
+        happening = heapq.heappop(self._heap)
+        self.clock = happening.at
+        happening.act()
+        return True
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._heap, _Happening(self.clock + seconds, next(self._ties), act))

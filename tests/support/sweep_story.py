@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.sweeps.controller import Controller
 from runner.sweeps.events import Event
+from runner.sweeps.journal import cleaned
 from runner.sweeps.state import SweepState
 from support.sweeps import make_definition
 
@@ -40,7 +41,7 @@ class Story:
             "at": self.clock.isoformat(),
             "by": "test",
             "token": "t",
-            "events": list(events),
+            "events": [cleaned(event) for event in events],  # type: ignore[arg-type]
         }
         self.entries.append(entry)
         self.state.apply(entry)

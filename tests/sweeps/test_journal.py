@@ -2,7 +2,9 @@
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,13 +81,31 @@ def test_a_reader_begins_with_the_newest_snapshot(store: Store, monkeypatch: pyt
     assert len(Journal(store, definition, by="reader").catch_up().trials) == 25
 
 
-def test_a_damaged_snapshot_costs_time_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda snapshot: {"number": 20, "trials": [17]},
+        lambda snapshot: [snapshot],
+        lambda snapshot: {**snapshot, "at": "yesterday"},
+        lambda snapshot: {**snapshot, "number": 19},
+        lambda snapshot: {**snapshot, "trials": [{**trial, "seconds": "many"} for trial in snapshot["trials"]]},
+        lambda snapshot: {**snapshot, "trials": [{**trial, "rung": -1} for trial in snapshot["trials"]]},
+        lambda snapshot: {**snapshot, "workers": [{"name": "w", "joined_at": 5}]},
+        lambda snapshot: {**snapshot, "promoted": [[0]]},
+        lambda snapshot: {**snapshot, "limits": {"max_cost": "much"}},
+    ],
+)
+def test_a_damaged_snapshot_costs_time_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Any], Any]
+) -> None:
     monkeypatch.setattr(journal_module, "SNAPSHOT_EVERY", 10)
     definition = make_definition()
     writer = Journal(store, definition, by="writer")
     for _ in range(25):
         writer.append(draw_next)
-    store.put(snapshot_key("sweep", 20), b'{"number": 20, "trials": [17]}')
+    snapshot = json.loads(store.get(snapshot_key("sweep", 20)))
+    store.put(snapshot_key("sweep", 20), json.dumps(damage(snapshot)).encode())
+    store.delete([snapshot_key("sweep", 10)])
     assert len(Journal(store, definition, by="reader").catch_up().trials) == 25
 
 

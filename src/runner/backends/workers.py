@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from runner.backends.base import Placement, Reporter, Say
 from runner.storage.store import Store
-from runner.sweeps.launches import WorkersLaunch
+from runner.sweeps.workers.launches import WorkersLaunch
 
 WORKER = "runner.train.sweep_worker"
 """The module that is a worker."""
@@ -24,7 +24,7 @@ class SweepWorkers:
     placement: Placement
     """Where they run, and in which image. Of machines elsewhere: those of one trial."""
     count: int | None = None
-    """How many: machines, or processes on this machine; None: one machine, or what the GPUs of this machine give."""
+    """How many, which is how many trials train at once; None: one machine's, or what the GPUs of this machine give."""
     sky: Mapping[str, Any] = field(default_factory=dict)
     """The recipe's `sky`, its local paths absolute."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -35,6 +35,11 @@ class SweepWorkers:
     """How many trials share a GPU."""
     idle_minutes: float | None = None
     """After which a worker without a trial ends; None for the worker's own default."""
+
+    @property
+    def splits(self) -> bool:
+        """Whether a machine elsewhere is split among several workers."""
+        return self.gpus_per_trial is not None or self.trials_per_gpu > 1
 
     def arguments(self, store_url: str) -> list[str]:
         """The arguments of the worker, without its folder and name."""
@@ -75,6 +80,13 @@ class WorkersStatus:
 
 class WorkerBackend(Protocol):
     """A place where a sweep's workers run."""
+
+    def default_count(self, *, gpus_per_trial: int | None, trials_per_gpu: int) -> int:
+        """How many workers there are if nobody has said it: what this machine has room for, or one elsewhere.
+
+        Raises:
+            UserError: this machine has fewer GPUs than a trial needs.
+        """
 
     def request(self, store_url: str, workers: SweepWorkers, *, environment: Sequence[str]) -> WorkersRequest:
         """Build what `start` will send; nothing is written to the store and nothing is started.

@@ -46,6 +46,7 @@ class Controller:
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._space_of: tuple[Mapping[str, Any], str, Space, Search] | None = None
+        self._rule_of: tuple[int | None, Halving] | None = None
 
     # -- work ------------------------------------------------------------------------------------------------------
 
@@ -69,6 +70,9 @@ class Controller:
             return Work(kind="leave", reason=state.stop), []
         if (end := self._end_by_target(state)) is not None:
             return Work(kind="leave", reason=end["reason"]), [cast(Event, end)]
+        if worker in state.held:  # its own words were written, although the store did not say so
+            trial = state.trials[state.held[worker]]
+            return Work(kind="train", trial=trial.number, until=self.until(trial.rung)), []
         if state.ready:
             trial = min((state.trials[number] for number in state.ready), key=lambda trial: (-trial.rung, trial.number))
             return self._take(trial.number, trial.rung, worker, [])
@@ -225,7 +229,26 @@ class Controller:
             events.append({"event": "retried", "trial": trial})
         return events
 
-    def lost(self, state: SweepState, worker: str, *, last_sign: str, reason: str, now: datetime) -> list[Event]:
+    def leaving(self, state: SweepState, worker: str, *, reason: str) -> list[Event]:
+        """A worker goes by itself. What it has is free; nothing, if it has gone before."""
+        events: list[Event] = []
+        if worker in state.held:
+            held = state.held[worker]
+            events += self.released(state, held, worker, reason=reason, step=None, seconds=0.0, stopped=True)
+        if state.is_there(worker):
+            events.append({"event": "left", "worker": worker, "reason": reason})
+        return events
+
+    def lost(
+        self,
+        state: SweepState,
+        worker: str,
+        *,
+        last_sign: str,
+        reason: str,
+        now: datetime,
+        steps: Mapping[int, int] = {},
+    ) -> list[Event]:
         """A worker is gone without a word: what it had is free.
 
         Args:
@@ -234,9 +257,9 @@ class Controller:
             last_sign: when it was last seen, ISO 8601.
             reason: how it is known.
             now: the time.
+            steps: the newest checkpoint's step of each trial that it had.
         """
-        entry = state.workers.get(worker)
-        if entry is None or entry.left_at is not None:
+        if not state.is_there(worker):
             return []
         events: list[Event] = []
         for number in sorted(state.running):
@@ -244,7 +267,8 @@ class Controller:
             if trial.worker == worker:
                 until = max(datetime.fromisoformat(last_sign), datetime.fromisoformat(trial.taken_at or last_sign))
                 seconds = (until - datetime.fromisoformat(trial.taken_at or last_sign)).total_seconds()
-                events += self.released(state, number, worker, reason=reason, step=None, seconds=seconds)
+                step = steps.get(number)
+                events += self.released(state, number, worker, reason=reason, step=step, seconds=seconds)
         left: Event = {"event": "left", "worker": worker, "reason": reason, "at": last_sign}
         return [*events, left]
 
@@ -280,6 +304,13 @@ class Controller:
 
     def halving(self, state: SweepState) -> Halving:
         """The rule that decides who goes on."""
+        needs_cap = len(self._definition.rungs) > 0 and self._definition.scheduler not in ("asha", "stop")
+        cap = self.run_cap(state) if needs_cap else None
+        if self._rule_of is None or self._rule_of[0] != cap:
+            self._rule_of = cap, self._make_rule(cap)
+        return self._rule_of[1]
+
+    def _make_rule(self, cap: int | None) -> Halving:
         definition = self._definition
         rungs = len(definition.rungs) + 1
         if rungs == 1:
@@ -288,7 +319,6 @@ class Controller:
             return DelayedAsha(rungs=rungs, eta=definition.eta)
         if definition.scheduler == "stop":
             return StopBehind(rungs=rungs, eta=definition.eta)
-        cap = self.run_cap(state)
         assert cap is not None, "successive halving is launched with a number of trials"
         if definition.scheduler == "hyperband":
             return make_hyperband(rungs=rungs, eta=definition.eta, run_cap=cap)

@@ -1,11 +1,15 @@
 """What a sweep is: ``sweep.json``, written once when it is launched."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from runner.runs.record_types.check import Mismatch
+from runner.runs.record_types.rules import Size, Time
 from runner.runs.records import DamagedRecord, decoded, encoded
 from runner.storage.store import Store
+from runner.sweeps.fields import check_fields
 from runner.sweeps.layout import SWEEP, sweep_key
 
 Goal = Literal["minimize", "maximize"]
@@ -47,6 +51,8 @@ class Definition:
     """Steps at which trials pause, ascending, without the last step of all."""
     max_steps: int | None = None
     """Steps of a trial that is trained to its end; None: unknown before it trains."""
+    schedule: Literal["full", "rung"] = "full"
+    """Whether the learning rate's schedule is the whole length's from the start, or that of the next rung."""
     eta: float = 3.0
     """One of so many goes on from a rung."""
     retries: int = 2
@@ -111,11 +117,15 @@ def read_definition(store: Store, sweep_id: str) -> Definition:
     """
     key = sweep_key(sweep_id, SWEEP)
     record = decoded(key, store.get(key), dict)
-    known = {name: record[name] for name in Definition.__dataclass_fields__ if name in record}
     try:
-        definition = Definition(**known)
-    except TypeError as error:
-        raise DamagedRecord(key, str(error)) from error
+        definition = Definition(**check_fields(Definition, record, created_at=Time, rungs=list[Size]))
+    except Mismatch as mismatch:
+        raise DamagedRecord(key, str(mismatch)) from mismatch
     if definition.sweep_id != sweep_id:
         raise DamagedRecord(key, f"it is sweep {definition.sweep_id!r}'s")
+    ends = [*definition.rungs, *([] if definition.max_steps is None else [definition.max_steps])]
+    if any(end <= start for start, end in itertools.pairwise(ends)):
+        raise DamagedRecord(key, f"its rungs do not ascend: {ends}")
+    if not definition.eta > 1:
+        raise DamagedRecord(key, f"`eta` is {definition.eta}")
     return definition

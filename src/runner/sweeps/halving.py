@@ -187,13 +187,12 @@ class StopBehind(_AllInOne):
     def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
         """Whether the trial is not behind the threshold."""
         entry = state.trials[trial]
-        ranked = [known for known, number in state.rung(entry.bracket, entry.rung).ranked if number != trial]
-        bisect.insort(ranked, score)
-        return score < WORST and score <= self.threshold(ranked)
-
-    def threshold(self, ranked: Sequence[float]) -> float:
-        """The score that a trial must not be behind; `ranked` are those that have come, its own among them."""
-        return ranked[min(int(len(ranked) / self.eta), len(ranked) - 1)]
+        ranked = state.rung(entry.bracket, entry.rung).ranked
+        place = bisect.bisect_left(ranked, (score, trial))
+        is_there = place < len(ranked) and ranked[place] == (score, trial)
+        count = len(ranked) if is_there else len(ranked) + 1
+        better = bisect.bisect_left(ranked, (score,))
+        return score < WORST and better <= min(int(count / self.eta), count - 1)
 
 
 def make_hyperband(*, rungs: int, eta: float, run_cap: int) -> SuccessiveHalving:

@@ -117,6 +117,8 @@ class Journal:
             written = self._decoded(entry["number"], data)  # as every reader will have it; before it is too late
             if self._create(entry["number"], data):
                 self._apply(written)
+                if entry["number"] % SNAPSHOT_EVERY == 0:  # by one of all who read it
+                    self._write_snapshot()
                 return chosen
             time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -165,8 +167,6 @@ class Journal:
                 journal_key(self._definition.sweep_id, entry["number"]),
                 f"it does not follow what is before it: {error}",
             ) from error
-        if entry["number"] % SNAPSHOT_EVERY == 0:
-            self._write_snapshot()
         self._on_entry(entry)
 
     def _write_snapshot(self) -> None:
@@ -181,7 +181,7 @@ class Journal:
             try:
                 mapping = json.loads(self._store.get(snapshot_key(self._definition.sweep_id, number)))
                 state = SweepState.from_mapping(mapping, **self._shape())
-            except (NotFound, ValueError, KeyError, TypeError, AttributeError):
+            except (NotFound, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue
             if state.number == number:
                 return state

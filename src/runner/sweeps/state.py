@@ -5,9 +5,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
+from runner.runs.record_types.check import check_for
+from runner.runs.record_types.rules import Count, Time
+from runner.sweeps.attendance import Attendance
 from runner.sweeps.events import Entry
+from runner.sweeps.fields import check_fields
 
 TrialState = Literal["ready", "running", "paused", "finished", "failed"]
 
@@ -70,11 +74,6 @@ class Worker:
     accelerator: str | None = None
     dollars_per_hour: float = 0.0
 
-    def hours(self, now: datetime) -> float:
-        """How long it has been there."""
-        until = now if self.left_at is None else datetime.fromisoformat(self.left_at)
-        return max(0.0, (until - datetime.fromisoformat(self.joined_at)).total_seconds() / 3600)
-
 
 class Rung:
     """The trials that have reached a rung of a bracket, the best first.
@@ -114,6 +113,34 @@ _AS_THEY_ARE = (
 """What a snapshot holds as the state does."""
 
 
+class Snapshot(TypedDict):
+    """``snapshots/<n>.json``: a state, without what follows from the rest."""
+
+    number: Count
+    at: Time | None
+    trials: list[Any]
+    """Each the fields of a `Trial`."""
+    workers: list[Any]
+    """Each the fields of a `Worker`."""
+    promoted: list[list[Any]]
+    """Bracket, rung, and the numbers of the trials that went on from it."""
+    lost: list[list[int]]
+    """Bracket, rung, and how many trials have failed on their way to it."""
+    ended: list[str] | None
+    attendance: Mapping[str, Any]
+    """`Attendance.to_mapping`."""
+    known: list[Mapping[str, Any]]
+    stop: str | None
+    drain: bool
+    space: Mapping[str, Any] | None
+    method: str | None
+    run_cap: Count | None
+    limits: Mapping[str, float | None]
+    failures_in_a_row: Count
+    last_failure: str | None
+    last_reason: NotRequired[str | None]
+
+
 class SweepState:
     """All that has happened in a sweep. `apply` adds the next entry of the journal; nothing else changes it.
 
@@ -131,10 +158,14 @@ class SweepState:
         """When that was written."""
         self.trials: dict[int, Trial] = {}
         self.workers: dict[str, Worker] = {}
+        self.attendance = Attendance()
+        """How long workers have been there."""
         self.known: list[dict[str, Any]] = []
         """Results from outside of the sweep (`Known`)."""
         self.ready: set[int] = set()
         self.running: set[int] = set()
+        self.held: dict[str, int] = {}
+        """The trial that each worker has."""
         self.finished: list[tuple[float, int]] = []
         """Score and number of the trials that were trained to their end, the best first."""
         self.board: dict[tuple[int, int], Rung] = {}
@@ -167,33 +198,25 @@ class SweepState:
         """A rung of a bracket."""
         return self.board.setdefault((bracket, number), Rung())
 
+    def is_there(self, worker: str) -> bool:
+        """Whether a worker has joined and not left."""
+        return worker in self.workers and self.workers[worker].left_at is None
+
     def score(self, value: float | None) -> float:
         """A metric's value as a score: less is better, and what is no number is worst."""
         return WORST if value is None or not math.isfinite(value) else self._sign * value
 
     def spent(self, now: datetime) -> float:
         """US dollars that the sweep has cost."""
-        return sum(worker.hours(now) * worker.dollars_per_hour for worker in self.workers.values())
+        return self.attendance.dollars(now)
 
     def machine_hours(self, now: datetime) -> float:
         """Hours of all workers together."""
-        return sum(worker.hours(now) for worker in self.workers.values())
+        return self.attendance.machine_hours(now)
 
     def hours(self, now: datetime) -> float:
         """Hours of the clock in which the sweep had a worker."""
-        spans = sorted(
-            (
-                datetime.fromisoformat(worker.joined_at),
-                datetime.fromisoformat(worker.left_at) if worker.left_at else now,
-            )
-            for worker in self.workers.values()
-        )
-        total, until = 0.0, None
-        for start, end in spans:
-            start = start if until is None else max(start, until)
-            total += max(0.0, (end - start).total_seconds())
-            until = end if until is None else max(until, end)
-        return total / 3600
+        return self.attendance.hours(now)
 
     def best(self, count: int = 1) -> list[Trial]:
         """The best trials: those trained to their end, then those that got furthest. None that failed."""
@@ -246,6 +269,7 @@ class SweepState:
         trial.state, trial.worker, trial.taken_at = "running", event["worker"], at
         self.ready.discard(trial.number)
         self.running.add(trial.number)
+        self.held[event["worker"]] = trial.number
 
     def _on_reached(self, event: Mapping[str, Any], at: str) -> None:
         trial = self._given_back(event)
@@ -303,18 +327,25 @@ class SweepState:
         self.ready.add(trial.number)
 
     def _on_joined(self, event: Mapping[str, Any], at: str) -> None:
-        self.workers[event["worker"]] = Worker(
+        worker = Worker(
             name=event["worker"],
             joined_at=at,
             host=event.get("host"),
             accelerator=event.get("accelerator"),
             dollars_per_hour=event.get("dollars_per_hour", 0.0),
         )
+        if self.is_there(worker.name):  # its first word counts
+            return
+        self.workers[worker.name] = worker
+        self.attendance.join(worker.name, datetime.fromisoformat(at), worker.dollars_per_hour)
 
     def _on_left(self, event: Mapping[str, Any], at: str) -> None:
         worker = self.workers.get(event["worker"])
         if worker is not None and worker.left_at is None:
-            worker.left_at, worker.reason = max(event.get("at", at), worker.joined_at), event["reason"]
+            joined, left = (datetime.fromisoformat(text) for text in (worker.joined_at, event.get("at", at)))
+            worker.left_at = worker.joined_at if left < joined else event.get("at", at)
+            worker.reason = event["reason"]
+            self.attendance.leave(worker.name, max(left, joined))
 
     def _on_stop_requested(self, event: Mapping[str, Any], at: str) -> None:
         self.stop, self.drain = event["reason"], event.get("drain", False)
@@ -347,6 +378,8 @@ class SweepState:
         trial.seconds += event["seconds"]
         trial.cost += event["seconds"] / 3600 * (worker.dollars_per_hour if worker else 0.0)
         self.running.discard(trial.number)
+        if self.held.get(event["worker"]) == trial.number:
+            del self.held[event["worker"]]
         return trial
 
     def _note_success(self) -> None:
@@ -367,6 +400,7 @@ class SweepState:
             "at": self.at,
             "trials": [dict(vars(trial)) for trial in self.trials.values()],
             "workers": [dict(vars(worker)) for worker in self.workers.values()],
+            "attendance": self.attendance.to_mapping(),
             "promoted": promoted,
             "lost": [[bracket, rung, count] for (bracket, rung), count in sorted(self.lost.items())],
             "ended": self.ended,
@@ -380,22 +414,33 @@ class SweepState:
         Raises:
             KeyError, TypeError, ValueError: it is no state.
         """
+        check_for(Snapshot)(mapping, "")
         state = cls(rungs=rungs, sign=sign)
         state.number, state.at = mapping["number"], mapping["at"]
         for name in _AS_THEY_ARE:
             setattr(state, name, mapping[name] if name in mapping else getattr(state, name))
         state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
-        state.workers = {entry["name"]: Worker(**entry) for entry in mapping["workers"]}
+        state.workers = {
+            entry["name"]: Worker(**check_fields(Worker, entry, joined_at=Time, left_at=Time | None))
+            for entry in mapping["workers"]
+        }
+        state.attendance = Attendance.from_mapping(mapping["attendance"])
+        for worker in state.workers.values():
+            if worker.left_at is None:
+                joined = datetime.fromisoformat(worker.joined_at)
+                state.attendance.join(worker.name, joined, worker.dollars_per_hour)
         state.lost = {(bracket, rung): count for bracket, rung, count in mapping["lost"]}
         for entry in mapping["trials"]:
-            scores = {int(rung): value for rung, value in entry["scores"].items()}
-            trial = Trial(**{**entry, "scores": scores})
+            fields = check_fields(Trial, entry, state=TrialState, taken_at=Time | None, number=Count, rung=Count)
+            fields["scores"] = scores = {int(rung): value for rung, value in fields["scores"].items()}
+            trial = Trial(**fields)
             state.trials[trial.number] = trial
             state.entered[trial.bracket] = state.entered.get(trial.bracket, 0) + 1
             if trial.state == "ready":
                 state.ready.add(trial.number)
             elif trial.state == "running":
                 state.running.add(trial.number)
+                state.held[str(trial.worker)] = trial.number
             elif trial.state == "finished":
                 state.finished.append((state.score(trial.value), trial.number))
             for rung, value in scores.items():

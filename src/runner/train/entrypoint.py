@@ -107,6 +107,7 @@ def run_attempt(
     timing: Timing = DEFAULT_TIMING,
     give_up_after: int | None = None,
     until_step: int | None = None,
+    schedule_steps: int | None = None,
 ) -> int:
     """Make an attempt on this machine, which leads it or takes part, unless the run has ended; return the exit code.
 
@@ -124,6 +125,8 @@ def run_attempt(
         give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
             counts them.
         until_step: pause at this optimizer step of the run's last (or only) stage; None: train to the end.
+        schedule_steps: the step at which the learning rate's schedule ends, for a sweep whose schedules are a rung's;
+            None: at the last step.
 
     Raises:
         UserError: the store does not know the run, or a variable of the environment is not what it should be.
@@ -150,7 +153,7 @@ def run_attempt(
         work_dir=work_dir,
         topology=detect_topology(os.environ, use_cpu=use_cpu),
         spawn=spawn,
-        arguments=_worker_arguments(store, run_id, work_dir, timing, until_step),
+        arguments=_worker_arguments(store, run_id, work_dir, timing, until_step, schedule_steps),
         until_step=until_step,
         reopened=reopened,
         watchdog=Watchdog(**watchdog),
@@ -162,12 +165,15 @@ def run_attempt(
     return HeadAgent(setup, stages=[stage["stage"] for stage in stages], give_up_after=give_up_after).run()
 
 
-def _worker_arguments(store: Store, run_id: str, work_dir: Path, timing: Timing, until_step: int | None) -> list[str]:
+def _worker_arguments(
+    store: Store, run_id: str, work_dir: Path, timing: Timing, until_step: int | None, schedule_steps: int | None
+) -> list[str]:
     return [
         *("--store", store.url, "--run", run_id, "--work-dir", str(work_dir), "--cache-dir", str(cache_folder())),
         *("--finish-seconds", str(timing.finish), "--grace-seconds", str(timing.preemption_grace)),
         *("--parent", str(os.getpid())),
         *(() if until_step is None else ("--until-step", str(until_step))),
+        *(() if schedule_steps is None else ("--schedule-steps", str(schedule_steps))),
     ]
 
 

@@ -25,7 +25,7 @@ from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, StoreUnavailable
 from runner.sweeps.definition import read_definition
-from runner.sweeps.prices import price_of_worker
+from runner.sweeps.workers.prices import price_of_worker
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = open_store(options.store)
         definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
-        methods, builtin = preparations(definition.recipe)
+        methods, builtin = preparations(definition.resolved)
         warm = WarmProcesses(start_worker, methods=methods, builtin=builtin)
         accelerator = find_accelerator_name(os.environ)
         worker = SweepWorker(

@@ -17,7 +17,7 @@ from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from runner.sweeps.launches import WorkersLaunch, worker_launches, workers_name
+from runner.sweeps.workers.launches import WorkersLaunch, worker_launches, workers_name
 
 KEYS = {"AWS_ACCESS_KEY_ID": "the-key", "AWS_SECRET_ACCESS_KEY": "the-secret"}
 STORE = "s3://bucket/a b"
@@ -130,6 +130,30 @@ def test_a_machine_for_several_trials_is_split_there(asked: dict[str, int]) -> N
     assert "[r]unner.backends.local.slots " in content["config"]["hooks"][0]["run"]
 
 
+@pytest.mark.parametrize(
+    ("gpus", "asked", "machines"),
+    [
+        (("L4",), {"count": 4}, 4),
+        (("L4",), {"count": 5, "trials_per_gpu": 2}, 3),
+        (("A100:8",), {"count": 8, "gpus_per_trial": 2}, 2),
+        (("A100:8",), {"gpus_per_trial": 2}, 1),
+        (("A100:8", "H100:4"), {"count": 4, "gpus_per_trial": 2}, 2),
+        (("A100:8",), {"count": 2}, 2),
+    ],
+)
+def test_there_are_as_many_machines_as_the_trials_at_once_need(
+    gpus: tuple[str, ...], asked: dict[str, int], machines: int
+) -> None:
+    wanted = SweepWorkers(sweep_id="search", placement=placed(ResourceOptions(gpus=gpus), "registry/x:1"), **asked)
+    assert SkyPilotWorkers().request("gs://bucket", wanted, environment=[]).count == machines
+
+
+def test_a_machine_with_fewer_gpus_than_a_trial_needs_is_refused() -> None:
+    wanted = SweepWorkers(sweep_id="search", placement=placed(ResourceOptions(gpus=("L4",))), gpus_per_trial=2)
+    with pytest.raises(UserError, match="a trial needs 2 GPUs, and L4 has 1"):
+        SkyPilotWorkers().request("gs://bucket", wanted, environment=[])
+
+
 def test_a_task_reads_back_as_yaml() -> None:
     asked = SweepWorkers(sweep_id="search", placement=placed(ResourceOptions(gpus=("L4",)), "registry/x:1"), count=4)
     request = SkyPilotWorkers().request("gs://bucket", asked, environment=[])
@@ -158,7 +182,7 @@ def test_all_workers_are_submitted_at_once(store: Store, sky: FakeSky) -> None:
     assert arguments["secrets"] == {"A_SECRET": "hush"}
     assert launch.started == {"job_ids": [1, 2, 3]}
     assert backend.status(store, launch).statuses == ["RUNNING"] * 3
-    assert said[-1] == "SkyPilot has them: 3 workers called search-workers, on slurm/here"
+    assert said[-1] == "SkyPilot has them: 3 machines called search-workers, on slurm/here"
     assert b"hush" not in b"".join(store.get(info.key) for info in store.objects("sweeps/"))
 
 

@@ -43,6 +43,7 @@ def test_it_is_the_wheels_code_that_runs(elsewhere: Path) -> None:
 
 def test_the_shipped_recipes_are_found_checked_and_run(elsewhere: Path) -> None:
     assert "quickstart" in runner(elsewhere, "jobs")
+    assert [*elsewhere.glob("venv/lib/python*/site-packages/runner/jobs/sweeps/quickstart-halving.yaml")]
     runner(elsewhere, "check", "quickstart")
     runner(elsewhere, "launch", "quickstart", "--name", "short", "--set", "training.max_steps=2")
     runner(elsewhere, "pull", "short")

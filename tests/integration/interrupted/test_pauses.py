@@ -153,3 +153,24 @@ def test_several_training_processes_pause_together(pair: Attempts, references: R
     pair.run_to_the_end(run_id)
     variables = {"RUNNER_PROCESSES": "2", "DS_ACCELERATOR": "cpu"}
     assert_same(outcome(store, run_id), references(what, variables).outcome)
+
+
+def test_a_schedule_that_ends_at_the_rung_goes_on_as_the_longer_one(forked: Attempts, data: Path) -> None:
+    what = recipe(data, adapter=True, lr_scheduler_type="linear", warmup_steps=0)
+    straight = {step: 2e-3 * (12 - step + 1) / 12 for step in range(1, 13)}
+    store, run_id = open_store(forked.store_url), "schedules"
+    submit(store, run_id, what)
+    assert forked.run(run_id, until_step=4, schedule_steps=4) == 75, forked.log(run_id)
+    assert learning_rates(store, run_id) == pytest.approx({1: 2e-3, 2: 1.5e-3, 3: 1e-3, 4: 5e-4})
+    assert forked.run(run_id, schedule_steps=12) == 0, forked.log(run_id)
+    rates = learning_rates(store, run_id)
+    assert {step: rate for step, rate in rates.items() if step > 4} == pytest.approx(
+        {step: rate for step, rate in straight.items() if step > 4}
+    )
+
+
+def learning_rates(store: Store, run_id: str) -> dict[int, float | None]:
+    """The learning rate of each step."""
+    return {
+        record["step"]: record["learning_rate"] for record in read_metrics(store, run_id) if record["kind"] == "train"
+    }

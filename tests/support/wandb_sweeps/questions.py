@@ -38,7 +38,10 @@ def quantile_questions(seed: int, count: int) -> list[Config]:
     """Return parameters of all distributions, with quantiles to draw them at."""
     numbers = random.Random(seed)
     return [
-        {"config": _parameter(numbers), "quantiles": [numbers.random() for _ in range(8)] + [1e-9, 0.25, 0.5, 1 - 1e-9]}
+        {
+            "config": _exponents(numbers) if numbers.random() < 0.1 else _parameter(numbers),
+            "quantiles": [numbers.random() for _ in range(8)] + [1e-9, 0.25, 0.5, 1 - 1e-9],
+        }
         for _ in range(count)
     ]
 
@@ -93,6 +96,14 @@ def _parameter(numbers: random.Random) -> Config:
     if (kind in unneeded or (kind == "uniform" and floats)) and numbers.random() < 0.5:
         return config
     return {"distribution": kind, **config}
+
+
+def _exponents(numbers: random.Random) -> Config:
+    """Return one of the distributions that a file may not have any more, but that the package still draws."""
+    kind = numbers.choice(["log_uniform", "inv_log_uniform", "q_log_uniform"])
+    low = numbers.choice([numbers.randint(-9, 3), numbers.uniform(-9, 3)])
+    config = {"distribution": kind, "min": low, "max": low + numbers.choice([1, 2.5])}
+    return {**config, **_q(numbers)} if kind.startswith("q_") else config
 
 
 def _ends(numbers: random.Random) -> Config:

@@ -73,7 +73,7 @@ def test_combinations_that_cannot_be_are_counted_and_shown(files: SweepFiles) ->
             "per_device_train_batch_size": {"values": [2, 4]},
         },
     )
-    assert "1 of 6 of the combinations that were tried cannot be trained" in message
+    assert "1 of the 6 combinations that were tried cannot be trained" in message
     assert "effective_batch_size 6, per_device_train_batch_size 4" in message
     assert "6 is not divisible by per_device_train_batch_size = 4" in message
 
@@ -103,6 +103,20 @@ def test_a_schedule_without_warmup_is_drawn_without_the_recipes(files: SweepFile
         "training.warmup_steps": 0,
     }
     assert any("the recipe's training.warmup_steps has no effect then" in note for note in sweep.notes)
+
+
+def test_a_schedule_is_drawn_without_another_ones_arguments(files: SweepFiles) -> None:
+    files.recipe(training={"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2.0}})
+    space = files.drawing({"lr_scheduler_type": {"values": ["polynomial", "linear"]}}).space
+    assert space.settings({"lr_scheduler_type": "polynomial"}) == {"training.lr_scheduler_type": "polynomial"}
+    assert space.settings({"lr_scheduler_type": "linear"})["training.lr_scheduler_kwargs"] is None
+
+
+def test_no_combination_can_be_trained(files: SweepFiles) -> None:
+    message = files.refusal(
+        parameters={"max_steps": {"value": 20}, "epochs": {"values": [1, 2]}, "seed": {"values": [1]}}
+    )
+    assert "`max_steps` overrides it" in message
 
 
 def test_a_warmup_that_the_sweep_draws_is_not_left_out(files: SweepFiles) -> None:

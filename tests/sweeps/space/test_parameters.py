@@ -78,15 +78,23 @@ def test_names_are_wandbs(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["log_uniform", "inv_log_uniform", "q_log_uniform"])
 def test_exponents_are_converted_and_said(kind: str) -> None:
-    read = read_parameters({"rate": {"distribution": kind, "min": math.log(1e-5), "max": math.log(1e-1)}})
+    low, high = math.log(1e-5), math.log(1e-1)
+    if kind == "inv_log_uniform":  # those of 1 / value
+        low, high = -high, -low
+    read = read_parameters({"rate": {"distribution": kind, "min": low, "max": high}})
     [parameter] = read.parameters
     assert parameter.distribution.name == f"{kind}_values"
     assert parameter.distribution.settings["min"] == pytest.approx(1e-5)
     assert parameter.distribution.settings["max"] == pytest.approx(1e-1)
-    assert read.notes == [
-        f"rate: `{kind}` takes exponents of e, and W&B refuses it since sweeps 0.3: read as `{kind}_values` from 1e-05 "
-        "to 0.1"
-    ]
+    [note] = read.notes
+    assert "exponents of e" in note
+    assert "W&B refuses it since sweeps 0.3" in note
+    assert f"read as `{kind}_values` from 1e-05 to 0.1" in note
+
+
+def test_exponents_that_look_like_values_are_asked_about() -> None:
+    [note] = read_parameters({"rate": {"distribution": "log_uniform", "min": 1e-5, "max": 0.1}}).notes
+    assert "from 1.00001 to 1.10517; write `log_uniform_values` if 1e-05 and 0.1 are meant as the ends" in note
 
 
 def test_nested_parameters_have_dotted_names(files: SweepFiles) -> None:

@@ -152,6 +152,12 @@ runner:
         assert f"sweep.yaml:{line}: " in message, (line, message)
 
 
+def test_of_many_mistakes_twenty_are_shown(files: SweepFiles) -> None:
+    message = files.refusal(parameters={f"unknown_{number}": {"value": 1} for number in range(30)})
+    assert "and 11 more mistakes" in message
+    assert message.count("no setting of the recipe") == 19
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
 def test_an_empty_file_says_what_a_sweep_needs(files: SweepFiles, text: str) -> None:
     assert "write at least program (the recipe), method and parameters" in files.refusal(text)

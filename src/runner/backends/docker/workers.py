@@ -24,7 +24,7 @@ from runner.errors import UserError
 from runner.paths import make_folder, sweep_folder
 from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-from runner.sweeps.launches import (
+from runner.sweeps.workers.launches import (
     WorkersLaunch,
     WorkersStarted,
     note_workers,
@@ -64,6 +64,14 @@ class DockerWorkers(WorkerBackend):
     engine = "docker"
     module = WORKER
     """The worker's program. Tests put a stand-in here."""
+
+    def default_count(self, *, gpus_per_trial: int | None, trials_per_gpu: int) -> int:
+        """As many as the GPUs of this machine give; without any, as many as share one.
+
+        Raises:
+            UserError: this machine has fewer GPUs than a trial needs.
+        """
+        return len(make_slots(find_devices(), gpus_per_trial=gpus_per_trial, trials_per_gpu=trials_per_gpu))
 
     def request(self, store_url: str, workers: SweepWorkers, *, environment: Sequence[str]) -> ContainerRequest:
         """Build the container's command.

@@ -21,7 +21,7 @@ from runner.paths import make_folder, sweep_folder
 from runner.process import process_runs
 from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-from runner.sweeps.launches import (
+from runner.sweeps.workers.launches import (
     WorkersLaunch,
     WorkersStarted,
     note_workers,
@@ -69,6 +69,14 @@ class LocalWorkers(WorkerBackend):
             UserError: a package of the training side is not installed.
         """
         require_training_side()
+
+    def default_count(self, *, gpus_per_trial: int | None, trials_per_gpu: int) -> int:
+        """As many as the GPUs of this machine give; without any, as many as share one.
+
+        Raises:
+            UserError: this machine has fewer GPUs than a trial needs.
+        """
+        return len(make_slots(find_devices(), gpus_per_trial=gpus_per_trial, trials_per_gpu=trials_per_gpu))
 
     def request(self, store_url: str, workers: SweepWorkers, *, environment: Sequence[str]) -> SlotsRequest:
         """Build the command that starts the workers.

@@ -158,7 +158,7 @@ def _run_workers(workers: SweepWorkers, context: TaskContext) -> str:
 
 def _worker_module(workers: SweepWorkers) -> str:
     """The worker, or what starts several: which machine it will be, and how many GPUs it has, is known there only."""
-    return WORKER if workers.gpus_per_trial is None and workers.trials_per_gpu == 1 else _SLOTS
+    return _SLOTS if workers.splits else WORKER
 
 
 def _python(context: TaskContext) -> tuple[str, str]:

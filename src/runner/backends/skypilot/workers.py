@@ -17,7 +17,7 @@ from runner.backends.workers import SweepWorkers, WorkerBackend, WorkersRequest,
 from runner.errors import UserError
 from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-from runner.sweeps.launches import (
+from runner.sweeps.workers.launches import (
     WorkersLaunch,
     WorkersStarted,
     note_workers,
@@ -59,6 +59,10 @@ class WorkersTaskRequest:
 class SkyPilotWorkers(WorkerBackend):
     """Workers are SkyPilot's managed jobs."""
 
+    def default_count(self, *, gpus_per_trial: int | None, trials_per_gpu: int) -> int:
+        """One: each machine costs."""
+        return 1
+
     def request(self, store_url: str, workers: SweepWorkers, *, environment: Sequence[str]) -> WorkersTaskRequest:
         """Build the workers' task. The folder with runner's own source that it names is made in the cache.
 
@@ -67,12 +71,13 @@ class SkyPilotWorkers(WorkerBackend):
         """
         from runner.backends.skypilot.request import remote_workers_task
 
-        count = workers.count or 1
+        room = slots_of_a_machine(workers)
+        count = -(-(workers.count or room) // room)
         if not 1 <= count <= MOST_WORKERS:
             raise UserError(
                 f"{count} machines at a time",
                 where="parallel",
-                remedy=f"ask for 1 to {MOST_WORKERS}: each takes one trial after the other",
+                remedy=f"ask for 1 to {MOST_WORKERS}: a worker takes one trial after the other",
             )
         names = [name for name in environment if name != SECRET_NAMES]
         name = workers_name(workers.sweep_id, 1)
@@ -99,7 +104,7 @@ class SkyPilotWorkers(WorkerBackend):
         assert isinstance(request, WorkersTaskRequest)
         workers, placement = request.workers, request.workers.placement
         assert placement.machines is not None
-        count = f"{request.count} {'worker' if request.count == 1 else 'workers'}"
+        count = f"{request.count} {'machine' if request.count == 1 else 'machines'}"
         reporter.say(f"{workers.sweep_id}: handing {count} to SkyPilot, which takes some seconds")
         python = client.require_sky()
         names = [name for name in environment if name != SECRET_NAMES]
@@ -167,6 +172,26 @@ class SkyPilotWorkers(WorkerBackend):
                 jobs = _ask("cancel_named", launch)
             now = time.monotonic()
         return _noted(store, launch, jobs, status="STOPPED")
+
+
+def slots_of_a_machine(workers: SweepWorkers) -> int:
+    """How many workers a machine has; of several that may be taken, the one with the fewest GPUs.
+
+    Raises:
+        UserError: it has fewer GPUs than a trial needs.
+    """
+    machines = workers.placement.machines
+    if machines is None or workers.splits is False:
+        return 1
+    name, gpus = min((machines.accelerators or {"": 1}).items(), key=lambda item: item[1])
+    size = workers.gpus_per_trial or 1
+    if gpus < size:
+        raise UserError(
+            f"a trial needs {size} GPUs, and {name or 'a machine'} has {gpus:g}",
+            where="gpus_per_trial",
+            remedy=f"ask for machines that have them: `--gpu {name or 'A100'}:{size}`",
+        )
+    return int(gpus // size) * workers.trials_per_gpu
 
 
 def _ask(question: str, launch: WorkersLaunch) -> list[Mapping[str, Any]]:

@@ -19,7 +19,7 @@ MISSING = object()
 """Stands for what is not there."""
 
 
-def differences(one: Mapping[str, Json], other: Mapping[str, Json], *, drawn: Collection[str]) -> Iterator[str]:
+def differences(one: Mapping[str, Json], other: Mapping[str, Json], *, drawn: Collection[str] = ()) -> Iterator[str]:
     """Yield the dotted paths at which two resolved recipes train differently.
 
     Args:

@@ -1,6 +1,7 @@
 """Results from earlier runs and sweeps that count in a new sweep: those whose recipe lies in its space."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from runner.control.sweeping.compare import MISSING, differences, value_at, with_settings
@@ -11,7 +12,8 @@ from runner.recipe.recipe import Json
 from runner.runs.listing import find_run
 from runner.runs.metrics import read_metrics
 from runner.runs.records import run_document, run_result
-from runner.storage.store import Store
+from runner.runs.submission.portable import PortableRecipe, prepare_with
+from runner.storage.store import NotFound, Store
 from runner.sweeps.definition import Definition
 from runner.sweeps.events import Event, Known
 from runner.sweeps.layout import trial_run_id
@@ -39,14 +41,14 @@ def known_results(
         UserError: there is no such run or sweep, or nothing of it counts.
         NotFound, DamagedRecord: one of them cannot be read.
     """
-    space = Space.from_mapping(definition.space)
+    comparison = _Comparison(store, definition)
     events: list[Known] = []
     for name in names:
         reasons: dict[str, str] = {}
         count = 0
         for source, recipe, step, value in _results(store, name, definition, reasons):
             try:
-                values = _values_in(space, definition, recipe)
+                values = comparison.values_in(source, recipe)
             except _Refused as refusal:
                 reasons[source] = str(refusal)
                 continue
@@ -54,7 +56,7 @@ def known_results(
             if any(event["source"] == source for event in events):
                 continue
             event: Known = {"event": "known", "source": source, "values": values, "step": step, "value": value}
-            quantiles = space.quantiles_of(values)
+            quantiles = comparison.space.quantiles_of(values)
             events.append({**event, "quantiles": quantiles} if quantiles else event)
         if not count:
             why = next(iter(reasons.items()), None)
@@ -131,27 +133,64 @@ def _of_run(
     yield run_id, run_document(store, run_id)["recipe"], *found
 
 
-def _values_in(space: Space, definition: Definition, recipe: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the value of each parameter of the space in a recipe that is otherwise the sweep's.
+class _Comparison:
+    """Holds recipes of earlier results against the new sweep's."""
 
-    Raises:
-        _Refused: it does not lie in the space, or differs elsewhere.
-    """
-    values: dict[str, Json] = {}
-    drawn: set[str] = set()
-    for parameter in space.parameters:
-        options = _options(parameter)
-        drawn |= {path for settings in options for path in settings[1]}
-        value = _value_of(parameter, options, recipe)
-        if value is MISSING:
-            shown = value_at(recipe, parameter.path) if parameter.path else MISSING
-            what = "nothing" if shown is MISSING else repr(shown)
-            raise _Refused(f"{parameter.name} is {what} there, which is not in the space")
-        values[parameter.name] = cast(Json, value)
-    elsewhere = next(differences(definition.resolved, recipe, drawn=drawn), None)
-    if elsewhere is not None:
+    def __init__(self, store: Store, definition: Definition) -> None:
+        self._store = store
+        self._definition = definition
+        self._differ: set[tuple[str, str, str]] = set()  # differences that were looked at closely
+        self.space = Space.from_mapping(definition.space)
+        self._options = [(parameter, _options(parameter)) for parameter in self.space.parameters]
+
+    def values_in(self, source: str, recipe: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the value of each parameter in a recipe that is otherwise the sweep's.
+
+        Args:
+            source: the run whose recipe it is.
+            recipe: as resolved, perhaps with settings that were set in it without what follows from them.
+
+        Raises:
+            _Refused: it does not lie in the space, or differs elsewhere.
+        """
+        values: dict[str, Json] = {}
+        for parameter, options in self._options:
+            value = _value_of(parameter, options, recipe)
+            if value is MISSING:
+                shown = value_at(recipe, parameter.path) if parameter.path else MISSING
+                what = "nothing" if shown is MISSING else repr(shown)
+                raise _Refused(f"{parameter.name} is {what} there, which is not in the space")
+            values[parameter.name] = cast(Json, value)
+        settings = self.space.settings(values)
+        expected = with_settings(self._definition.resolved, settings)
+        elsewhere = next(differences(expected, recipe), None)
+        if elsewhere is None:
+            return values
+        difference = (elsewhere, repr(value_at(expected, elsewhere)), repr(value_at(recipe, elsewhere)))
+        if difference not in self._differ:  # perhaps it is only a default that one of them spells out
+            elsewhere = self._look_closely(source, settings, elsewhere)
+            if elsewhere is None:
+                return values
+            self._differ.add(difference)
         raise _Refused(f"its {elsewhere} is another than this sweep's")
-    return values
+
+    def _look_closely(self, source: str, settings: Mapping[str, Json], elsewhere: str) -> str | None:
+        """Return where the run's recipe differs from that of a trial with these settings, both wholly resolved."""
+        try:
+            recipe = run_document(self._store, source)["recipe"]
+        except NotFound:
+            return elsewhere
+        try:
+            _, prepared = prepare_with(
+                PortableRecipe.from_mapping(self._definition.recipe),
+                settings,
+                fetch=lambda key: Path(self._definition.paths[key]),
+                folder=Path.cwd(),
+                shown_as=self._definition.recipe_name,
+            )
+        except (UserError, KeyError) as error:
+            raise _Refused("this sweep's recipe is not valid with its values") from error
+        return next(differences(prepared.recipe, recipe), None)
 
 
 def _options(parameter: Parameter) -> list[tuple[Json, dict[str, Json]]]:

@@ -34,6 +34,7 @@ from runner.sweeps.definition import Definition, Scheduler, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import LONGEST_SWEEP_ID, sweep_key
+from runner.sweeps.space.file import RunnerSection
 from runner.sweeps.space.load import LoadedSweep, load_sweep
 
 if TYPE_CHECKING:
@@ -127,7 +128,13 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
     request = worker_backend_for(checked.placement.infra).request(
         store.url, workers, environment=list(checked.environment)
     )
-    plan = plan_sweep(definition, loaded.recipe.recipe, checked.placement.machines, trials=_trials(loaded, definition))
+    plan = plan_sweep(
+        definition,
+        loaded.recipe.recipe,
+        loaded.space,
+        checked.placement.machines,
+        trials=_trials(loaded, definition),
+    )
     refuse_crowded_gpu(plan, definition.trials_per_gpu, where=str(loaded.path))
     return PreparedSweep(
         loaded=loaded, checked=checked, definition=definition, portable=portable, plan=plan, request=request
@@ -161,6 +168,8 @@ def launch_sweep(
     _say_what_does_not_fit(prepared, say)
     for line in prepared.plan.lines():
         say(line)
+    if prepared.definition.rungs:
+        say(_describe_schedule(prepared.definition))
     _confirm_cost(prepared, confirm)
     known = _known(store, options, prepared, say)
     definition = prepared.definition
@@ -205,8 +214,8 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
     file, section = loaded.file, loaded.file.runner
     now = datetime.now(UTC)
     run_cap = file.run_cap if options.run_cap is None else options.run_cap
-    parallel = options.parallel or section.parallel or 1
     placement = checked.placement.fields()
+    parallel = options.parallel or section.parallel or _default_parallel(placement["infra"], section, run_cap)
     scheduler = choose_scheduler(loaded, run_cap=run_cap, parallel=parallel)
     max_cost = section.max_cost if options.max_cost is None else options.max_cost
     max_hours = section.max_hours if options.max_hours is None else options.max_hours
@@ -232,6 +241,7 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         scheduler=scheduler,
         rungs=() if scheduler == "none" else loaded.rungs[:-1],
         max_steps=loaded.rungs[-1] if loaded.rungs else None,
+        schedule=section.schedule,
         eta=file.eta,
         retries=section.retries,
         max_cost=max_cost,
@@ -252,6 +262,14 @@ def _define(loaded: LoadedSweep, options: SweepOptions, checked: CheckedLaunch, 
         trials_per_gpu=section.trials_per_gpu or 1,
         prices={} if placement["resources"] is None else _prices(placement["resources"]),
     )
+
+
+def _default_parallel(infra: str, section: RunnerSection, run_cap: int | None) -> int:
+    """As many trials at once as this machine has room for, but not more than there are; one on machines elsewhere."""
+    room = worker_backend_for(infra).default_count(
+        gpus_per_trial=section.gpus_per_trial, trials_per_gpu=section.trials_per_gpu or 1
+    )
+    return room if run_cap is None else min(room, run_cap)
 
 
 def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
@@ -380,6 +398,12 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
             where="RUNNER_ASK_ABOVE",
             remedy="set --max-cost, ask for other machines, or raise the limit",
         )
+
+
+def _describe_schedule(definition: Definition) -> str:
+    if definition.schedule == "rung":
+        return "the learning rate's schedule ends at each rung, and is a longer one after it (runner.schedule: rung)"
+    return "the learning rate's schedule is that of the full length from the start (runner.schedule: full)"
 
 
 def _known(store: Store, options: SweepOptions, prepared: PreparedSweep, say: Callable[[str], None]) -> list[Event]:

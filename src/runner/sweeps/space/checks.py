@@ -57,7 +57,7 @@ def with_what_lapses(space: Space, owned: Container[str], check: Check) -> tuple
     for parameter in space.parameters:
         beside = {}
         for value in parameter.distribution.values() or ():
-            found = {dotted_path(problem.path) for problem in check(parameter.settings(value))}
+            found = {dotted_path(problem.path[:2]) for problem in check(parameter.settings(value))}
             lapsing = {path: nothing for path, nothing in _NOTHING.items() if path in found and path not in owned}
             if found and lapsing.keys() == found and not check({**parameter.settings(value), **lapsing}):
                 beside[identity(value)] = lapsing
@@ -111,11 +111,13 @@ def _failing_combinations(space: Space, check: Check) -> Iterator[Problem]:
     if failing:
         point, problem = failing[0]
         drawn = ", ".join(f"{parameter.name} {shown(point[parameter.name])}" for parameter in space.drawn)
-        share = "each" if len(failing) == len(points) else f"{len(failing)} of {len(points)}"
-        what = f"{share} of the combinations that were tried cannot be trained; the first is {drawn}"
-        setting = dotted_path(problem.path)
+        counted = "none of the" if len(failing) == len(points) else f"{len(failing)} of the"
+        can = "can" if len(failing) == len(points) else "cannot"
+        what = f"{counted} {len(points)} combinations that were tried {can} be trained; the first is {drawn}"
         remedy = "draw what belongs together as one parameter: `training: {values: [{…}, {…}]}`"
-        yield Problem(("parameters",), f"{what}: {setting}: {problem.what}", problem.remedy or remedy)
+        if problem.remedy:
+            remedy = f"{problem.remedy}; or {remedy}"
+        yield Problem(("parameters",), f"{what}: {dotted_path(problem.path)}: {problem.what}", remedy)
 
 
 def some_points(space: Space) -> list[Mapping[str, Json]]:

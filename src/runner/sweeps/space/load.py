@@ -13,7 +13,7 @@ from runner.recipe.loading.load import LoadedRecipe, check_recipe
 from runner.recipe.loading.overrides import apply_overrides
 from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.strict_yaml import Document, parse_document
-from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path
+from runner.recipe.problems import MAX_SHOWN, Problem, RecipeError, RecipePath, dotted_path
 from runner.recipe.recipe import Json
 from runner.sweeps.space.checks import find_impossible, some_points, with_what_lapses
 from runner.sweeps.space.contradictions import at_path, without_contradicted
@@ -334,6 +334,9 @@ class _Loading:
         return next((f"{self._shown_as}:{lines[part]}" for part in parts if part in lines), self._shown_as)
 
     def _error(self, problems: Sequence[Problem]) -> RecipeError:
+        if len(problems) > MAX_SHOWN:
+            more = Problem((), f"and {len(problems) - MAX_SHOWN + 1} more mistakes", "mend these first")
+            problems = [*problems[: MAX_SHOWN - 1], more]
         return RecipeError(problems, self._locate, where=self._shown_as)
 
 

@@ -98,19 +98,33 @@ def _read_parameter(config: Mapping[str, Json], at: RecipePath, name: str, resul
         if not problems:
             settings = {**KEYS[target][1], **{key: value for key, value in config.items() if key != "distribution"}}
             if kind in REPLACED:
-                try:
-                    settings |= {"min": math.exp(config["min"]), "max": math.exp(config["max"])}
-                except OverflowError:
-                    settings["max"] = math.inf
+                settings |= _ends_of_exponents(config, kind)
                 if not 0 < settings["min"] < settings["max"] < math.inf:
                     what = f"`{kind}` takes exponents of e, and e to these is no range of numbers"
                     problems.append(Problem(at, what, f"write `distribution: {target}` with the values themselves"))
-                result.notes.append(
-                    f"{name}: `{kind}` takes exponents of e, and W&B refuses it since sweeps 0.3: read as "
-                    f"`{target}` from {settings['min']:.6g} to {settings['max']:.6g}"
-                )
+                result.notes.append(_note_on_exponents(name, kind, config, settings))
             result.parameters.append(Written(name, at, Distribution(target, settings)))
     result.problems += problems
+
+
+def _ends_of_exponents(config: Mapping[str, Any], kind: str) -> dict[str, float]:
+    """Return the ends of what is drawn. Of `inv_log_uniform`, the exponents are those of the value's inverse."""
+    low, high = (config["min"], config["max"]) if kind != "inv_log_uniform" else (-config["max"], -config["min"])
+    try:
+        return {"min": math.exp(low), "max": math.exp(high)}
+    except OverflowError:
+        return {"min": 0.0, "max": math.inf}
+
+
+def _note_on_exponents(name: str, kind: str, config: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    of = "exponents of e" if kind != "inv_log_uniform" else "exponents of e, of the inverse,"
+    note = (
+        f"{name}: `{kind}` takes {of} and W&B refuses it since sweeps 0.3: read as `{REPLACED[kind]}` from "
+        f"{settings['min']:.6g} to {settings['max']:.6g}"
+    )
+    if 0 < config["min"] <= 1:
+        note += f"; write `{REPLACED[kind]}` if {config['min']:g} and {config['max']:g} are meant as the ends"
+    return note
 
 
 def _kind(config: Mapping[str, Json]) -> str | None:

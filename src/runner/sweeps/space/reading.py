@@ -35,7 +35,8 @@ _USED = (
     *("program", "recipe", "method", "metric", "parameters", "early_terminate", "run_cap", "name", "description"),
     "runner",
 )
-_KEYS = (*_USED, *_UNUSED, *_UNSUPPORTED)
+TOP_KEYS = (*_USED, *_UNUSED, *_UNSUPPORTED)
+"""Every key that is understood, if only to say that it is not supported."""
 _METHODS = ("grid", "random", "bayes")
 _OTHER_KEYS = {
     "sweep": "leave it out: the whole file is the sweep",
@@ -150,8 +151,8 @@ def read_sweep(data: Mapping[str, Json], *, name: str) -> ReadSweep:
     for key in data:
         if key in _UNSUPPORTED:
             problems.append(Problem((key,), *_UNSUPPORTED[key]))
-        elif key not in _KEYS:
-            problems.append(_unknown((key,), _KEYS, _OTHER_KEYS, "a sweep's file", _USED))
+        elif key not in TOP_KEYS:
+            problems.append(_unknown((key,), TOP_KEYS, _OTHER_KEYS, "a sweep's file", _USED))
     top = _values({key: value for key, value in data.items() if key in _TOP}, _TOP, (), problems)
     recipe = _recipe(data, top, result)
     result.recipe = None if {problem.path for problem in problems} & {(), ("program",), ("recipe",)} else recipe

@@ -46,6 +46,8 @@ class RunBinding:
     """transformers' `logging_steps`: a number of steps, or below 1 a fraction of all of them."""
     until_step: int | None = None
     """The optimizer step at which to pause, of the full length's; None: train to the end."""
+    schedule_steps: int | None = None
+    """The optimizer step at which the learning rate's schedule ends; None: at the last one."""
     finished: Sequence[Mapping[str, Any]] = ()
     """Records of the stages before this one. Each checkpoint holds them, so that a run can go on from it alone."""
 

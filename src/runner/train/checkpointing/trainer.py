@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerState, TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
@@ -239,6 +240,25 @@ class ResumableTrainerMixin(Trainer):
             metadata = {key: runner_state[key] for key in ("complete", "best", "max_steps", *self.binding.layout)}
             checkpointer.save(state, name, best_step=best_step, metadata=metadata)
         self._saving_seconds += time.perf_counter() - began
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Make the schedule of the learning rate as the trainer does, or one that ends at the rung of a sweep."""
+        steps = self.binding.schedule_steps
+        return super().create_scheduler(num_training_steps if steps is None else steps, optimizer)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load both; of a schedule that is longer now, the learning rate is the longer one's at this step."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        scheduler = self.lr_scheduler
+        if checkpoint is None or self.binding.schedule_steps is None or not isinstance(scheduler, LambdaLR):
+            return
+        rates = [
+            base * factor(scheduler.last_epoch)
+            for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        scheduler._last_lr = rates
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load, and keep the types: peft loads an adapter as float32, TRL trains that of a 4-bit model in bfloat16."""

@@ -110,6 +110,8 @@ class AttemptContext:
     """How long the end of the training waits for a store that does not answer, before a later attempt does the rest."""
     until_step: int | None = None
     """The optimizer step of the run's last stage at which it pauses; None: train to the end."""
+    schedule_steps: int | None = None
+    """The step at which the learning rate's schedule of the last stage ends; None: at its last step."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
 
@@ -235,6 +237,7 @@ class StageContext:
             save_each_epoch=training.get("save_strategy") == "epoch",
             logging_steps=float(training.get("logging_steps") or LOGGING_STEPS),
             until_step=self.until_step,
+            schedule_steps=self.attempt.schedule_steps if self.following is None else None,
             finished=self.finished,
         )
 

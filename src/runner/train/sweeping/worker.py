@@ -26,10 +26,10 @@ from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.controller import Controller, Work
 from runner.sweeps.definition import Definition
 from runner.sweeps.events import Event
-from runner.sweeps.heartbeats import lost_workers, write_worker_heartbeat
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
 from runner.sweeps.trials import create_trial
+from runner.sweeps.workers.heartbeats import lost_workers, write_worker_heartbeat
 from runner.train.agent.log import LOGGER
 from runner.train.agent.preemption import STOP_SIGNAL
 from runner.train.agent.restore import KEPT
@@ -113,7 +113,7 @@ class SweepWorker:
             signal.signal(number, self._on_signal)
         signal.signal(STOP_SIGNAL, lambda *_: None)  # one that comes when its attempt has ended
         try:
-            self._append(lambda state: [self._joined()])
+            self._append(lambda state: [] if state.is_there(self.name) else [self._joined()])
             with self._beating():
                 reason = self._work()
             self._leave(reason)
@@ -160,6 +160,8 @@ class SweepWorker:
                     return []
             work, events = self._controller.next_work(state, self.name, now=datetime.now(UTC))
             decided.append(work)
+            if events and not state.is_there(self.name):  # it was taken for lost, and is not
+                return [self._joined(), *events]
             return events
 
         self._append(decide)
@@ -214,6 +216,7 @@ class SweepWorker:
                 redact=self.redact,
                 timing=self.attempt_timing,
                 until_step=until,
+                schedule_steps=(until or self.definition.max_steps) if self.definition.schedule == "rung" else None,
             )
         metric, told = self.definition.metric, None if self._stopping else watch.told
         end = self._patiently(lambda: find_end(self.store, run_id, metric=metric, until=until, told=told))
@@ -276,7 +279,7 @@ class SweepWorker:
         return self._controller.until(state.trials[trial].rung)
 
     def _leave(self, reason: str) -> None:
-        self._append(lambda state: [{"event": "left", "worker": self.name, "reason": reason}])
+        self._append(lambda state: self._controller.leaving(state, self.name, reason=reason))
 
     def _note_lost(self) -> bool:
         """Free the trials of workers that are gone; return whether there were any."""
@@ -288,7 +291,12 @@ class SweepWorker:
             if worker.name != self.name:
                 self._append(
                     lambda state, worker=worker: self._controller.lost(  # type: ignore[misc]
-                        state, worker.name, last_sign=worker.last_sign, reason=worker.reason, now=datetime.now(UTC)
+                        state,
+                        worker.name,
+                        last_sign=worker.last_sign,
+                        reason=worker.reason,
+                        now=datetime.now(UTC),
+                        steps=worker.steps,
                     )
                 )
         return any(worker.name != self.name for worker in gone)

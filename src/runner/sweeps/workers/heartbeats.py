@@ -1,18 +1,19 @@
 """Workers' signs of life, and which workers are lost: gone without a word."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from socket import gethostname
 from typing import NotRequired, TypedDict
 
 from runner.process import boot_id, pid_namespace, process_runs
+from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.liveness import FRESH_SECONDS
 from runner.runs.record_types.rules import Count, Line
 from runner.runs.records import encoded, find_hint, utc_now
 from runner.storage.store import Store
-from runner.sweeps.layout import sweep_key, worker_key
+from runner.sweeps.layout import sweep_key, trial_run_id, worker_key
 from runner.sweeps.state import SweepState
 
 _ENDING = ".heartbeat.json"
@@ -44,6 +45,8 @@ class LostWorker:
     """When it was last there (ISO 8601)."""
     reason: str
     """How it is known."""
+    steps: Mapping[int, int] = field(default_factory=dict)
+    """The newest checkpoint's step of each trial that it had: what it has done counts."""
 
 
 def write_worker_heartbeat(
@@ -88,9 +91,18 @@ def lost_workers(store: Store, sweep_id: str, state: SweepState) -> Iterator[Los
         age = (now - last).total_seconds()
         sign = last.astimezone(UTC).isoformat(timespec="seconds")
         if age > FRESH_SECONDS:
-            yield LostWorker(name=name, last_sign=sign, reason=f"no sign of life for {age:.0f} s")
+            reason = f"no sign of life for {age:.0f} s"
         elif worker.host == gethostname() and _is_gone(read_worker_heartbeat(store, sweep_id, name), sweep_id):
-            yield LostWorker(name=name, last_sign=sign, reason="its process is gone")
+            reason = "its process is gone"
+        else:
+            continue
+        steps = _newest_steps(store, sweep_id, [state.held[name]] if name in state.held else [])
+        yield LostWorker(name=name, last_sign=sign, reason=reason, steps=steps)
+
+
+def _newest_steps(store: Store, sweep_id: str, trials: Iterable[int]) -> dict[int, int]:
+    found = {trial: checkpoints(store, trial_run_id(sweep_id, trial)) for trial in trials}
+    return {trial: names[0].step for trial, names in found.items() if names}
 
 
 def _is_gone(beat: WorkerHeartbeat | None, sweep_id: str) -> bool:
