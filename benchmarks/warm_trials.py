@@ -62,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store")
         began = time.perf_counter()
-        warm = WarmProcesses(entrypoint.start_worker)
+        warm = WarmProcesses(entrypoint.start_worker, builtin=["builtin:python-docstrings"])
         assert warm.wait_until_ready(), "the warm server has not started"
         server_seconds = time.perf_counter() - began
         kinds: dict[str, Spawn] = {"warm": warm, "new process": entrypoint.start_worker}
