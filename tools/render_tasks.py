@@ -23,7 +23,7 @@ from runner.recipe.loading.finder import bundled_recipes_folder
 from runner.recipe.loading.load import load_recipe
 from runner.runs.submission.prepare import prepare
 from runner.runs.submission.run_json import run_json
-from runner.sweeps.launches import workers_name
+from runner.sweeps.workers.launches import workers_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "sky"

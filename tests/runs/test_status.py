@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.control.launching.reuse import find_interrupted_run
-from runner.process import boot_id
+from runner.process import boot_id, process_runs
 from runner.runs.launches import note_launch
 from runner.runs.liveness import newest_attempt
 from runner.runs.status import run_status
@@ -32,10 +32,18 @@ def write(bench: Bench, number: int, kind: str = "", *, age_seconds: float = 0.0
     os.utime(bench.store.root / key, (then, then))
 
 
+def sleeping(*arguments: str) -> "subprocess.Popen[bytes]":
+    """A living process with these arguments. The kernel shows a command line a moment after the program has begun."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *arguments])
+    while arguments and not process_runs(sleeper.pid, arguments[-1]):
+        time.sleep(0.01)
+    return sleeper
+
+
 @pytest.fixture
 def process() -> Iterator[int]:
     """A living process that has the run's id in its command line, as an attempt has."""
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "--run", "run"])
+    sleeper = sleeping("--run", "run")
     yield sleeper.pid
     sleeper.kill()
     sleeper.wait()
@@ -44,7 +52,7 @@ def process() -> Iterator[int]:
 def test_a_trial_lives_as_long_as_the_worker_of_its_sweep_that_has_it(bench: Bench) -> None:
     """The worker takes many trials: its command line names the sweep."""
     bench.submit("search-0007")
-    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "--sweep", "search"])
+    worker = sleeping("--sweep", "search")
     claim = {"token": "0001-aaaa", "number": 1, **HERE, "pid": worker.pid}
     bench.store.put("runs/search-0007/attempts/0001.json", json.dumps(claim).encode())
     status = run_status(bench.store, "search-0007")

@@ -10,7 +10,7 @@ from runner.backends.skypilot.request import plan
 from runner.backends.skypilot.workers import SkyPilotWorkers
 from runner.backends.workers import SweepWorkers
 from runner.recipe.recipe import Data, DataSource, Recipe
-from runner.sweeps.launches import worker_launches
+from runner.sweeps.workers.launches import worker_launches
 from support.slurm_bed import Testbed
 
 pytestmark = pytest.mark.slurm

@@ -32,6 +32,19 @@ SWEEP: Mapping[str, Any] = {
 }
 
 
+ON_THE_QUICKSTARTS_MODEL = (
+    "model={model_name_or_path: builtin:tiny-llama}",
+    "adapter.target_modules=all-linear",
+    "data={train: [{path: builtin:python-docstrings}], eval: {from_train: 64}}",
+    "training.max_length=96",
+    "training.optim=adamw_torch",
+    "training.gradient_checkpointing=false",
+    "export={}",
+    "resources={}",
+)
+"""For `--set`: a shipped sweep of a larger model, on the quickstart's, which takes no network and no GPU."""
+
+
 class SweepFiles:
     """Writes sweeps into a folder and loads them there."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from runner.exit_codes import INTERRUPTED
 from runner.runs.launches import newest_launch
-from runner.sweeps.launches import note_workers
+from runner.sweeps.workers.launches import note_workers
 from support.bench import Bench
 
 TRIAL = "search-0007"

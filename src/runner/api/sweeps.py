@@ -20,7 +20,7 @@ from runner.control.sweeping.stop import note_lost, stop_sweep
 from runner.control.sweeping.writer import journal_of
 from runner.storage.store import Store
 from runner.sweeps.layout import trial_run_id
-from runner.sweeps.overview import Overview
+from runner.sweeps.views.overview import Overview
 
 _log = logging.getLogger("runner")
 

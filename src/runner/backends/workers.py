@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from runner.backends.base import Placement, Reporter, Say
 from runner.storage.store import Store
-from runner.sweeps.launches import WorkersLaunch
+from runner.sweeps.workers.launches import WorkersLaunch
 
 WORKER = "runner.train.sweep_worker"
 """The module that is a worker."""

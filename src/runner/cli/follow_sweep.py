@@ -13,7 +13,7 @@ from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, SUCCEEDED
 from runner.reports import summary
 from runner.reports.sweep_events import sentences
 from runner.reports.sweep_tables import SHOWN, heading, rungs_table, summary_lines, trials_table
-from runner.sweeps.overview import leaderboard, make_overview
+from runner.sweeps.views.overview import leaderboard, make_overview
 
 if TYPE_CHECKING:
     from runner.control.sweeping.launch import LaunchedSweep

@@ -35,7 +35,7 @@ from runner.runs.records import result_and_reopenings, run_document
 from runner.runs.reopened import reopen_run, replace_reward_file, reward_files
 from runner.runs.status import run_status
 from runner.storage.store import Store
-from runner.sweeps.launches import needed_worker_environment
+from runner.sweeps.workers.launches import needed_worker_environment
 
 if TYPE_CHECKING:
     from runner.control.launching.cost import Confirm

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from runner.reports.tables import Column, duration, fitting_table, number
 from runner.sweeps.definition import Definition
-from runner.sweeps.overview import Overview, RungRow, TrialRow
+from runner.sweeps.views.overview import Overview, RungRow, TrialRow
 from runner.terminal import printable
 
 SHOWN = 20

@@ -25,7 +25,7 @@ from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, StoreUnavailable
 from runner.sweeps.definition import read_definition
-from runner.sweeps.prices import price_of_worker
+from runner.sweeps.workers.prices import price_of_worker
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker

@@ -21,7 +21,7 @@ from runner.errors import UserError
 from runner.paths import sweep_folder
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from runner.sweeps.launches import WorkersLaunch, needed_worker_environment, worker_launches
+from runner.sweeps.workers.launches import WorkersLaunch, needed_worker_environment, worker_launches
 from support.paths import TESTS
 
 START = """

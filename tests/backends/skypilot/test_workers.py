@@ -17,7 +17,7 @@ from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.storage.open import open_store
 from runner.storage.store import Store
-from runner.sweeps.launches import WorkersLaunch, worker_launches, workers_name
+from runner.sweeps.workers.launches import WorkersLaunch, worker_launches, workers_name
 
 KEYS = {"AWS_ACCESS_KEY_ID": "the-key", "AWS_SECRET_ACCESS_KEY": "the-secret"}
 STORE = "s3://bucket/a b"

@@ -15,10 +15,10 @@ from support.sweep_story import START
 
 
 def values_of_next_trial(store: Store, definition: Any) -> dict[str, Any]:
-    """What the next worker would draw."""
+    """What another worker draws."""
     journal = Journal(store, definition, by="test")
     controller = Controller(definition)
-    journal.append(lambda state: controller.next_work(state, "w", now=START)[1])
+    journal.append(lambda state: controller.next_work(state, f"w{state.number}", now=START)[1])
     return dict(journal.state.trials[max(journal.state.trials)].values)
 
 

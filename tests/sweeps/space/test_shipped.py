@@ -6,8 +6,7 @@ import pytest
 
 from runner.recipe.loading.finder import available_sweeps, description, find_sweep
 from runner.sweeps.space.load import load_sweep
-
-LR = {"distribution": "log_uniform_values"}
+from support.sweep_files import ON_THE_QUICKSTARTS_MODEL
 
 
 @pytest.mark.parametrize("name", sorted(available_sweeps(Path("/"))))
@@ -19,6 +18,14 @@ def test_a_shipped_sweep_loads_and_describes_itself(name: str, tmp_path: Path) -
     assert 20 < len(description(find_sweep(name, tmp_path).read_text())) < 118
     values = sweep.space.values_at({parameter.name: 0.3 for parameter in sweep.space.drawn})
     assert sweep.space.settings(values)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(available_sweeps(Path("/"))) if "quickstart" not in name])
+def test_a_shipped_sweep_suits_the_quickstarts_model_too(name: str, tmp_path: Path) -> None:
+    sweep = load_sweep(name, overrides=ON_THE_QUICKSTARTS_MODEL, cwd=tmp_path)
+    assert sweep.recipe.recipe.model == {"model_name_or_path": "builtin:tiny-llama"}
+    assert sweep.space == load_sweep(name, cwd=tmp_path).space
+    assert sweep.rungs == load_sweep(name, cwd=tmp_path).rungs
 
 
 @pytest.mark.parametrize(

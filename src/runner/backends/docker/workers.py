@@ -24,7 +24,7 @@ from runner.errors import UserError
 from runner.paths import make_folder, sweep_folder
 from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-from runner.sweeps.launches import (
+from runner.sweeps.workers.launches import (
     WorkersLaunch,
     WorkersStarted,
     note_workers,

@@ -21,7 +21,7 @@ from runner.paths import make_folder, sweep_folder
 from runner.process import process_runs
 from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-from runner.sweeps.launches import (
+from runner.sweeps.workers.launches import (
     WorkersLaunch,
     WorkersStarted,
     note_workers,

@@ -17,7 +17,7 @@ from runner.backends.workers import SweepWorkers, WorkerBackend, WorkersRequest,
 from runner.errors import UserError
 from runner.runs.layout import SECRET_NAMES
 from runner.storage.store import Store
-from runner.sweeps.launches import (
+from runner.sweeps.workers.launches import (
     WorkersLaunch,
     WorkersStarted,
     note_workers,

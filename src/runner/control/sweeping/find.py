@@ -13,7 +13,7 @@ from runner.storage.store import NotFound, Store
 from runner.sweeps.definition import Definition, read_definition
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import SWEEP, SWEEPS, is_sweep_id, sweep_key
-from runner.sweeps.overview import Overview, make_overview
+from runner.sweeps.views.overview import Overview, make_overview
 
 _READERS = 32
 _MOST_CHECKED = 10

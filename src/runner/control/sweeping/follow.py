@@ -12,8 +12,8 @@ from runner.errors import UserError
 from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.events import Entry
 from runner.sweeps.journal import Journal
-from runner.sweeps.launches import worker_launches
 from runner.sweeps.state import SweepState
+from runner.sweeps.workers.launches import worker_launches
 
 Ending = Literal["ended", "stopped", "no workers"]
 

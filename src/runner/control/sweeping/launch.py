@@ -128,7 +128,13 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
     request = worker_backend_for(checked.placement.infra).request(
         store.url, workers, environment=list(checked.environment)
     )
-    plan = plan_sweep(definition, loaded.recipe.recipe, checked.placement.machines, trials=_trials(loaded, definition))
+    plan = plan_sweep(
+        definition,
+        loaded.recipe.recipe,
+        loaded.space,
+        checked.placement.machines,
+        trials=_trials(loaded, definition),
+    )
     refuse_crowded_gpu(plan, definition.trials_per_gpu, where=str(loaded.path))
     return PreparedSweep(
         loaded=loaded, checked=checked, definition=definition, portable=portable, plan=plan, request=request

@@ -11,9 +11,11 @@ from runner.errors import UserError
 from runner.planning.plan import Row, dollar_range, hours_range
 from runner.recipe.recipe import Recipe
 from runner.sweeps.definition import Definition
-from runner.sweeps.forecast import RungForecast, forecast, total_steps
+from runner.sweeps.search.random_search import RandomSearch
 from runner.sweeps.space.space import Space
+from runner.sweeps.views.forecast import RungForecast, forecast, total_steps
 
+_DRAWS = 200
 MOST_POINTS = 500
 """Points of a grid that are looked at one by one before the start."""
 
@@ -32,6 +34,8 @@ class SweepPlan:
     """Steps of as many trials that are all trained to their end."""
     row: Row | None
     """How one whole trial runs on the machines that are asked for; None: on this machine, or unknown."""
+    rows: float = 1.0
+    """Rows of a step, in the mean of the trials that may be drawn, over those of the recipe: steps are not equal."""
 
     @property
     def share(self) -> float | None:
@@ -43,7 +47,7 @@ class SweepPlan:
         if self.row is None or self.row.time is None or steps is None or not self.row.time.steps:
             return None
         low, high = self.row.time.hours
-        share = steps / self.row.time.steps
+        share = steps / self.row.time.steps * self.rows
         return low * share, high * share
 
     def cost(self, steps: int | None) -> tuple[float, float] | None:
@@ -86,13 +90,14 @@ def _trials(count: int) -> str:
 
 
 def plan_sweep(
-    definition: Definition, recipe: Recipe, machines: ResolvedResources | None, *, trials: int | None
+    definition: Definition, recipe: Recipe, space: Space, machines: ResolvedResources | None, *, trials: int | None
 ) -> SweepPlan:
     """Find out what a sweep will take.
 
     Args:
         definition: the sweep.
         recipe: with the settings of the whole sweep.
+        space: what is drawn.
         machines: those of one trial; None for this machine, which costs nothing and whose speed nobody knows.
         trials: how many are drawn; None: as many as the budget gives.
     """
@@ -103,7 +108,43 @@ def plan_sweep(
         steps=None if trials is None else total_steps(rungs),
         full_steps=None if trials is None or definition.max_steps is None else trials * definition.max_steps,
         row=None if machines is None else estimate_cost(recipe, machines),
+        rows=1.0 if machines is None else mean_rows(space, recipe, grid=definition.method == "grid"),
     )
+
+
+def mean_rows(space: Space, recipe: Recipe, *, grid: bool) -> float:
+    """Return the rows of a step in the mean of a sweep's trials, over those of the recipe; 1 where that is not known.
+
+    Args:
+        space: what is drawn.
+        recipe: with the settings of the whole sweep.
+        grid: whether the points of the grid are drawn, and not values at random.
+    """
+    base = _rows(recipe)
+    if base is None:
+        return 1.0
+    points = space.grid() if grid else None
+    if points is not None:
+        drawn: list[Mapping[str, Any]] = [points.point(number) for number in range(min(points.size, MOST_POINTS))]
+    else:
+        search = RandomSearch(space, 0)
+        draws = (search.draw(number, []) for number in range(_DRAWS))
+        drawn = [draw.values for draw in draws if draw is not None]
+    rows = [_rows(with_settings(recipe, space.settings(values))) for values in drawn]
+    known = [count for count in rows if count is not None]
+    return sum(known) / len(known) / base if known else 1.0
+
+
+def _rows(recipe: Recipe) -> float | None:
+    """Rows of a step on one device."""
+    if recipe.stages:
+        return None
+    training = recipe.training
+    if training.get("effective_batch_size") is not None:
+        return float(training["effective_batch_size"])
+    # The defaults of transformers' TrainingArguments.
+    micro_batch, accumulation = training.get("per_device_train_batch_size"), training.get("gradient_accumulation_steps")
+    return float((micro_batch or 8) * (accumulation or 1))
 
 
 def points_that_do_not_fit(

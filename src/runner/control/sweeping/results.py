@@ -8,7 +8,7 @@ from runner.control.sweeping.status import read_sweep
 from runner.errors import UserError
 from runner.recipe.suggestions import closest
 from runner.storage.store import Store
-from runner.sweeps.overview import Overview, leaderboard, make_overview
+from runner.sweeps.views.overview import Overview, leaderboard, make_overview
 
 
 def sorted_rows(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from runner.storage.store import Store
 from runner.sweeps.definition import Definition, read_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
-from runner.sweeps.launches import needed_worker_environment
 from runner.sweeps.state import SweepState
+from runner.sweeps.workers.launches import needed_worker_environment
 
 
 @dataclass(frozen=True, kw_only=True)

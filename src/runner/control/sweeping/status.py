@@ -10,8 +10,8 @@ from runner.storage.store import Store
 from runner.sweeps.definition import Definition, read_definition
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import sweep_key, trial_run_id
-from runner.sweeps.overview import Overview, make_overview
 from runner.sweeps.state import SweepState
+from runner.sweeps.views.overview import Overview, make_overview
 
 _HEARTBEAT = ".heartbeat.json"
 _MOST_LOOKED_AT = 64

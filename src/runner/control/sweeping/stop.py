@@ -13,10 +13,10 @@ from runner.storage.store import Store
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import read_definition
 from runner.sweeps.events import Event
-from runner.sweeps.heartbeats import lost_workers
 from runner.sweeps.journal import Journal
-from runner.sweeps.launches import WorkersLaunch, worker_launches
 from runner.sweeps.state import SweepState
+from runner.sweeps.workers.heartbeats import lost_workers
+from runner.sweeps.workers.launches import WorkersLaunch, worker_launches
 
 REASON = "stopped by `runner sweep stop`"
 

@@ -26,10 +26,10 @@ from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.controller import Controller, Work
 from runner.sweeps.definition import Definition
 from runner.sweeps.events import Event
-from runner.sweeps.heartbeats import lost_workers, write_worker_heartbeat
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
 from runner.sweeps.trials import create_trial
+from runner.sweeps.workers.heartbeats import lost_workers, write_worker_heartbeat
 from runner.train.agent.log import LOGGER
 from runner.train.agent.preemption import STOP_SIGNAL
 from runner.train.agent.restore import KEPT

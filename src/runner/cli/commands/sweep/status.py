@@ -41,7 +41,7 @@ def _show(found: "SweepStatus", show_all: bool) -> int:
     """Print a sweep; return how many trials were left out."""
     from runner.reports.sweep_tables import SHOWN, heading, rungs_table, summary_lines, trials_table
     from runner.reports.tables import output_width
-    from runner.sweeps.overview import leaderboard
+    from runner.sweeps.views.overview import leaderboard
 
     overview, width = found.overview, output_width()
     parts = [heading(overview), "\n".join(summary_lines(overview, silence=found.silence))]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.sweeps.forecast import forecast, total_steps
+from runner.sweeps.views.forecast import forecast, total_steps
 from support.sweeps import make_definition
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.sweeps.verdicts import Verdicts, ordinal
+from runner.sweeps.views.verdicts import Verdicts, ordinal
 from support.sweep_story import NAN, Story
 
 SHA = {"scheduler": "successive_halving", "rungs": (10, 30), "max_steps": 90, "run_cap": 9}

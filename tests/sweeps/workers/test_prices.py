@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from runner.sweeps.prices import price_of_worker
+from runner.sweeps.workers.prices import price_of_worker
 
 PRICES = {"L4": 0.9, "aws/L4": 0.4, "gcp/L4": 0.6, "A100": 3.0, "gcp/A100": 2.0, "A100-80GB": 2.5}
 AWS = {"SKYPILOT_CLUSTER_INFO": json.dumps({"cloud": "AWS", "region": "us-east-1"})}

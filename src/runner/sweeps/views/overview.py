@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition
-from runner.sweeps.forecast import forecast, total_steps
 from runner.sweeps.layout import trial_run_id
 from runner.sweeps.state import WORST, SweepState, Trial, Worker
-from runner.sweeps.verdicts import Outlook, Verdicts
+from runner.sweeps.views.forecast import forecast, total_steps
+from runner.sweeps.views.verdicts import Outlook, Verdicts
 
 Condition = Literal["waiting for workers", "running", "stopping", "stopped", "succeeded", "failed"]
 
