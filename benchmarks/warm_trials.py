@@ -76,7 +76,7 @@ def main() -> None:
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.rounds} rounds")
     print(f"the warm server imports for {server_seconds:.1f} s, once")
     for kind, rounds in marks.items():
-        median = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+        median = {name: statistics.median(each[name] for each in rounds if name in each) for name in rounds[0]}
         worst = max(each["first batch"] for each in rounds)
         print(
             f"{kind:<12} " + ", ".join(f"{name} {value:.2f} s" for name, value in median.items()), f"worst {worst:.2f}"
