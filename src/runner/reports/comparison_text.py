@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,14 +32,28 @@ def comparison_text(comparison: Comparison, width: int | None, *, plain: bool = 
         plain: whether curves are drawn in ASCII.
     """
     blocks = [
-        _verdict(comparison),
+        _wrapped(_verdict(comparison), width),
         _results(comparison, width),
         _curves("LOSS", comparison.runs, lambda run: run.losses, "loss", width or _WIDTH, plain),
         _curves("EVAL LOSS", comparison.runs, lambda run: run.eval_losses, "eval_loss", width or _WIDTH, plain),
     ]
     if len(comparison.runs) > 1:
-        blocks += [_settings(comparison, width), _others(comparison), _same(comparison)]
+        blocks += [
+            _settings(comparison, width),
+            _wrapped(_others(comparison), width),
+            _wrapped(_same(comparison), width),
+        ]
     return "\n\n".join(filter(None, blocks))
+
+
+def _wrapped(text: str, width: int | None) -> str:
+    if width is None:
+        return text
+    wrapped = (
+        textwrap.fill(line, max(width, 20), subsequent_indent="  ", break_on_hyphens=False)
+        for line in text.splitlines()
+    )
+    return "\n".join(wrapped)
 
 
 # -- which is best, and why ----------------------------------------------------------------------------------------
