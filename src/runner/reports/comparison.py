@@ -11,6 +11,8 @@ from runner.sweeps.space.distributions import identity
 
 _DATA = "data"
 _MACHINE = ("resources", "sky")
+_HELD_OUT = (["eval", "from_train"], ["eval_from_train"])
+"""The rest of the name of the setting that takes rows to evaluate on from those to train on."""
 _NO_SETTINGS = ("name", "stage")
 """Parts of a recipe that name it."""
 
@@ -132,6 +134,7 @@ def compare_runs(runs: Sequence[ComparedRun], *, metric: str | None = None, maxi
         if found:
             others[group] = found
     digests = {run.digest for run in runs}
+    held_out = any(_parts(name)[1:] in _HELD_OUT for run in runs for name in run.settings)
     if len(digests) > 1 and not everything:
         values = {run.run_id: run.digest for run in runs}
         others[_DATA] = [Difference(name="contents of files", values=values), *others.get(_DATA, ())]
@@ -142,7 +145,7 @@ def compare_runs(runs: Sequence[ComparedRun], *, metric: str | None = None, maxi
         settings=settings,
         others={group: others[group] for group in GROUPS if group in others},
         same_training=_same(runs),
-        same_rows=not any(_is_of_evaluation(one.name) for one in everything),
+        same_rows=not any(_is_of_evaluation(one.name, held_out=held_out) for one in everything),
     )
 
 
@@ -239,22 +242,29 @@ def _is_known(difference: Difference) -> bool:
     return len({identity(value) for value in difference.values.values() if value is not None}) > 1
 
 
+def _parts(name: str) -> list[str]:
+    """The parts of a setting's dotted name, without the stage that it is of."""
+    parts = name.split(".")
+    return parts[2:] if parts[0] == "stages" and len(parts) > 2 else parts
+
+
 def _group(name: str) -> str | None:
     """The group that a setting belongs to; None: it is a setting like others."""
-    parts = name.split(".")
-    if parts[0] == "stages" and len(parts) > 2:
-        parts = parts[2:]
-    return _DATA if parts[0] == _DATA else "hardware" if parts[0] in _MACHINE else None
+    first = _parts(name)[0]
+    return _DATA if first == _DATA else "hardware" if first in _MACHINE else None
 
 
-def _is_of_evaluation(name: str) -> bool:
-    """Whether an evaluation is of other rows, or counts other tokens, if this setting is another."""
-    parts = name.split(".")
-    if parts[0] == "stages" and len(parts) > 2:
-        parts = parts[2:]
-    if parts[0] != _DATA or len(parts) < 2:
-        return False
-    return parts[1].startswith("eval")
+def _is_of_evaluation(name: str, *, held_out: bool) -> bool:
+    """Whether other rows are evaluated on if this setting is another.
+
+    Args:
+        name: the setting's.
+        held_out: whether rows to evaluate on are taken from those to train on.
+    """
+    first, *rest = _parts(name)
+    if held_out and [first, *rest] == ["training", "seed"]:
+        return True  # it shuffles the rows before some are held out
+    return first == _DATA and bool(rest) and (held_out or rest[0].startswith("eval"))
 
 
 def _same(runs: Iterable[ComparedRun]) -> list[list[str]]:

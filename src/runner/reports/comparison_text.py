@@ -72,7 +72,9 @@ def _verdict(comparison: Comparison) -> str:
         words.append(_beside(comparison, best, ranked[1]))
     lines = ["".join(words)]
     if not comparison.same_rows and comparison.metric.startswith("eval"):
-        lines.append(f"{metric} is not measured on the same rows in all of them: the evaluation data differ")
+        lines.append(
+            f"{metric} is not measured on the same rows in all of them: other data, or held out with another seed"
+        )
     return "\n".join(lines)
 
 

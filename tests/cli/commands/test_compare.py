@@ -138,6 +138,21 @@ def test_losses_of_other_evaluation_data_are_said_to_be_so(store: Store, tmp_pat
     assert loaded(compare(store, "one", "two", "--json"))["same_evaluation_data"] is False
 
 
+def test_rows_held_out_of_other_training_data_are_other_rows(store: Store, tmp_path: Path) -> None:
+    trained(store, tmp_path, "one", losses=[2.0], evaluations={1: 2.0})
+    data = {"train": [{"path": "builtin:python-docstrings", "sample": 100}], "eval": {"from_train": 8}}
+    trained(store, tmp_path, "two", losses=[2.0], evaluations={1: 3.0}, recipe={"data": data})
+    found = loaded(compare(store, "one", "two", "--json"))
+    assert found["data"] == {"data.train.0.sample": {"one": None, "two": 100}}
+    assert found["same_evaluation_data"] is False
+
+
+def test_rows_held_out_with_another_seed_are_other_rows(store: Store, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        trained(store, tmp_path, f"run-{seed}", losses=[2.0], evaluations={1: 2.0}, training={"seed": seed})
+    assert loaded(compare(store, "run-1", "run-2", "--json"))["same_evaluation_data"] is False
+
+
 @pytest.mark.parametrize(
     ("sort", "order"), [("eval_loss", ["fast", "slow"]), ("-eval_loss", ["slow", "fast"]), ("run_id", ["fast", "slow"])]
 )
