@@ -62,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store")
         began = time.perf_counter()
-        warm = WarmProcesses(entrypoint.start_worker)
+        warm = WarmProcesses(entrypoint.start_worker, builtin=["builtin:python-docstrings"])
         assert warm.wait_until_ready(), "the warm server has not started"
         server_seconds = time.perf_counter() - began
         kinds: dict[str, Spawn] = {"warm": warm, "new process": entrypoint.start_worker}
@@ -76,7 +76,7 @@ def main() -> None:
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.rounds} rounds")
     print(f"the warm server imports for {server_seconds:.1f} s, once")
     for kind, rounds in marks.items():
-        median = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+        median = {name: statistics.median(each[name] for each in rounds if name in each) for name in rounds[0]}
         worst = max(each["first batch"] for each in rounds)
         print(
             f"{kind:<12} " + ", ".join(f"{name} {value:.2f} s" for name, value in median.items()), f"worst {worst:.2f}"

@@ -165,26 +165,29 @@ def simulate(
             sweep.report(segment, worker, loss, now)  # type: ignore[arg-type]
         starts = trial_seconds + (start_seconds if new or policy.machine_each else 0.0)
         if now + starts >= down:
-            took.starting += down - now
+            took.starting += min(down, end) - now
             up, down = next(slots[slot])
             heapq.heappush(queue, (up, down, slot, f"m{slot}-{next(names)}", True))
             continue
-        took.starting += starts
+        took.starting += min(starts, end - now)
         work = sweep.take(worker, now)
         assert work is not None, "this rule never lets a worker wait"
         rate = float(table.seconds[work.configuration]) * scale / (PARTS * table.steps[-1])  # seconds a step
         train = (work.end - work.start) * rate
         saves = math.floor(train / (60 * policy.every_minutes)) * policy.save_seconds + policy.save_seconds
+        left = max(0.0, end - now - starts)  # until the simulation ends
         if now + starts + train + saves <= down:
-            took.useful += train / 3600
+            took.useful += min(train, left) / 3600
             reports[worker] = work, table.loss(work.configuration, work.end // PARTS)
             heapq.heappush(queue, (now + starts + train + saves, down, slot, worker, False))
         else:
             trained = down - now - starts
-            kept = min(policy.kept(trained), train) if work.end else 0.0
-            steps = int(kept / rate)
-            took.useful += steps * rate / 3600
-            took.lost += (trained - steps * rate) / 3600
+            steps = int(min(policy.kept(trained), train) / rate)
+            if down > end:  # what it would lose, it loses later
+                took.useful += left / 3600
+            else:
+                took.useful += steps * rate / 3600
+                took.lost += (trained - steps * rate) / 3600
             sweep.lose(work.trial[1], worker, work.start + steps, down)
             up, down = next(slots[slot])
             heapq.heappush(queue, (up, down, slot, f"m{slot}-{next(names)}", True))

@@ -235,7 +235,6 @@ def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later
     store = LocalStore(tmp_path / "store")
     content = {**SWEEP, "run_cap": 1, "runner": {}}
     definition = launched(store, tmp_path, data, sweep=content, max_steps=4000, eval_steps=4000)
-    run_id = trial_run_id("sweep", 0)
 
     def stop() -> None:
         wait_for(lambda: step_of(store, 0) > 3)
@@ -247,14 +246,13 @@ def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later
     trial = state_of(store, definition).trials[0]
     assert (trial.state, trial.interruptions) == ("ready", 0), "nobody has lost it"
     assert trial.step > 3
-    assert run_status(store, run_id).checkpoint_step == trial.step
+    assert run_status(store, trial_run_id("sweep", 0)).checkpoint_step == trial.step
 
 
 def test_a_preemption_gives_the_trial_back_at_once(warm: WarmProcesses, data: Path, tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     content = {**SWEEP, "run_cap": 1, "runner": {}}
     definition = launched(store, tmp_path, data, sweep=content, max_steps=4000, eval_steps=4000)
-    run_id = trial_run_id("sweep", 0)
 
     def preempt() -> None:
         wait_for(lambda: step_of(store, 0) > 3)

@@ -32,7 +32,9 @@ def everything(state: SweepState) -> Any:
         boards,
         state.ready,
         state.running,
+        state.held,
         state.finished,
+        [round(call(START + timedelta(hours=9)), 9) for call in (state.spent, state.hours, state.machine_hours)],
         state.entered,
         {place: count for place, count in state.lost.items() if count},
     )
@@ -40,7 +42,9 @@ def everything(state: SweepState) -> Any:
 
 _MOVES = st.lists(
     st.tuples(
-        st.sampled_from(["draw", "reach", "fail", "release", "promote", "retry", "stop", "resume", "leave"]),
+        st.sampled_from(
+            ["draw", "reach", "fail", "release", "promote", "retry", "stop", "resume", "leave", "join", "hold"]
+        ),
         st.integers(0, 5),
         st.sampled_from([0.1, 0.5, 0.5, 1.0, None, NAN]),
     ),
@@ -70,9 +74,14 @@ def play(story: Story, moves: list[tuple[str, int, float | None]]) -> Any:
             story.tell({"event": "stop_requested", "reason": "enough", "drain": which > 2})
         elif move == "resume":
             story.tell({"event": "resumed", "max_cost": 5.0 + which})
+        elif move == "hold" and ready:
+            story.take(ready[which % len(ready)], f"holder of {ready[which % len(ready)]}")
         elif move == "leave":
             story.wait(hours=1)
             story.tell({"event": "left", "worker": "w", "reason": "gone"})
+        elif move == "join":
+            story.wait(hours=0.5)
+            story.tell({"event": "joined", "worker": f"j{len(state.workers)}", "dollars_per_hour": 0.3})
         yield
 
 

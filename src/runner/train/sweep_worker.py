@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = open_store(options.store)
         definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
-        warm = WarmProcesses(start_worker, methods=methods_of(definition.resolved))
+        methods, builtin = preparations(definition.resolved)
+        warm = WarmProcesses(start_worker, methods=methods, builtin=builtin)
         accelerator = find_accelerator_name(os.environ)
         worker = SweepWorker(
             store=store,
@@ -80,11 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def methods_of(recipe: Mapping[str, Any]) -> list[str]:
-    """The training methods of a recipe, in order."""
-    stages = recipe.get("stages") or [recipe]
-    names = [str(stage.get("method") or recipe.get("method") or "sft") for stage in stages]
-    return list(dict.fromkeys(names))
+def preparations(recipe: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What can be done once for all trials of a recipe: its methods, and the built-in data sets that it names."""
+    methods, builtin = [], []
+    for stage in recipe.get("stages") or [recipe]:
+        methods.append(str(stage.get("method") or recipe.get("method") or "sft"))
+        data = stage.get("data") or recipe.get("data") or {}
+        train = data.get("train") if isinstance(data, Mapping) else None
+        paths = [source.get("path") for source in train or () if isinstance(source, Mapping)]
+        builtin += [path for path in paths if isinstance(path, str) and path.startswith("builtin:")]
+    return list(dict.fromkeys(methods)), list(dict.fromkeys(builtin))
 
 
 def worker_name(prefix: str | None) -> str:

@@ -22,8 +22,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 
+from runner.errors import UserError
 from runner.process import die_with_parent
 from runner.train.agent.warm.processes import READY
+from runner.train.builtin.catalog import builtin_dataset
+from runner.train.builtin.docstrings import sources_digest
 from runner.train.devices.triton import leave_triton_aside
 from runner.train.loggers.libraries import quiet_libraries
 
@@ -59,10 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--control", type=int, required=True, help="file descriptor of a socket to the agent")
     parser.add_argument("--parent", type=int, required=True, help="process id of the agent, to die with")
     parser.add_argument("--method", action="append", default=[], help="import this method's script too")
+    parser.add_argument("--builtin", action="append", default=[], help="make the rows of this built-in data set")
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
     control = socket.socket(fileno=options.control)
     import_everything(options.method or METHODS)
+    for path in options.builtin:
+        with suppress(UserError):  # the trial says so
+            builtin_dataset(path, where="data")
+    sources_digest()
     if (reason := why_no_fork()) is not None:
         print(f"error: a process with {reason} cannot be forked", file=sys.stderr, flush=True)
         return 1

@@ -20,6 +20,10 @@ from runner.sweeps.workers.launches import WorkersLaunch, worker_launches
 
 REASON = "stopped by `runner sweep stop`"
 
+HERE_SECONDS, ELSEWHERE_SECONDS = 60.0, 600.0
+"""How long workers may take to end: processes of this machine, which are killed then, and machines of SkyPilot's, which
+takes minutes to end a job."""
+
 PAUSE_SECONDS = 120.0
 """How long trials may take to come to a step boundary and to commit their checkpoints before machines are ended."""
 
@@ -108,8 +112,9 @@ def note_lost(store: Store, journal: Journal) -> bool:
 
 def _end(store: Store, launch: WorkersLaunch, say: Callable[[str], None]) -> WorkersStatus | None:
     backend = worker_backend_for(launch.record.get("infra", "local"))
+    seconds = HERE_SECONDS if launch.record["engine"] in ("local", "docker") else ELSEWHERE_SECONDS
     try:
-        return backend.stop(store, launch, say=say, timeout_seconds=60.0)
+        return backend.stop(store, launch, say=say, timeout_seconds=seconds)
     except UserError as error:
         say(f"{launch.record['name']}: {error}")
         return None

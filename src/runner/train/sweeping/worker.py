@@ -154,14 +154,11 @@ class SweepWorker:
         decided: list[Work] = []
 
         def decide(state: SweepState) -> list[Event]:
-            for number in state.running:
-                if state.trials[number].worker == self.name:  # the answer to our last request was lost
-                    decided.append(Work(kind="train", trial=number, until=self._until(state, number)))
-                    return []
+            if not state.is_there(self.name):  # it was taken for lost, and is not
+                decided.append(Work(kind="wait", reason="it was taken for lost"))
+                return []
             work, events = self._controller.next_work(state, self.name, now=datetime.now(UTC))
             decided.append(work)
-            if events and not state.is_there(self.name):  # it was taken for lost, and is not
-                return [self._joined(), *events]
             return events
 
         self._append(decide)
@@ -274,9 +271,6 @@ class SweepWorker:
             _log.warning("this worker was taken for lost (%s); it goes on under another name", known.reason)
             self.name = f"{self.name.rsplit('-', 1)[0]}-{new_nonce(4)}"
             self._append(lambda state: [self._joined()])
-
-    def _until(self, state: SweepState, trial: int) -> int | None:
-        return self._controller.until(state.trials[trial].rung)
 
     def _leave(self, reason: str) -> None:
         self._append(lambda state: self._controller.leaving(state, self.name, reason=reason))

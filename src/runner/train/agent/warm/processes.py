@@ -114,11 +114,17 @@ class WarmProcesses:
     Args:
         fresh: starts a process that imports everything itself.
         methods: the methods of the runs' stages, whose scripts are imported beforehand; empty for those of SFT.
+        builtin: the built-in data sets that they read (``builtin:…``), whose rows are made beforehand.
         environ: the variables of this process's environment; read at each start.
     """
 
     def __init__(
-        self, fresh: Spawn, *, methods: Sequence[str] = (), environ: Callable[[], Mapping[str, str]] | None = None
+        self,
+        fresh: Spawn,
+        *,
+        methods: Sequence[str] = (),
+        builtin: Sequence[str] = (),
+        environ: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         self._fresh = fresh
         self._environ = environ or (lambda: dict(os.environ))
@@ -133,6 +139,7 @@ class WarmProcesses:
                     *(sys.executable, "-P", "-u", "-m", "runner.train.warm_server"),
                     *("--control", str(its.fileno()), "--parent", str(os.getpid())),
                     *(part for method in methods for part in ("--method", method)),
+                    *(part for path in builtin for part in ("--builtin", path)),
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],

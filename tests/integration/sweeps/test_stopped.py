@@ -1,0 +1,89 @@
+"""A sweep is stopped, drained, out of budget, changed, retried: nothing is left running, and nothing is lost."""
+
+from collections.abc import Callable
+
+import pytest
+
+from runner.sweeps.journal import Journal
+from support.small_sweeps import Place, check_sweep, ended, events, tale
+
+pytestmark = pytest.mark.thorough
+
+
+def test_stop_pauses_what_trains_and_proves_that_nothing_is_left(calm: Place, place: Place) -> None:
+    launched = place.launch("stopped")
+    place.wait_for_event("stopped", "reached")
+    place.wait_for(lambda: place.of_kind("training"))
+    printed = place.run("sweep", "stop", "stopped")
+    assert "stopped is stopped, and none of its machines is left" in printed
+    ended(launched, code=75)
+    assert not place.processes()
+    assert not place.state("stopped").running
+    check_sweep(place, "stopped")
+    assert "there is nothing" not in place.run("sweep", "resume", "stopped")
+    assert tale(check_sweep(place, "stopped")) == tale(calm.state("calm"))
+
+
+def test_drain_lets_trials_reach_their_rung(calm: Place, place: Place) -> None:
+    launched = place.launch("drained")
+    place.wait_for_event("drained", "taken", count=2)
+    place.run("sweep", "stop", "drained", "--drain")
+    ended(launched, code=75)
+    state = check_sweep(place, "drained")
+    assert {event["event"] for event in events(place.entries("drained"))} & {"released"} == set()
+    assert all(trial.state == "paused" for trial in state.trials.values())
+    place.run("sweep", "resume", "drained")
+    assert tale(check_sweep(place, "drained")) == tale(calm.state("calm"))
+
+
+def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Place) -> None:
+    printed = ended(place.launch("capped", "--max-hours", "0.006"), code=75)
+    assert "the time is up" in printed
+    assert not place.processes()
+    assert check_sweep(place, "capped").ended is None
+    refused = place.run("sweep", "resume", "capped", code=2)
+    assert "--max-hours" in refused
+    place.run("sweep", "resume", "capped", "--max-hours", "2")
+    assert tale(check_sweep(place, "capped")) == tale(calm.state("calm"))
+
+
+def test_dollars_are_a_cap_too(calm: Place, place: Place) -> None:
+    """This machine has no price: the definition gets one, and what a worker says that it costs."""
+    place.run("sweep", "launch", "./sweep.yaml", "--name", "dear", "--detach")
+    place.run("sweep", "stop", "dear")
+    Journal(place.store, place.definition("dear"), by="test").append(
+        lambda state: [{"event": "joined", "worker": "dear", "dollars_per_hour": 3600.0}]
+    )
+    printed = place.run("sweep", "resume", "dear", "--max-cost", "0.5", code=2)
+    assert "the budget is spent" in printed
+    place.run("sweep", "resume", "dear", "--max-cost", "100000")
+    assert tale(check_sweep(place, "dear")) == tale(calm.state("calm"))
+
+
+def test_change_while_it_runs_counts_for_what_is_still_to_be_drawn(place: Place) -> None:
+    launched = place.launch("changed")
+    place.wait_for_event("changed", "drawn", count=2)
+    place.write(
+        name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "lora_dropout": {"values": [0.0]}}, run_cap=5
+    )
+    place.run("sweep", "change", "changed", "./new.yaml")
+    ended(launched)
+    state = check_sweep(place, "changed")
+    after = {trial.number: trial.values["learning_rate"] == 0.004 for trial in state.trials.values()}
+    assert len(after) == 5
+    assert not after[0]
+    assert after[4]
+    assert sorted(after.values()) == [after[number] for number in sorted(after)]
+
+
+def test_what_an_earlier_sweep_knows_is_not_drawn_again(make_place: Callable[..., Place]) -> None:
+    place = make_place()
+    grid = {"learning_rate": {"values": [0.001, 0.002, 0.004]}}
+    place.write(method="grid", run_cap=2, parameters=grid, runner={"rungs": None, "scheduler": "none"})
+    ended(place.launch("first"))
+    place.write(method="grid", run_cap=None, parameters=grid, runner={"rungs": None, "scheduler": "none"})
+    ended(place.launch("second", "--from", "first"))
+    first, second = check_sweep(place, "first"), check_sweep(place, "second")
+    drawn = [trial.values["learning_rate"] for state in (first, second) for trial in state.trials.values()]
+    assert sorted(drawn) == [0.001, 0.002, 0.004]
+    assert len(second.known) == 2
