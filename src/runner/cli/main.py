@@ -25,6 +25,7 @@ _COMMANDS = {
     "ps": "List runs, the newest first.",
     "logs": "Print what a run has written.",
     "metrics": "Print a run's metrics, one line per step.",
+    "compare": "Show runs side by side: results, learning curves, and what differs between them.",
     "wait": "Wait until a run has ended, and exit as it did.",
     "cancel": "End a run for good.",
     "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",

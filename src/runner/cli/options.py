@@ -49,6 +49,17 @@ def run_argument(command: F) -> F:
     return click.argument("run", metavar="RUN", shell_complete=_complete_run)(command)
 
 
+def runs_argument(command: F) -> F:
+    """``RUN…``, as they were written: the command gets `runs`."""
+    first, _, more = (command.__doc__ or "").partition("\n\n")
+    words = (
+        "RUN is a run's id, the beginning or the end of one, `last`, a pattern such as 'quickstart-*', or a sweep:\n"
+        "    its trials, the best first."
+    )
+    command.__doc__ = f"{first}\n\n    {words}\n\n{more}"
+    return click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=_complete_runs)(command)
+
+
 def sweep_argument(command: F) -> F:
     """``SWEEP``, as it was written: the command gets `sweep`."""
     first, _, more = (command.__doc__ or "").partition("\n\n")
@@ -171,6 +182,12 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
     from runner.runs.layout import RUNS
 
     return _complete_folder(RUNS, ctx, incomplete)
+
+
+def _complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    runs = _complete_run(ctx, param, incomplete)
+    sweeps = _complete_sweep(ctx, param, incomplete)
+    return [*runs, *(item for item in sweeps if item.value not in {run.value for run in runs})]
 
 
 def _complete_sweep(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
