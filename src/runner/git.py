@@ -1,4 +1,4 @@
-"""The git revision of a folder."""
+"""The git revision of a folder, and a file as it was at a tag or branch."""
 
 import os
 import subprocess
@@ -15,3 +15,22 @@ def revision_of(folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return completed.stdout.strip() or None if completed.returncode == 0 else None
+
+
+def file_at(folder: Path, reference: str, path: str) -> bytes | None:
+    """Return a file of the repository around `folder` at a tag, branch or commit; None if git has none. No network.
+
+    Args:
+        folder: somewhere in the repository.
+        reference: the tag, branch or commit.
+        path: from the top of the repository; from `folder` if it begins with ``./``.
+    """
+    if not reference or reference.startswith("-") or not path:
+        return None
+    command = ["git", "-c", "core.fsmonitor=false", "cat-file", "blob", f"{reference}:{path}"]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        completed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=30)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return completed.stdout if completed.returncode == 0 else None
