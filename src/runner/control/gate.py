@@ -101,8 +101,9 @@ def _wrong(name: str, values: Mapping[str, Value]) -> str | None:
     if value is None:
         of_baseline = name.startswith(BASELINE)
         known = sorted(other for other in values if other.startswith(BASELINE) == of_baseline)
-        likely = closest(name, known)
-        hint = f"; did you mean `{likely}`?" if likely else "."
+        prefix = BASELINE if of_baseline else ""
+        likely = closest(name.removeprefix(prefix), [other.removeprefix(prefix) for other in known])
+        hint = f"; did you mean `{prefix}{likely}`?" if likely else "."
         return f"`{name}` is missing{hint} There are: {', '.join(known) or 'none'}"
     if isinstance(value, float) and not math.isfinite(value):
         return f"`{name}` is not a number" if math.isnan(value) else f"`{name}` is infinite"

@@ -69,6 +69,11 @@ def test_what_is_missing_never_passes(bench: Bench, run: str) -> None:
     assert "`nothing` is missing" in lines[1]
     assert "`baseline.eval_loss` is not a number" in lines[2]
     assert "divides by zero" in lines[4]
+    unlike = bench.runner("gate", run, "--require", "baseline.eval_loss < 1", "--baseline", "base.json")
+    assert "is not a number" in unlike.stdout
+    (bench.folder / "base.json").write_text('{"attempts": 1}')
+    unlike = bench.runner("gate", run, "--require", "baseline.eval_loss < 1", "--baseline", "base.json")
+    assert "`baseline.eval_loss` is missing. There are: baseline.attempts)" in unlike.stdout
 
 
 def test_a_mistake_exits_with_2(bench: Bench, run: str) -> None:
