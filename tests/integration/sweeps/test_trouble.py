@@ -41,9 +41,6 @@ def test_ten_failures_with_one_cause_stop_the_sweep_and_are_said(place: Place) -
     assert not place.processes()
 
 
-@pytest.mark.xfail(
-    reason="workers on this machine end when the folder of the store is not there for a while", strict=False
-)
 def test_the_store_is_away_for_a_while(calm: Place, place: Place) -> None:
     launched = place.launch("away")
     place.wait_for_event("away", "reached")

@@ -20,7 +20,7 @@ from runner.runs.layout import new_nonce
 from runner.runs.records import run_result, times_reopened
 from runner.runs.reopened import reopen_run
 from runner.storage.manifest import Damaged
-from runner.storage.retry import STORE_ERRORS, after, retrying
+from runner.storage.retry import STORE_ERRORS, after, retry_store_call
 from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.controller import Controller, Work
 from runner.sweeps.definition import Definition, refuse_other_version
@@ -170,8 +170,8 @@ class SweepWorker:
         _log.info("trial %d: training to %s", trial, "its end" if until is None else f"step {until}")
         try:
             end = self._attempt(trial, until)
-        except UserError as error:
-            end = mistake(error)
+        except (StoreUnavailable, UserError) as error:  # the store's refusal: it says nothing of the trial
+            end = TrialEnd(kind="released", reason=one_line(str(error)))
         except Damaged as error:
             end = TrialEnd(kind="failed", failure="mistake", reason=f"damaged in the store: {error}")
         finally:
@@ -182,16 +182,18 @@ class SweepWorker:
 
     def _attempt(self, trial: int, until: int | None) -> TrialEnd:
         entry = self._journal.state.trials[trial]
-        run_id = self._patiently(
-            lambda: create_trial(
+        try:
+            run_id = create_trial(
                 self.store,
                 self.definition,
                 trial,
                 entry.values,
                 settings=entry.settings,
                 folder=self.work_dir / "inputs",
+                call=self._patiently,
             )
-        )
+        except UserError as error:
+            return mistake(error)
         self._patiently(lambda: self._reopen(run_id))
         watch = TrialWatch(
             self.store,
@@ -298,7 +300,8 @@ class SweepWorker:
         self._patiently(lambda: self._journal.append(decide))
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        return retrying(call, until=after(self.timing.store))
+        """Make a request again and again, also while the store refuses us: it was permitted when the sweep began."""
+        return retry_store_call(call, until=after(self.timing.store))
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
