@@ -75,8 +75,8 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 	@bash tests/support/servers/install.sh
 	@touch $@
 
-.venv-wandb-sweeps/.installed: tests/support/wandb_sweeps/requirements.lock tests/support/wandb_sweeps/install.sh
-	@bash tests/support/wandb_sweeps/install.sh
+.venv-wandb-sweeps/.installed: tests/support/sweeping/wandb/requirements.lock tests/support/sweeping/wandb/install.sh
+	@bash tests/support/sweeping/wandb/install.sh
 	@touch $@
 
 # Depends on everything in the image and its tests. podman keeps the layers, so only changed ones are built again.

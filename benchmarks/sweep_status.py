@@ -4,8 +4,9 @@
     python benchmarks/sweep_status.py --trials 60 --rounds 2    # seconds: does it still run?
 
 The sweep is simulated: the real controller writes the real journal for machines that come and go
-(`tests/support/simulated_sweep.py`), and the journal is then put into a folder store in a temporary folder. Successive
-halving, rungs at 30, 60 and 120 steps. The sweep under way is as far from its newest snapshot as a reader can find it.
+(`tests/support/sweeping/simulated.py`), and the journal is then put into a folder store in a temporary folder.
+Successive halving, rungs at 30, 60 and 120 steps. The sweep under way is as far from its newest snapshot as a reader
+can find it.
 Times are those of the whole process, start-up included. In the same rounds: `runner --help`, which only starts; and,
 where Optuna is installed, what a study of as many trials with the same results costs there: loaded from a file of
 Optuna's own journal, and asked for the best trial. Target: less than a second.
@@ -30,9 +31,9 @@ from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.journal import SNAPSHOT_EVERY
 from runner.sweeps.state import SweepState
 from support.fakes.memory_store import MemoryStore
-from support.simulated_sweep import Simulation
-from support.spaces import make_space
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
+from support.sweeping.simulated import Simulation
+from support.sweeping.spaces import make_space
 
 RUNGS = (30, 60, 120)
 OPTUNA = """

@@ -83,7 +83,7 @@ LOCKS = (
         sources=("pyproject.toml", "--extra=sky", "--group=build", "--group=slurm"),
     ),
     Lock(
-        path="tests/support/wandb_sweeps/requirements.lock",
+        path="tests/support/sweeping/wandb/requirements.lock",
         about="W&B's package for sweeps, which the tests compare with",
         sources=("--group=wandb-sweeps",),
     ),

@@ -3,9 +3,9 @@
     python benchmarks/sweeps/scale.py                                    # minutes
     python benchmarks/sweeps/scale.py --trials 500 --machines 50         # seconds: does it still run?
 
-Simulated time with runner's own controller and journal (`tests/support/simulated_sweep.py`, which fails if two machines
-train one trial at once); the store is a folder in memory. Machines live for 120 steps on average, trials pause at two
-rungs of delayed ASHA. Printed is the mean time of `Controller.next_work` in each tenth of the sweep.
+Simulated time with runner's own controller and journal (`tests/support/sweeping/simulated.py`, which fails if two
+machines train one trial at once); the store is a folder in memory. Machines live for 120 steps on average, trials pause at
+two rungs of delayed ASHA. Printed is the mean time of `Controller.next_work` in each tenth of the sweep.
 """
 
 import argparse
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from runner.sweeps.controller import Controller
 from support.fakes.memory_store import MemoryStore
-from support.simulated_sweep import simulate
+from support.sweeping.simulated import simulate
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
             finally:
                 spent.append(time.process_time() - began)
 
-    import support.simulated_sweep as simulated
+    import support.sweeping.simulated as simulated
 
     simulated.Controller = Timed  # type: ignore[misc]
     began = time.process_time()

@@ -14,7 +14,7 @@ from runner.cli.follow_sweep import follow
 from runner.control.sweeping.launch import LaunchedSweep
 from runner.storage.local import LocalStore
 from runner.sweeps.events import Event
-from support.launched_sweep import launched, tell, trained
+from support.sweeping.launched import launched, tell, trained
 
 VALUES = {"learning_rate": 0.002, "lora_r": 4}
 SETTINGS = {"training.learning_rate": 0.002, "adapter.r": 4}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.spaces import make_space
-from support.sweep_story import NAN, Story
+from support.sweeping.spaces import make_space
+from support.sweeping.story import NAN, Story
 
 SPACE = make_space(x={"values": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}).to_mapping()
 

@@ -12,7 +12,7 @@ from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store
 from runner.sweeps.definition import read_definition, write_definition
 from runner.sweeps.layout import SWEEP, sweep_key
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.sweep_story import NAN, Story
+from support.sweeping.story import NAN, Story
 
 SHA = {"scheduler": "successive_halving", "rungs": (10, 30), "max_steps": 90, "eta": 3.0}
 

@@ -16,7 +16,7 @@ from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import journal_key, snapshot_key
 from runner.sweeps.state import SweepState
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from runner.storage.open import open_store
 from runner.sweeps.journal import Journal
-from support.simulated_sweep import Simulation, curve, simulate
+from support.sweeping.simulated import Simulation, curve, simulate
 
 
 def sweep(folder: Path, **options: Any) -> Simulation:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.fakes.memory_store import MemoryStore
-from support.simulated_sweep import Simulation, simulate
+from support.sweeping.simulated import Simulation, simulate
 
 SCHEDULERS = ["none", "successive_halving", "asha", "hyperband", "stop"]
 

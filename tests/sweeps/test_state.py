@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.sweeps.state import SweepState
-from support.sweep_story import NAN, START, Story
+from support.sweeping.story import NAN, START, Story
 
 RUNGS = {"scheduler": "successive_halving", "rungs": (10, 30), "max_steps": 90, "run_cap": 9}
 

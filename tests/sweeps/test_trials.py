@@ -20,7 +20,7 @@ from runner.sweeps.definition import Definition
 from runner.sweeps.layout import trial_run_id
 from runner.sweeps.trials import create_trial, trial_document
 from support.fakes.memory_store import MemoryStore
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
 
 ROWS = "".join(json.dumps({"prompt": f"{n}", "completion": "b"}) + "\n" for n in range(8))
 PLAIN = """

@@ -14,7 +14,7 @@ from runner.cli.main import cli
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.compared import trained
-from support.simulated_sweep import Simulation, simulate
+from support.sweeping.simulated import Simulation, simulate
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from runner.sweeps.definition import read_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import SWEEP, sweep_key
-from support.simulated_sweep import simulate
+from support.sweeping.simulated import simulate
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from runner.errors import UserError
 from runner.storage.store import Store
 from runner.sweeps.controller import Controller
 from runner.sweeps.journal import Journal
-from support.launched_sweep import SWEEP, launched, tell, trained, write_file
-from support.sweep_story import START
+from support.sweeping.launched import SWEEP, launched, tell, trained, write_file
+from support.sweeping.story import START
 
 
 def values_of_next_trial(store: Store, definition: Any) -> dict[str, Any]:

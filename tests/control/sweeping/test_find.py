@@ -9,7 +9,7 @@ from runner.errors import UserError
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from runner.sweeps.definition import write_definition
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from runner.runs.submission.run_json import run_json
 from runner.storage.store import Store
 from runner.sweeps.definition import Definition
 from runner.sweeps.trials import trial_document
-from support.launched_sweep import SWEEP, launched, tell, trained
+from support.sweeping.launched import SWEEP, launched, tell, trained
 
 
 def earlier(store: Store, folder: Path, **changes: Any) -> None:

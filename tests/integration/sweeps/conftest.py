@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.references import locked, shared_folder
-from support.small_sweeps import Place, check_sweep, ended
+from support.sweeping.small import Place, check_sweep, ended
 
 MakePlace = Callable[..., Place]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from support.runs import assert_same, outcome
-from support.small_sweeps import Place, check_sweep, ended, kill, tale
+from support.sweeping.small import Place, check_sweep, ended, kill, tale
 
 
 def assert_undisturbed(place: Place, sweep_id: str, calm: Place) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from support.paths import ROOT
-from support.small_sweeps import Place, check_sweep, ended
+from support.sweeping.small import Place, check_sweep, ended
 
 FILES = sorted(path.stem for path in (ROOT / "jobs" / "sweeps").glob("*.yaml"))
 SMALL: Mapping[str, object] = {

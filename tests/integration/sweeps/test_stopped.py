@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from runner.sweeps.journal import Journal
-from support.small_sweeps import Place, check_sweep, ended, events, tale
+from support.sweeping.small import Place, check_sweep, ended, events, tale
 
 pytestmark = pytest.mark.thorough
 

@@ -9,7 +9,7 @@ import yaml
 from runner.storage.open import open_store
 from support.runs import assert_same, check_metrics, outcome
 from support.servers.s3 import S3Server
-from support.small_sweeps import Place, as_flag, check_sweep, tale
+from support.sweeping.small import Place, as_flag, check_sweep, tale
 
 
 def test_its_winner_equals_bit_for_bit_the_same_trial_trained_straight_through(calm: Place, place: Place) -> None:

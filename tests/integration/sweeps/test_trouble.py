@@ -6,7 +6,7 @@ import time
 import pytest
 
 from runner.sweeps.layout import sweep_key
-from support.small_sweeps import RECIPE, Place, check_sweep, ended, tale
+from support.sweeping.small import RECIPE, Place, check_sweep, ended, tale
 
 pytestmark = pytest.mark.thorough
 

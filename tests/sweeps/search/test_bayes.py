@@ -13,7 +13,7 @@ import pytest
 from runner.sweeps.search.base import Draw, Observation, make_search
 from runner.sweeps.space.space import Space
 from support.paths import ROOT
-from support.spaces import make_space
+from support.sweeping.spaces import make_space
 
 LR = {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1}
 MIXED: Mapping[str, Any] = {
@@ -289,7 +289,7 @@ def test_it_says_nothing_and_leaves_loggers_and_warnings_as_they_are() -> None:
 import logging, sys, warnings
 warnings.simplefilter("error")
 sys.path.insert(0, sys.argv[1])
-from support.spaces import make_space
+from support.sweeping.spaces import make_space
 from runner.sweeps.search.base import Observation, make_search
 assert "optuna" not in sys.modules
 search = make_search(make_space(lr={"min": 0.0, "max": 1.0}), method="bayes", seed=1)

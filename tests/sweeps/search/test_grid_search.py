@@ -2,7 +2,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.sweeps.search.base import Observation, make_search
-from support.spaces import make_space
+from support.sweeping.spaces import make_space
 
 POINTS = {"lr": {"values": [1, 2, 3]}, "rank": {"values": [8, 16]}}
 

@@ -3,7 +3,7 @@ from typing import Any
 
 from runner.sweeps.search.base import Draw, Observation, make_search
 from runner.sweeps.space.space import Space
-from support.spaces import make_space
+from support.sweeping.spaces import make_space
 
 SPACE: Mapping[str, Any] = {
     "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-3},

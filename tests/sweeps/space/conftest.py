@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from runner.sweeps.space.file import EarlyTerminate
 from runner.sweeps.space.parameters import read_parameters
 from runner.sweeps.space.rungs import bands
 from runner.sweeps.space.space import Parameter, Space
-from support.wandb_sweeps.questions import all_questions, ask, is_installed, written_answers
+from support.sweeping.wandb.questions import all_questions, ask, is_installed, written_answers
 
 
 def test_written_answers_of_wandb_are_ours() -> None:

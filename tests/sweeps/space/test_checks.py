@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from runner.sweeps.space import reading
 from runner.sweeps.space.distributions import KEYS
 from runner.sweeps.space.file import RunnerSection
 from support.paths import ROOT
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 TEXT = (ROOT / "docs/sweeps.md").read_text()
 FILE = TEXT.partition("\n## Commands")[0]

@@ -3,7 +3,7 @@
 import pytest
 
 from runner.sweeps.space.names import Name, resolve_name
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 @pytest.mark.parametrize(

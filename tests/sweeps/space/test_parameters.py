@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runner.sweeps.space.parameters import read_parameters
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 @pytest.mark.parametrize(

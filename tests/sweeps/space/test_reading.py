@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 def test_a_whole_file_is_understood(files: SweepFiles) -> None:

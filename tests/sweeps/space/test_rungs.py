@@ -6,7 +6,7 @@ import pytest
 
 from runner.sweeps.space.file import EarlyTerminate
 from runner.sweeps.space.rungs import bands
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 @pytest.mark.parametrize(

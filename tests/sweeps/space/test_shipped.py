@@ -6,7 +6,7 @@ import pytest
 
 from runner.recipe.loading.finder import available_sweeps, description, find_sweep
 from runner.sweeps.space.load import load_sweep
-from support.sweep_files import ON_THE_QUICKSTARTS_MODEL
+from support.sweeping.files import ON_THE_QUICKSTARTS_MODEL
 
 
 @pytest.mark.parametrize("name", sorted(available_sweeps(Path("/"))))

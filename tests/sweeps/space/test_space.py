@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from runner.sweeps.space.distributions import Distribution
 from runner.sweeps.space.parameters import read_parameters
 from runner.sweeps.space.space import Parameter, Space
-from support.sweep_files import SweepFiles
+from support.sweeping.files import SweepFiles
 
 
 def space_of(tree: dict[str, Any]) -> Space:

@@ -3,7 +3,7 @@
 import pytest
 
 from runner.sweeps.views.forecast import forecast, total_steps
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from runner.sweeps.views.verdicts import Verdicts, ordinal
-from support.sweep_story import NAN, Story
+from support.sweeping.story import NAN, Story
 
 SHA = {"scheduler": "successive_halving", "rungs": (10, 30), "max_steps": 90, "run_cap": 9}
 ASHA = {**SHA, "scheduler": "asha", "run_cap": None}

@@ -15,8 +15,8 @@ from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
-from support.spaces import make_space
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
+from support.sweeping.spaces import make_space
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

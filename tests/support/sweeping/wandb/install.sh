@@ -4,7 +4,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
+root=$(cd "$here/../../../.." && pwd)
 environment=$root/.venv-wandb-sweeps
 stamp=$environment/installed.lock # a copy of the lock, written last: no copy, not installed
 

@@ -8,7 +8,7 @@ from runner.sweeps.controller import Controller
 from runner.sweeps.events import Event
 from runner.sweeps.journal import cleaned
 from runner.sweeps.state import SweepState
-from support.sweeps import make_definition
+from support.sweeping.definitions import make_definition
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NAN = float("nan")

@@ -1,0 +1,1 @@
+"""Sweeps for tests: definitions, files, stories told event by event, simulated and real small ones."""
