@@ -4,8 +4,8 @@
     python benchmarks/sweeps/scale.py --trials 500 --machines 50         # seconds: does it still run?
 
 Simulated time with runner's own controller and journal (`tests/support/sweeping/simulated.py`, which fails if two
-machines train one trial at once); the store is a folder in memory. Machines live for 120 steps on average, trials pause at
-two rungs of delayed ASHA. Printed is the mean time of `Controller.next_work` in each tenth of the sweep.
+machines train one trial at once); the store is a folder in memory. Machines live for 120 steps on average, trials pause
+at two rungs of delayed ASHA. Printed is the mean time of `Controller.next_work` in each tenth of the sweep.
 """
 
 import argparse
