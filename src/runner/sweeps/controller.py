@@ -139,10 +139,6 @@ class Controller:
             return [event, self._promotion(state.trials[trial])]
         return [event]
 
-    def goes_on(self, state: SweepState, trial: int) -> list[Event]:
-        """Nothing: `reached` has decided. For those who still ask."""
-        return []
-
     def finished(
         self, state: SweepState, trial: int, worker: str, *, step: int | None, value: float | None, seconds: float
     ) -> list[Event]:
