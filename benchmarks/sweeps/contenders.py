@@ -138,8 +138,6 @@ class Runner:
         number = segment.trial[1]
         tell = self._controller.finished if segment.end == self._last else self._controller.reached
         self._write(tell(self._state, number, worker, step=segment.end, value=loss, seconds=0.0), now)
-        if segment.end < self._last:
-            self._write(self._controller.goes_on(self._state, number), now)
         return []
 
 
@@ -176,8 +174,8 @@ class _Stopping:
         return self.stopped()
 
     def goes_on(self, segment: Segment, loss: float) -> bool:
-        """Whether a trial at a rung goes on."""
-        raise NotImplementedError
+        """Whether a trial at a rung goes on: each does where no rule stops it."""
+        return True
 
     def finished(self, segment: Segment, loss: float) -> None:
         """A trial is at its end."""

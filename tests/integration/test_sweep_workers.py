@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.control.sweeping.launch import SweepOptions, prepare_sweep
+from runner.control.sweeping.define import SweepOptions
+from runner.control.sweeping.launch import prepare_sweep
 from runner.control.sweeping.stop import request_stop
 from runner.runs.layout import run_key
 from runner.runs.metrics import read_metrics

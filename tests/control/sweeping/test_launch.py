@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from runner.backends.base import ResourceOptions
-from runner.control.sweeping.launch import PreparedSweep, SweepOptions, prepare_sweep
+from runner.control.sweeping.define import SweepOptions
+from runner.control.sweeping.launch import PreparedSweep, prepare_sweep
 from runner.errors import UserError
 from runner.storage.store import Store
 

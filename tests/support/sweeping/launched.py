@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from runner.control.sweeping.launch import SweepOptions, prepare_sweep
+from runner.control.sweeping.define import SweepOptions
+from runner.control.sweeping.launch import prepare_sweep
 from runner.storage.store import Store
 from runner.sweeps.definition import Definition, read_definition, write_definition
 from runner.sweeps.events import Event

@@ -147,8 +147,6 @@ class Simulation:
             state = self.journal.state
             call = self.controller.finished if work.until is None else self.controller.reached
             self._write(call(state, trial, name, step=end, value=value, seconds=seconds))
-            if work.until is not None:
-                self._write(self.controller.goes_on(self.journal.state, trial))
             self._look(name, dies_at)
 
         self._at(seconds, done)

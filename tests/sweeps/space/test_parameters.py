@@ -62,7 +62,7 @@ def test_keys_choose_the_distribution(config: dict[str, Any], distribution: str)
         ({"valeus": [1]}, "did you mean `values`?"),
         ({"inner": {"value": 1}}, "write nested parameters under `parameters:`"),
         ({"parameters": {"x": {"value": 1}}, "value": 2}, "nested parameters have nothing beside them"),
-        ({"distribution": "log_uniform", "min": 1, "max": 1000}, "is no range of numbers"),
+        ({"distribution": "log_uniform", "min": 1, "max": 1000}, "no range of numbers"),
     ],
     ids=lambda value: str(value)[:60],
 )

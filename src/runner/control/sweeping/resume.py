@@ -9,7 +9,8 @@ from runner.backends.environment import chosen_environment
 from runner.backends.registry import backend_for, infra_for, worker_backend_for
 from runner.control.launching.checks import PlaceOptions
 from runner.control.launching.start import make_reporter
-from runner.control.sweeping.launch import LaunchedSweep, workers_of
+from runner.control.sweeping.define import workers_of
+from runner.control.sweeping.launch import LaunchedSweep
 from runner.control.sweeping.stop import note_lost
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe

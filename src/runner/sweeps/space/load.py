@@ -217,7 +217,7 @@ class _Loading:
         if "warmup_ratio" in written.name:
             too_large = [one for one in written.distribution.looked_at() if isinstance(one, int | float) and one >= 1]
             if too_large:
-                what = f"{too_large[0]} is no share of the steps below 1"
+                what = f"{too_large[0]} is not a share of the steps: a share is below 1"
                 problems.append(Problem(written.at, what, "write `warmup_steps` for a number of steps"))
         return Parameter(written.name, found.path, written.distribution, keys)
 

@@ -100,7 +100,7 @@ def _read_parameter(config: Mapping[str, Json], at: RecipePath, name: str, resul
             if kind in REPLACED:
                 settings |= _ends_of_exponents(config, kind)
                 if not 0 < settings["min"] < settings["max"] < math.inf:
-                    what = f"`{kind}` takes exponents of e, and e to these is no range of numbers"
+                    what = f"`{kind}` takes exponents of e, and these give no range of numbers"
                     problems.append(Problem(at, what, f"write `distribution: {target}` with the values themselves"))
                 result.notes.append(_note_on_exponents(name, kind, config, settings))
             result.parameters.append(Written(name, at, Distribution(target, settings)))

@@ -13,8 +13,8 @@ from runner.sweeps.halving import DelayedAsha, StopBehind, SuccessiveHalving
 from runner.sweeps.state import WORST, Rung, SweepState, Trial
 
 Outlook = Literal["running", "ready", "waits", "stopped", "finished", "failed"]
-"""What comes of a trial: a worker has it; the next free worker takes it; nobody knows yet; it stays where it is; it was
-trained to its end; it has failed."""
+"""What becomes of a trial: a worker has it; the next free worker takes it; nobody knows yet; it stays where it is; it
+was trained to its end; it has failed."""
 
 KINDS = {
     "diverged": "diverged",

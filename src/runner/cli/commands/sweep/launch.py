@@ -80,7 +80,8 @@ def launch(
     from runner.cli.confirm import ask_on_terminal
     from runner.cli.follow_sweep import follow
     from runner.cli.hints import as_typed
-    from runner.control.sweeping.launch import SweepOptions, launch_sweep, prepare_sweep
+    from runner.control.sweeping.define import SweepOptions
+    from runner.control.sweeping.launch import launch_sweep, prepare_sweep
 
     options = SweepOptions(
         file=file,
