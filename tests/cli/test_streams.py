@@ -22,10 +22,12 @@ COMMANDS = [
     "cancel done",
     "chat nothing --cli",
     "check quickstart",
+    "compare done",
     "completion bash",
     "doctor",
     "eval nothing",
     "export nothing --merge",
+    "gate done --require 'attempts == 1'",
     "image build --dry-run",
     "jobs",
     "launch quickstart --dry-run",
@@ -42,6 +44,15 @@ COMMANDS = [
     "render quickstart --gpu T4 --store s3://bucket/x",
     "resume done",
     "schema",
+    "sweep best nothing",
+    "sweep change nothing sweep.yaml",
+    "sweep launch quickstart-halving --dry-run",
+    "sweep ls",
+    "sweep results nothing",
+    "sweep resume nothing",
+    "sweep retry nothing",
+    "sweep status nothing",
+    "sweep stop nothing",
     "wait done",
 ]
 FULL = Path("/dev/full")
@@ -82,8 +93,11 @@ def check(command: str, finished: Finished, codes: tuple[int, ...]) -> None:
 
 
 def test_every_command_is_tried() -> None:
-    modules = {path.stem for path in Path(commands_folder[0]).glob("*.py")} - {"__init__"}
-    assert modules <= {command.split()[0] for command in COMMANDS}
+    folder = Path(commands_folder[0])
+    modules = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py") if path.stem != "__init__"}
+    tried = {tuple(command.split()[:2]) for command in COMMANDS}
+    tried |= {words[:1] for words in tried}
+    assert {module.parts for module in modules} <= tried
 
 
 @pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.thorough), ">&- 2>&- <&-"])
