@@ -10,11 +10,12 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from runner.redaction import hide_tokens
 from runner.runs.layout import new_nonce
-from runner.runs.records import DamagedRecord, checked, decoded, encoded, numbered_records, utc_now
+from runner.runs.records import DamagedRecord, checked, decoded, encoded, numbered_records
 from runner.storage.store import NotFound, Store, create_ours
 from runner.sweeps import events
 from runner.sweeps.definition import Definition
@@ -30,6 +31,12 @@ _ONE_BY_ONE = 8
 _READERS = 16
 _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
+
+
+def _now() -> str:
+    """The time of an entry, to the millisecond: budgets are counted by it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
 
 Decide = Callable[[SweepState], Sequence[Event]]
 """Computes from the state what happens next; called again after each entry that another writer was faster with."""
@@ -52,7 +59,7 @@ class Journal:
         definition: Definition,
         *,
         by: str,
-        clock: Callable[[], str] = utc_now,
+        clock: Callable[[], str] = _now,
         on_entry: Callable[[Entry], None] = lambda entry: None,
     ) -> None:
         self._store = store

@@ -1,6 +1,7 @@
 """A sweep is stopped, drained, out of budget, changed, retried: nothing is left running, and nothing is lost."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -37,7 +38,8 @@ def test_drain_lets_trials_reach_their_rung(calm: Place, place: Place) -> None:
 
 
 def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Place) -> None:
-    printed = ended(place.launch("capped", "--max-hours", "0.006"), code=75)
+    hours = 0.6 * calm.state("calm").hours(datetime.now(UTC))  # of what it takes on this machine
+    printed = ended(place.launch("capped", "--max-hours", f"{hours:.5f}"), code=75)
     assert "the time is up" in printed
     assert not place.processes()
     assert check_sweep(place, "capped").ended is None
