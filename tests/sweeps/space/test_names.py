@@ -90,7 +90,7 @@ def test_a_ratio_is_below_one(files: SweepFiles) -> None:
     assert files.drawing({"warmup_ratio": {"values": [0.03, 0.1]}}).space.settings({"warmup_ratio": 0.1}) == {
         "training.warmup_steps": 0.1
     }
-    assert "5 is no share" in files.refusal(parameters={"warmup_ratio": {"values": [0.03, 5]}})
+    assert "5 is not a share" in files.refusal(parameters={"warmup_ratio": {"values": [0.03, 5]}})
 
 
 def test_two_names_of_one_setting_are_refused(files: SweepFiles) -> None:
