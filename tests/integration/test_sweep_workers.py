@@ -230,6 +230,7 @@ def test_trials_pause_at_rungs_and_the_best_goes_on_to_the_end(warm: WarmProcess
     assert not list((tmp_path / "here" / "runs").glob("*")), "what is in the store is not kept here too"
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later(
     warm: WarmProcesses, data: Path, tmp_path: Path
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later
     assert run_status(store, trial_run_id("sweep", 0)).checkpoint_step == trial.step
 
 
+@pytest.mark.thorough
 def test_a_preemption_gives_the_trial_back_at_once(warm: WarmProcesses, data: Path, tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     content = {**SWEEP, "run_cap": 1, "runner": {}}
@@ -282,7 +284,8 @@ def test_a_metric_that_never_comes_is_found_at_the_first_evaluation(
     assert trial.step < 4000
 
 
-def test_a_trial_that_diverges_and_one_whose_recipe_is_wrong_are_told_apart(
+@pytest.mark.thorough
+def test_a_trial_that_diverges_is_not_tried_again_and_the_other_finishes(
     warm: WarmProcesses, data: Path, tmp_path: Path
 ) -> None:
     store = LocalStore(tmp_path / "store")

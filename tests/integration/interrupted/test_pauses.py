@@ -86,6 +86,7 @@ def test_paused_at_the_ends_of_epochs_it_ends_the_same(
     assert_same(outcome(store, run_id), references(what).outcome)
 
 
+@pytest.mark.thorough
 def test_a_pause_at_the_last_step_or_after_it_is_none(references: References, forked: Attempts, data: Path) -> None:
     what = recipe(data, adapter=True)
     store = open_store(forked.store_url)
@@ -95,6 +96,7 @@ def test_a_pause_at_the_last_step_or_after_it_is_none(references: References, fo
         assert_same(outcome(store, f"to-the-end-{step}"), references(what).outcome)
 
 
+@pytest.mark.thorough
 def test_training_that_stops_early_at_the_very_step_is_over(
     references: References, forked: Attempts, data: Path
 ) -> None:
@@ -121,6 +123,7 @@ def test_an_attempt_at_a_run_that_is_there_already_starts_no_process(forked: Att
     assert run_status(store, run_id).step == 5
 
 
+@pytest.mark.thorough
 def test_a_preemption_in_the_step_of_the_pause_is_a_preemption(forked: Attempts, data: Path) -> None:
     """Its machine goes away, so it does not wait. Whoever comes next finds the checkpoint, and pauses at once."""
     store, run_id = open_store(forked.store_url), "preempted"
@@ -155,6 +158,7 @@ def test_several_training_processes_pause_together(pair: Attempts, references: R
     assert_same(outcome(store, run_id), references(what, variables).outcome)
 
 
+@pytest.mark.thorough
 def test_a_schedule_that_ends_at_the_rung_goes_on_as_the_longer_one(forked: Attempts, data: Path) -> None:
     what = recipe(data, adapter=True, lr_scheduler_type="linear", warmup_steps=0)
     straight = {step: 2e-3 * (12 - step + 1) / 12 for step in range(1, 13)}

@@ -18,6 +18,7 @@ def assert_undisturbed(place: Place, sweep_id: str, calm: Place) -> None:
     assert_same(outcome(place.store, f"{sweep_id}-{number:04d}"), outcome(calm.store, f"calm-{number:04d}"))
 
 
+@pytest.mark.thorough
 def test_the_foreground_is_killed_and_it_goes_on_from_another_home(
     calm: Place, make_place: Callable[..., Place]
 ) -> None:
