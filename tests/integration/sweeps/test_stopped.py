@@ -1,7 +1,6 @@
 """A sweep is stopped, drained, out of budget, changed, retried: nothing is left running, and nothing is lost."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import pytest
 
@@ -38,14 +37,19 @@ def test_drain_lets_trials_reach_their_rung(calm: Place, place: Place) -> None:
 
 
 def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Place) -> None:
-    hours = 0.6 * calm.state("calm").hours(datetime.now(UTC))  # of what it takes on this machine
-    printed = ended(place.launch("capped", "--max-hours", f"{hours:.5f}"), code=75)
-    assert "the time is up" in printed
+    """A worker that costs millions joins while a trial trains, so that the cap is there at once on any machine."""
+    launched = place.launch("capped", "--max-cost", "5")
+    place.wait_for_event("capped", "taken")
+    Journal(place.store, place.definition("capped"), by="test").append(
+        lambda state: [{"event": "joined", "worker": "dear", "dollars_per_hour": 1e6}]
+    )
+    printed = ended(launched, code=75)
+    assert "the budget is spent" in printed
     assert not place.processes()
     assert check_sweep(place, "capped").ended is None
     refused = place.run("sweep", "resume", "capped", code=2)
-    assert "--max-hours" in refused
-    place.run("sweep", "resume", "capped", "--max-hours", "2")
+    assert "--max-cost" in refused
+    place.run("sweep", "resume", "capped", "--max-cost", "1e12")
     assert tale(check_sweep(place, "capped")) == tale(calm.state("calm"))
 
 
