@@ -114,7 +114,7 @@ def test_it_has_streams_a_group_and_signals_of_its_own(warm: WarmProcesses) -> N
     stacks = process.stdout.readline() + process.stdout.readline()
     assert b"most recent call first" in stacks
     process.send_signal(signal.SIGTERM)
-    process.stdin.close()  # Python drops what a handler raises while garbage is collected; then it ends at the next look
+    process.stdin.close()  # what a handler raises while garbage is collected is dropped; it ends at its next look then
     assert process.wait(timeout=20) == 75
     assert b'"outcome": "interrupted"' in os.read(events, 5000)
     assert process.poll() == 75
