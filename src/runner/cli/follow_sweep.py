@@ -118,7 +118,7 @@ def _report(store: "Store", launched: "LaunchedSweep", ending: Ending, state: "S
         look.append((as_typed(f"sweep status {sweep_id}"), "why each trial stopped"))
         look.append((as_typed(f"sweep resume {sweep_id}"), "go on"))
     if ending == "no workers":
-        say("no worker is left, and trials are: " + _why_none(state))
+        say("no worker is left: " + _why_none(state))
     say(summary.next_commands(look))
     if as_json:
         best = state.best()

@@ -7,8 +7,7 @@ from typing import Literal
 from runner.backends.base import poll_seconds
 from runner.backends.registry import worker_backend_for
 from runner.control.sweeping.launch import LaunchedSweep
-from runner.control.sweeping.stop import note_lost
-from runner.errors import UserError
+from runner.control.sweeping.stop import end_launch, note_lost
 from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.events import Entry
 from runner.sweeps.journal import Journal
@@ -67,11 +66,7 @@ def end_workers(store: Store, launched: LaunchedSweep, *, say: Callable[[str], N
     """Have the workers that this process started save and leave: their person has had enough for now."""
     for launch in worker_launches(store, launched.sweep_id):
         if launch.ended is None and launch.is_from_here:
-            backend = worker_backend_for(launch.record.get("infra", "local"))
-            try:
-                backend.stop(store, launch, say=say, timeout_seconds=60.0)
-            except UserError as error:
-                say(str(error))
+            end_launch(store, launch, say)
     note_lost(store, Journal(store, launched.definition, by="a follower"))
 
 

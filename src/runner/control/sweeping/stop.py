@@ -87,7 +87,7 @@ def stop_sweep(
     while journal.catch_up().running and time.monotonic() < until:
         if not note_lost(store, journal):
             time.sleep(poll_seconds(store))
-    ended = [(launch, _end(store, launch, say)) for launch in worker_launches(store, sweep_id)]
+    ended = [(launch, end_launch(store, launch, say)) for launch in worker_launches(store, sweep_id)]
     note_lost(store, journal)
     return Stopped(state=journal.catch_up(), launches=ended)
 
@@ -110,7 +110,8 @@ def note_lost(store: Store, journal: Journal) -> bool:
     return bool(gone)
 
 
-def _end(store: Store, launch: WorkersLaunch, say: Callable[[str], None]) -> WorkersStatus | None:
+def end_launch(store: Store, launch: WorkersLaunch, say: Callable[[str], None]) -> WorkersStatus | None:
+    """End the workers of a launch; return what is left of them, or None, and say why, if nobody can tell."""
     backend = worker_backend_for(launch.record.get("infra", "local"))
     seconds = HERE_SECONDS if launch.record["engine"] in ("local", "docker") else ELSEWHERE_SECONDS
     try:
