@@ -54,15 +54,15 @@ def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Pl
 
 
 def test_dollars_are_a_cap_too(calm: Place, place: Place) -> None:
-    """This machine has no price: the definition gets one, and what a worker says that it costs."""
+    """A worker that costs a million dollars a second has joined: by the next command the cap is reached on any machine."""
     place.run("sweep", "launch", "./sweep.yaml", "--name", "dear", "--detach")
     place.run("sweep", "stop", "dear")
     Journal(place.store, place.definition("dear"), by="test").append(
-        lambda state: [{"event": "joined", "worker": "dear", "dollars_per_hour": 3600.0}]
+        lambda state: [{"event": "joined", "worker": "dear", "dollars_per_hour": 3.6e9}]
     )
     printed = place.run("sweep", "resume", "dear", "--max-cost", "0.5", code=2)
     assert "the budget is spent" in printed
-    place.run("sweep", "resume", "dear", "--max-cost", "100000")
+    place.run("sweep", "resume", "dear", "--max-cost", "1e12")
     assert tale(check_sweep(place, "dear")) == tale(calm.state("calm"))
 
 
