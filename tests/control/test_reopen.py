@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.control.pull import pull
+from runner.control.results.pull import pull
 from runner.control.wait import wait_for_end
 from runner.paths import listing_cache
 from runner.runs.listing import EndedRuns, list_runs

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.cli.commands.ps import _table as ps_table
-from runner.control.pull import pull
+from runner.control.results.pull import pull
 from runner.control.wait import RunWaiter
 from runner.errors import UserError
 from runner.reports import summary

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.control.pull import pull
+from runner.control.results.pull import pull
 from runner.errors import UserError
 from runner.runs.checkpoints.lineage import checkpoints, read_lineage
 from runner.runs.launches import newest_launch

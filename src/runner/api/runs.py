@@ -16,7 +16,7 @@ from runner.control.cancel import cancel_run, finish_run
 from runner.control.launch import LaunchOptions
 from runner.control.launch import launch as launch_run
 from runner.control.launching.cost import CostQuestion
-from runner.control.pull import pull as pull_run
+from runner.control.results.pull import pull as pull_run
 from runner.control.resume import ResumeOptions
 from runner.control.resume import resume as resume_run
 from runner.control.wait import wait_for_end

@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.backends.environment import chosen_environment
 from runner.backends.local.training_side import require_training_side
-from runner.control.pull import artifact_prefixes
+from runner.control.results.pull import artifact_prefixes
 from runner.errors import UserError
 from runner.hub.check import run_token
 from runner.paths import state_folder

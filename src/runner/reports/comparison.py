@@ -1,4 +1,4 @@
-"""Runs side by side: what differs between them, and what came of it. Pure: `runner.control.compare` gathers it."""
+"""Runs side by side: what differs between them, and what came of it (`runner.control.results.compare` gathers it)."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from runner.control.pull import artifact_prefixes
+from runner.control.results.pull import artifact_prefixes
 from runner.recipe.recipe import Export, Recipe
 from runner.runs.layout import run_key
 from runner.runs.records import run_result

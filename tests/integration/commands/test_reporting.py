@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
-from runner.control.pull import pull
+from runner.control.results.pull import pull
 from runner.storage.open import open_store
 from support.forked import Attempts, Moment
 from support.runs import recipe, submit

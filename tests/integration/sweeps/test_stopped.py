@@ -54,7 +54,7 @@ def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Pl
 
 
 def test_dollars_are_a_cap_too(calm: Place, place: Place) -> None:
-    """A worker that costs a million dollars a second has joined: by the next command the cap is reached on any machine."""
+    """A worker that costs a million dollars a second has joined: the cap is reached by the next command."""
     place.run("sweep", "launch", "./sweep.yaml", "--name", "dear", "--detach")
     place.run("sweep", "stop", "dear")
     Journal(place.store, place.definition("dear"), by="test").append(

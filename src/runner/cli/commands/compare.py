@@ -39,8 +39,8 @@ def compare(
       runner compare 'quickstart-*' --sort eval_loss
       runner compare my-sweep --csv > trials.csv
     """
-    from runner.control.compare import choose_runs
-    from runner.control.compare import compare as compare_in
+    from runner.control.results.compare import choose_runs
+    from runner.control.results.compare import compare as compare_in
     from runner.reports.comparison import plain_cell, rows
     from runner.reports.comparison_text import comparison_text
     from runner.reports.sparkline import is_plain

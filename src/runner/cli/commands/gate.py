@@ -11,7 +11,7 @@ from runner.cli.output import print_json, say, show
 from runner.exit_codes import FAILED, INTERRUPTED, SUCCEEDED
 
 if TYPE_CHECKING:
-    from runner.control.gate import Gate
+    from runner.control.results.gate import Gate
     from runner.storage.store import Store
 
 
@@ -52,7 +52,7 @@ def gate(
       runner gate last --require 'eval_loss <= 2.5'
       runner gate last --require 'exact_match >= baseline.exact_match' --baseline main:eval/baseline.json
     """
-    from runner.control.gate import check, read_requirements
+    from runner.control.results.gate import check, read_requirements
     from runner.control.wait import wait_for_end
     from runner.runs.listing import find_run
     from runner.runs.status import run_status

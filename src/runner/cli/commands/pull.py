@@ -29,7 +29,7 @@ def pull(store: "Store", run: str, folder: Path | None, checkpoint: str | None, 
       runner pull last my-model
       runner pull last --checkpoint best
     """
-    from runner.control.pull import pull
+    from runner.control.results.pull import pull
     from runner.reports.tables import size
     from runner.runs.listing import find_run
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.control.gating.expressions import Expression, NoValueError, Value, parse
-from runner.control.gating.values import baseline_values, run_values
+from runner.control.results.gating.expressions import Expression, NoValueError, Value, parse
+from runner.control.results.gating.values import baseline_values, run_values
 from runner.errors import UserError
 from runner.recipe.suggestions import closest
 from runner.runs.status import RunStatus

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.control import pull as control_pull
-from runner.control.pull import Collected
+from runner.control.results import pull as control_pull
+from runner.control.results.pull import Collected
 from runner.errors import UserError
 from runner.storage.commit import commit
 from runner.storage.local import LocalStore

@@ -3,7 +3,7 @@
 import json
 import math
 
-from runner.control.gating.values import document_values, run_values
+from runner.control.results.gating.values import document_values, run_values
 from runner.runs.status import run_status
 from support.bench import Bench, bench
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runner.control.gating.expressions import Value
+from runner.control.results.gating.expressions import Value
 from runner.errors import UserError
 from runner.files import read_whole
 from runner.git import file_at

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.control.gating.expressions import DEEPEST, LONGEST, NoValueError, parse
+from runner.control.results.gating.expressions import DEEPEST, LONGEST, NoValueError, parse
 from runner.errors import UserError
 
 VALUES = {"loss": 1.5, "baseline.loss": 1.0, "state": "succeeded", "zero": 0.0}
