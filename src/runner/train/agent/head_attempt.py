@@ -34,6 +34,8 @@ from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, in
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
+from runner.train.agent.machine.record import write_machine_beside
+from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
 from runner.train.agent.outcome import Outcome, attempt_outcome
@@ -54,6 +56,9 @@ _log = logging.getLogger(__name__)
 
 _LOG_BYTES = 64 << 20
 """How much of the log is kept in memory while the store does not take it."""
+
+_RECORD_SECONDS = 3.0
+"""How long the end of an attempt waits for the record of its machine, which is written beside it."""
 
 R = TypeVar("R")
 
@@ -147,8 +152,9 @@ class HeadAttempt:
                     self._workers.start(self._setup.arguments)
                     if self._stopping():
                         self.stop()
-                    if self._assign():
-                        self._watch()
+                    with self._measured():
+                        if self._assign():
+                            self._watch()
             except Superseded as error:
                 self._outcome = Outcome(kind="superseded", reason=str(error), retry=False)
             except StoreUnavailable as error:
@@ -164,6 +170,15 @@ class HeadAttempt:
     def stop(self) -> None:
         """Tell the workers to save a checkpoint and end."""
         self._workers.send_signal(signal.SIGTERM)
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Within, the machine is sampled; what it is gets recorded."""
+        written = write_machine_beside(self._store, self._claim)
+        store, run_id = self._store, self._setup.run_id
+        with sampled(store, run_id, self._claim.token, node=0, folder=self._setup.work_dir):
+            yield
+        written.join(_RECORD_SECONDS)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 

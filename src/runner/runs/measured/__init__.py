@@ -1,0 +1,1 @@
+"""What attempts have measured of their machines: read, and made short."""
