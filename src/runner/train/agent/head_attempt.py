@@ -25,6 +25,7 @@ from runner.runs.attempts import (
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
+from runner.runs.measured.duration import seconds_of_attempts
 from runner.runs.record_types.node import NodeAssignment
 from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result
@@ -34,7 +35,7 @@ from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, in
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
-from runner.train.agent.machine.record import write_machine_beside
+from runner.train.agent.machine.record import MachineWriter
 from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
@@ -110,6 +111,8 @@ class HeadAttempt:
         """Whether it has committed a checkpoint."""
         self._finish_sent = False
         """Whether the training process knows that its owner wants to end the training."""
+        self._machine: MachineWriter | None = None
+        """Records what it runs on."""
         self._hung = False
         """Whether it is ended because it hangs."""
         self._fruitless_hangs = 0
@@ -174,11 +177,11 @@ class HeadAttempt:
     @contextmanager
     def _measured(self) -> Iterator[None]:
         """Within, the machine is sampled; what it is gets recorded."""
-        written = write_machine_beside(self._store, self._claim)
+        self._machine = machine = MachineWriter(self._store, self._claim)
         store, run_id = self._store, self._setup.run_id
         with sampled(store, run_id, self._claim.token, node=0, folder=self._setup.work_dir):
             yield
-        written.join(_RECORD_SECONDS)
+        machine.join(_RECORD_SECONDS)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -486,6 +489,8 @@ class HeadAttempt:
             "reason": outcome.reason,
             "ended_at": utc_now(),
             "attempts": self._claim.number,
+            "duration_seconds": seconds_of_attempts(self._store, self._claim),
+            **(self._machine.result_fields() if self._machine is not None and outcome.kind == "succeeded" else {}),
             **progress,
             **(outcome.result or {}),
         }

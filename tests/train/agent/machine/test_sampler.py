@@ -14,7 +14,7 @@ from runner.runs.measured.system import read_system
 from runner.runs.record_types.measured import SystemRecord
 from runner.storage.local import LocalStore
 from runner.storage.store import StoreUnavailable
-from runner.train.agent.machine.record import installed_versions, machine_record, write_machine_beside
+from runner.train.agent.machine.record import MachineWriter, installed_versions, machine_record
 from runner.train.agent.machine.sampler import Thinning, sampled
 
 
@@ -82,7 +82,7 @@ def test_neither_a_store_that_is_away_nor_an_error_of_the_system_ends_anything(
 def test_the_machine_is_recorded_with_all_that_is_installed(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     claim = claim_attempt(store, "r", {})
-    write_machine_beside(store, claim).join(20)
+    MachineWriter(store, claim).join(20)
     machine = read_machines(store, "r")[1]
     assert machine["versions"]["psutil"] == psutil.__version__
     assert machine["versions"] == installed_versions()

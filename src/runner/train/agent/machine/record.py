@@ -69,21 +69,49 @@ def machine_record(token: str, environ: Mapping[str, str]) -> MachineRecord:
     }
 
 
-def write_machine_beside(store: Store, claim: Claim) -> threading.Thread:
-    """Write the record of an attempt's machine from a thread; return that. The attempt goes on without it."""
+class MachineWriter:
+    """Writes the record of an attempt's machine from a thread. The attempt goes on without it.
 
-    def write() -> None:
+    Args:
+        store: where the run lives.
+        claim: the attempt.
+    """
+
+    def __init__(self, store: Store, claim: Claim) -> None:
+        self._store = store
+        self._claim = claim
+        self.record: MachineRecord | None = None
+        """The record, as soon as it is known."""
+        self._thread = threading.Thread(target=self._write, name="machine", daemon=True)
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait until it is written, for at most so long."""
+        self._thread.join(seconds)
+
+    def result_fields(self) -> dict[str, Any]:
+        """What the run's result says of the machine; nothing while it is not known."""
+        if self.record is None:
+            return {}
+        names = [gpu["name"] for gpu in self.record["gpus"]]
+        device = ", ".join(
+            name if names.count(name) == 1 else f"{names.count(name)} x {name}" for name in dict.fromkeys(names)
+        )
+        return {
+            "device": device or "cpu",
+            "driver": self.record.get("driver"),
+            "versions": self.record["versions"],
+        }
+
+    def _write(self) -> None:
+        claim = self._claim
         try:
-            record = machine_record(claim.token, os.environ)
+            self.record = record = machine_record(claim.token, os.environ)
             retry_store_call(
-                lambda: write_machine(store, claim.run_id, claim.number, record), until=after(_WRITE_SECONDS)
+                lambda: write_machine(self._store, claim.run_id, claim.number, record), until=after(_WRITE_SECONDS)
             )
         except Exception as error:  # noqa: BLE001 (a record for people: no attempt ends for want of it)
             _log.debug("no record of the machine: %s", error)
-
-    thread = threading.Thread(target=write, name="machine", daemon=True)
-    thread.start()
-    return thread
 
 
 def _place(environ: Mapping[str, str]) -> dict[str, Any]:
