@@ -49,7 +49,7 @@ def list_runs(
     removed = removals(store)
     unknown = []
     runs = []
-    for run_id in run_ids - removed.keys() if removed else run_ids:
+    for run_id in sorted(run_ids - removed.keys()):
         if run_id in ended:
             runs.append(ended[run_id])
         else:

@@ -73,6 +73,7 @@ def du(store: "Store", runs: tuple[str, ...], show_all: bool, as_json: bool) -> 
                 optional=True,
             )
             for kind in KINDS
+            if total[kind]
         ),
     ]
     show(fitting_table(columns, output_width()))
