@@ -9,6 +9,8 @@
       launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
       launches/<n>.job.json             which job that has become
       launches/<n>.ended.json           SkyPilot has given up on it, and why
+      launches/<n>.prices.json          what the machines cost that SkyPilot may take for it
+      budget/<n>.json                   what its owner says of money, after the launch; the newest counts
       cancel.json                       somebody asked for the run to be cancelled
       finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
@@ -50,6 +52,7 @@ CANCEL = "cancel.json"
 FINISH = "finish.json"
 REOPENED = "reopened/"
 REPLACED = "replaced/"
+BUDGET = "budget/"
 
 RUN_VARIABLE = "RUNNER_RUN"
 """The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
