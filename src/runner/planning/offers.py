@@ -197,7 +197,9 @@ def _read(file: Path, zone_names: Mapping[str, str]) -> Iterator[CatalogRow]:
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         header = reader.fieldnames or ()
-        if missing := {"InstanceType", "AcceleratorName", "AcceleratorCount", "Price", "SpotPrice", "Region"} - {*header}:
+        if missing := {"InstanceType", "AcceleratorName", "AcceleratorCount", "Price", "SpotPrice", "Region"} - {
+            *header
+        }:
             raise ValueError(f"no columns {missing}")
         has_zones = "AvailabilityZone" in header
         lines_of_file = ({**row, "zone": row["AvailabilityZone" if has_zones else "Region"] or ""} for row in reader)

@@ -16,6 +16,7 @@
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
       attempts/<n>.ended.json           how the attempt ended

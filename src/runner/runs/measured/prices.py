@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from runner.runs.record_types.money import PriceOffer, PriceRecord, PricesRecord
-from runner.runs.records import encoded, find_record, numbered_records
+from runner.runs.records import find_record, numbered_records
 from runner.storage.store import Store
 
 HOURLY_COST_VARIABLE = "RUNNER_HOURLY_COST"
@@ -37,9 +37,14 @@ def read_prices(store: Store, launches: str) -> PricesRecord | None:
     return find_record(store, f"{launches}{max(known):04d}.{_KIND}.json", PricesRecord) if known else None
 
 
-def stated_price(dollars: float) -> PriceRecord:
-    """The price that the owner has stated."""
-    return PriceRecord(dollars_per_hour=dollars, source="as stated by --hourly-cost")
+def stated_price(dollars: float, *, by: str = "--hourly-cost") -> PriceRecord:
+    """The price that the owner has stated.
+
+    Args:
+        dollars: for an hour of one machine.
+        by: the option or the variable.
+    """
+    return PriceRecord(dollars_per_hour=dollars, source=f"as stated by {by}")
 
 
 def find_price(
@@ -80,7 +85,9 @@ def find_price(
     offers = _of_accelerator(offers, accelerator, environ.get("SKYPILOT_NUM_GPUS_PER_NODE", ""))
     offers = _narrowed(offers, [offer for offer in offers if offer.get("cpus") == cpus], known=cpus is not None)
     dearest = max(offers, key=lambda offer: offer["dollars_per_hour"])
-    several = "" if sure and len({offer["dollars_per_hour"] for offer in offers}) == 1 else "the dearest of those asked for"
+    several = (
+        "" if sure and len({offer["dollars_per_hour"] for offer in offers}) == 1 else "the dearest of those asked for"
+    )
     words = ", ".join(filter(None, (_words(dearest), several, f"shared by {share}" if share > 1 else "")))
     return PriceRecord(dollars_per_hour=dearest["dollars_per_hour"] / share, source=f"{prices['source']}: {words}")
 
@@ -95,14 +102,12 @@ def _place(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in told.items() if key in ("cloud", "region", "zone") and isinstance(value, str)}
 
 
-def _narrowed(
-    offers: Sequence[PriceOffer], narrower: Sequence[PriceOffer], *, known: bool
-) -> Sequence[PriceOffer]:
+def _narrowed(offers: Sequence[PriceOffer], narrower: Sequence[PriceOffer], *, known: bool) -> Sequence[PriceOffer]:
     return narrower if known and narrower else offers
 
 
 def _of_accelerator(offers: Sequence[PriceOffer], driver_name: str | None, count: str) -> Sequence[PriceOffer]:
-    """Return the offers with this GPU, as far as that is known. An A100-80GB is also an A100: the longest name counts."""
+    """Return the offers with this GPU, as far as that is known. An A100-80GB is also an A100: the longest counts."""
     words = set((driver_name or "").replace("-", " ").upper().split())
 
     def name(offer: PriceOffer) -> str:

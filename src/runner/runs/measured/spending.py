@@ -6,31 +6,22 @@ it, nor are disks and traffic.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import NotRequired, TypedDict
 
-from runner.runs.attempts import read_claim, read_ended, read_heartbeat
+from runner.runs.attempts import Claim, read_claim, read_ended, read_heartbeat
 from runner.runs.chunks import chunk_infos
 from runner.runs.layout import attempt_key, run_key
 from runner.runs.liveness import newest_attempt
 from runner.runs.record_types.attempt import ClaimRecord
-from runner.runs.record_types.money import PriceRecord
-from runner.runs.record_types.rules import Token
-from runner.runs.records import find_record, numbered_records
-from runner.storage.store import Store
+from runner.runs.record_types.money import AttemptPrice, PriceRecord
+from runner.runs.records import encoded, find_record, numbered_records
+from runner.storage.store import Store, create_ours
 
 _HOUR = 3600.0
-
-
-class MachinePrice(TypedDict):
-    """What is read here of ``attempts/<n>.machine.json``."""
-
-    token: Token
-    """The attempt's."""
-    price: NotRequired[PriceRecord | None]
-    """What an hour of one of its machines costs; None: it has no price."""
+_READS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,20 +102,26 @@ def spending(store: Store, run_id: str, *, now: datetime | None = None, before: 
     if before is None and counted and "ended" not in counted[max(counted)]:
         newest = newest_attempt(store, run_id)
         alive = newest.number if newest is not None and newest.alive() else None
-    ends = dict(pairwise([*counted, None]))
-    return Spending(
-        attempts=tuple(
-            _attempt(
-                store,
-                run_id,
-                number,
-                kinds,
-                now=now if number == alive else None,
-                next_claim=numbers[following][""] if (following := ends[number]) is not None else None,
-            )
-            for number, kinds in counted.items()
-        )
-    )
+    following = dict(pairwise(numbers))
+
+    def read(number: int) -> AttemptSpending:
+        next_claim = numbers[following[number]][""] if number in following else None
+        is_alive = number == alive
+        return _attempt(store, run_id, number, counted[number], now=now if is_alive else None, next_claim=next_claim)
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="spending") as pool:
+        return Spending(attempts=tuple(pool.map(read, counted)))
+
+
+def write_price(store: Store, claim: Claim, price: PriceRecord) -> None:
+    """Record what an hour of a machine of an attempt costs."""
+    record = AttemptPrice(token=claim.token, **price)
+    create_ours(store, attempt_key(claim.run_id, claim.number, "price"), encoded(record))
+
+
+def in_dollars(dollars: float) -> str:
+    """An amount as people read it: ``$12.40``, ``$0.0031``."""
+    return f"${dollars:.2f}" if dollars >= 0.1 or not dollars else f"${dollars:.4f}"
 
 
 def cost_of(seconds: float, price: PriceRecord | None, machines: int = 1) -> float | None:
@@ -150,8 +147,9 @@ def _attempt(
     """
     claim = read_claim(store, run_id, number)
     ended = read_ended(store, run_id, number) if "ended" in kinds else None
-    machine = find_record(store, attempt_key(run_id, number, "machine"), MachinePrice) if "machine" in kinds else None
-    price = machine.get("price") if machine is not None and machine["token"] == claim["token"] else None
+    price = find_record(store, attempt_key(run_id, number, "price"), AttemptPrice) if "price" in kinds else None
+    if price is not None and price["token"] != claim["token"]:
+        price = None
     begun = _moment(claim.get("started_at"))
     until = _moment(ended.get("ended_at")) if ended is not None else now
     if begun is not None and until is not None:

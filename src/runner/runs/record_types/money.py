@@ -2,16 +2,23 @@
 
 from typing import NotRequired, TypedDict
 
-from runner.runs.record_types.rules import Count, Line
+from runner.runs.record_types.rules import Count, Line, Token
 
 
 class PriceRecord(TypedDict):
-    """What an hour of one machine costs, as an attempt found it (``price`` in ``attempts/<n>.machine.json``)."""
+    """What an hour of one machine costs."""
 
     dollars_per_hour: float
     """US dollars; of a machine that several workers of a sweep share, this worker's share."""
     source: Line
     """Whose price it is, in words: ``SkyPilot's catalog of 2026-11-02: aws us-east-1a, L4:1, spot``."""
+
+
+class AttemptPrice(PriceRecord):
+    """``attempts/<n>.price.json``: written once, by the attempt; absent where a machine has no price."""
+
+    token: Token
+    """The attempt's."""
 
 
 class PriceOffer(TypedDict):
@@ -52,6 +59,6 @@ class BudgetRecord(TypedDict):
     max_cost: NotRequired[float | None]
     """The most that all attempts together may cost, in US dollars; None: any."""
     hourly_cost: NotRequired[float | None]
-    """What an hour of one machine costs, in US dollars, by the owner's own account; None: what SkyPilot's catalog says."""
+    """What an hour of one machine costs, in US dollars, by the owner's account; None: SkyPilot's catalog says it."""
     set_at: NotRequired[Line]
     """When."""
