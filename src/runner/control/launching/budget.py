@@ -17,7 +17,7 @@ def chosen_budget(
     hourly_cost: float | None,
     resources: Mapping[str, Any] | None,
     *,
-    before: Budget = Budget(),
+    before: Budget | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Budget:
     """Put together what a launch says of money.
@@ -32,6 +32,7 @@ def chosen_budget(
     Raises:
         UserError: there is a limit, and nobody knows what the machines cost; or the variable is not an amount.
     """
+    before = before or Budget()
     if hourly_cost is None and before.hourly_cost is None and not resources:
         hourly_cost = _stated(environ)
     budget = Budget(
