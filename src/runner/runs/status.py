@@ -63,7 +63,11 @@ class RunStatus:
     phase: str | None = None
     """What the newest attempt is doing."""
     loss: float | None = None
-    """The last training loss."""
+    """The last training loss, of a run that is running."""
+    eval_loss: float | None = None
+    """The evaluation loss of the trained model, of a run that has ended."""
+    device: str | None = None
+    """What it was computed on, as its result says."""
     tokens_per_second: float | None = None
     """Training speed."""
     eta_seconds: float | None = None
@@ -255,6 +259,7 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Result) 
     """The status of a run that has a result."""
     attempts = result.get("attempts", 0)
     ended = read_ended(store, run_id, attempts) if result["state"] == "failed" and attempts else None
+    hardware = result.get("hardware")
     return RunStatus(
         **{
             **known,
@@ -267,6 +272,8 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Result) 
             "stage": result.get("stage"),
             "stage_number": result.get("stage_number"),
             "cost": result.get("cost"),
+            "eval_loss": (result.get("after") or {}).get("eval_loss"),
+            "device": _line(hardware["device"]) if hardware else None,
             "exit_code": ended.get("exit_code") if ended else None,
             "retry": False,
         }
