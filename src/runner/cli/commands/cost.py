@@ -96,7 +96,7 @@ def _show(found: "Sequence[Cost]", group: "Group | None") -> None:
     show(f"\ntotal: {amount(whole)} for {duration(whole.seconds)} of machines")
     lost = sum(each.lost_seconds for each in found)
     if lost:
-        say(f"of that, {duration(lost)} in attempts that did not end the run, or waiting as workers of a sweep")
+        say(f"of that, {duration(lost)} in attempts that were interrupted or failed, or in workers that waited")
     if whole.unpriced_seconds:
         say(f"{duration(whole.unpriced_seconds)} have no price: `--hourly-cost` at the launch gives a machine one")
     for source in dict.fromkeys(source for each in found for source in each.sources):
