@@ -23,6 +23,7 @@ COMMANDS = [
     "chat nothing --cli",
     "check quickstart",
     "compare done",
+    "cost done",
     "completion bash",
     "doctor",
     "eval nothing",

@@ -134,6 +134,8 @@ class HeadAttempt:
         self._warned = False
         self._meter = Meter(before=None, price=setup.money.price, machines=setup.topology.num_nodes)
         self._cap: Cap | None = None
+        self._killed_by_cap = False
+        """Whether the workers were killed since the run may cost no more."""
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
@@ -149,9 +151,7 @@ class HeadAttempt:
             oom_kills_before = oom_kills()
             try:
                 self._start_meter()
-                self._cap = stack.enter_context(
-                    Cap(self._meter, on_near=self._save_and_end, on_reached=lambda: self._workers.hurry(0))
-                )
+                self._cap = stack.enter_context(Cap(self._meter, on_near=self._save_and_end, on_reached=self._end_now))
                 if self._outcome is None and not self._is_at_its_pause():
                     self._workers.start(self._setup.arguments)
                     if self._stopping():
@@ -178,6 +178,11 @@ class HeadAttempt:
         """Tell the workers to save a checkpoint and end: the run may cost no more."""
         _log.warning("saving and ending: %s", self._meter.reason(self._setup.run_id))
         self.stop()
+
+    def _end_now(self) -> None:
+        """Kill the workers that have not saved and ended meanwhile."""
+        self._killed_by_cap = True
+        self._workers.hurry(0)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -438,7 +443,8 @@ class HeadAttempt:
     def _decide(self, *, out_of_main_memory: bool) -> Outcome:
         """Return how the attempt ended."""
         outcome = self._outcome or self._outcome_of_workers(out_of_main_memory=out_of_main_memory)
-        if self._is_capped and outcome.kind == "interrupted" and not self._hung:
+        killed = self._killed_by_cap and any(end.killed for end in self._workers.ends())
+        if self._is_capped and (killed or outcome.kind == "interrupted") and not self._hung:
             return capped(self._meter.reason(self._setup.run_id))
         return outcome
 
