@@ -32,7 +32,7 @@ class CatalogRow(NamedTuple):
     instance_type: str
     accelerator: str
     """SkyPilot's name, as the catalog writes it; empty: none."""
-    count: float
+    gpus: float
     cpus: float | None
     memory_gib: float | None
     price: float | None
@@ -107,7 +107,7 @@ def _offers(cloud: str, entry: Mapping[str, Any], rows: Iterable[CatalogRow]) ->
             price is not None
             and (most is None or price <= most)
             and (instance_type is None or row.instance_type == instance_type)
-            and (not name or (row.accelerator.lower() == name.lower() and abs(row.count - count) < 0.01))
+            and (not name or (row.accelerator.lower() == name.lower() and abs(row.gpus - count) < 0.01))
             and wanted[1] in ("*", row.region)
             and (wanted[2] == "*" or row.zone is None or wanted[2] == row.zone)
             and _is_enough(row.cpus, entry.get("cpus"))
@@ -122,7 +122,7 @@ def _offer(cloud: str, row: CatalogRow, price: float, spot: bool) -> PriceOffer:
         infra=cloud,
         region=row.region,
         instance_type=row.instance_type,
-        accelerators=f"{row.accelerator}:{row.count:g}" if row.accelerator else "",
+        accelerators=f"{row.accelerator}:{row.gpus:g}" if row.accelerator else "",
         use_spot=spot,
         dollars_per_hour=price,
     )
@@ -211,7 +211,7 @@ def _read(file: Path, zone_names: Mapping[str, str]) -> Iterator[CatalogRow]:
                     zone=zone_names.get(zone, zone) if zone else None,
                     instance_type=row["InstanceType"],
                     accelerator=row["AcceleratorName"] or "",
-                    count=parse_price(row["AcceleratorCount"] or "") or 0.0,
+                    gpus=parse_price(row["AcceleratorCount"] or "") or 0.0,
                     cpus=parse_price(row.get("vCPUs") or ""),
                     memory_gib=parse_price(row.get("MemoryGiB") or ""),
                     price=parse_price(row["Price"] or ""),

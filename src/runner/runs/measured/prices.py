@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
 
 from runner.runs.record_types.money import PriceOffer, PriceRecord, PricesRecord
 from runner.runs.records import find_record, numbered_records
@@ -73,7 +72,9 @@ def find_price(
     if prices is None or not prices["offers"]:
         return None
     place = _place(environ)
-    offers = [offer for offer in prices["offers"] if offer["infra"].lower() == place.get("cloud", "").lower()]
+    offers: Sequence[PriceOffer] = [
+        offer for offer in prices["offers"] if offer["infra"].lower() == place.get("cloud", "").lower()
+    ]
     sure = bool(offers)
     if not sure:
         if not or_dearest:
@@ -137,4 +138,4 @@ def _words(offer: PriceOffer) -> str:
 def by_name(offers: Iterable[PriceOffer]) -> list[PriceOffer]:
     """Return offers in an order that does not depend on how they were found, each once."""
     unique = {json.dumps(offer, sort_keys=True): offer for offer in offers}
-    return [cast(PriceOffer, unique[key]) for key in sorted(unique)]
+    return [unique[key] for key in sorted(unique)]
