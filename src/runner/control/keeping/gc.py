@@ -42,6 +42,12 @@ UNFINISHED_AGE = timedelta(days=1)
 NEVER_BEGUN_AGE = timedelta(days=7)
 """The same of a folder without ``run.json``: a launch that was cut short."""
 
+_WHOLE_RUNS = "ended runs"
+_OFF = "checkpoints off the lineage"
+_OLDER = "older checkpoints of ended runs"
+_AGAIN = "artifacts made again"
+_COMMITTED = (_WHOLE_RUNS, _OFF, _OLDER, _AGAIN)
+
 _ARTIFACT = re.compile(rb"artifacts/[^/\"\\]+/[^/\"\\]+/")
 
 
@@ -65,6 +71,11 @@ class Item:
     """A folder of this machine."""
     whole_run: bool = False
     """Whether it is the run itself."""
+
+    @property
+    def is_whole_or_committed(self) -> bool:
+        """Whether another run may have been made from it: it is more than what was never completed."""
+        return self.kind in _COMMITTED
 
 
 @dataclass(kw_only=True)
@@ -113,7 +124,6 @@ def find_garbage(
     }  # before the listing: what comes later is not in it
     kept = {run_id for run_id, marks in marks_of(store).items() if KEEP in marks.tags}
     groups = by_run(store.objects(RUNS))
-    needed = bases(store, groups) if keep_last is not None or runs else {}
     being_removed = removals(store)
     items: list[Item] = []
     for run_id in being_removed:
@@ -137,10 +147,13 @@ def find_garbage(
             continue
         if not status.terminal or _ended_at(status, infos) > now - age:
             continue
-        if runs and older_than is not None and run_id not in needed and not _is_trial(store, run_id):
-            items.append(Item(kind="ended runs", run_id=run_id, name=run_id, size=_size(infos), whole_run=True))
+        if runs and older_than is not None and not _is_trial(store, run_id):
+            items.append(Item(kind=_WHOLE_RUNS, run_id=run_id, name=run_id, size=_size(infos), whole_run=True))
             continue
-        items += _of_run(store, status, infos, now - age, keep_last if run_id not in needed else None)
+        items += _of_run(store, status, infos, now - age, keep_last)
+    if any(item.is_whole_or_committed for item in items):
+        needed = bases(store, groups)
+        items = [item for item in items if item.run_id not in needed or not item.is_whole_or_committed]
     items += _others(store, statuses, groups.keys() | being_removed.keys(), now, older_than or timedelta())
     return Garbage(items=items)
 
@@ -187,14 +200,14 @@ def _of_run(
         kept, off = _split(store, status, whole)
     except (Damaged, NotFound):
         return items  # who knows what counts
-    items += [_item("checkpoints off the lineage", run_id, name, whole[name]) for name in off]
+    items += [_item(_OFF, run_id, name, whole[name]) for name in off]
     if keep_last is not None:
         spare = _beyond(store, run_id, kept, max(keep_last, 1))
-        items += [_item("older checkpoints of ended runs", run_id, name, whole[name]) for name in spare]
+        items += [_item(_OLDER, run_id, name, whole[name]) for name in spare]
     if status.state != "failed":  # who goes on with a failed run takes what there is
         with contextlib.suppress(Damaged, NotFound):
             superseded = _superseded(store, run_id, made, kept)
-            items += [_item("artifacts made again", run_id, name, made[name]) for name in superseded]
+            items += [_item(_AGAIN, run_id, name, made[name]) for name in superseded]
     return items
 
 

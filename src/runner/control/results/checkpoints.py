@@ -89,7 +89,7 @@ def list_checkpoints(store: Store, run_id: str) -> list[StoredCheckpoint]:
                 committed_at=files[str(name)][MANIFEST].last_modified,
                 metric=metric,
                 value=value,
-                loss=_number(there.get("train", {}).get("loss")),
+                loss=_number(there["train"].get("loss")) if "train" in there else None,
                 is_best=told is not None and told.get("step") == name.step,
                 has_weights=bool(MODEL_WEIGHT_FILES.intersection(files[str(name)])),
                 problem=None if isinstance(found, Manifest) else str(found),

@@ -80,8 +80,8 @@ def _pages(lister: S3Lister, operation: str, prefix: str) -> Iterator[dict[str, 
     try:
         yield from lister.pages(operation, Prefix=lister.root + prefix)
     except ClientError as error:
-        # Servers that know no versions or uploads refuse in many ways, and listing either takes a permission of its own:
-        # what cannot be listed is taken not to be there.
+        # Servers that know no versions or uploads refuse in many ways, and listing either takes a permission of its
+        # own: what cannot be listed is taken not to be there.
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", _SERVER_FAILED)
         if status >= _SERVER_FAILED and _code(error) not in ("NotImplemented", "501"):
             raise StoreUnavailable(f"{lister.url}: {error}") from error
