@@ -27,6 +27,7 @@ _COMMANDS = {
     "metrics": "Print a run's metrics, one line per step.",
     "compare": "Show runs side by side: results, learning curves, and what differs between them.",
     "wait": "Wait until a run has ended, and exit as it did.",
+    "cost": "Show what runs and sweeps have cost, idle and failed time included.",
     "gate": "Hold a run's results against requirements, and exit 1 if one does not hold.",
     "cancel": "End a run for good.",
     "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",

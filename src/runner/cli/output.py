@@ -79,6 +79,8 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "message": status.message,
         "checkpoint_step": status.checkpoint_step,
         "attempts": status.attempts,
+        "cost": status.cost,
+        "cost_per_hour": status.cost_per_hour,
         "created_at": status.created_at,
         "ended_at": status.ended_at,
     }

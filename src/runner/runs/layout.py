@@ -9,11 +9,14 @@
       launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
       launches/<n>.job.json             which job that has become
       launches/<n>.ended.json           SkyPilot has given up on it, and why
+      launches/<n>.prices.json          what the machines cost that SkyPilot may take for it
+      budget/<n>.json                   what its owner says of money, after the launch; the newest counts
       cancel.json                       somebody asked for the run to be cancelled
       finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
       attempts/<n>.ended.json           how the attempt ended
@@ -54,6 +57,7 @@ CANCEL = "cancel.json"
 FINISH = "finish.json"
 REOPENED = "reopened/"
 REPLACED = "replaced/"
+BUDGET = "budget/"
 MARKS = "marks/"
 MARKED = "marked/"
 REMOVING = "removing/"
