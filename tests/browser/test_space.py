@@ -27,7 +27,7 @@ def free_port() -> int:
 
 
 def test_the_app_of_a_space_answers_on_loopback(tmp_path: Path) -> None:
-    from gradio_client import Client
+    from gradio_client import Client  # type: ignore[import-not-found] # in an environment of its own
 
     (tmp_path / "tiny.yaml").write_text(RECIPE)
     (tmp_path / "rows.jsonl").write_text(ROW * 4)

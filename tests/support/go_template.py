@@ -84,7 +84,7 @@ def _execute(nodes: list[Any], dot: Any, variables: dict[str, Any]) -> str:
         if kind == "text":
             text += node[0]
         elif kind == "if":
-            chosen = next((body for condition, body in node[0] if _evaluate(condition, dot, variables)), [])
+            chosen: list[Any] = next((body for condition, body in node[0] if _evaluate(condition, dot, variables)), [])
             text += _execute(chosen, dot, variables)
         elif kind == "range":
             names, _, values = node[0].partition(":=")

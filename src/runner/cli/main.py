@@ -32,7 +32,7 @@ _COMMANDS = {
     "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",
     "eval": "Measure a finished run again: what it began with beside what it ended with.",
     "pull": "Fetch a run's results, metrics and artifacts.",
-    "export": "Make more of a run's model: merged, as GGUF files, on the hub.",
+    "export": "Make more of a run's model: merged, GGUF files, on the hub, a Gradio Space.",
     "chat": "Talk to a run's model, beside the one that it was made from.",
     "sweep": "Search for the best values of a recipe's settings, over many runs.",
     "plan": "Show on which GPUs and clouds a recipe fits, and for how much.",

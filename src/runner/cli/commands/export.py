@@ -54,7 +54,7 @@ def export(
     secrets: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make more of a run's model: merged, as GGUF files, on the hub, as a chat in a Gradio Space.
+    """Make more of a run's model: merged, GGUF files, on the hub, a Gradio Space.
 
     Works here, on a run that has ended, with the packages of the extras `train` and `gguf`. What the run has made
     already is not made again; `runner pull` fetches both.

@@ -118,6 +118,7 @@ def page(folder: Path) -> Any:
     return gradio.ChatInterface(
         chat.answer,
         title=settings["title"],
+        api_name="chat",
         additional_inputs=[
             gradio.Slider(0, 2, 0.7, step=0.05, label="temperature"),
             gradio.Slider(1, _MOST_TOKENS, 256, step=1, label="token limit"),
