@@ -35,7 +35,7 @@ _COMMANDS = {
     "checkpoints": "List a run's checkpoints.",
     "artifacts": "List a run's artifacts.",
     "pull": "Fetch a run's results, metrics and artifacts.",
-    "export": "Make more of a run's model: merged, as GGUF files, on the hub.",
+    "export": "Make more of a run's model: merged, GGUF files, on the hub, a Gradio Space.",
     "chat": "Talk to a run's model, beside the one that it was made from.",
     "tag": "Give runs a tag, or take it from them.",
     "note": "Write a note on runs, or show the one that a run has.",
