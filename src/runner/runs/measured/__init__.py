@@ -1,1 +1,1 @@
-"""What attempts have measured of their machines: read, and made short."""
+"""What was measured of a run beside its training: its machines, what they did, and what they cost."""
