@@ -18,7 +18,8 @@ from runner.recipe.recipe import Recipe, continues_adapter
 from runner.runs.checkpoints.files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
-from runner.train.stages.prepare import RECIPE_START, prepare_stage
+from runner.train.stages.first_start import adopt_finished, prepare_first_start, start_artifacts
+from runner.train.stages.prepare import prepare_stage
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,13 @@ def run_stages(
     stages = recipe.in_order
     finished: list[FinishedStage] = []
     if restored is not None:
-        finished = list(read_runner_state(restored).get("finished", ()))
+        finished = adopt_finished(attempt, read_runner_state(restored).get("finished", ()))
+    first = prepare_first_start(attempt, recipe, needed=not finished)
     result: dict[str, Any] = {}
     while len(finished) < len(stages):
         stage = stages[len(finished)]
         following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
-        start = finished[-1]["leaves"] if finished else RECIPE_START
+        start = finished[-1]["leaves"] if finished else StageStart(base=first["base"], adapter=first["adapter"])
         assert start is not None, "only the last stage leaves nothing to a next one"
         attempt.metrics.stage = stage.stage_name
         attempt.checkpointer.save_total_limit = stage.checkpoint.save_total_limit
@@ -83,9 +85,16 @@ def run_stages(
             break
         restored = None
         _free_memory()
-    if not recipe.stages or not attempt.process_info.is_main_process:
+    if not attempt.process_info.is_main_process:
         return result
-    return {**result, "artifacts": _all_artifacts(finished), "stages": _stage_results(attempt, recipe, finished)}
+    before = start_artifacts(recipe, first)
+    if not recipe.stages:
+        return {**result, "artifacts": {**before, **result["artifacts"]}} if before else result
+    return {
+        **result,
+        "artifacts": {**before, **_all_artifacts(finished)},
+        "stages": _stage_results(attempt, recipe, finished),
+    }
 
 
 def _next_start(
