@@ -48,7 +48,7 @@ def find_start(store: Store, run: str, checkpoint: str | None) -> RunStart:
         recipe = run_recipe(run_document(store, run_id))
         if checkpoint is None:
             result = run_result(store, run_id)
-            key = ((result or {}).get("artifacts") or {}).get("model")
+            key = None if result is None else (result.get("artifacts") or {}).get("model")
             if key is None:
                 error = no_model(store, run_id)
                 raise UserError(

@@ -95,9 +95,7 @@ def start_from_record(
         backend = backend_for(infra_for(options.resources, options.cluster))
     checked = Recipe.from_mapping(recipe)
     fields: dict[str, Any] = {
-        key: before[key]  # type: ignore[literal-required]
-        for key in ("infra", "accelerators", "resources", "num_nodes", "image")
-        if key in before
+        key: before[key] for key in ("infra", "accelerators", "resources", "num_nodes", "image") if key in before
     }
     if options.moves or not backend.supervised_here:
         backend.check(options.resources, cluster=options.cluster, image=options.image)
@@ -145,5 +143,6 @@ def start_from_record(
 
 
 def _changes(source: RunDocument) -> list[str]:
-    key = (source.get("code") or {}).get("diff_key")
+    code = source.get("code")
+    key = None if code is None else code.get("diff_key")
     return [] if key is None else [key]

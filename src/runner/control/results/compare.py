@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runner.control.results.provenance import Provenance
 from runner.control.sweeping.find import find_sweep
 from runner.control.sweeping.results import sorted_rows, sweep_overview
 from runner.errors import UserError
@@ -194,7 +195,7 @@ def _read_run(store: Store, run_id: str, on_problem: Callable[[Damaged], None]) 
         sweep_id=trial["sweep_id"] if trial else None,
         trial=trial["trial"] if trial else None,
         digest=document.get("digest"),
-        facts=_facts(document, status, result, _hardware(store, run_id, result)),
+        facts=_facts(document, status, result, _hardware(store, run_id, result), Provenance(store, run_id)),
         loss=status.loss if status.loss is not None and not trained else _newest(trained, "loss"),
         not_finite=not_finite,
         measured=measured,
@@ -281,7 +282,11 @@ def _hardware(store: Store, run_id: str, result: Mapping[str, Any]) -> list[Hard
 
 
 def _facts(
-    document: RunDocument, status: RunStatus, result: Mapping[str, Any], hardware: Sequence[HardwareRecord]
+    document: RunDocument,
+    status: RunStatus,
+    result: Mapping[str, Any],
+    hardware: Sequence[HardwareRecord],
+    provenance: Provenance,
 ) -> dict[str, dict[str, Any]]:
     """What else may differ. What is not known of a run is left out."""
 
@@ -297,17 +302,19 @@ def _facts(
     batches = ("packing", "padding_free", "per_device_train_batch_size", "gradient_accumulation_steps")
     named = (*kernels, *batches, "compute_capability")
     facts: dict[str, dict[str, Any]] = {
-        "data": {"dropped rows": "; ".join(dropped) or None},
+        "data": {"dropped rows": "; ".join(dropped) or None, **provenance.data()},
         "code": {
             "git revision": document.get("git_revision"),
+            "uncommitted changes": code.get("diff_key") if (code := document.get("code")) else None,
             "runner": document.get("runner_version"),
             "replaced files": len(result.get("replaced") or []) or None,
         },
-        "libraries": {"torch": each("torch"), "image": document.get("image")},
+        "libraries": {"torch": each("torch"), **provenance.libraries(), "image": document.get("image")},
         "hardware": {
             "infra": status.infra,
             "accelerators": gpus or None,
             "device": each("device"),
+            **provenance.hardware(),
             **({name: each(name) for name in named} if hardware else {}),
         },
     }

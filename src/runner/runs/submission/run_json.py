@@ -75,8 +75,7 @@ def run_json(
     }
     if sweep is not None:
         document["sweep"] = dict(sweep)
-    if lineage is None and recipe["model"].get("run") is not None:
-        model = recipe["model"]
+    if lineage is None and (model := recipe.get("model") or {}).get("run") is not None:
         lineage = {"kind": "warm_start", "run_id": model["run"], "checkpoint": model.get("checkpoint")}
     if lineage is not None:
         document["lineage"] = dict(lineage)

@@ -6,34 +6,37 @@ other run is deleted or pruned, and gives every attempt the same bytes.
 """
 
 import dataclasses
-import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner.recipe.recipe import Recipe, continues_adapter
-from runner.runs.checkpoints.origins import extension, first_start, manifest_digest, require_digest, write_first_start
-from runner.runs.layout import START, CheckpointName, checkpoint_prefix, run_key
+from runner.recipe.recipe import Recipe
+from runner.runs.checkpoints.origins import extension, first_start, manifest_digest, write_first_start
+from runner.runs.layout import START, run_key
 from runner.runs.record_types.run import StartRecord
-from runner.runs.records import exists, run_result
-from runner.storage.manifest import Damaged
+from runner.runs.records import exists
 from runner.storage.store import NotFound
 from runner.train.stages.context import AttemptContext, FinishedStage
 
-logger = logging.getLogger(__name__)
+START_MODEL, START_ADAPTER = "start-model", "start-adapter"
+"""The artifacts' names."""
 
-_MODEL, _ADAPTER = "start-model", "start-adapter"
+MakeStart = Callable[[AttemptContext, Recipe, str | None], StartRecord]
+"""Makes artifacts of the model of the run that a recipe starts from; its third argument is the digest of that."""
 
 
-def prepare_first_start(attempt: AttemptContext, recipe: Recipe, *, needed: bool) -> StartRecord:
+def prepare_first_start(
+    attempt: AttemptContext, recipe: Recipe, *, needed: bool, make: MakeStart | None
+) -> StartRecord:
     """Return what the first stage starts from, after making it if it comes from another run and nobody has.
 
     Args:
         attempt: the attempt; all of its training processes call this together.
         recipe: the run's.
         needed: whether a stage will start from it in this attempt.
+        make: makes the artifacts of the other run's model; needed by a recipe that starts from one.
 
     Raises:
         UserError, NotFound, Damaged: the other run's model is not there as it was at the launch.
@@ -43,19 +46,22 @@ def prepare_first_start(attempt: AttemptContext, recipe: Recipe, *, needed: bool
     if start["base"] is not None or start["adapter"] is not None or not needed:
         return start
     document = attempt.run_document()
-    lineage = extension(document)
+    extended = extension(document)
+    other = None if extended is None else extended["run_id"]
     made: StartRecord | None = None
-    if lineage is not None and attempt.retry(lambda: exists(store, run_key(lineage["run_id"], START))):
+    if other is not None and attempt.retry(lambda: exists(store, run_key(other, START))):
         if attempt.process_info.is_main_process:
-            theirs = attempt.retry(lambda: first_start(store, lineage["run_id"]))
+            theirs = attempt.retry(lambda: first_start(store, other))
             made = {
-                "base": _adopt(attempt, lineage["run_id"], theirs["base"]),
-                "adapter": _adopt(attempt, lineage["run_id"], theirs["adapter"]),
+                "base": _adopt(attempt, other, theirs["base"]),
+                "adapter": _adopt(attempt, other, theirs["adapter"]),
             }
     elif recipe.model.get("run") is not None:
         if attempt.process_info.is_main_process:
             attempt.events.phase("loading", f"the model of {recipe.model['run']}")
-            made = _make(attempt, recipe, (document.get("lineage") or {}).get("digest"))
+            lineage = document.get("lineage")
+            assert make is not None, "the training process brings it"
+            made = make(attempt, recipe, None if lineage is None else lineage.get("digest"))
     else:
         return start
     if made is not None:
@@ -98,7 +104,7 @@ def adopt_finished(attempt: AttemptContext, finished: Sequence[FinishedStage]) -
 def start_artifacts(recipe: Recipe, start: StartRecord) -> dict[str, str]:
     """Return the artifacts that belong to a run's result because its adapter is of no use without them."""
     adapted = any(stage.adapter is not None for stage in recipe.in_order)
-    return {_MODEL: start["base"]} if adapted and start["base"] is not None else {}
+    return {START_MODEL: start["base"]} if adapted and start["base"] is not None else {}
 
 
 def _adopt(attempt: AttemptContext, run_id: str, key: str | None) -> str | None:
@@ -118,64 +124,13 @@ def _adopt(attempt: AttemptContext, run_id: str, key: str | None) -> str | None:
     made = attempt.folder / "adopted"
     shutil.rmtree(made, ignore_errors=True)
     folder.replace(made)  # both runs' folders of an artifact have the same name
-    return attempt.artifact_store().commit(name, partial(_copy, made), keep=True)
+    return attempt.artifact_store().commit(name, partial(copy_files, made), keep=True)
 
 
-def _make(attempt: AttemptContext, recipe: Recipe, digest: str | None) -> StartRecord:
-    """Make artifacts of the other run's model, or of its adapter and the model that this belongs to."""
-    from runner.train.export.save import save_merged
-    from runner.train.stages.prepare import start_from
-    from runner.train.stored_model import reading_attempt, save_checkpoint, stored_model
-
-    store, run_id = attempt.store, str(recipe.model["run"])
-    name = CheckpointName.parse(str(recipe.model.get("checkpoint") or ""))
-    work = attempt.folder / "start"
-    result = attempt.retry(lambda: run_result(store, run_id))
-    trained = (result or {}).get("artifacts", {}).get("model")
-    if name is None and trained is None:
-        raise Damaged(run_key(run_id, "result.json"), "the run has no model")
-    prefix = run_key(run_id, str(trained)) if name is None else checkpoint_prefix(run_id, name)
-    attempt.retry(lambda: require_digest(store, prefix, digest))
-    reader = reading_attempt(store, run_id, work_dir=work, cache_dir=attempt.cache, events=attempt.events)
-    model = stored_model(reader, result, name)
-    folder = model.folder
-    if name is not None:
-        folder = work / "whole"
-        folder.mkdir(parents=True)
-        if trained is None:
-            save_checkpoint(reader, model, folder)
-        else:
-            _copy(reader.fetch_artifact(trained), folder, but=_is_weights)
-            _copy(model.folder, folder, but=lambda file: not _is_weights(file))
-    own, first = attempt.artifact_store(), recipe.in_order[0]
-    base, origin = model.start["base"], f"{run_id}, {'its model' if name is None else f'step {name.step}'}"
-    if model.stage.adapter is None:
-        logger.info(f"started from the model of {origin}")
-        return {"base": own.commit(_MODEL, partial(_copy, folder), keep=True), "adapter": None}
-    if continues_adapter(model.stage, first):
-        logger.info(f"goes on with the adapter of {origin}: both have the same settings")
-        copied = None if base is None else partial(_copy, reader.fetch_artifact(base))
-        return {
-            "base": None if copied is None else own.commit(_MODEL, copied, keep=True),
-            "adapter": own.commit(_ADAPTER, partial(_copy, folder), keep=True),
-        }
-    logger.info(f"started from the model of {origin}, its adapter merged into its base")
-    source, _ = start_from(reader, model.stage, {"base": base, "adapter": None})
-
-    def merge(into: Path) -> None:
-        save_merged(source, folder, into, cache_dir=attempt.cache)
-
-    return {"base": own.commit(_MODEL, merge, keep=True), "adapter": None}
-
-
-def _copy(source: Path, folder: Path, *, but: Any = lambda name: False) -> None:
+def copy_files(source: Path, folder: Path, *, but: Callable[[str], bool] = lambda name: False) -> None:
+    """Copy the files below a folder, without those that are not wanted, and without the model card of the other run."""
     for path in sorted(source.rglob("*")):
         target = folder / path.relative_to(source)
         if path.is_file() and not but(path.name) and path.name != "README.md":
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-
-
-def _is_weights(name: str) -> bool:
-    """Whether a file of a saved model is of its weights, or says what they are."""
-    return name.endswith((".safetensors", ".index.json", ".bin")) or name in ("config.json", "adapter_config.json")

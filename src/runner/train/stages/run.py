@@ -18,7 +18,7 @@ from runner.recipe.recipe import Recipe, continues_adapter
 from runner.runs.checkpoints.files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
-from runner.train.stages.first_start import adopt_finished, prepare_first_start, start_artifacts
+from runner.train.stages.first_start import MakeStart, adopt_finished, prepare_first_start, start_artifacts
 from runner.train.stages.prepare import prepare_stage
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,12 @@ TrainStage = Callable[[StageContext], dict[str, Any]]
 
 
 def run_stages(
-    attempt: AttemptContext, recipe: Recipe, *, restored: Path | None, script: Callable[[Recipe], TrainStage]
+    attempt: AttemptContext,
+    recipe: Recipe,
+    *,
+    restored: Path | None,
+    script: Callable[[Recipe], TrainStage],
+    make_start: MakeStart | None = None,
 ) -> dict[str, Any]:
     """Train all stages that are not finished yet; return the run's result.
 
@@ -40,6 +45,7 @@ def run_stages(
         recipe: the run's.
         restored: the checkpoint to go on from, of any stage; None to begin with the first.
         script: gives the function that trains a stage by its method.
+        make_start: makes what the first stage starts from, of another run's model.
 
     Raises:
         Exception: what the scripts raise.
@@ -48,7 +54,7 @@ def run_stages(
     finished: list[FinishedStage] = []
     if restored is not None:
         finished = adopt_finished(attempt, read_runner_state(restored).get("finished", ()))
-    first = prepare_first_start(attempt, recipe, needed=not finished)
+    first = prepare_first_start(attempt, recipe, needed=not finished, make=make_start)
     result: dict[str, Any] = {}
     while len(finished) < len(stages):
         stage = stages[len(finished)]
