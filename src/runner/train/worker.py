@@ -170,12 +170,6 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
             script=lambda stage: method_script(stage.method).train,
             make_start=make_start,
         )
-            attempt,
-            recipe,
-            restored=restored,
-            script=lambda stage: method_script(stage.method).train,
-            make_start=make_start,
-        )
         return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")
