@@ -218,6 +218,37 @@ def result_row(run: ComparedRun, comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def comparison_document(comparison: Comparison, damaged: Mapping[str, str]) -> dict[str, Any]:
+    """Return a comparison as JSON, for programs.
+
+    Args:
+        comparison: of runs.
+        damaged: what is wrong with each run that could not be read.
+    """
+    others = {group: comparison.others.get(group, ()) for group in GROUPS}
+    return {
+        "metric": comparison.metric,
+        "goal": "maximize" if comparison.maximize else "minimize",
+        "best": next((run.run_id for run in comparison.ranked), None),
+        "runs": [
+            {
+                **result_row(run, comparison),
+                "before": dict(run.before),
+                "after": dict(run.measured),
+                "best": run.best,
+                "not_finite": dict(run.not_finite),
+                "curves": {"loss": list(run.losses), "eval_loss": list(run.eval_losses)},
+            }
+            for run in comparison.runs
+        ],
+        "settings": {one.name: dict(one.values) for one in comparison.settings},
+        **{group: {one.name: dict(one.values) for one in found} for group, found in others.items()},
+        "same_training": [list(run_ids) for run_ids in comparison.same_training],
+        "same_evaluation_data": comparison.same_rows,
+        "damaged": dict(damaged),
+    }
+
+
 # -- inside --------------------------------------------------------------------------------------------------------
 
 
