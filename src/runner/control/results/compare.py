@@ -3,7 +3,7 @@
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -119,7 +119,10 @@ def compare(store: Store, chosen: Chosen, *, sort: str | None = None, on_damaged
     runs = [_with_sweep(run, sweeps.get(run.sweep_id or "")) for run in runs]
     definition = _common(runs, sweeps)
     metric = definition.metric if definition else None
-    comparison = compare_runs(runs, metric=metric, maximize=definition is not None and definition.goal == "maximize")
+    maximize = definition is not None and definition.goal == "maximize"
+    if definition is None:
+        metric, maximize = _tracked(runs)
+    comparison = compare_runs(runs, metric=metric, maximize=maximize)
     if sort is None:
         return comparison
     order = [row["run_id"] for row in sorted_rows(rows(comparison), sort)]
@@ -369,6 +372,32 @@ def _with_sweep(run: ComparedRun, overview: Overview | None) -> ComparedRun:
         seconds=trial.seconds or run.seconds,
         dollars=trial.cost or None,
     )
+
+
+def _tracked(runs: Sequence[ComparedRun]) -> tuple[str | None, bool]:
+    """The metric by which each run's recipe says which model is best, if all say the same and have it; else None.
+
+    Returns:
+        The metric's name, and whether more of it is better.
+    """
+    last = ("training.metric_for_best_model", "training.greater_is_better")
+    found = {tuple(next(_values(run.settings, name), None) for name in last) for run in runs}
+    written, greater = next(iter(found))
+    if len(found) > 1 or not isinstance(written, str):
+        return None, False
+    names = [name for name in (f"eval_{written.removeprefix('eval_')}", written) if _all_have(runs, name)]
+    if not names:
+        return None, False
+    return names[0], greater if isinstance(greater, bool) else not written.endswith("loss")
+
+
+def _values(settings: Mapping[str, Any], name: str) -> Iterator[Any]:
+    """Yield a setting's values, of the last stage first."""
+    yield from (value for key, value in reversed(list(settings.items())) if key == name or key.endswith(f".{name}"))
+
+
+def _all_have(runs: Sequence[ComparedRun], metric: str) -> bool:
+    return all(run.value(metric) is not None for run in runs)
 
 
 def _common(runs: Sequence[ComparedRun], sweeps: Mapping[str, Overview]) -> Definition | None:
