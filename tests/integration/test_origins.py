@@ -128,3 +128,26 @@ def test_a_run_that_has_not_ended_is_not_extended(forked: Attempts, data: Path) 
     assert run_result(store, "waiting") is None
     with pytest.raises(UserError, match="the run has not ended"):
         plan_extension(store, run_document(store, "waiting"), ExtendOptions(steps=1))
+
+
+def test_an_extension_keeps_what_its_stages_and_its_warm_start_began_with(forked: Attempts, data: Path) -> None:
+    store = finish(forked, "base", recipe(data, adapter=True, max_steps=2, eval_steps=2))
+    start = find_start(store, "base", None)
+    small = {"max_steps": 2, "eval_steps": 2}
+    first, second = (recipe(data, adapter=adapter, **small).to_mapping() for adapter in (False, True))
+    for stage, name in ((first, "first"), (second, "second")):
+        stage["stage"] = name
+        stage["model"] |= {"run": "base"}
+    whole = {**first, "stage": None, "stages": [first, second]}
+    lineage = {"kind": "warm_start", "run_id": "base", "checkpoint": None, "digest": start.digest}
+    finish(forked, "staged", Recipe.from_mapping(whole), lineage=lineage)
+    extended(store, "staged", "staged-more", steps=2)
+    assert forked.run("staged-more", Moment(_STEP, nth=3)) == 75, forked.log("staged-more")
+    store.delete([info.key for info in store.objects("runs/base/")])
+    assert forked.run("staged-more") == 0, forked.log("staged-more")
+    result = run_result(store, "staged-more")
+    assert result is not None
+    assert set(result["artifacts"]) == {"stage-first", "model"}
+    prefixes = [run_key("staged-more", key) for key in result["artifacts"].values()]
+    assert all(list(store.objects(prefix)) for prefix in prefixes)
+    assert result["stages"][-1]["started_from"]["base"] == result["artifacts"]["stage-first"]

@@ -315,8 +315,6 @@ def test_what_the_recipes_call_best_ranks_runs_also_if_more_is_better(store: Sto
     assert (found["metric"], found["goal"], found["best"]) == ("eval_mean_token_accuracy", "maximize", "rich")
     shown = compare(store, "poor", "rich").stdout
     assert shown.startswith("best eval_mean_token_accuracy: rich, 0.7000; next poor, 0.2000")
-        "best eval_mean_token_accuracy: rich, 0.7000; next poor, 0.2000"
-    )
 
 
 def test_settings_of_stages_are_named_with_their_stage(store: Store, tmp_path: Path) -> None:

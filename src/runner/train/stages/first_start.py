@@ -8,7 +8,7 @@ other run is deleted or pruned, and gives every attempt the same bytes.
 import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def adopt_finished(attempt: AttemptContext, finished: Sequence[FinishedStage]) -
     other, adopted = lineage["run_id"], None
     if attempt.process_info.is_main_process:
 
+        @cache  # a stage's artifact is also what the next one started from
         def own(key: str | None) -> str | None:
             return _adopt(attempt, other, key)
 
