@@ -31,6 +31,8 @@ _COMMANDS = {
     "gate": "Hold a run's results against requirements, and exit 1 if one does not hold.",
     "cancel": "End a run for good.",
     "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",
+    "extend": "Train a run that has ended for more steps, as a run of its own.",
+    "reproduce": "Launch the same training again, and say whether the result is identical.",
     "eval": "Measure a finished run again: what it began with beside what it ended with.",
     "checkpoints": "List a run's checkpoints.",
     "artifacts": "List a run's artifacts.",

@@ -112,6 +112,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.stages import steps  # noqa: F401
     from runner.train.stages.context import AttemptContext
     from runner.train.stages.run import run_stages
+    from runner.train.start_model import make_start
 
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
@@ -162,7 +163,13 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         schedule_steps=options.schedule_steps,
     )
     try:
-        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(
+            attempt,
+            recipe,
+            restored=restored,
+            script=lambda stage: method_script(stage.method).train,
+            make_start=make_start,
+        )
         return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")

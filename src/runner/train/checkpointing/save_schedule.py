@@ -48,6 +48,8 @@ class RunBinding:
     """The optimizer step at which to pause, of the full length's; None: train to the end."""
     schedule_steps: int | None = None
     """The optimizer step at which the learning rate's schedule ends; None: at the last one."""
+    schedule_from: int = 0
+    """The optimizer step at which the learning rate's schedule begins: of an extended run, where the other ended."""
     finished: Sequence[Mapping[str, Any]] = ()
     """Records of the stages before this one. Each checkpoint holds them, so that a run can go on from it alone."""
 
