@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
+from runner.runs.record_types.money import BudgetRecord
 from runner.runs.record_types.rules import Count, InputKey, JobName, Line, RunId, Size, StageName, Time
 
 
@@ -96,6 +97,8 @@ class RunDocument(TypedDict):
     """When it was launched."""
     sweep: NotRequired[TrialOfSweep]
     """Of a sweep's trial: which one; absent for other runs."""
+    budget: NotRequired[BudgetRecord]
+    """What the owner said of money at the launch; ``budget/<n>.json`` says what counts since."""
 
 
 class Submission(TypedDict):

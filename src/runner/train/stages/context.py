@@ -59,7 +59,24 @@ class StageStart(TypedDict):
     """The adapter that the stage goes on training; None if it makes a new one, or none."""
 
 
-class FinishedStage(TypedDict):
+class StageFigures(TypedDict, total=False):
+    """What a stage counted, as its result has it; not there in checkpoints of older versions."""
+
+    tokens: int | None
+    """Tokens trained on."""
+    rows_used: int
+    """Rows of the mixture."""
+    rows_dropped: int
+    """Training rows that were left out."""
+    trainable_parameters: int
+    """Weights that were trained."""
+    total_parameters: int
+    """Those and the frozen ones."""
+    peak_memory_gib: float | None
+    """The most that PyTorch took of the first GPU."""
+
+
+class FinishedStage(StageFigures):
     """The record of a finished stage, as each checkpoint of a later stage holds it."""
 
     stage: str

@@ -18,6 +18,7 @@ from runner.recipe.recipe import Recipe, continues_adapter
 from runner.runs.checkpoints.files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
+from runner.train.stages.measured import stage_part
 from runner.train.stages.prepare import RECIPE_START, prepare_stage
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def run_stages(
                 "max_steps": result.get("max_steps"),
                 "best": result.get("best"),
                 "dropped_rows": result.get("dropped_rows", []),
+                **stage_part(result),
                 "artifacts": result.get("artifacts", {}),
                 "started_from": start,
                 "leaves": None if result.get("finished_early") else _next_start(stage, following, start, result),
