@@ -130,6 +130,8 @@ class AttemptContext:
     """The optimizer step of the run's last stage at which it pauses; None: train to the end."""
     schedule_steps: int | None = None
     """The step at which the learning rate's schedule of the last stage ends; None: at its last step."""
+    kept_rows: Path | None = None
+    """Where a sweep's worker keeps prepared rows for its next trials; None: nowhere."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
 
@@ -262,6 +264,7 @@ class StageContext:
             until_step=self.until_step,
             schedule_steps=self.attempt.schedule_steps if self.following is None else None,
             schedule_from=self._schedule_from(),
+            kept_rows=self.attempt.kept_rows,
             finished=self.finished,
         )
 
