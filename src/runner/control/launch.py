@@ -24,8 +24,10 @@ from runner.control.launching.start import (
     take_lock,
 )
 from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
+from runner.control.launching.warm_start import say_start, start_resolver
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
+from runner.recipe.loading.starts import ResolveStart
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
 from runner.runs.measured.budget import Budget
@@ -96,7 +98,7 @@ def launch(
         UserError: something is wrong with the recipe, the machine, the hub, or the run of that name; or `confirm`
             said no. Nothing has been started.
     """
-    plan = _plan(_backend(options), options, say)
+    plan = _plan(_backend(options), options, say, start=start_resolver(store))
     loaded = plan.checked.loaded
     check_what_it_needs(store, plan.checked, say=say)
     if plan.placement.machines is not None:
@@ -131,7 +133,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
-    plan = _plan(_backend(options), options, say)
+    plan = _plan(_backend(options), options, say, start=start_resolver(store))
     read_all_rows(plan.checked.loaded, say=say)
     match = _choose(store, plan)
     document = plan.document(match.run_id)
@@ -158,7 +160,7 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
     backend = backend_for(next(iter(options.resources.infra), ANY))
-    plan = _plan(backend, options, say, with_environment=False)
+    plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
     request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
     return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
@@ -198,7 +200,12 @@ class _Plan:
     def document(self, run_id: str) -> RunDocument:
         """The ``run.json`` of a new run."""
         document = new_run_document(
-            self.prepared, self.placement, run_id=run_id, git_revision=self.checked.git_revision
+            self.prepared,
+            self.placement,
+            run_id=run_id,
+            git_revision=self.checked.git_revision,
+            start=self.checked.loaded.start,
+            code=self.checked.code,
         )
         if self.budget != Budget():
             document["budget"] = self.budget.to_record()
@@ -210,10 +217,18 @@ def _backend(options: LaunchOptions) -> Backend:
 
 
 def _plan(
-    backend: Backend, options: LaunchOptions, say: Callable[[str], None], *, with_environment: bool = True
+    backend: Backend,
+    options: LaunchOptions,
+    say: Callable[[str], None],
+    *,
+    start: ResolveStart,
+    with_environment: bool = True,
 ) -> _Plan:
     backend.check(options.resources, cluster=options.cluster, image=options.image)
-    loaded = load_recipe(options.recipe, overrides=options.overrides, flags=options.values, cwd=options.cwd)
+    loaded = load_recipe(
+        options.recipe, overrides=options.overrides, flags=options.values, cwd=options.cwd, start=start
+    )
+    say_start(loaded.start, say)
     name = None if options.name is None else checked_name(options.name)
     checked = check_launch(backend, loaded, options, say=say, with_environment=with_environment)
     machines = checked.placement.machines
@@ -255,7 +270,7 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
                 _set_budget(store, run_id, plan, say, moves=True)
                 return document, None
             document = plan.document(run_id)
-            if submit(store, document, plan.prepared.inputs):
+            if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):
                 return document, None
             continue  # another process was faster with this very name: look again
         if match.exists:
@@ -266,7 +281,7 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
         lock = take_lock(store, run_id)
         with closed_on_error(lock):
             document = plan.document(run_id)
-            if submit(store, document, plan.prepared.inputs):
+            if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):
                 return document, lock
         lock.close()
 

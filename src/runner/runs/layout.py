@@ -5,6 +5,7 @@
     runs/<run_id>/
       run.json                          resolved recipe with sources; never changes
       inputs/<digest>/<name>            local files that the recipe names, by their BLAKE3 digest
+      start.json                        what a warm start starts from, as artifacts of its own; created if absent
       submission.json                   how the run was first started: the engine, by names only
       launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
       launches/<n>.job.json             which job that has become
@@ -55,6 +56,7 @@ RUNS = "runs/"
 SWEEPS = "sweeps/"
 RUN = "run.json"
 RESULT = "result.json"
+START = "start.json"
 SUBMISSION = "submission.json"
 CANCEL = "cancel.json"
 FINISH = "finish.json"

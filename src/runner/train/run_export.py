@@ -25,6 +25,7 @@ from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
 from runner.runs.attempts import newest_hardware
 from runner.runs.checkpoints.choice import no_model, short_name
+from runner.runs.checkpoints.origins import first_start
 from runner.runs.layout import EXPORT_TOKEN, CheckpointName, export_token, new_nonce, run_key
 from runner.runs.record_types.result import Result
 from runner.runs.records import last_start, run_document, run_recipe, run_result
@@ -162,7 +163,7 @@ def export_run(
     )
     made: dict[str, str] = {}
     if checkpoint is None:
-        base_key = last_start(run_id, result)["base"] if result.get("stages") else None
+        base_key = last_start(run_id, result)["base"] if result.get("stages") else first_start(store, run_id)["base"]
     else:
         base_key = _commit_model(store, run_id, checkpoint, artifact_store, folder)
     trained = artifact_store.existing_key("model")

@@ -52,7 +52,7 @@ from runner.train.agent.restart_policy import (
     last_oom_split,
     retry_smaller,
 )
-from runner.train.agent.restore import restore_newest
+from runner.train.agent.restore import restore_extended, restore_newest
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
 
@@ -248,7 +248,16 @@ class HeadAttempt:
             restored = self._patiently(
                 lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
             )
+            extended = None
+            if restored is None:
+                extended = self._patiently(
+                    lambda: restore_extended(self._store, self._setup.run_id, self._folder / "restored")
+                )
         name, folder = (None, None) if restored is None else restored
+        if extended is not None:
+            step, folder = extended
+            self._progress.update(step=step)
+            _log.info("attempt %d goes on from step %d of another run", self._claim.number, step, extra=NOTICE)
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
         self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))

@@ -38,9 +38,8 @@ class Chat:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
         # An adapter's folder or repository too: transformers loads its base, and the adapter onto it.
-        self._model: Any = (
-            AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype="auto").to(device).eval()
-        )
+        loaded: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype="auto")
+        self._model = loaded.to(device).eval()
         self._plain = plain or self._tokenizer.chat_template is None
         self._lock = threading.Lock()
 
