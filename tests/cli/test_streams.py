@@ -25,6 +25,7 @@ COMMANDS = [
     "check quickstart",
     "checkpoints done",
     "compare done",
+    "cost done",
     "completion bash",
     "doctor",
     "du",

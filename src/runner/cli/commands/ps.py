@@ -127,6 +127,7 @@ def _nothing_in(store: "Store") -> str:
 
 def _table(runs: "list[RunStatus]", odd: Mapping[str, str], marks: "Mapping[str, Marks]") -> str:
     from runner.reports.tables import Column, duration, fitting_table, number, output_width
+    from runner.runs.measured.spending import in_dollars
 
     now = datetime.now(UTC)
     unknown = ["-"] * len(odd)
@@ -167,6 +168,7 @@ def _table(runs: "list[RunStatus]", odd: Mapping[str, str], marks: "Mapping[str,
     column("EVAL LOSS", lambda run: number(run.eval_loss), right=True, always=False)
     column("AGE", age, right=True)
     column("TOOK", took, right=True, always=False)
+    column("COST", lambda run: "-" if run.cost is None else in_dollars(run.cost), right=True, always=False)
     column("GPU", _gpu, always=False)
     column("TAGS", tags, always=False)
     column("RECIPE", lambda run: run.recipe)
