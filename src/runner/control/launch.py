@@ -10,6 +10,7 @@ from runner.backends.base import Backend, Placement, Request
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
+from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
 from runner.control.launching.rows import read_all_rows
@@ -29,6 +30,7 @@ from runner.recipe.loading.load import load_recipe
 from runner.recipe.loading.starts import ResolveStart
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
+from runner.runs.measured.budget import Budget
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.runs.submission.prepare import PreparedRecipe
@@ -51,6 +53,10 @@ class LaunchOptions(PlaceOptions):
     """The same as values by dotted key; they count more than `overrides`."""
     name: str | None = None
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
+    max_cost: float | None = None
+    """The most that all attempts together may cost, in US dollars; None: any."""
+    hourly_cost: float | None = None
+    """What an hour of one machine costs, in US dollars; None: what `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
     detach: bool = False
     """Whether the run goes on in the background."""
     cwd: Path = field(default_factory=Path.cwd)
@@ -166,6 +172,10 @@ class _Plan:
 
     checked: CheckedLaunch
     name: str | None
+    budget: Budget
+    """What it may cost."""
+    options: LaunchOptions
+    """What is asked for."""
 
     @property
     def backend(self) -> Backend:
@@ -189,7 +199,7 @@ class _Plan:
 
     def document(self, run_id: str) -> RunDocument:
         """The ``run.json`` of a new run."""
-        return new_run_document(
+        document = new_run_document(
             self.prepared,
             self.placement,
             run_id=run_id,
@@ -197,6 +207,9 @@ class _Plan:
             start=self.checked.loaded.start,
             code=self.checked.code,
         )
+        if self.budget != Budget():
+            document["budget"] = self.budget.to_record()
+        return document
 
 
 def _backend(options: LaunchOptions) -> Backend:
@@ -218,7 +231,13 @@ def _plan(
     say_start(loaded.start, say)
     name = None if options.name is None else checked_name(options.name)
     checked = check_launch(backend, loaded, options, say=say, with_environment=with_environment)
-    return _Plan(checked=checked, name=name)
+    machines = checked.placement.machines
+    resources = machines.resources if machines else None
+    budget = chosen_budget(options.max_cost, options.hourly_cost, resources)
+    words = describe_budget(budget, resources, machines.num_nodes if machines else 1)
+    if words is not None:
+        say(words)
+    return _Plan(checked=checked, name=name, budget=budget, options=options)
 
 
 def _choose(store: Store, plan: _Plan) -> Match:
@@ -247,7 +266,9 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
             say(match.why)
         if not plan.backend.supervised_here:
             if match.exists:
-                return relocate(store, run_id, plan.placement), None
+                document = relocate(store, run_id, plan.placement)
+                _set_budget(store, run_id, plan, say, moves=True)
+                return document, None
             document = plan.document(run_id)
             if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):
                 return document, None
@@ -255,6 +276,7 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
         if match.exists:
             lock = acquire_run(store, run_id)
             with closed_on_error(lock):
+                _set_budget(store, run_id, plan, say, moves=False)
                 return run_placement(store, run_id), lock
         lock = take_lock(store, run_id)
         with closed_on_error(lock):
@@ -262,3 +284,17 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
             if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):
                 return document, lock
         lock.close()
+
+
+def _set_budget(store: Store, run_id: str, plan: _Plan, say: Callable[[str], None], *, moves: bool) -> None:
+    """Record what counts from now on for a run that goes on."""
+    machines = plan.placement.machines
+    set_budget_again(
+        store,
+        run_id,
+        max_cost=plan.options.max_cost,
+        hourly_cost=plan.options.hourly_cost,
+        moves=moves,
+        resources=machines.resources if machines else None,
+        say=say,
+    )

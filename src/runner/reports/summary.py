@@ -81,9 +81,13 @@ def summarize_interruption(
     checkpoint_step: int | None,
     stage: str | None = None,
     log_tail: Sequence[str],
+    options: str = "",
     typed: Callable[[str], str] = command,
 ) -> str:
-    """Summarize a run that was interrupted: why (`by` what, if a person did it), from which step it would continue."""
+    """Summarize a run that was interrupted: why (`by` what, if a person did it), from which step it would continue.
+
+    `options` are those that `runner resume` then needs, after a space.
+    """
     at = None
     if checkpoint_step is not None:
         at = f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
@@ -92,7 +96,7 @@ def summarize_interruption(
     parts = [f"{run_id} interrupted{why}{saved}"]
     parts += _tail(log_tail)
     from_where = "from the beginning" if at is None else f"from {at}"
-    parts.append("What to do:\n" + next_commands([(typed(f"resume {run_id}"), f"continue {from_where}")]))
+    parts.append("What to do:\n" + next_commands([(typed(f"resume {run_id}{options}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
 
 

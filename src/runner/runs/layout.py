@@ -10,11 +10,14 @@
       launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
       launches/<n>.job.json             which job that has become
       launches/<n>.ended.json           SkyPilot has given up on it, and why
+      launches/<n>.prices.json          what the machines cost that SkyPilot may take for it
+      budget/<n>.json                   what its owner says of money, after the launch; the newest counts
       cancel.json                       somebody asked for the run to be cancelled
       finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
       attempts/<n>.ended.json           how the attempt ended
@@ -30,6 +33,10 @@
       reopened/<n>.cancel.json, .finish.json   as ``cancel.json`` and ``finish.json``, since it was reopened
       replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
+      marks/<n>.json                    tags and notes that people have put on it; created if absent
+    marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
+    removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
+    removing/sweeps/<sweep_id>.json     the same of a sweep
 
 A run that is a trial of a sweep may lack ``inputs/``: they are then the sweep's, once for all of its trials, under
 ``sweeps/<sweep_id>/inputs/<digest>/<name>``.
@@ -52,6 +59,10 @@ CANCEL = "cancel.json"
 FINISH = "finish.json"
 REOPENED = "reopened/"
 REPLACED = "replaced/"
+BUDGET = "budget/"
+MARKS = "marks/"
+MARKED = "marked/"
+REMOVING = "removing/"
 
 RUN_VARIABLE = "RUNNER_RUN"
 """The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
@@ -95,6 +106,21 @@ def run_key(run_id: str, name: str) -> str:
 def sweep_key(sweep_id: str, name: str) -> str:
     """The key of `name` (``sweep.json``, ``inputs/…``) inside one sweep."""
     return f"{SWEEPS}{sweep_id}/{name}"
+
+
+def marked_key(run_id: str) -> str:
+    """The key that says that a run may have marks."""
+    return f"{MARKED}{run_id}.json"
+
+
+def removing_key(run_id: str) -> str:
+    """The key that says that a run is being deleted."""
+    return f"{REMOVING}{RUNS}{run_id}.json"
+
+
+def removing_sweep_key(sweep_id: str) -> str:
+    """The key that says that a sweep is being deleted."""
+    return f"{REMOVING}{SWEEPS}{sweep_id}.json"
 
 
 def attempt_key(run_id: str, number: int, kind: str = "") -> str:

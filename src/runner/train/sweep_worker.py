@@ -25,8 +25,9 @@ from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, StoreUnavailable
 from runner.sweeps.definition import read_definition
-from runner.sweeps.workers.prices import price_of_worker
+from runner.sweeps.workers.prices import find_worker_price
 from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.agent.money.gpu import find_accelerator_name
 from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming
@@ -54,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         methods, builtin = preparations(definition.resolved)
         warm = WarmProcesses(start_worker, methods=methods, builtin=builtin)
         accelerator = find_accelerator_name(os.environ)
+        price = retrying(
+            lambda: find_worker_price(store, options.sweep, definition.prices, accelerator, os.environ),
+            until=after(WorkerTiming().store),
+        )
         worker = SweepWorker(
             store=store,
             definition=definition,
@@ -62,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             spawn=warm,
             prepare=warm.is_settled,
             accelerator=accelerator,
-            dollars_per_hour=price_of_worker(definition.prices, accelerator, os.environ),
+            price=price,
             idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
             redact=redact,
         )
@@ -97,23 +102,6 @@ def worker_name(prefix: str | None) -> str:
     """A name that no other worker has, in one word."""
     host = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in prefix or gethostname())
     return f"{host[:60]}-{new_nonce(4)}"
-
-
-def find_accelerator_name(environ: Mapping[str, str]) -> str | None:
-    """The GPU that this worker trains on, by the driver's name for it; None without one."""
-    import shutil
-    import subprocess
-
-    if environ.get("CUDA_VISIBLE_DEVICES") == "" or shutil.which("nvidia-smi") is None:
-        return None
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    names = listed.stdout.splitlines() if listed.returncode == 0 else []
-    return names[0].strip() if names else None
 
 
 if __name__ == "__main__":

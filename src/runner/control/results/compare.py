@@ -205,6 +205,7 @@ def _read_run(store: Store, run_id: str, on_problem: Callable[[Damaged], None]) 
         before=before,
         best=result.get("best"),
         seconds=_seconds(status),
+        dollars=status.cost,
         dropped_rows=sum(one["rows"] for one in dropped) if dropped is not None else None,
         losses=[(record["step"], record.get("loss")) for record in trained if "loss" in record],
         eval_losses=[(_place(record, trained), record.get("eval_loss")) for record in evaluated],
@@ -370,7 +371,7 @@ def _with_sweep(run: ComparedRun, overview: Overview | None) -> ComparedRun:
         drawn={name: run.settings[name] for name in dict.fromkeys(names) if name in run.settings},
         measured=measured,
         seconds=trial.seconds or run.seconds,
-        dollars=trial.cost or None,
+        dollars=trial.cost or run.dollars,
     )
 
 

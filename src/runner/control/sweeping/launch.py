@@ -89,6 +89,11 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
         )
     portable = portable_recipe(loaded.recipe, drawn=_drawn_settings(loaded), cwd=options.cwd)
     definition = define_sweep(loaded, options, checked, portable)
+    if definition.max_cost is not None and not definition.prices:
+        say(
+            "max_cost: nothing is known of what these machines cost, so that it limits nothing; for this machine, "
+            "RUNNER_HOURLY_COST=1.20 says it"
+        )
     workers = workers_of(definition, checked.placement, count=definition.parallel)
     request = worker_backend_for(checked.placement.infra).request(
         store.url, workers, environment=list(checked.environment)

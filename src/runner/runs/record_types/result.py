@@ -105,6 +105,8 @@ class Result(Measured):
     """All stages, of a run with stages that succeeded."""
     hardware: NotRequired[HardwareRecord]
     """What it was computed with at last."""
+    cost: NotRequired[float | None]
+    """What all attempts have cost, in US dollars; None: no machine had a price. `runner cost` has the details."""
     replaced: NotRequired[list[Replacement]]
     """Which reward files were replaced on the way, and from which attempt on."""
     checkpoint_stall_seconds: NotRequired[float]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
+from runner.runs.record_types.money import BudgetRecord
 from runner.runs.record_types.rules import (
     ArtifactKey,
     Checkpoint,
@@ -153,6 +154,8 @@ class RunDocument(TypedDict):
     """The run that it comes from, if it does from one."""
     code: NotRequired[CodeRecord]
     """The code around the recipe; older records have none."""
+    budget: NotRequired[BudgetRecord]
+    """What the owner said of money at the launch; ``budget/<n>.json`` says what counts since."""
 
 
 class Submission(TypedDict):

@@ -25,15 +25,18 @@ from runner.runs.attempts import (
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
+from runner.runs.measured.spending import spending, write_price
 from runner.runs.record_types.node import NodeAssignment
 from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result
+from runner.storage.manifest import Damaged
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, interrupted, oom_kills
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
+from runner.train.agent.money.meter import Cap, Meter, capped
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
 from runner.train.agent.outcome import Outcome, attempt_outcome
@@ -129,6 +132,10 @@ class HeadAttempt:
         every_seconds = min(self._timing.activity, (setup.watchdog.timeout_seconds or self._timing.activity) / 4)
         self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=every_seconds)
         self._warned = False
+        self._meter = Meter(before=None, price=setup.money.price, machines=setup.topology.num_nodes)
+        self._cap: Cap | None = None
+        self._killed_by_cap = False
+        """Whether the workers were killed since the run may cost no more."""
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
@@ -143,7 +150,9 @@ class HeadAttempt:
                 stack.enter_context(logged_to(handler))
             oom_kills_before = oom_kills()
             try:
-                if not self._is_at_its_pause():
+                self._start_meter()
+                self._cap = stack.enter_context(Cap(self._meter, on_near=self._save_and_end, on_reached=self._end_now))
+                if self._outcome is None and not self._is_at_its_pause():
                     self._workers.start(self._setup.arguments)
                     if self._stopping():
                         self.stop()
@@ -165,7 +174,36 @@ class HeadAttempt:
         """Tell the workers to save a checkpoint and end."""
         self._workers.send_signal(signal.SIGTERM)
 
+    def _save_and_end(self) -> None:
+        """Tell the workers to save a checkpoint and end: the run may cost no more."""
+        _log.warning("saving and ending: %s", self._meter.reason(self._setup.run_id))
+        self.stop()
+
+    def _end_now(self) -> None:
+        """Kill the workers that have not saved and ended meanwhile."""
+        self._killed_by_cap = True
+        self._workers.hurry(0)
+
     # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _start_meter(self) -> None:
+        """Record what this machine costs, and add up what the run has cost before; note if it may cost no more."""
+        money, before = self._setup.money, None
+        if money.price is not None:
+            price = money.price
+            self._patiently(lambda: write_price(self._store, self._claim, price))
+        if self._claim.number > 1:
+            try:
+                before = self._patiently(
+                    lambda: spending(self._store, self._setup.run_id, before=self._claim.number)
+                ).dollars
+            except Damaged as error:
+                _log.warning("what earlier attempts have cost is not known: %s", error)
+        self._meter.set_limits(before=before, max_cost=money.max_cost)
+        refusal = self._meter.refusal(self._setup.run_id)
+        if refusal is not None:
+            _log.warning("not begun: %s", refusal)
+            self._outcome = capped(refusal)
 
     def _is_at_its_pause(self) -> bool:
         """Find out whether the run is where it is to pause already, and note that as the outcome."""
@@ -294,6 +332,8 @@ class HeadAttempt:
         self._progress.update(progress)
         self._committed = self._committed or progress.get("checkpoint_step") is not None
         self._watchdog.note(progress, now=time.monotonic())
+        if progress.get("step") is not None:
+            self._meter.note_step(progress["step"])
 
     def _hangs(self) -> bool:
         """Find out whether training hangs; warn early, and if it does, log all stacks and note it as the outcome."""
@@ -306,7 +346,7 @@ class HeadAttempt:
         )
         self._progress["idle_seconds"] = round(self._watchdog.idle_seconds, 1)
         self._progress["hang_seconds"] = self._watchdog.limit_seconds
-        if hang is None or self._stopping():  # who was told to stop is killed soon by whoever told
+        if hang is None or self._stopping() or self._is_capped:  # who was told to stop is killed soon by whoever told
             warning = self._watchdog.warning()
             if warning is not None and not self._warned:
                 _log.warning("%s", warning)
@@ -360,7 +400,8 @@ class HeadAttempt:
         """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
         try:
             message = self._progress.get("message") or self._default_message
-            write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, "message": message})
+            cost = {"cost": self._cost(), "cost_per_hour": self._meter.dollars_per_hour}
+            write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, **cost, "message": message})
             self._log_chunks.flush()
         except STORE_ERRORS:
             return
@@ -410,8 +451,24 @@ class HeadAttempt:
 
     def _decide(self, *, out_of_main_memory: bool) -> Outcome:
         """Return how the attempt ended."""
-        if self._outcome is not None:
-            return self._outcome
+        outcome = self._outcome or self._outcome_of_workers(out_of_main_memory=out_of_main_memory)
+        killed = self._killed_by_cap and any(end.killed for end in self._workers.ends())
+        if self._is_capped and (killed or outcome.kind == "interrupted") and not self._hung:
+            return capped(self._meter.reason(self._setup.run_id))
+        return outcome
+
+    @property
+    def _is_capped(self) -> bool:
+        """Whether the workers were told to save and end since the run may cost no more."""
+        return self._cap is not None and self._cap.near
+
+    def _cost(self) -> float | None:
+        """What all attempts have cost so far, in US dollars."""
+        spent = self._meter.spent()
+        return None if spent is None else round(spent, 6)
+
+    def _outcome_of_workers(self, *, out_of_main_memory: bool) -> Outcome:
+        """Return the first cause of how the workers have ended."""
         ends = [*self._workers.ends(), *self._nodes.worker_ends()]
         if self._stopping() and not any(end.outcome for end in ends):
             return interrupted("stopped before training began")
@@ -480,6 +537,7 @@ class HeadAttempt:
             "reason": outcome.reason,
             "ended_at": utc_now(),
             "attempts": self._claim.number,
+            "cost": self._cost(),
             **progress,
             **(outcome.result or {}),
         }

@@ -93,8 +93,8 @@ def adopt_finished(attempt: AttemptContext, finished: Sequence[FinishedStage]) -
             {
                 **stage,
                 "artifacts": {name: own(key) for name, key in stage["artifacts"].items()},
-                "started_from": {part: own(key) for part, key in dict(stage["started_from"]).items()},  # type: ignore[arg-type]
-                "leaves": stage["leaves"] and {part: own(key) for part, key in dict(stage["leaves"]).items()},  # type: ignore[arg-type]
+                "started_from": {part: own(key) for part, key in dict(stage["started_from"]).items()},
+                "leaves": stage["leaves"] and {part: own(key) for part, key in dict(stage["leaves"]).items()},
             }
             for stage in finished
         ]
