@@ -20,12 +20,15 @@
       attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
+      attempts/<n>.machine.json         the head's machine: GPUs, driver, versions of all that is installed
+      attempts/<n>.inputs-<stage>.json  what model and data a stage was trained with: commits and fingerprints
       attempts/<n>.ended.json           how the attempt ended
       attempts/<n>/go.json              several machines: who takes part, and what each must know; created if absent
       attempts/<n>/<rank>-<nonce>.json  a machine that wants to; then its .heartbeat, and its .ended
       checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
       metrics/<token>-<seq>.jsonl
       logs/<token>-<seq>.txt
+      system/<token>-<seq>.jsonl        samples of GPUs and machine; those of machine r are numbered from 1000000 r
       artifacts/<name>/<token>/         same commit rule as a checkpoint; ``export-9f3c`` made by `runner export`
       result.json                       the terminal state; created if absent
       reopened/<n>.json                 its owner goes on with the run that failed; created if absent
@@ -206,8 +209,8 @@ def artifact_prefix(run_id: str, name: str, token: str) -> str:
 
 
 def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
-    """The key of one piece of an attempt's metrics or logs; `kind` is ``metrics`` or ``logs``."""
-    extension = {"metrics": "jsonl", "logs": "txt"}[kind]
+    """The key of one piece of an attempt's ``metrics``, ``logs`` or ``system`` records, which `kind` is."""
+    extension = {"metrics": "jsonl", "logs": "txt", "system": "jsonl"}[kind]
     return run_key(run_id, f"{kind}/{token}-{sequence:06d}.{extension}")
 
 

@@ -9,6 +9,7 @@ codes: 0 nothing is left to do; 2 a mistake of the caller's; 75 it was told to s
 import argparse
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,11 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_parent(options.parent)
     redact = Redactor.of_environment(os.environ, os.environ.get(SECRET_NAMES, "").split(","))
     set_up_logging(redact=redact)
+    kept_rows = options.work_dir / "rows"
+    shutil.rmtree(kept_rows, ignore_errors=True)  # a machine that crashed may have left half of what was written
     try:
         store = open_store(options.store)
         definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
         methods, builtin = preparations(definition.resolved)
-        warm = WarmProcesses(start_worker, methods=methods, builtin=builtin)
+        warm = WarmProcesses(start_worker, methods=methods, builtin=builtin, kept_rows=kept_rows)
         accelerator = find_accelerator_name(os.environ)
         price = retrying(
             lambda: find_worker_price(store, options.sweep, definition.prices, accelerator, os.environ),
@@ -84,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Damaged as error:
         _log.error("damaged in the store: %s", error)
         return FAILED
+    finally:
+        shutil.rmtree(kept_rows, ignore_errors=True)
 
 
 def preparations(recipe: Mapping[str, Any]) -> tuple[list[str], list[str]]:

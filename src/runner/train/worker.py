@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grace-seconds", type=float, default=DEFAULT_TIMING.preemption_grace, help="and its grace")
     parser.add_argument("--until-step", type=int, help="pause at this optimizer step of the last stage")
     parser.add_argument("--schedule-steps", type=int, help="where the learning rate's schedule ends")
+    parser.add_argument("--kept-rows", type=Path, help="where prepared rows are kept for the next trials")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
@@ -161,6 +162,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
         until_step=options.until_step,
         schedule_steps=options.schedule_steps,
+        kept_rows=options.kept_rows,
     )
     try:
         result = run_stages(

@@ -150,12 +150,12 @@ class RunDocument(TypedDict):
     """When it was launched."""
     sweep: NotRequired[TrialOfSweep]
     """Of a sweep's trial: which one; absent for other runs."""
+    budget: NotRequired[BudgetRecord]
+    """What the owner said of money at the launch; ``budget/<n>.json`` says what counts since."""
     lineage: NotRequired[RunLineage]
     """The run that it comes from, if it does from one."""
     code: NotRequired[CodeRecord]
     """The code around the recipe; older records have none."""
-    budget: NotRequired[BudgetRecord]
-    """What the owner said of money at the launch; ``budget/<n>.json`` says what counts since."""
 
 
 class Submission(TypedDict):

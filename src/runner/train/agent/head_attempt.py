@@ -25,6 +25,7 @@ from runner.runs.attempts import (
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
+from runner.runs.measured.duration import seconds_of_attempts
 from runner.runs.measured.spending import spending, write_price
 from runner.runs.record_types.node import NodeAssignment
 from runner.runs.record_types.result import Result
@@ -36,6 +37,8 @@ from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, in
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
+from runner.train.agent.machine.record import MachineWriter
+from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.money.meter import Cap, Meter, capped
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
@@ -57,6 +60,9 @@ _log = logging.getLogger(__name__)
 
 _LOG_BYTES = 64 << 20
 """How much of the log is kept in memory while the store does not take it."""
+
+_RECORD_SECONDS = 3.0
+"""How long the end of an attempt waits for the record of its machine, which is written beside it."""
 
 R = TypeVar("R")
 
@@ -108,6 +114,8 @@ class HeadAttempt:
         """Whether it has committed a checkpoint."""
         self._finish_sent = False
         """Whether the training process knows that its owner wants to end the training."""
+        self._machine: MachineWriter | None = None
+        """Records what it runs on."""
         self._hung = False
         """Whether it is ended because it hangs."""
         self._fruitless_hangs = 0
@@ -156,8 +164,9 @@ class HeadAttempt:
                     self._workers.start(self._setup.arguments)
                     if self._stopping():
                         self.stop()
-                    if self._assign():
-                        self._watch()
+                    with self._measured():
+                        if self._assign():
+                            self._watch()
             except Superseded as error:
                 self._outcome = Outcome(kind="superseded", reason=str(error), retry=False)
             except StoreUnavailable as error:
@@ -183,6 +192,15 @@ class HeadAttempt:
         """Kill the workers that have not saved and ended meanwhile."""
         self._killed_by_cap = True
         self._workers.hurry(0)
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Within, the machine is sampled; what it is gets recorded."""
+        self._machine = machine = MachineWriter(self._store, self._claim)
+        store, run_id = self._store, self._setup.run_id
+        with sampled(store, run_id, self._claim.token, node=0, folder=self._setup.work_dir):
+            yield
+        machine.join(_RECORD_SECONDS)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -538,6 +556,8 @@ class HeadAttempt:
             "ended_at": utc_now(),
             "attempts": self._claim.number,
             "cost": self._cost(),
+            "duration_seconds": seconds_of_attempts(self._store, self._claim),
+            **(self._machine.result_fields() if self._machine is not None and outcome.kind == "succeeded" else {}),
             **progress,
             **(outcome.result or {}),
         }

@@ -60,7 +60,24 @@ class StageStart(TypedDict):
     """The adapter that the stage goes on training; None if it makes a new one, or none."""
 
 
-class FinishedStage(TypedDict):
+class StageFigures(TypedDict, total=False):
+    """What a stage counted, as its result has it; not there in checkpoints of older versions."""
+
+    tokens: int | None
+    """Tokens trained on."""
+    rows_used: int
+    """Rows of the mixture."""
+    rows_dropped: int
+    """Training rows that were left out."""
+    trainable_parameters: int
+    """Weights that were trained."""
+    total_parameters: int
+    """Those and the frozen ones."""
+    peak_memory_gib: float | None
+    """The most that PyTorch took of the first GPU."""
+
+
+class FinishedStage(StageFigures):
     """The record of a finished stage, as each checkpoint of a later stage holds it."""
 
     stage: str
@@ -113,6 +130,8 @@ class AttemptContext:
     """The optimizer step of the run's last stage at which it pauses; None: train to the end."""
     schedule_steps: int | None = None
     """The step at which the learning rate's schedule of the last stage ends; None: at its last step."""
+    kept_rows: Path | None = None
+    """Where a sweep's worker keeps prepared rows for its next trials; None: nowhere."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
 
@@ -245,6 +264,7 @@ class StageContext:
             until_step=self.until_step,
             schedule_steps=self.attempt.schedule_steps if self.following is None else None,
             schedule_from=self._schedule_from(),
+            kept_rows=self.attempt.kept_rows,
             finished=self.finished,
         )
 

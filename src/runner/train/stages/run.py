@@ -19,6 +19,7 @@ from runner.runs.checkpoints.files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
 from runner.train.stages.first_start import MakeStart, adopt_finished, prepare_first_start, start_artifacts
+from runner.train.stages.measured import stage_part
 from runner.train.stages.prepare import prepare_stage
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def run_stages(
                 "max_steps": result.get("max_steps"),
                 "best": result.get("best"),
                 "dropped_rows": result.get("dropped_rows", []),
+                **stage_part(result),
                 "artifacts": result.get("artifacts", {}),
                 "started_from": start,
                 "leaves": None if result.get("finished_early") else _next_start(stage, following, start, result),

@@ -37,6 +37,7 @@ from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.hangs.activity import ActivityMeter
+from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.nodes.node_monitor import StallDetector
 from runner.train.agent.outcome import NodeExit
 from runner.train.agent.restore import restore_extended
@@ -116,8 +117,10 @@ class NodeAttempt:
         try:
             participant, admission = self._admitted()
             self.passed = participant.number
-            self._workers.assign(admission.get("assignment", {}), checkpoint=self._fetch_checkpoint(admission))
-            self._watch(participant)
+            rank, folder = self._setup.topology.node_rank, self._setup.work_dir
+            with sampled(self._store, self._setup.run_id, admission["token"], node=rank, folder=folder):
+                self._workers.assign(admission.get("assignment", {}), checkpoint=self._fetch_checkpoint(admission))
+                self._watch(participant)
         except (StoreUnavailable, OSError, NotJoined) as error:
             _log.warning("%s: %s", name, error)
         except HeadEnded as error:
