@@ -113,7 +113,7 @@ def start_from_record(
     )
     now = datetime.now(UTC)
     name = new_run_id(source["name"], now) if options.name is None else checked_name(options.name)
-    document = {
+    document: dict[str, Any] = {
         **{key: copy.deepcopy(value) for key, value in source.items() if key not in ("sweep", "submission")},
         **fields,
         "run_id": name,
@@ -124,6 +124,9 @@ def start_from_record(
         "created_at": now.isoformat(timespec="seconds"),
         "lineage": dict(lineage),
     }
+    if options.moves and "budget" in document:
+        # What an hour costs was said of other machines; the cap stays.
+        document["budget"] = {key: value for key, value in document["budget"].items() if key != "hourly_cost"}
     lock = take_lock(store, name) if backend.supervised_here else None
     with closed_on_error(lock), TemporaryDirectory(prefix="runner-inputs-") as folder:
         keys = dict.fromkeys([*input_keys(recipe), *_changes(source)])

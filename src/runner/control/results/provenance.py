@@ -42,6 +42,7 @@ class _Inputs(TypedDict):
 
     model_commit: NotRequired[Line | None]
     tokenizer: NotRequired[Any]
+    rows: NotRequired[Line]
     datasets: NotRequired[list[Mapping[str, Any]]]
 
 
@@ -105,6 +106,8 @@ class Provenance:
                 found[f"{at}model commit"] = str(record["model_commit"])
             if record.get("tokenizer"):
                 found[f"{at}tokenizer"] = _shown(record["tokenizer"])
+            if record.get("rows"):
+                found[f"{at}rows fingerprint"] = str(record["rows"])
             for entry in record.get("datasets") or []:
                 for name in ("commit", "rows", "fingerprint"):
                     if entry.get(name) is not None:
