@@ -26,6 +26,7 @@ _COMMANDS = {
     "logs": "Print what a run has written.",
     "metrics": "Print a run's metrics, one line per step.",
     "compare": "Show runs side by side: results, learning curves, and what differs between them.",
+    "report": "Write a report of runs: one HTML file that opens without a network.",
     "wait": "Wait until a run has ended, and exit as it did.",
     "gate": "Hold a run's results against requirements, and exit 1 if one does not hold.",
     "cancel": "End a run for good.",

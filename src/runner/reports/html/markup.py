@@ -22,7 +22,7 @@ Content = str | Iterable["Content"] | None
 
 
 def text(content: Content) -> Markup:
-    """Return content as HTML: texts are escaped, without what has the form of a token, and without control characters."""
+    """Return content as HTML: texts are escaped, without tokens and control characters."""
     if content is None:
         return Markup()
     if isinstance(content, Markup):
@@ -38,8 +38,8 @@ def tag(name: str, *content: Content, **attributes: str | bool | None) -> Markup
     Args:
         name: its name.
         content: what is in it.
-        attributes: an underscore at the end is left out (``class_``), others become hyphens; None and False: it has none;
-            True: it has it without a value.
+        attributes: an underscore at the end is left out (``class_``), others become hyphens; None and
+            False: it has none; True: it has it without a value.
     """
     written = []
     for key, value in attributes.items():
