@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.redaction import is_secret_name
 from runner.reports.comparison import ComparedRun, Comparison, rows
 from runner.reports.html.markup import Cell, Content, Markup, table, tag
 from runner.reports.html.page import page
@@ -10,6 +11,8 @@ from runner.reports.html.thinning import Points, thin
 from runner.reports.tables import duration, number
 
 _COLORS = ["#4c78d0", "#d0762f", "#3d9970", "#b04fa0", "#c0a020", "#5fb3ce", "#d05060", "#8a7a6a"]
+_MOST_BESIDE = 4
+"""Runs whose results stand beside each other, a column for each; of more, each has a row."""
 
 
 def runs_page(comparison: Comparison) -> str:
@@ -27,7 +30,10 @@ def runs_page(comparison: Comparison) -> str:
             parts.append(_figure(name, label, curves))
     parts.append(_results(comparison))
     if len(runs) == 1:
-        settings = [(name, str(value)) for name, value in runs[0].settings.items()]
+        settings = [
+            (name, "***" if is_secret_name(name.rpartition(".")[2]) else str(value))
+            for name, value in runs[0].settings.items()
+        ]
         parts.append(_section("Settings", table("Each setting and its value", ["setting", "value"], settings)))
     return page(title, parts, plots)
 
@@ -54,11 +60,17 @@ def _recipe(run: ComparedRun) -> str:
 def _results(comparison: Comparison) -> Markup:
     found = [{name: value for name, value in row.items() if name != "digest"} for row in rows(comparison)]
     names = [name for name in found[0] if any(row[name] is not None for row in found)]
-    cells = [[Cell(content="-" if row[name] is None else _shown(row[name])) for name in names] for row in found]
+    if len(found) <= _MOST_BESIDE:
+        beside = [[name, *(_shown(row[name]) for row in found)] for name in names if name != "run_id"]
+        headers = ["", *(str(row["run_id"]) for row in found)]
+        return _section("Results", table("What came of each run", headers, beside))
+    cells = [[Cell(content=_shown(row[name])) for name in names] for row in found]
     return _section("Results", table("What came of each run", names, cells))
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
     return number(value) if isinstance(value, float) else str(value)
 
 
@@ -95,7 +107,7 @@ def _plot(label: str, curves: Mapping[str, Sequence[tuple[float, float | None]]]
         "data": {"values": values},
         "mark": {"type": "line", "tooltip": True, "point": len(values) < 40 * len(curves)},
         "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": "step"},
+            "x": {"field": "step", "type": "quantitative", "title": "step", "axis": {"tickMinStep": 1}},
             "y": {"field": "value", "type": "quantitative", "title": label, "scale": {"zero": False}},
             "color": color,
         },
