@@ -4,7 +4,9 @@ Text from a store, a recipe or a file may hold anything: no control character of
 """
 
 import json
+import os
 import sys
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -14,6 +16,7 @@ from runner.redaction import hide_tokens
 from runner.terminal import visible
 
 if TYPE_CHECKING:
+    from runner.reports.plot import Line
     from runner.runs.status import RunStatus
 
 
@@ -36,6 +39,26 @@ def show(text: str, *, nl: bool = True) -> None:
     """
     with writing_output():
         click.echo(visible(text), nl=nl)
+
+
+def has_colors(stream: IO[str]) -> bool:
+    """Whether what is written to a stream may be colored: it is a terminal that can, and ``NO_COLOR`` is not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
+
+
+def show_parts(lines: "Iterable[Line]", *, colors: bool) -> None:
+    """Lines in colored parts, to standard output.
+
+    Raises:
+        BrokenPipeError, OutputFailed: they cannot be written there.
+    """
+    with writing_output():
+        for line in lines:
+            parts = [(visible(text), color) for text, color in line]
+            if parts:
+                parts[-1] = parts[-1][0].rstrip(" "), parts[-1][1]
+            shown = "".join(click.style(text, fg=color) if color and colors else text for text, color in parts)
+            click.echo(shown, color=colors)
 
 
 def other_output() -> IO[str] | None:
@@ -68,6 +91,8 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "step": status.step,
         "max_steps": status.max_steps,
         "loss": status.loss,
+        "eval_loss": status.eval_loss,
+        "device": status.device,
         "tokens": status.tokens,
         "tokens_per_second": status.tokens_per_second,
         "phase": status.phase,
@@ -77,6 +102,8 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "message": status.message,
         "checkpoint_step": status.checkpoint_step,
         "attempts": status.attempts,
+        "cost": status.cost,
+        "cost_per_hour": status.cost_per_hour,
         "created_at": status.created_at,
         "ended_at": status.ended_at,
     }

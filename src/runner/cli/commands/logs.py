@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import run_argument, store_option
+from runner.cli.options import runs_argument, store_option
+from runner.cli.output import say
 from runner.cli.streams import writing_output
 
 if TYPE_CHECKING:
@@ -14,25 +15,33 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@run_argument
-@click.option("--follow", "-f", is_flag=True, help="Go on printing until the run ends or stops.")
+@runs_argument
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until the runs end or stop.")
 @click.option("--tail", "-n", "tail", metavar="LINES", type=click.IntRange(min=0), help="Begin with the last lines.")
 @store_option
-def logs(store: "Store", run: str, follow: bool, tail: int | None) -> None:
-    """Print what a run has written.
+def logs(store: "Store", runs: tuple[str, ...], follow: bool, tail: int | None) -> None:
+    """Print what runs have written.
 
-    It works while the run runs and after it, from any machine that sees the store.
+    It works while a run runs and after it, from any machine that sees the store. The lines of several runs are merged
+    by time, each after its run's name.
 
     \b
     Example:
       runner logs -f last
+      runner logs -f run-1 run-2 --tail 5
     """
     from runner.backends.base import poll_seconds
     from runner.control.wait import RunWaiter
-    from runner.runs.listing import find_run
+    from runner.control.watching.choose import choose_watched
     from runner.runs.logs import open_log
 
-    run_id = find_run(store, run)
+    run_ids = choose_watched(store, runs, say=say)
+    if len(run_ids) > 1:
+        from runner.cli.follow_logs import show_logs
+
+        show_logs(store, run_ids, follow=follow, tail=tail)
+        return
+    [run_id] = run_ids
     waiter = RunWaiter(store, run_id)
     # Whether the run has ended is asked before its log is read: nothing comes after the end.
     at_rest = not follow or waiter.look()[1]
