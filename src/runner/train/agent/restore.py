@@ -84,7 +84,10 @@ def restore_extended(store: Store, run_id: str, folder: Path) -> tuple[int, Path
         StoreUnavailable: the store does not answer.
         OSError: the local disk is full, for example.
     """
-    lineage = extension(run_document(store, run_id))
+    try:
+        lineage = extension(run_document(store, run_id))
+    except NotFound:
+        return None  # the training process says what is missing
     origin = None if lineage is None else extended_checkpoint(lineage)
     if lineage is None or origin is None:
         return None
