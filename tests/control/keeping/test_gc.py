@@ -161,7 +161,7 @@ def test_nothing_of_a_kept_run_goes_and_no_checkpoint_of_a_base(bench: Bench) ->
             checkpoint(store, run_id, step)
         put_half(store, run_id, "checkpoints/sft-000008-0001-aaaa")
         ended(store, run_id)
-    submitted(store, "child", model={"run": "base", "checkpoint": "2"})
+    submitted(store, "child", model={"run": "base", "checkpoint": "sft-000002-0001-aaaa"})
     tag_runs(store, ["kept"], ["keep"], remove=False)
     garbage = found(store, keep_last=1)
     taken = {
