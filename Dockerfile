@@ -55,7 +55,7 @@ COPY images/${ACCELERATOR}.lock images/torch.lock /locks/
 # one package and its hashes a line: pip then takes no other file. Only for a CPU the index decides which torch there is.
 RUN sed --null-data 's/ *\\\n */ /g; s/\n *#[^\n]*//g; s/^#[^\n]*\n//' "/locks/${ACCELERATOR}.lock" > /locks/all.lock \
  && if [ "${ACCELERATOR}" = cpu ]; then grep '^torch==' /locks/torch.lock >> /locks/all.lock; fi \
- && grep --extended-regexp '^(torch|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
+ && grep --perl-regexp '^(torch|nvidia-(?!ml-py=)[a-z0-9-]+|cuda-[a-z0-9-]+)==' /locks/all.lock > /locks/torch.lock \
  && { grep --extended-regexp '^(triton|nvidia-(cufft|curand|(cudnn|cusparselt|nvshmem)-cu[0-9]+))==' /locks/all.lock || true; } \
       > /locks/devel.lock \
  && grep --invert-match --line-regexp --fixed-strings --file=/locks/torch.lock --file=/locks/devel.lock \

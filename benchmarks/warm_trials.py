@@ -5,8 +5,9 @@
 Each round makes the same attempt at two steps of a new run of the quickstart's model both ways, one after the other, so
 that a machine whose speed drifts treats both alike. The clock starts where a worker of a sweep has taken the trial and
 calls `run_attempt`, and stops when the training process reports its first micro-batch. What the warm server itself
-takes to start, once for each worker, is shown apart. Reading and tokenizing the rows is part of each trial either way:
-with `--rows 0` it is all 7,000 of the quickstart. `--rounds 1` takes a minute.
+takes to start, once for each worker, is shown apart. Reading the rows is part of each trial either way, tokenizing them
+of the first warm one only, as in a worker: it is in the first round and in `worst`. With `--rows 0` it is all 7,000 of
+the quickstart. `--rounds 1` takes a minute.
 """
 
 import argparse
@@ -62,7 +63,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store")
         began = time.perf_counter()
-        warm = WarmProcesses(entrypoint.start_worker, builtin=["builtin:python-docstrings"])
+        warm = WarmProcesses(
+            entrypoint.start_worker, builtin=["builtin:python-docstrings"], kept_rows=Path(folder, "rows")
+        )
         assert warm.wait_until_ready(), "the warm server has not started"
         server_seconds = time.perf_counter() - began
         kinds: dict[str, Spawn] = {"warm": warm, "new process": entrypoint.start_worker}

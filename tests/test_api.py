@@ -192,6 +192,6 @@ def test_importing_runner_imports_nothing_else() -> None:
     code = "import sys; import runner; print([name for name in sys.modules if name.startswith('runner.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ)
     assert done.stdout == "[]\n", done
-    assert set(dir(runner)) == {"Run", "Sweep", "__version__", "launch", "list_runs", "resume", "sweep"}
+    assert set(dir(runner)) == {"Run", "Sweep", "__version__", "compare", "launch", "list_runs", "resume", "sweep"}
     with pytest.raises(AttributeError, match="no attribute 'lunch'"):
         _ = runner.lunch

@@ -207,7 +207,18 @@ def model_section() -> Schema:
     model = section(
         "What is fine-tuned, under TRL's and bitsandbytes' names.", {name: properties[name] for name in order}
     )
-    return model | {"required": ["model_name_or_path"]}
+    model["properties"] |= {
+        "run": {
+            "type": ["null", "string"],
+            "description": "Start from this run's model (a warm start): its id, its beginning or end, or `last`.",
+        },
+        "checkpoint": {
+            "type": ["integer", "null", "string"],
+            "description": "Which of the run's checkpoints: `best`, `last`, a step, or STAGE-STEP; null: the model "
+            "that it ended with.",
+        },
+    }
+    return model | {"anyOf": [{"required": ["model_name_or_path"]}, {"required": ["run"]}]}
 
 
 def evaluate_section() -> Schema:

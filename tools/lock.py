@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_28"
 """The image's."""
 
-CUDA_ONLY = re.compile(r"torch|triton|nvidia-.+|cuda-.+")
-"""torch, and the packages that only its CUDA build needs."""
+CUDA_ONLY = re.compile(r"torch|triton|nvidia-(?!ml-py).+|cuda-.+")
+"""torch, and the packages that only its CUDA build needs. NVML's bindings are small, and ask for no GPU."""
 
 Pins = dict[str, str]
 """What a lock says about each package, by its name: the version, the hashes, and which package asks for it."""

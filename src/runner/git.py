@@ -34,3 +34,23 @@ def file_at(folder: Path, reference: str, path: str) -> bytes | None:
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     return completed.stdout if completed.returncode == 0 else None
+
+
+def uncommitted_changes(folder: Path, *, most_bytes: int) -> str | None:
+    """Return what of `folder` is not committed, as ``git diff`` shows it; None if git gives none, or more than that.
+
+    Files that git does not track are not in it.
+
+    Args:
+        folder: somewhere in a repository.
+        most_bytes: the most that is read.
+    """
+    command = ["git", "-c", "core.fsmonitor=false", "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD"]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        completed = subprocess.run([*command, "--", "."], cwd=folder, env=environment, capture_output=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if completed.returncode != 0 or len(completed.stdout) > most_bytes:
+        return None
+    return completed.stdout.decode(errors="replace")

@@ -110,7 +110,7 @@ def cache_folder() -> Path:
 
 def listing_cache(store_url: str) -> Path:
     """Return the file that caches a store's ended runs."""
-    return cache_folder() / store_digest(store_url) / "ended-runs.jsonl"
+    return cache_folder() / store_digest(store_url) / "ended-runs-2.jsonl"
 
 
 def hub_cache() -> Path:

@@ -80,6 +80,12 @@ def test_what_is_not_run_here_takes_its_options(script: str) -> None:
     assert f"usage: {script}" in run(script, "--help")
 
 
+def test_system_sampling() -> None:
+    text = run("system_sampling.py", "--samples", "5", "--pairs", "1", "--seconds", "0.5")
+    assert "of one core" in text
+    assert "with ten times the sampling / without" in text
+
+
 def test_stall() -> None:
     small = ("--model", "tiny", "--steps", "4", "--save-steps", "2", "--length", "32", "--repeats", "2")
     text, report = figures_of(run("stall.py", *small, "--json"))

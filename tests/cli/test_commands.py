@@ -308,8 +308,10 @@ def test_ps_lists_what_programs_and_people_need(finished: Bench) -> None:
     assert wanted <= row.keys()
     assert (row["run_id"], row["state"], row["step"], row["attempts"]) == ("try", "succeeded", 10, 2)
     header, line = finished.runner("ps").stdout.splitlines()
-    assert header.split() == ["RUN", "STATE", "STEP", "ATTEMPTS", "AGE", "LOSS", "TOOK", "WHERE", "RECIPE"]
-    assert line.split()[:4] == ["try", "succeeded", "10/10", "2"]
+    titles = ["RUN", "STATE", "STEP", "EVAL LOSS", "AGE", "TOOK", "RECIPE", "WHERE", "ATTEMPTS"]
+    assert re.split(r"\s{2,}", header.strip()) == titles
+    assert line.split()[:3] == ["try", "succeeded", "10/10"]
+    assert line.split()[-1] == "2"
 
 
 def test_ps_says_that_there_is_no_such_store(bench: Bench) -> None:
@@ -390,7 +392,7 @@ def test_metrics_are_followed_to_the_run_s_end(bench: Bench) -> None:
 def test_only_the_table_of_metrics_is_followed(finished: Bench) -> None:
     done = finished.runner("metrics", "-f", "--json", "try")
     assert done.returncode == 2
-    assert "only the table can be followed" in done.stderr
+    assert "only the table and the plot can be followed" in done.stderr
 
 
 def test_wait_exits_as_the_run_did(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from support.bench import Bench
     [
         (["lanch"], "did you mean `runner launch`?"),
         (["frobnicate"], "`runner --help` lists the commands"),
-        (["logs"], "Missing argument 'RUN'"),
+        (["logs"], "Missing argument 'RUN...'"),
         (["ps", "--nonsense"], "No such option"),
         (["wait", "nothing"], "no run 'nothing'"),
         (["launch", "nothing.yaml"], "nothing.yaml"),

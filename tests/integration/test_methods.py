@@ -53,7 +53,7 @@ def test_killed_at_this_moment_it_ends_the_same(
     assert_same(outcome(store, run_id), references(make(data)).outcome)
 
 
-@pytest.mark.parametrize("kind", cases(METHODS, quick=lambda kind: kind in ("dpo-lora", "grpo")))
+@pytest.mark.parametrize("kind", cases(METHODS, quick=lambda kind: kind == "grpo"))
 def test_told_to_stop_in_a_step_it_checkpoints_there_and_ends_the_same(
     kind: str, references: References, forked: Attempts, data: Path
 ) -> None:
@@ -81,7 +81,7 @@ def with_training(what: Recipe, **training: Any) -> Recipe:
     return replace(what, training={**what.training, **training})
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(CASES, quick=lambda case: case == "tokens"))
 def test_with_these_settings_a_killed_run_ends_the_same(
     case: str, forked: Attempts, data: Path, tmp_path: Path
 ) -> None:

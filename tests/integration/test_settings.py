@@ -70,7 +70,7 @@ def test_with_these_settings_a_killed_run_ends_the_same(case: str, forked: Attem
 @pytest.mark.parametrize(
     "adapter",
     [
-        pytest.param({"use_dora": True}, id="dora"),
+        pytest.param({"use_dora": True}, id="dora", marks=pytest.mark.thorough),
         pytest.param(
             {"use_rslora": True, "modules_to_save": ["lm_head"]}, id="rslora-and-head", marks=pytest.mark.thorough
         ),
@@ -99,6 +99,7 @@ def test_an_adapter_on_four_bits_ends_the_same_and_merges_into_the_unquantized_b
     assert {parameter.dtype for parameter in merged.parameters()} == {torch.float32}
 
 
+@pytest.mark.thorough
 def test_a_model_that_stretches_its_positions_ends_the_same(forked: Attempts, data: Path, tmp_path: Path) -> None:
     """The longest text lies before the kill."""
     tokenizer = AutoTokenizer.from_pretrained(materialize("builtin:tiny-llama", tmp_path))

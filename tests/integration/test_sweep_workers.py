@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import yaml
 
 from runner.control.sweeping.define import SweepOptions
 from runner.control.sweeping.launch import prepare_sweep
+from runner.control.sweeping.retry import retry_trials
 from runner.control.sweeping.stop import request_stop
 from runner.runs.layout import run_key
 from runner.runs.metrics import read_metrics
 from runner.runs.status import run_status
 from runner.storage.local import LocalStore
-from runner.storage.store import NotFound
+from runner.storage.store import NotFound, StoreUnavailable
+from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import sweep_key, trial_run_id
@@ -33,6 +36,7 @@ from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming
 from support.forked import Attempts
 from support.runs import assert_same, outcome
+from support.sweeping.small import tale
 
 RECIPE: dict[str, Any] = {
     "name": "small",
@@ -93,6 +97,7 @@ def launched(
     store: LocalStore, folder: Path, data: Path, *, sweep: dict[str, Any] = SWEEP, **training: Any
 ) -> Definition:
     """A sweep as a launch writes it, without workers."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.jsonl").write_bytes(data.read_bytes())
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "training": {**RECIPE["training"], **training}}))
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
@@ -249,6 +254,114 @@ def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later
     assert (trial.state, trial.interruptions) == ("ready", 0), "nobody has lost it"
     assert trial.step > 3
     assert run_status(store, trial_run_id("sweep", 0)).checkpoint_step == trial.step
+
+
+class TakenForLost(LocalStore):
+    """A store in which the first worker that takes a trial is taken for lost at once."""
+
+    definition: Definition | None = None
+    lost: str | None = None
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create it; write down that its writer is lost."""
+        created = super().create(key, data)
+        taken = (
+            [event for event in json.loads(data)["events"] if event["event"] == "taken"] if "/journal/" in key else []
+        )
+        if created and taken and self.lost is None:
+            assert self.definition is not None
+            self.lost = taken[0]["worker"]
+            controller, now = Controller(self.definition), datetime.now(UTC)
+            Journal(LocalStore(self.root), self.definition, by="other").append(
+                lambda state: controller.lost(
+                    state, str(self.lost), last_sign=now.isoformat(), reason="no sign of life", now=now, steps={}
+                )
+            )
+        return created
+
+
+@pytest.mark.thorough
+def test_a_worker_that_was_taken_for_lost_comes_back_under_another_name_and_nothing_is_trained_twice(
+    warm: WarmProcesses, data: Path, tmp_path: Path
+) -> None:
+    store = TakenForLost(tmp_path / "store")
+    definition = launched(store, tmp_path, data, sweep={**SWEEP, "run_cap": 2})
+    store.definition = definition
+    assert work(store, definition, tmp_path, warm, name="here-1") == 0
+    state = state_of(store, definition)
+    assert store.lost == "here-1"
+    first, second = state.workers.values()
+    assert (first.name, first.reason) == ("here-1", "no sign of life")
+    assert second.name.startswith("here-")
+    assert second.name != first.name
+    assert state.ended is not None
+    assert state.ended[0] == "succeeded"
+    for number, trial in state.trials.items():
+        records = read_metrics(store, trial_run_id("sweep", number))
+        steps = [record["step"] for record in records if record["kind"] == "train"]
+        assert steps == list(range(1, trial.step + 1))
+
+
+class Forgetful(LocalStore):
+    """A store that creates each entry of the journal and does not say so, nor answers the question that follows."""
+
+    silent: str | None = None
+    answers_lost = 0
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create it; the answer is lost."""
+        created = super().create(key, data)
+        if created and "/journal/" in key:
+            self.silent = key
+            self.answers_lost += 1
+            raise StoreUnavailable("the connection was reset")
+        return created
+
+    def get(self, key: str) -> bytes:
+        """Read, but not what was created last, the first time."""
+        if key == self.silent:
+            self.silent = None
+            raise StoreUnavailable("the connection was reset")
+        return super().get(key)
+
+
+@pytest.mark.thorough
+def test_when_each_answer_of_the_store_is_lost_the_sweep_is_the_same(
+    warm: WarmProcesses, data: Path, tmp_path: Path
+) -> None:
+    tales = []
+    for name, kind in (("calm", LocalStore), ("forgetful", Forgetful)):
+        store = kind(tmp_path / name / "store")
+        definition = launched(store, tmp_path / name, data)
+        assert work(store, definition, tmp_path / name, warm) == 0
+        state = state_of(LocalStore(tmp_path / name / "store"), definition)
+        tales.append(tale(state))
+        assert all(trial.interruptions == trial.failures == 0 for trial in state.trials.values())
+        if isinstance(store, Forgetful):
+            assert store.answers_lost == state.number, "an entry was written twice, or none was lost"
+    assert tales[0] == tales[1]
+
+
+@pytest.mark.thorough
+def test_a_failed_trial_is_retried_when_its_cause_is_gone(warm: WarmProcesses, data: Path, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    definition = launched(store, tmp_path, data, sweep={**SWEEP, "run_cap": 1, "runner": {}})
+    (key,) = [info.key for info in store.objects(sweep_key("sweep", "inputs/"))]
+    rows = store.get(key)
+    store.put(key, rows[:-9])
+    assert work(store, definition, tmp_path, warm) == 0
+    trial = state_of(store, definition).trials[0]
+    assert (trial.state, trial.kind) == ("failed", "mistake")
+    store.put(key, rows)
+    retried = retry_trials(store, "sweep", [0])
+    assert (list(retried.trials), retried.needs_resume) == ([0], True)
+    Journal(store, definition, by="resume").append(lambda state: [{"event": "resumed"}])
+    assert work(store, definition, tmp_path, warm, name="again") == 0
+    state = state_of(store, definition)
+    assert (state.trials[0].state, state.trials[0].step) == ("finished", 24)
+    assert state.trials[0].values == trial.values
+    assert state.ended is not None
+    assert state.ended[0] == "succeeded"
 
 
 @pytest.mark.thorough

@@ -92,6 +92,26 @@ def test_it_ends_with_the_same_weights_and_metrics_as_in_new_processes(
     assert_same(train(store, tmp_path, "warm-2", warm), expected)
 
 
+def test_with_rows_that_an_earlier_trial_has_prepared_it_ends_with_the_same_weights_and_metrics(
+    data: Path, tmp_path: Path
+) -> None:
+    """Also packed, and after another trial whose rows are cut elsewhere."""
+    store = LocalStore(tmp_path / "store")
+    warm = WarmProcesses(entrypoint.start_worker, kept_rows=tmp_path / "rows")
+    try:
+        assert warm.wait_until_ready(), "the server says why"
+        for name, changes in {"cut": {}, "shorter": {"max_length": 24}, "packed": {"packing": True}}.items():
+            for kind in ("new", "first", "second"):
+                submit(store, f"{name}-{kind}", recipe(data, adapter=True, learning_rate=1e-3, **changes))
+            expected = train(store, tmp_path, f"{name}-new", entrypoint.start_worker)
+            assert_same(train(store, tmp_path, f"{name}-first", warm), expected)
+            before = set((tmp_path / "rows").iterdir())
+            assert_same(train(store, tmp_path, f"{name}-second", warm), expected)
+            assert set((tmp_path / "rows").iterdir()) == before, "it has prepared them again"
+    finally:
+        warm.close()
+
+
 def test_what_it_prints_and_why_it_failed_come_as_from_a_new_process(
     warm: WarmProcesses, data: Path, tmp_path: Path
 ) -> None:

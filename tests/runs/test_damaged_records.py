@@ -307,7 +307,7 @@ def read_all(store: MemoryStore) -> dict[str, Exception | None]:
 
     def show_status() -> None:
         status = run_status(store, "run")
-        harmless(ps_table([status]))
+        harmless(ps_table([status], {}, {}))
         harmless(f"{status.reason} {status.message} {status.phase} {status.recipe} {status.infra} {status.stage}")
         json.dumps(status.accelerators, allow_nan=False)
 

@@ -4,9 +4,11 @@ import json
 import threading
 from pathlib import Path
 
+import pytest
+
 from runner.paths import listing_cache
 from runner.runs.listing import EndedRuns, list_runs
-from runner.runs.status import RunStatus
+from runner.runs.status import RunStatus, run_status
 from support.bench import Bench
 
 
@@ -59,6 +61,49 @@ def test_an_id_that_is_used_again_is_not_taken_for_the_run_that_had_it(bench: Be
     bench.store.delete([entry.key for entry in bench.store.objects("runs/again/")])
     bench.submit("again")
     assert [run.state for run in list_runs(bench.store)] == ["pending"]
+
+
+def test_a_name_that_another_machine_gave_to_a_new_run_is_read_again(bench: Bench) -> None:
+    """This machine remembers the old one as ended, and has not seen that it was deleted."""
+    bench.submit("nightly")
+    end(bench, "nightly")
+    assert [run.state for run in list_runs(bench.store)] == ["succeeded"]
+    document = json.loads(bench.store.get("runs/nightly/run.json"))
+    bench.store.delete([entry.key for entry in bench.store.objects("runs/nightly/")])
+    document["created_at"] = "2026-02-02T00:00:00+00:00"
+    bench.store.create("runs/nightly/run.json", json.dumps(document).encode())
+    (again,) = list_runs(bench.store)
+    assert (again.state, again.created_at) == ("pending", "2026-02-02T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("indent", [None, 0, 1, 2, 4])
+def test_a_record_is_listed_the_same_however_it_is_laid_out(bench: Bench, indent: int | None) -> None:
+    """The listing leaves out the settings where it can tell where they end."""
+    bench.submit("run")
+    document = json.loads(bench.store.get("runs/run/run.json"))
+    settings = {"a": {"value": {"b": {}}, "source": "},\n  }"}, "settings": {"x": {}}}
+    document = {**document, "settings": settings, "recipe": {**document["recipe"], "settings": {"y": {"z": 1}}}}
+    bench.store.put("runs/run/run.json", json.dumps(document, indent=indent).encode())
+    assert list_runs(bench.store) == [run_status(bench.store, "run")]
+
+
+def test_settings_that_are_cut_off_are_still_damage(bench: Bench) -> None:
+    bench.submit("run")
+    whole = bench.store.get("runs/run/run.json")
+    bench.store.put("runs/run/run.json", whole[: len(whole) // 2])
+    damaged: list[str] = []
+    assert list_runs(bench.store, on_damaged=lambda run_id, error: damaged.append(run_id)) == []
+    assert damaged == ["run"]
+
+
+def test_another_store_under_the_same_name_is_another(bench: Bench) -> None:
+    bench.submit("nightly")
+    end(bench, "nightly")
+    list_runs(bench.store)
+    for entry in list(bench.store.objects("runs/")):
+        bench.store.delete([entry.key])
+    bench.submit("nightly-2")
+    assert [(run.run_id, run.state) for run in list_runs(bench.store)] == [("nightly-2", "pending")]
 
 
 def test_what_is_remembered_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -212,6 +212,8 @@ def launch(
     env_files: Sequence[str | os.PathLike[str]] = (),
     secrets: Sequence[str] = (),
     max_hourly_cost: float | None = None,
+    max_cost: float | None = None,
+    hourly_cost: float | None = None,
     confirm: Callable[[CostQuestion], bool] | None = None,
 ) -> Run:
     """Start a run of a recipe in the background, as ``runner launch --detach`` does.
@@ -231,6 +233,8 @@ def launch(
         env_files: files of ``NAME=value`` lines that the run is given.
         secrets: names of environment variables that the run is given.
         max_hourly_cost: the most that one hour of a machine may cost, in US dollars.
+        max_cost: the most that all attempts together may cost, in US dollars: then the run saves and is interrupted.
+        hourly_cost: what an hour of a machine costs, where no catalog knows it; None for ``RUNNER_HOURLY_COST``.
         confirm: called with a question (`text`, `cost`, `limit`) if the run may cost more than ``RUNNER_ASK_ABOVE``;
             the run is launched if it returns True.
 
@@ -260,6 +264,8 @@ def launch(
         image=image,
         env_files=[Path(file) for file in env_files],
         secrets=several(secrets),
+        max_cost=max_cost,
+        hourly_cost=hourly_cost,
         detach=True,
     )
     with user_errors(opened):
@@ -281,6 +287,8 @@ def resume(
     secrets: Sequence[str] = (),
     replace: Sequence[str | os.PathLike[str]] = (),
     max_hourly_cost: float | None = None,
+    max_cost: float | None = None,
+    hourly_cost: float | None = None,
     confirm: Callable[[CostQuestion], bool] | None = None,
 ) -> Run:
     """Continue a run from its last checkpoint in the background, as ``runner resume --detach`` does.
@@ -295,6 +303,7 @@ def resume(
         env_files: files of variables that the run is given.
         secrets: names of variables that the run is given besides those of its launch.
         replace: mended reward files, each in place of the one of that name in the recipe.
+        max_cost, hourly_cost: as in `launch`; None for what counted before.
         confirm: as in `launch`.
 
     Returns:
@@ -319,6 +328,8 @@ def resume(
         image=image,
         env_files=[Path(file) for file in env_files],
         secrets=several(secrets),
+        max_cost=max_cost,
+        hourly_cost=hourly_cost,
         replace=[Path(file) for file in replace],
         detach=True,
     )

@@ -41,7 +41,14 @@ class RunLock:
                     raise RunLocked(_pid_in(folder)) from None
                 time.sleep(0.02)
             else:
-                break
+                if _is_at(folder, descriptor):
+                    break
+                # Its holder has deleted it with the folder: another process may make a new one and lock that.
+                os.close(descriptor)
+                descriptor = _open_lock_file(folder)
+        else:
+            os.close(descriptor)
+            raise RunLocked(_pid_in(folder))
         lock = cls(descriptor)
         lock.sign()
         return lock
@@ -82,6 +89,14 @@ def _open_lock_file(folder: Path) -> int:
                 raise
             time.sleep(0.02)
     raise AssertionError("unreachable")
+
+
+def _is_at(folder: Path, descriptor: int) -> bool:
+    """Whether the open lock file is the one that others find."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), (folder / "lock").stat())
+    except FileNotFoundError:
+        return False
 
 
 def _pid_in(folder: Path) -> int | None:

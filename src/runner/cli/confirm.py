@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.errors import UserError
+
 if TYPE_CHECKING:
     from runner.control.launching.cost import Confirm, CostQuestion
 
@@ -42,3 +44,27 @@ def ask_to_go_on(*, yes: bool) -> "Callable[[str], bool]":
         return True
 
     return confirm
+
+
+def ask_before_deleting(question: str, *, yes: bool, command: str) -> None:
+    """Ask whether to delete. What is deleted is gone, so a program has to say that it means it.
+
+    The answer no raises `click.Abort`.
+
+    Args:
+        question: what is asked.
+        yes: ``--yes`` was given: do not ask.
+        command: for the message.
+
+    Raises:
+        UserError: nobody can be asked, and ``--yes`` was not given.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(
+            "nobody can be asked whether to delete: standard input is not a terminal",
+            where=command,
+            remedy="`--yes` deletes without asking; `--dry-run` shows what",
+        )
+    click.confirm(question, abort=True, err=True)

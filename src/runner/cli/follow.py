@@ -145,6 +145,7 @@ def ending(store: "Store", status: RunStatus, *, by: str | None = None, log_tail
         checkpoint_step=None if newest is None else newest.step,
         stage=newest.stage if newest is not None and status.stage_count else None,
         log_tail=log_tail,
+        options=" --max-cost DOLLARS" if status.capped else "",
         typed=as_typed,
     )
 

@@ -137,6 +137,23 @@ def yes_option(command: F) -> F:
     return click.option("--yes", "-y", is_flag=True, help="Do not ask, whatever it may cost.")(command)
 
 
+def budget_options(command: F) -> F:
+    """``--max-cost`` and ``--hourly-cost``: the command gets `max_cost` and `hourly_cost`."""
+    above_zero = click.FloatRange(min=0, min_open=True)
+    command = click.option(
+        "--hourly-cost",
+        metavar="DOLLARS",
+        type=above_zero,
+        help="What an hour of a machine costs, where no catalog knows it. Default: what RUNNER_HOURLY_COST says.",
+    )(command)
+    return click.option(
+        "--max-cost",
+        metavar="DOLLARS",
+        type=above_zero,
+        help="The most that the run may cost, all attempts together: then it saves and is interrupted.",
+    )(command)
+
+
 def image_option(command: F) -> F:
     """``--image REF``: the command gets `image`."""
     return click.option(

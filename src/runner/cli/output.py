@@ -91,6 +91,8 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "step": status.step,
         "max_steps": status.max_steps,
         "loss": status.loss,
+        "eval_loss": status.eval_loss,
+        "device": status.device,
         "tokens": status.tokens,
         "tokens_per_second": status.tokens_per_second,
         "phase": status.phase,
@@ -100,6 +102,8 @@ def run_row(status: "RunStatus") -> dict[str, Any]:
         "message": status.message,
         "checkpoint_step": status.checkpoint_step,
         "attempts": status.attempts,
+        "cost": status.cost,
+        "cost_per_hour": status.cost_per_hour,
         "created_at": status.created_at,
         "ended_at": status.ended_at,
     }

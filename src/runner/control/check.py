@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.control.launching.packages import missing_extras, require_packages
 from runner.control.launching.taken_along import describe_code_and_files
+from runner.control.launching.warm_start import start_resolver
 from runner.errors import UserError
 from runner.fit.accelerators import accelerator_warnings
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
@@ -66,7 +67,7 @@ def check_recipe_named(
         say: receives a sentence if the hub does not answer.
     """
     try:
-        loaded = load_recipe(recipe, overrides=overrides, cwd=cwd)
+        loaded = load_recipe(recipe, overrides=overrides, cwd=cwd, start=start_resolver())
         own_image = loaded.recipe.resources.get("image_id") is not None
         warnings = require_packages(
             loaded.recipe, here=True, own_image=own_image, where=str(loaded.path), locate=loaded.locate

@@ -95,6 +95,10 @@ class ExportOptions:
     """Push to this repository; None to push nothing."""
     private: bool | None = None
     """Whether a new repository is private; None for its owner's default."""
+    space: str | None = None
+    """Make a Gradio Space of this name; new ones are private unless `private` is False."""
+    out: Path | None = None
+    """Write the Space's files into this folder, and upload nothing."""
     checkpoint: str | None = None
     """Which checkpoint to make it of, as `choose_checkpoint` reads it; None for the run's model."""
     base: str | None = None
@@ -104,20 +108,34 @@ class ExportOptions:
     secrets: Sequence[str] = ()
     """Names of variables for the export; their values come from this process's environment."""
 
+    @property
+    def uploads_space(self) -> bool:
+        """Whether a Space is uploaded, not only written."""
+        return self.space is not None and self.out is None
+
     def as_recipe(self) -> dict[str, Any]:
         """The same as a recipe's `export`, checked.
 
         Raises:
             UserError: nothing is asked for, or something that does not exist.
         """
-        if not (self.merge or self.gguf or self.hub_model_id or self.checkpoint):
-            raise UserError("nothing to export", remedy="say what: --merge, --gguf q4_k_m, --push-to-hub OWNER/NAME")
+        if not (self.merge or self.gguf or self.hub_model_id or self.checkpoint or self.space):
+            raise UserError(
+                "nothing to export",
+                remedy="say what: --merge, --gguf q4_k_m, --push-to-hub OWNER/NAME, --space OWNER/NAME",
+            )
+        if self.space is not None and not is_repository(self.space):
+            raise UserError(f"{self.space!r} cannot be a Space's name", where="--space", remedy="write OWNER/NAME")
+        if self.out is not None and self.space is None:
+            raise UserError("there are no files to write without --space", where="--out", remedy="add --space NAME")
+        if self.out is not None and (self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir()))):
+            raise UserError("is not an empty folder", where=str(self.out), remedy="name one that does not exist yet")
         if self.hub_model_id is not None and not is_repository(self.hub_model_id):
             raise UserError(
                 f"{self.hub_model_id!r} cannot be a repository's name", where="--push-to-hub", remedy="write OWNER/NAME"
             )
-        if self.private is not None and self.hub_model_id is None:
-            raise UserError("there is no repository without --push-to-hub", where="--private")
+        if self.private is not None and self.hub_model_id is None and (self.space is None or self.out is not None):
+            raise UserError("there is no repository without --push-to-hub or --space", where="--private")
         return {
             "merge": self.merge,
             "base": self.base,
@@ -128,7 +146,14 @@ class ExportOptions:
         }
 
 
-def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[str], None]) -> dict[str, str]:
+def export(
+    store: Store,
+    run_id: str,
+    options: ExportOptions,
+    *,
+    say: Callable[[str], None],
+    confirm: Callable[[str], bool] = lambda question: True,
+) -> dict[str, str]:
     """Make exports of an ended run, or of any run's checkpoint, on this machine, except for those that exist already.
 
     Args:
@@ -136,6 +161,7 @@ def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[
         run_id: the run.
         options: what is asked for.
         say: receives what is being done.
+        confirm: answers whether to upload a Space.
 
     Returns:
         The artifacts' keys in the run by their names.
@@ -149,13 +175,28 @@ def export(store: Store, run_id: str, options: ExportOptions, *, say: Callable[[
     checkpoint = None if options.checkpoint is None else choose_checkpoint(store, run_id, options.checkpoint)
     _require_model(store, run_id, checkpoint, merge=options.merge)
     require_training_side()
-    require_exports(wanted, run_token(environment, here=True), here=True)
+    token = run_token(environment, here=True)
+    require_exports(wanted, token, here=True)
+    if options.uploads_space and token is None:
+        raise UserError(
+            "uploading a Space needs a token that may write",
+            where="--space",
+            remedy="make one at https://huggingface.co/settings/tokens, export HF_TOKEN=… and pass "
+            "`--secret HF_TOKEN`; or write the files only: --out DIR",
+        )
+    if options.uploads_space and not confirm(
+        f"Upload the model as a {'public' if options.private is False else 'private'} Space, {options.space}?"
+    ):
+        raise UserError("nothing was uploaded", where="--space")
     above = state_folder(store.url, run_id).parent
     above.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="export-", dir=above) as folder:
         command = [sys.executable, "-P", "-m", MODULE, "--store", store.url, "--run", run_id]
         command += ["--work-dir", str(Path(folder, "work")), "--export", json.dumps(wanted)]
         command += ["--checkpoint", str(checkpoint)] if checkpoint is not None else []
+        command += ["--space", options.space] if options.space is not None else []
+        command += ["--out", str(options.out.absolute())] if options.out is not None else []
+        command += ["--public"] if options.private is False else []
         process = subprocess.Popen(
             [*command, "--parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,

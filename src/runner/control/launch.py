@@ -10,6 +10,7 @@ from runner.backends.base import Backend, Placement, Request
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
+from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
 from runner.control.launching.rows import read_all_rows
@@ -23,10 +24,13 @@ from runner.control.launching.start import (
     take_lock,
 )
 from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
+from runner.control.launching.warm_start import say_start, start_resolver
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
+from runner.recipe.loading.starts import ResolveStart
 from runner.runs.launches import needed_environment, run_placement
 from runner.runs.layout import RUNS
+from runner.runs.measured.budget import Budget
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import run_document
 from runner.runs.submission.prepare import PreparedRecipe
@@ -49,6 +53,10 @@ class LaunchOptions(PlaceOptions):
     """The same as values by dotted key; they count more than `overrides`."""
     name: str | None = None
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
+    max_cost: float | None = None
+    """The most that all attempts together may cost, in US dollars; None: any."""
+    hourly_cost: float | None = None
+    """What an hour of one machine costs, in US dollars; None: what `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
     detach: bool = False
     """Whether the run goes on in the background."""
     cwd: Path = field(default_factory=Path.cwd)
@@ -90,7 +98,7 @@ def launch(
         UserError: something is wrong with the recipe, the machine, the hub, or the run of that name; or `confirm`
             said no. Nothing has been started.
     """
-    plan = _plan(_backend(options), options, say)
+    plan = _plan(_backend(options), options, say, start=start_resolver(store))
     loaded = plan.checked.loaded
     check_what_it_needs(store, plan.checked, say=say)
     if plan.placement.machines is not None:
@@ -125,7 +133,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
-    plan = _plan(_backend(options), options, say)
+    plan = _plan(_backend(options), options, say, start=start_resolver(store))
     read_all_rows(plan.checked.loaded, say=say)
     match = _choose(store, plan)
     document = plan.document(match.run_id)
@@ -152,7 +160,7 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
     backend = backend_for(next(iter(options.resources.infra), ANY))
-    plan = _plan(backend, options, say, with_environment=False)
+    plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
     request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
     return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
@@ -164,6 +172,10 @@ class _Plan:
 
     checked: CheckedLaunch
     name: str | None
+    budget: Budget
+    """What it may cost."""
+    options: LaunchOptions
+    """What is asked for."""
 
     @property
     def backend(self) -> Backend:
@@ -187,7 +199,17 @@ class _Plan:
 
     def document(self, run_id: str) -> RunDocument:
         """The ``run.json`` of a new run."""
-        return new_run_document(self.prepared, self.placement, run_id=run_id, git_revision=self.checked.git_revision)
+        document = new_run_document(
+            self.prepared,
+            self.placement,
+            run_id=run_id,
+            git_revision=self.checked.git_revision,
+            start=self.checked.loaded.start,
+            code=self.checked.code,
+        )
+        if self.budget != Budget():
+            document["budget"] = self.budget.to_record()
+        return document
 
 
 def _backend(options: LaunchOptions) -> Backend:
@@ -195,13 +217,27 @@ def _backend(options: LaunchOptions) -> Backend:
 
 
 def _plan(
-    backend: Backend, options: LaunchOptions, say: Callable[[str], None], *, with_environment: bool = True
+    backend: Backend,
+    options: LaunchOptions,
+    say: Callable[[str], None],
+    *,
+    start: ResolveStart,
+    with_environment: bool = True,
 ) -> _Plan:
     backend.check(options.resources, cluster=options.cluster, image=options.image)
-    loaded = load_recipe(options.recipe, overrides=options.overrides, flags=options.values, cwd=options.cwd)
+    loaded = load_recipe(
+        options.recipe, overrides=options.overrides, flags=options.values, cwd=options.cwd, start=start
+    )
+    say_start(loaded.start, say)
     name = None if options.name is None else checked_name(options.name)
     checked = check_launch(backend, loaded, options, say=say, with_environment=with_environment)
-    return _Plan(checked=checked, name=name)
+    machines = checked.placement.machines
+    resources = machines.resources if machines else None
+    budget = chosen_budget(options.max_cost, options.hourly_cost, resources)
+    words = describe_budget(budget, resources, machines.num_nodes if machines else 1)
+    if words is not None:
+        say(words)
+    return _Plan(checked=checked, name=name, budget=budget, options=options)
 
 
 def _choose(store: Store, plan: _Plan) -> Match:
@@ -230,18 +266,35 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
             say(match.why)
         if not plan.backend.supervised_here:
             if match.exists:
-                return relocate(store, run_id, plan.placement), None
+                document = relocate(store, run_id, plan.placement)
+                _set_budget(store, run_id, plan, say, moves=True)
+                return document, None
             document = plan.document(run_id)
-            if submit(store, document, plan.prepared.inputs):
+            if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):
                 return document, None
             continue  # another process was faster with this very name: look again
         if match.exists:
             lock = acquire_run(store, run_id)
             with closed_on_error(lock):
+                _set_budget(store, run_id, plan, say, moves=False)
                 return run_placement(store, run_id), lock
         lock = take_lock(store, run_id)
         with closed_on_error(lock):
             document = plan.document(run_id)
-            if submit(store, document, plan.prepared.inputs):
+            if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):
                 return document, lock
         lock.close()
+
+
+def _set_budget(store: Store, run_id: str, plan: _Plan, say: Callable[[str], None], *, moves: bool) -> None:
+    """Record what counts from now on for a run that goes on."""
+    machines = plan.placement.machines
+    set_budget_again(
+        store,
+        run_id,
+        max_cost=plan.options.max_cost,
+        hourly_cost=plan.options.hourly_cost,
+        moves=moves,
+        resources=machines.resources if machines else None,
+        say=say,
+    )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.control.launching.warm_start import start_resolver
 from runner.fit.accelerators import parse_accelerators
 from runner.hub.model_config import model_config
 from runner.planning.plan import Row, plan
@@ -40,7 +41,7 @@ def plan_recipe(
         UserError: the recipe is wrong, a GPU is unknown, or the model's config cannot be read.
     """
     wanted = [parse_accelerators(gpu, where="--gpu") for gpu in gpus]
-    loaded = load_recipe(recipe, overrides=overrides, cwd=cwd).recipe
+    loaded = load_recipe(recipe, overrides=overrides, cwd=cwd, start=start_resolver()).recipe
     if spot is None:
         spot = bool(loaded.resources.get("use_spot"))
     offers = load_prices()

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from runner.backends.base import Backend, Placement, ResourceOptions
 from runner.backends.environment import chosen_environment
 from runner.backends.registry import backend_for, infra_for
+from runner.control.launching.budget import set_budget_again
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.start import (
     Launched,
@@ -59,6 +60,10 @@ class ResumeOptions:
     """Names of variables that the run is given besides those of its launch; values come from the environment."""
     replace: Sequence[Path] = ()
     """Mended reward files that take the place of those that were uploaded with the recipe."""
+    max_cost: float | None = None
+    """The most that all attempts together may cost, in US dollars; None: as before."""
+    hourly_cost: float | None = None
+    """What an hour of one machine costs, in US dollars; None: as before, if it goes on where it was."""
     detach: bool = False
     """Whether the run goes on in the background."""
 
@@ -116,12 +121,26 @@ def resume(
         placement = _checked_placement(store, before, backend, options, environment, confirm, say)
     else:
         cluster = launch.record["cluster"] if launch else None
+
+    def set_budget() -> None:
+        machines = placement.machines if placement is not None else None
+        set_budget_again(
+            store,
+            run_id,
+            max_cost=options.max_cost,
+            hourly_cost=options.hourly_cost,
+            moves=options.moves,
+            resources=before.get("resources") if placement is None else machines.resources if machines else None,
+            say=say,
+        )
+
     lock = None
     if not backend.supervised_here:
         if placement is None:
             document = interrupted_run(store, run_id, or_failed=True)
         else:
             document = relocate(store, run_id, placement, or_failed=True)
+        set_budget()
         _go_on(store, run_id, replaced, say)
     else:
         if placement is not None:
@@ -129,6 +148,7 @@ def resume(
         lock = acquire_run(store, run_id, or_failed=True)
         with closed_on_error(lock):
             document = run_placement(store, run_id)
+            set_budget()
             _go_on(store, run_id, replaced, say)
     return start(
         store,

@@ -18,7 +18,7 @@ from runner.paths import home_folder, price_cache
 from runner.storage.atomic import atomic_write
 
 SNAPSHOT = Path(__file__).with_name("prices.json")
-_VERSION = "v8"
+CATALOG_VERSION = "v8"
 """The catalogs' schema version in SkyPilot 0.14."""
 _NAMES = {
     name.lower(): accelerator.name
@@ -76,7 +76,7 @@ def load_prices(catalogs: Path | None = None) -> Prices:
     Args:
         catalogs: a folder with one folder per cloud; by default SkyPilot's.
     """
-    folder = catalogs or home_folder() / ".sky" / "catalogs" / _VERSION
+    folder = catalogs or home_folder() / ".sky" / "catalogs" / CATALOG_VERSION
     offers: list[Offer] = []
     newest = 0.0
     clouds: list[str] = []
@@ -130,17 +130,17 @@ def _read(file: Path) -> list[Offer]:
         columns |= {name: header.index(name) for name in ("Price", "SpotPrice", "Region")}
         zone = header.index("AvailabilityZone") if "AvailabilityZone" in header else columns["Region"]
         rows = ({**{name: row[at] for name, at in columns.items()}, "zone": row[zone]} for row in reader)
-        machines = _google(rows) if cloud == "gcp" else rows
+        machines = google_machines(rows) if cloud == "gcp" else rows
         return _cheapest(cloud, machines)
 
 
 def _cheapest(cloud: str, rows: Iterable[Mapping[str, Any]]) -> list[Offer]:
     best: dict[tuple[str, int], dict[str, Any]] = {}
     for row in rows:
-        name, count = _NAMES.get(row["AcceleratorName"].lower()), _number(row["AcceleratorCount"])
+        name, count = _NAMES.get(row["AcceleratorName"].lower()), parse_price(row["AcceleratorCount"])
         if name is None or count is None or count != int(count) or not row["InstanceType"]:
             continue
-        price, spot = _number(row["Price"]), _number(row["SpotPrice"])
+        price, spot = parse_price(row["Price"]), parse_price(row["SpotPrice"])
         offer = best.setdefault(
             (name, int(count)), {"price": None, "spot": None, "region": row["Region"], "type": row["InstanceType"]}
         )
@@ -162,7 +162,7 @@ def _cheapest(cloud: str, rows: Iterable[Mapping[str, Any]]) -> list[Offer]:
     ]
 
 
-def _google(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
+def google_machines(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
     """Yield Google's rows with machine and GPUs combined, for each zone that has both."""
     hosts: dict[tuple[str, str], Mapping[str, str]] = {}
     chips: list[Mapping[str, str]] = []
@@ -172,7 +172,7 @@ def _google(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
         elif row["InstanceType"].startswith(("a2-", "a3-", "a4-", "g2-", "n1-highmem-")):
             hosts[row["InstanceType"], row["zone"]] = row
     for chip in chips:
-        name, count = _NAMES.get(chip["AcceleratorName"].lower(), ""), _number(chip["AcceleratorCount"])
+        name, count = _NAMES.get(chip["AcceleratorName"].lower(), ""), parse_price(chip["AcceleratorCount"])
         if chip["InstanceType"]:
             yield chip
         if name not in _GOOGLE_HOSTS or count is None:
@@ -184,17 +184,19 @@ def _google(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, Any]]:
             yield {
                 **chip,
                 "InstanceType": host["InstanceType"],
+                "vCPUs": host.get("vCPUs", ""),
+                "MemoryGiB": host.get("MemoryGiB", ""),
                 "Price": _sum(chip["Price"], host["Price"]),
                 "SpotPrice": _sum(chip["SpotPrice"], host["SpotPrice"]),
             }
 
 
 def _sum(first: str, second: str) -> str:
-    prices = _number(first), _number(second)
+    prices = parse_price(first), parse_price(second)
     return "" if prices[0] is None or prices[1] is None else str(prices[0] + prices[1])
 
 
-def _number(text: str) -> float | None:
+def parse_price(text: str) -> float | None:
     """Parse a price; None if it is not a number or cannot be one."""
     try:
         value = float(text)
@@ -228,7 +230,7 @@ def hourly_prices(resources: Mapping[str, Any], prices: Prices) -> dict[str, flo
     for entry in entries:
         machine = {**resources, **entry}
         name, _, number = str(machine.get("accelerators") or "").partition(":")
-        known, count = _NAMES.get(name.lower()), _number(number or "1")
+        known, count = _NAMES.get(name.lower()), parse_price(number or "1")
         place = str(machine.get("infra") or machine.get("cloud") or "*").lower().partition("/")[0]
         if known is None or count is None:
             continue

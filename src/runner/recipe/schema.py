@@ -76,8 +76,11 @@ def recipe_schema(method: str | None = None) -> dict[str, Any]:
         training = {**next(iter(methods().values())), "properties": properties}
     description = whole["properties"]["training"]["description"]
     stages = whole["properties"]["stages"]
+    model = {key: value for key, value in whole["properties"]["model"].items() if key != "anyOf"}
     properties = {
         **whole["properties"],
+        # A run that the recipe starts from has been replaced by what it was trained from.
+        "model": {**model, "required": ["model_name_or_path"]},
         "data": {**whole["properties"]["data"], **published["else"]["properties"]["data"]},
         "training": {**training, "description": description},
         "stages": {**stages, "items": {key: value for key, value in stages["items"].items() if key != "allOf"}},

@@ -74,6 +74,10 @@ _KNOWN_LATE = ("libraries", "hardware")
 """Groups of what a run says only when it trains: that one has not said it yet is no difference."""
 
 
+_FOUND = (" fingerprint", " commit", ".rows", "tokenizer")
+"""Ends of the names of what a run has found out about its data."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """A name whose values are not the same in all runs."""
@@ -130,7 +134,7 @@ def compare_runs(runs: Sequence[ComparedRun], *, metric: str | None = None, maxi
     for group in GROUPS:
         found = [one for one in everything if one.name not in drawn and _group(one.name) == group]
         of_runs = {run.run_id: run.facts.get(group, {}) for run in runs}
-        found += [one for one in _differences(of_runs) if group not in _KNOWN_LATE or _is_known(one)]
+        found += [one for one in _differences(of_runs) if not _is_late(group, one.name) or _is_known(one)]
         if found:
             others[group] = found
     digests = {run.digest for run in runs}
@@ -214,6 +218,37 @@ def result_row(run: ComparedRun, comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def comparison_document(comparison: Comparison, damaged: Mapping[str, str]) -> dict[str, Any]:
+    """Return a comparison as JSON, for programs.
+
+    Args:
+        comparison: of runs.
+        damaged: what is wrong with each run that could not be read.
+    """
+    others = {group: comparison.others.get(group, ()) for group in GROUPS}
+    return {
+        "metric": comparison.metric,
+        "goal": "maximize" if comparison.maximize else "minimize",
+        "best": next((run.run_id for run in comparison.ranked), None),
+        "runs": [
+            {
+                **result_row(run, comparison),
+                "before": dict(run.before),
+                "after": dict(run.measured),
+                "best": run.best,
+                "not_finite": dict(run.not_finite),
+                "curves": {"loss": list(run.losses), "eval_loss": list(run.eval_losses)},
+            }
+            for run in comparison.runs
+        ],
+        "settings": {one.name: dict(one.values) for one in comparison.settings},
+        **{group: {one.name: dict(one.values) for one in found} for group, found in others.items()},
+        "same_training": [list(run_ids) for run_ids in comparison.same_training],
+        "same_evaluation_data": comparison.same_rows,
+        "damaged": dict(damaged),
+    }
+
+
 # -- inside --------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +271,11 @@ def _differences(tables: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
         if len(set(map(identity, values.values()))) > 1:
             found.append(Difference(name=name, values=values))
     return found
+
+
+def _is_late(group: str, name: str) -> bool:
+    """Whether a run says this only when it trains, and an older one perhaps not at all."""
+    return group in _KNOWN_LATE or (group == _DATA and name.endswith(_FOUND))
 
 
 def _is_known(difference: Difference) -> bool:

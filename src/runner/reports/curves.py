@@ -70,7 +70,7 @@ def draw_metrics(
     lines: list[Line] = []
     for name in chosen:
         others = [] if names else [_WITH[name]] if name in _WITH else []
-        series = []
+        series: list[Series] = []
         for number, (run, records) in enumerate(runs.items()):
             label = f"{run} " if len(runs) > 1 else ""
             is_evaluated = any(name in record and record["kind"] == "eval" for record in records) and name != "loss"
@@ -106,7 +106,7 @@ def draw_system(
     begin = min((record["time"] for records in runs.values() for record in records), default=0.0)
     lines: list[Line] = []
     for title, field, highest in frames:
-        series = []
+        series: list[Series] = []
         for run, records in runs.items():
             for label, points in _system_points(records, field, begin, has_gpus=has_gpus):
                 name = " ".join(word for word in (run if len(runs) > 1 else "", label) if word)

@@ -39,6 +39,7 @@ def summarize_success(
         parts += filter(None, [dropped_rows(result), format_measurements(result)])
     if result.get("hardware"):
         computed = f"Computed with: {describe_hardware(result['hardware'])}."
+        computed = " ".join(filter(None, [computed, _figures(result)]))
         parts.append(textwrap.fill(computed, _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     where = [("store", store_url), ("run", f"{_with_slash(store_url)}runs/{run_id}/")]
     where += [(name, f"{_with_slash(store_url)}runs/{run_id}/{path}") for name, path in _artifacts(result)]
@@ -81,9 +82,13 @@ def summarize_interruption(
     checkpoint_step: int | None,
     stage: str | None = None,
     log_tail: Sequence[str],
+    options: str = "",
     typed: Callable[[str], str] = command,
 ) -> str:
-    """Summarize a run that was interrupted: why (`by` what, if a person did it), from which step it would continue."""
+    """Summarize a run that was interrupted: why (`by` what, if a person did it), from which step it would continue.
+
+    `options` are those that `runner resume` then needs, after a space.
+    """
     at = None
     if checkpoint_step is not None:
         at = f"step {checkpoint_step}" + ("" if stage is None else f" of stage {stage}")
@@ -92,8 +97,21 @@ def summarize_interruption(
     parts = [f"{run_id} interrupted{why}{saved}"]
     parts += _tail(log_tail)
     from_where = "from the beginning" if at is None else f"from {at}"
-    parts.append("What to do:\n" + next_commands([(typed(f"resume {run_id}"), f"continue {from_where}")]))
+    parts.append("What to do:\n" + next_commands([(typed(f"resume {run_id}{options}"), f"continue {from_where}")]))
     return "\n\n".join(parts)
+
+
+def _figures(result: Mapping[str, Any]) -> str:
+    """Return in a sentence how large the training was. Empty for results of older versions."""
+    trained, total = result.get("trainable_parameters"), result.get("total_parameters")
+    peak, tokens = result.get("peak_memory_gib"), result.get("tokens")
+    parts = [
+        f"{trained:,} of {total:,} weights trained" if trained is not None and total is not None else "",
+        f"on {tokens:,} tokens" if tokens else "",
+        f"with at most {peak:.1f} GiB of GPU memory" if peak else "",
+    ]
+    words = " ".join(filter(None, parts))
+    return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
 def dropped_rows(result: Mapping[str, Any]) -> str:

@@ -21,20 +21,23 @@ class ChunkWriter:
     Args:
         store: where the run lives.
         run_id: the run.
-        kind: ``metrics`` or ``logs``.
+        kind: ``metrics``, ``logs`` or ``system``.
         token: the attempt that writes.
         most_bytes: how much is kept while the store does not take it; what is appended then is left out, and how much
             that was is written in its place. None: all is kept.
+        first: the number of its first chunk, where several machines write under one token.
     """
 
-    def __init__(self, store: Store, run_id: str, kind: str, token: str, *, most_bytes: int | None = None) -> None:
+    def __init__(
+        self, store: Store, run_id: str, kind: str, token: str, *, most_bytes: int | None = None, first: int = 1
+    ) -> None:
         self._store = store
         self._run_id = run_id
         self._kind = kind
         self._token = token
         self._buffer = bytearray()
         self._pending: bytes | None = None
-        self._sequence = 1
+        self._sequence = first
         self._most_bytes = most_bytes
         self._left_out = 0
         self._appending = threading.Lock()
@@ -97,7 +100,7 @@ class ChunkWriter:
 
 
 def chunk_infos(store: Store, run_id: str, kind: str) -> dict[str, dict[int, ObjectInfo]]:
-    """A run's ``metrics`` or ``logs`` as the store lists them: by their number, in order, by the attempt's token."""
+    """Such chunks of a run as the store lists them: by their number, in order, by the attempt's token."""
     prefix = run_key(run_id, f"{kind}/")
     infos: dict[str, dict[int, ObjectInfo]] = {}
     for info in store.objects(prefix):

@@ -1,10 +1,11 @@
 """The local files that a recipe names, which travelled with the run: ``inputs/<digest>/<name>``."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runner.runs.layout import run_key, sweep_key
 from runner.runs.records import run_document
@@ -15,6 +16,17 @@ from runner.storage.retry import Caller, directly
 from runner.storage.store import NotFound, Store
 
 _INPUT = re.compile(r"inputs/(?P<digest>[0-9a-f]{64})/[^/]+")
+
+
+def input_keys(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of the inputs that a resolved recipe reads; one may come more than once."""
+    for stage in (recipe, *(recipe.get("stages") or ())):
+        for source in [*stage["data"]["train"], *stage["data"]["eval"]]:
+            if source["path"].startswith("inputs/"):
+                yield source["path"]
+        for name in stage["training"].get("reward_funcs", ()):
+            if isinstance(name, str) and name.startswith("inputs/"):
+                yield name.rpartition(":")[0]
 
 
 def fetch_input(store: Store, run_id: str, key: str, folder: Path, *, call: Caller = directly) -> Path:

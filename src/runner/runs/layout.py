@@ -5,23 +5,30 @@
     runs/<run_id>/
       run.json                          resolved recipe with sources; never changes
       inputs/<digest>/<name>            local files that the recipe names, by their BLAKE3 digest
+      start.json                        what a warm start starts from, as artifacts of its own; created if absent
       submission.json                   how the run was first started: the engine, by names only
       launches/<n>.json                 each time that it was handed to SkyPilot: its job's name
       launches/<n>.job.json             which job that has become
       launches/<n>.ended.json           SkyPilot has given up on it, and why
+      launches/<n>.prices.json          what the machines cost that SkyPilot may take for it
+      budget/<n>.json                   what its owner says of money, after the launch; the newest counts
       cancel.json                       somebody asked for the run to be cancelled
       finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
       attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
+      attempts/<n>.machine.json         the head's machine: GPUs, driver, versions of all that is installed
+      attempts/<n>.inputs-<stage>.json  what model and data a stage was trained with: commits and fingerprints
       attempts/<n>.ended.json           how the attempt ended
       attempts/<n>/go.json              several machines: who takes part, and what each must know; created if absent
       attempts/<n>/<rank>-<nonce>.json  a machine that wants to; then its .heartbeat, and its .ended
       checkpoints/<stage>-<step>-<token>/   files, then manifest.json last
       metrics/<token>-<seq>.jsonl
       logs/<token>-<seq>.txt
+      system/<token>-<seq>.jsonl        samples of GPUs and machine; those of machine r are numbered from 1000000 r
       artifacts/<name>/<token>/         same commit rule as a checkpoint; ``export-9f3c`` made by `runner export`
       result.json                       the terminal state; created if absent
       reopened/<n>.json                 its owner goes on with the run that failed; created if absent
@@ -29,6 +36,10 @@
       reopened/<n>.cancel.json, .finish.json   as ``cancel.json`` and ``finish.json``, since it was reopened
       replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
+      marks/<n>.json                    tags and notes that people have put on it; created if absent
+    marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
+    removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
+    removing/sweeps/<sweep_id>.json     the same of a sweep
 
 A run that is a trial of a sweep may lack ``inputs/``: they are then the sweep's, once for all of its trials, under
 ``sweeps/<sweep_id>/inputs/<digest>/<name>``.
@@ -45,11 +56,16 @@ RUNS = "runs/"
 SWEEPS = "sweeps/"
 RUN = "run.json"
 RESULT = "result.json"
+START = "start.json"
 SUBMISSION = "submission.json"
 CANCEL = "cancel.json"
 FINISH = "finish.json"
 REOPENED = "reopened/"
 REPLACED = "replaced/"
+BUDGET = "budget/"
+MARKS = "marks/"
+MARKED = "marked/"
+REMOVING = "removing/"
 
 RUN_VARIABLE = "RUNNER_RUN"
 """The variable that brings a run's ``run.json`` (as YAML) to an attempt, should the store not have it yet."""
@@ -93,6 +109,21 @@ def run_key(run_id: str, name: str) -> str:
 def sweep_key(sweep_id: str, name: str) -> str:
     """The key of `name` (``sweep.json``, ``inputs/…``) inside one sweep."""
     return f"{SWEEPS}{sweep_id}/{name}"
+
+
+def marked_key(run_id: str) -> str:
+    """The key that says that a run may have marks."""
+    return f"{MARKED}{run_id}.json"
+
+
+def removing_key(run_id: str) -> str:
+    """The key that says that a run is being deleted."""
+    return f"{REMOVING}{RUNS}{run_id}.json"
+
+
+def removing_sweep_key(sweep_id: str) -> str:
+    """The key that says that a sweep is being deleted."""
+    return f"{REMOVING}{SWEEPS}{sweep_id}.json"
 
 
 def attempt_key(run_id: str, number: int, kind: str = "") -> str:
@@ -178,8 +209,8 @@ def artifact_prefix(run_id: str, name: str, token: str) -> str:
 
 
 def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
-    """The key of one piece of an attempt's metrics or logs; `kind` is ``metrics`` or ``logs``."""
-    extension = {"metrics": "jsonl", "logs": "txt"}[kind]
+    """The key of one piece of an attempt's ``metrics``, ``logs`` or ``system`` records, which `kind` is."""
+    extension = {"metrics": "jsonl", "logs": "txt", "system": "jsonl"}[kind]
     return run_key(run_id, f"{kind}/{token}-{sequence:06d}.{extension}")
 
 

@@ -4,19 +4,31 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from runner.errors import UserError
 from runner.paths import listing_cache, make_folder
+from runner.runs.keeping.removals import removals
 from runner.runs.layout import REOPENED, RUN, RUNS, is_run_id, numbered_key, run_key
-from runner.runs.records import exists
+from runner.runs.records import exists, listed_document
 from runner.runs.status import RunStatus, run_status
+from runner.storage.local import LocalStore
 from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
 
+R = TypeVar("R")
+
 _READERS = 32
+_FIRST_READS = 64
+_QUICK_SECONDS = 0.001
+"""A run whose records are read in less than this is not worth a thread."""
+_OCCURS_ONCE = re.compile(r"-[0-9]{8}-[0-9]{6}-[0-9a-z]{4}(-[0-9]{4,})?$")
+"""The end of the ids that `runner launch` and `runner sweep launch` make, and of their trials' ids."""
 
 
 def list_runs(
@@ -24,17 +36,20 @@ def list_runs(
 ) -> list[RunStatus]:
     """Every run of the store, the newest first.
 
-    A folder without a ``run.json`` is not a run (its submission was cut short, say), and is left out.
+    A folder without a ``run.json`` is not a run (its submission was cut short, say), and is left out; so is a run that
+    is being deleted.
 
     Args:
         store: where runs live.
         on_damaged: called with the id of a run that is left out because one of its records cannot be trusted.
     """
     memory = EndedRuns(listing_cache(store.url))
-    ended = memory.read_unless_reopened(store)
+    run_ids = set(filter(is_run_id, store.folders(RUNS)))
+    ended = memory.read_unless_changed(store, run_ids)
+    removed = removals(store)
     unknown = []
     runs = []
-    for run_id in filter(is_run_id, store.folders(RUNS)):
+    for run_id in sorted(run_ids - removed.keys()):
         if run_id in ended:
             runs.append(ended[run_id])
         else:
@@ -54,19 +69,37 @@ def look_at(
 
     def status_or_error(run_id: str) -> RunStatus | Damaged | None:
         try:
-            return run_status(store, run_id)
+            return run_status(store, run_id, document=listed_document(store, run_id))
         except NotFound:
             return None
         except Damaged as error:
             return error
 
     names = list(run_ids)
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="listing") as readers:
-        for run_id, status in zip(names, readers.map(status_or_error, names), strict=True):
-            if isinstance(status, Damaged):
-                on_damaged(run_id, status)
-            elif status is not None:
-                yield status
+    for run_id, status in zip(names, _read_all(store, status_or_error, names), strict=True):
+        if isinstance(status, Damaged):
+            on_damaged(run_id, status)
+        elif status is not None:
+            yield status
+
+
+def _read_all(store: Store, read: Callable[[str], R], names: Sequence[str]) -> Iterator[R]:
+    """Read in threads what takes time to arrive. A disk of this machine is faster without them; a network mount is not.
+
+    Args:
+        store: where it lies.
+        read: reads one.
+        names: what to read.
+    """
+    first = names[:_FIRST_READS] if isinstance(store, LocalStore) else []
+    began = time.perf_counter()
+    yield from map(read, first)
+    rest = names[len(first) :]
+    if first and time.perf_counter() - began < len(first) * _QUICK_SECONDS:
+        yield from map(read, rest)
+    elif rest:
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="listing") as readers:
+            yield from readers.map(read, rest)
 
 
 class EndedRuns:
@@ -97,18 +130,37 @@ class EndedRuns:
                 continue
         return known
 
-    def read_unless_reopened(self, store: Store) -> dict[str, RunStatus]:
-        """The same, without failed runs that their owners have gone on with since, from whatever machine."""
-        known = self.read()
-        failed = [status for status in known.values() if status.state == "failed"]
+    def read_unless_changed(self, store: Store, run_ids: Collection[str]) -> dict[str, RunStatus]:
+        """The same, of these runs, without those that are not what they were, whatever machine has changed them.
 
-        def is_reopened(status: RunStatus) -> bool:
-            return exists(store, numbered_key(status.run_id, REOPENED, status.reopened + 1))
+        Left out are failed runs that their owners have gone on with, and runs whose folder was deleted and whose name
+        another run has got. That happens to names that people choose; those that `runner launch` makes occur once.
 
-        if failed:
-            with ThreadPoolExecutor(_READERS, thread_name_prefix="reopened") as readers:
-                for status, reopened in zip(failed, readers.map(is_reopened, failed), strict=True):
-                    if reopened:
+        Args:
+            store: where the runs live.
+            run_ids: those that are in the store.
+        """
+        known = {run_id: status for run_id, status in self.read().items() if run_id in run_ids}
+        doubtful = [
+            status
+            for status in known.values()
+            if status.state == "failed" or _OCCURS_ONCE.search(status.run_id) is None
+        ]
+
+        def has_changed(status: RunStatus) -> bool:
+            if status.state == "failed" and exists(store, numbered_key(status.run_id, REOPENED, status.reopened + 1)):
+                return True
+            if _OCCURS_ONCE.search(status.run_id) is not None:
+                return False
+            try:
+                return listed_document(store, status.run_id)["created_at"] != status.created_at
+            except (NotFound, Damaged):
+                return True
+
+        if doubtful:
+            with ThreadPoolExecutor(_READERS, thread_name_prefix="changed") as readers:
+                for status, changed in zip(doubtful, readers.map(has_changed, doubtful), strict=True):
+                    if changed:
                         del known[status.run_id]
         return known
 
@@ -178,6 +230,8 @@ def find_run(store: Store, text: str) -> str:
             f"{text!r} fits {len(matches)} runs: {shown}",
             remedy="write more of the id; `runner ps --all` lists every run",
         )
+    if text in removals(store):
+        raise UserError("the run is being deleted", where=text, remedy=f"`runner rm {text}` finishes that")
     near = difflib.get_close_matches(text, known, n=3, cutoff=0.5)
     raise UserError(
         f"no run {text!r} in {store.url}",

@@ -124,6 +124,8 @@ def write_cancelled(store: Store, run_id: str) -> None:
         best=None,
         artifacts={},
     )
+    if "cost" in heartbeat:
+        result["cost"] = heartbeat["cost"]
     if "stage" in heartbeat:
         result["stage"] = heartbeat["stage"]
     if "stage_number" in heartbeat:

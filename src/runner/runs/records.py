@@ -8,6 +8,7 @@ a terminal.
 import json
 import re
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -194,6 +195,30 @@ def run_document(store: Store, run_id: str) -> RunDocument:
         DamagedRecord: it cannot be trusted, or is another run's.
     """
     return check_document(read_record(store, run_key(run_id, RUN), RunDocument), run_id)
+
+
+_SETTINGS = b'\n  "settings": {\n'
+_END_OF_SETTINGS = b"\n  },\n"
+
+
+def listed_document(store: Store, run_id: str) -> RunDocument:
+    """The same, without `settings`, which are most of it and no listing needs.
+
+    Raises:
+        NotFound: there is no such run.
+        DamagedRecord: what is read of it cannot be trusted, or is another run's.
+    """
+    key = run_key(run_id, RUN)
+    data = _read(store, key)
+    begin = data.find(_SETTINGS)
+    end = data.find(_END_OF_SETTINGS, begin + len(_SETTINGS)) if begin >= 0 else -1
+    if end >= 0:
+        # As `encoded` writes it, this is the whole map: JSON has no line breaks within its texts. Of a record that was
+        # written otherwise too much or too little may be cut out: then the rest is no JSON, and all of it is read.
+        with suppress(DamagedRecord):
+            rest = b"".join((data[:begin], b'\n  "settings": {', data[end:]))
+            return check_document(decoded(key, rest, RunDocument), run_id)
+    return check_document(decoded(key, data, RunDocument), run_id)
 
 
 def check_document(document: object, run_id: str) -> RunDocument:

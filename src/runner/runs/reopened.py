@@ -40,7 +40,7 @@ def reopen_run(store: Store, run_id: str, failed: Result, *, times: int) -> bool
     record = {
         "number": times + 1,
         "reopened_at": utc_now(),
-        **_by_whom(),
+        **by_whom(),
         "attempts": failed.get("attempts", 0),
         "state": failed["state"],
         "reason": failed.get("reason"),
@@ -79,7 +79,7 @@ def replace_reward_file(store: Store, run_id: str, key: str, path: Path, *, firs
     new = f"inputs/{digest(path)}/{name}"
     store.upload(run_key(run_id, new), path)
     number = max(numbered_records(store, run_key(run_id, REPLACED)), default=0) + 1
-    record = {"replaced_at": utc_now(), **_by_whom(), "inputs": {key: new}, "first_attempt": first_attempt}
+    record = {"replaced_at": utc_now(), **by_whom(), "inputs": {key: new}, "first_attempt": first_attempt}
     while not store.create(numbered_key(run_id, REPLACED, number), encoded({"number": number, **record})):
         number += 1
     return new
@@ -143,7 +143,8 @@ def _replaced(name: object, keys: Mapping[str, str]) -> object:
     return f"{keys.get(file, file)}{colon}{function}"
 
 
-def _by_whom() -> dict[str, Any]:
+def by_whom() -> dict[str, Any]:
+    """The fields of a record that say who writes it: ``host``, ``pid`` and, if it has a name, ``user``."""
     import getpass  # not above: listings read these records and write none
     from socket import gethostname
 

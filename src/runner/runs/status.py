@@ -63,7 +63,11 @@ class RunStatus:
     phase: str | None = None
     """What the newest attempt is doing."""
     loss: float | None = None
-    """The last training loss."""
+    """The last training loss, of a run that is running."""
+    eval_loss: float | None = None
+    """The evaluation loss of the trained model, of a run that has ended."""
+    device: str | None = None
+    """What it was computed on, as its result says."""
     tokens_per_second: float | None = None
     """Training speed."""
     eta_seconds: float | None = None
@@ -72,6 +76,10 @@ class RunStatus:
     """The step of the last durable checkpoint that the newest attempt knows of."""
     tokens: int | None = None
     """Tokens trained on so far, in the stage."""
+    cost: float | None = None
+    """What all attempts have cost so far, in US dollars; None: no machine had a price, or none has said."""
+    cost_per_hour: float | None = None
+    """What an hour of the machines of a running attempt costs, in US dollars; None: they have no price."""
     idle_seconds: float | None = None
     """For how long there has been no progress: no step, no batch, no bytes. None: the attempt does not say."""
     hang_seconds: float | None = None
@@ -82,6 +90,8 @@ class RunStatus:
     """Age of the newest attempt's last sign of life."""
     here: bool = False
     """Whether the newest attempt's process lives on this machine."""
+    capped: bool = False
+    """Whether it is interrupted because it was about to cost more than its owner's ``--max-cost``."""
     retry: bool = True
     """Whether starting the run again may help without anything being fixed."""
     paused: bool = False
@@ -154,6 +164,7 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
         "stage": heartbeat.get("stage"),
         "stage_number": heartbeat.get("stage_number"),
         "last_sign_seconds": attempt.last_sign_seconds,
+        "cost": heartbeat.get("cost"),
     }
     if attempt.alive():
         return RunStatus(
@@ -166,6 +177,7 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
             tokens=heartbeat.get("tokens"),
             idle_seconds=_idle_now(heartbeat, attempt.last_sign_seconds),
             hang_seconds=heartbeat.get("hang_seconds"),
+            cost_per_hour=heartbeat.get("cost_per_hour"),
             message=_line(heartbeat.get("hang") or heartbeat.get("message")),
             here=bool(attempt.process_here()),
         )
@@ -173,7 +185,7 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
     result = run_result(store, run_id)
     if result is not None:
         return _ended(store, run_id, known, result)
-    ended, paused = attempt.ended, False
+    ended, paused, capped = attempt.ended, False, False
     reopening = newest_reopening(store, run_id, times=reopened)
     if reopening is not None and attempt.number <= reopening["attempts"]:
         reason, retry, code = "its owner goes on with it; no attempt has begun since", True, None
@@ -181,11 +193,13 @@ def run_status(store: Store, run_id: str, *, document: RunDocument | None = None
         reason, retry, code = "the attempt vanished: killed, or its machine went away", True, None
     else:
         reason, retry, code = _line(ended.get("reason")), ended.get("retry", True), ended.get("exit_code")
-        paused = ended.get("paused", False)
+        paused, capped = ended.get("paused", False), ended.get("capped", False)
     skypilots, over = _skypilots_part(store, run_id, launch)
     reason = "; ".join(filter(None, (reason, skypilots))) or None
     retry = retry and not over
-    return RunStatus(**known, state="interrupted", reason=reason, retry=retry, paused=paused, exit_code=code)
+    return RunStatus(
+        **known, state="interrupted", reason=reason, retry=retry, paused=paused, capped=capped, exit_code=code
+    )
 
 
 def _launched(document: RunDocument) -> dict[str, Any]:
@@ -245,6 +259,7 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Result) 
     """The status of a run that has a result."""
     attempts = result.get("attempts", 0)
     ended = read_ended(store, run_id, attempts) if result["state"] == "failed" and attempts else None
+    hardware = result.get("hardware")
     return RunStatus(
         **{
             **known,
@@ -256,6 +271,9 @@ def _ended(store: Store, run_id: str, known: Mapping[str, Any], result: Result) 
             "max_steps": result.get("max_steps") or known["max_steps"],
             "stage": result.get("stage"),
             "stage_number": result.get("stage_number"),
+            "cost": result.get("cost"),
+            "eval_loss": (result.get("after") or {}).get("eval_loss"),
+            "device": _line(hardware["device"]) if hardware else None,
             "exit_code": ended.get("exit_code") if ended else None,
             "retry": False,
         }

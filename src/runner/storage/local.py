@@ -94,6 +94,17 @@ class LocalStore:
             while chunk := self._read(reader, key):
                 writer.write(chunk)
 
+    def download_rest(self, key: str, path: Path, size: int) -> None:
+        """See `Store.download_rest`."""
+        try:
+            source = self._open(key)
+        except OSError as error:
+            raise self._read_error(error, key) from error
+        with source as reader, path.open("ab") as writer:
+            reader.seek(writer.tell())
+            while chunk := self._read(reader, key):
+                writer.write(chunk)
+
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Store.objects`."""
         infos: list[ObjectInfo] = []

@@ -104,7 +104,7 @@ class RemoteStore:
         self._remedy = remedy
         self._narrow = False
         self._ranges = True
-        self._lister = lister
+        self.lister = lister
         self._has_odd_keys = False
         self._odd_keys = OddKeys(url)
         self._one_at_a_time = threading.Lock()
@@ -210,8 +210,25 @@ class RemoteStore:
             if arrived != size:
                 raise StoreUnavailable(f"{self.url}: {key} came back short")
 
-    def _fetch_ranges(self, key: str, size: int) -> Iterator[Piece]:
-        starts = range(0, size, _PART_BYTES)
+    def download_rest(self, key: str, path: Path, size: int) -> None:
+        """See `Store.download_rest`. From the beginning, if the store cannot begin elsewhere."""
+        with path.open("ab") as writer:
+            begin = writer.tell()
+            if begin >= size:
+                return
+            try:
+                if self._ranges and (begin or size > _PART_BYTES):
+                    _write_pieces(self._fetch_ranges(key, size, begin), writer)
+                    return
+            except StoreUnavailable as error:
+                if _NO_RANGES not in str(error):
+                    raise
+                self._ranges = False
+            writer.truncate(0)
+            _write_pieces(self._stream(key), writer)
+
+    def _fetch_ranges(self, key: str, size: int, begin: int = 0) -> Iterator[Piece]:
+        starts = range(begin, size, _PART_BYTES)
         for index in range(0, len(starts), _RANGES_AT_ONCE):
             batch = starts[index : index + _RANGES_AT_ONCE]
             lengths = [min(_PART_BYTES, size - start) for start in batch]
@@ -271,17 +288,17 @@ class RemoteStore:
             call: makes the listing.
             call_all: makes it in another way, should there be a key that obstore takes for an error.
         """
-        if self._has_odd_keys and self._lister is not None:
-            return call_all(self._lister)
+        if self._has_odd_keys and self.lister is not None:
+            return call_all(self.lister)
         for last in (False, False, True):
             try:
                 return self._call(prefix, call)
             except StoreUnavailable as error:
                 if _ODD_KEY in str(error.__cause__):
-                    if self._lister is None:
+                    if self.lister is None:
                         raise self._odd_key(error) from error
                     self._has_odd_keys = True
-                    return call_all(self._lister)
+                    return call_all(self.lister)
                 if last or _BROKEN_LISTING not in str(error.__cause__):
                     raise
         raise AssertionError("unreachable")

@@ -112,9 +112,10 @@ class S3Lister:
     """
 
     def __init__(self, url: str, bucket: str, root: str, settings: AwsSettings) -> None:
-        self._url = url
-        self._bucket = bucket
-        self._root = f"{root}/" if root else ""
+        self.url = url
+        self.bucket = bucket
+        self.root = f"{root}/" if root else ""
+        """What the store's keys begin with in the bucket."""
         self._settings = settings
 
     def list(self, prefix: str, *, folders: bool) -> Listing:
@@ -131,15 +132,20 @@ class S3Lister:
 
         found = Listing([], [])
         try:
-            for page in self._pages(self._root + prefix, "/" if folders else ""):
+            for page in self.pages("list_objects_v2", Prefix=self.root + prefix, Delimiter="/" if folders else ""):
                 for entry in page.get("Contents", ()):
                     found.objects.append((self._relative(entry["Key"]), entry["Size"], entry["LastModified"]))
                 found.folders.extend(self._relative(entry["Prefix"]) for entry in page.get("CommonPrefixes", ()))
         except (BotoCoreError, ClientError) as error:
-            raise StoreUnavailable(f"{self._url}: {error}") from error
+            raise StoreUnavailable(f"{self.url}: {error}") from error
         return found
 
-    def _pages(self, prefix: str, delimiter: str) -> Iterator[dict[str, Any]]:
+    def pages(self, operation: str, **arguments: str) -> Iterator[dict[str, Any]]:
+        """The pages of one of boto3's listings of the bucket; its errors are boto3's."""
+        yield from self.client().get_paginator(operation).paginate(Bucket=self.bucket, **arguments)
+
+    def client(self) -> Any:
+        """A client of boto3's for the bucket's server."""
         import boto3  # type: ignore[import-untyped]  # here, and not above: its import takes longer than most listings
         from botocore import UNSIGNED  # type: ignore[import-untyped]
         from botocore.config import Config  # type: ignore[import-untyped]
@@ -150,15 +156,13 @@ class S3Lister:
             options["s3"] = {"addressing_style": "path"}
         if settings.credentials is None:
             options["signature_version"] = UNSIGNED
-        client = boto3.client(
+        return boto3.client(
             "s3",
             region_name=settings.region or "us-east-1",
             endpoint_url=settings.endpoint,
             verify=settings.ca_bundle,
             config=Config(**options),
         )
-        pages = client.get_paginator("list_objects_v2")
-        yield from pages.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter=delimiter)
 
     def _relative(self, key: str) -> str:
-        return key.removeprefix(self._root)
+        return key.removeprefix(self.root)

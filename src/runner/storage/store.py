@@ -77,6 +77,12 @@ class Store(Protocol):
     def download(self, key: str, path: Path) -> None:
         """Write the object's bytes to `path`, completely or not at all. Creates the folders above it."""
 
+    def download_rest(self, key: str, path: Path, size: int) -> None:
+        """Append to `path`, which may hold the beginning of the object, what it lacks of the object's `size` bytes.
+
+        What has arrived stays if it breaks off. Nothing is compared: whoever calls does that.
+        """
+
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Return every object whose key begins with `prefix` (which ends with a slash), sorted by key."""
 

@@ -26,13 +26,16 @@ from runner.process import die_with_parent, die_with_stdin
 from runner.recipe.recipe import Watchdog
 from runner.redaction import Redactor
 from runner.runs.layout import SECRET_NAMES
+from runner.runs.record_types.money import PriceRecord
 from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
+from runner.storage.retry import after, retrying
 from runner.storage.store import Store, StoreUnavailable
 from runner.train.agent.hangs.reach import StoreNotReached, reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
+from runner.train.agent.money.price import Money, find_money
 from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
 from runner.train.agent.run_record import load_or_register_run
@@ -108,6 +111,7 @@ def run_attempt(
     give_up_after: int | None = None,
     until_step: int | None = None,
     schedule_steps: int | None = None,
+    price: PriceRecord | None = None,
 ) -> int:
     """Make an attempt on this machine, which leads it or takes part, unless the run has ended; return the exit code.
 
@@ -125,6 +129,7 @@ def run_attempt(
         give_up_after: attempts in a row without a newer checkpoint after which no more are made; None: the caller
             counts them.
         until_step: pause at this optimizer step of the run's last (or only) stage; None: train to the end.
+        price: what an hour of this machine costs; None: the attempt finds out.
         schedule_steps: the step at which the learning rate's schedule ends, for a sweep whose schedules are a rung's;
             None: at the last step.
 
@@ -142,6 +147,9 @@ def run_attempt(
     if result is not None:
         _log.info("run %s has %s already", run_id, result["state"])
         return SUCCEEDED if result["state"] == "succeeded" else FAILED
+    money = Money(price=price)
+    if price is None:
+        money = retrying(lambda: find_money(store, run), until=after(timing.store))
     recipe = run["recipe"]
     stages = recipe.get("stages") or []
     first = stages[0] if stages else recipe
@@ -156,6 +164,7 @@ def run_attempt(
         arguments=_worker_arguments(store, run_id, work_dir, timing, until_step, schedule_steps),
         until_step=until_step,
         reopened=reopened,
+        money=money,
         watchdog=Watchdog(**watchdog),
         redact=redact,
         timing=timing,

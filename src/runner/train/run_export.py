@@ -23,7 +23,9 @@ from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent
 from runner.recipe.recipe import Export, Recipe
+from runner.runs.attempts import newest_hardware
 from runner.runs.checkpoints.choice import no_model, short_name
+from runner.runs.checkpoints.origins import first_start
 from runner.runs.layout import EXPORT_TOKEN, CheckpointName, export_token, new_nonce, run_key
 from runner.runs.record_types.result import Result
 from runner.runs.records import last_start, run_document, run_recipe, run_result
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work-dir", type=Path, required=True)
     parser.add_argument("--export", required=True, help="what to make, as the recipe's `export:` in JSON")
     parser.add_argument("--checkpoint", help="the checkpoint to make them of, by its whole name")
+    parser.add_argument("--space", help="also make a Gradio Space of this name")
+    parser.add_argument("--out", type=Path, help="write the Space's files here instead of uploading them")
+    parser.add_argument("--public", action="store_true", help="a new Space is public")
     parser.add_argument("--parent", type=int)
     options = parser.parse_args(arguments)
     if options.parent is not None:
@@ -65,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Export(**{**wanted, "gguf": tuple(wanted["gguf"])}),
             folder=options.work_dir,
             checkpoint=None if options.checkpoint is None else CheckpointName.parse(options.checkpoint),
+            space=None if options.space is None else Space(options.space, options.out, private=not options.public),
         )
     except UserError as error:
         _log.error("%s", error)
@@ -86,8 +92,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return SUCCEEDED
 
 
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """A Gradio Space to be made of the model."""
+
+    name: str
+    """Its repository."""
+    out: Path | None
+    """Where its files are written; None to upload them."""
+    _: dataclasses.KW_ONLY
+    private: bool
+    """Whether it is private, if it is new."""
+
+
 def export_run(
-    store: Store, run_id: str, wanted: Export, *, folder: Path, checkpoint: CheckpointName | None = None
+    store: Store,
+    run_id: str,
+    wanted: Export,
+    *,
+    folder: Path,
+    checkpoint: CheckpointName | None = None,
+    space: Space | None = None,
 ) -> dict[str, str]:
     """Make exports of a run's model, except for those that exist already.
 
@@ -98,6 +123,7 @@ def export_run(
         folder: a local folder for this process alone, emptied first.
         checkpoint: the checkpoint to make them of, whatever became of the run; its model is an artifact then too. The
             names of all of them end with its stage and step.
+        space: a Space to make of the model: of the merged one, if there is one.
 
     Returns:
         The keys in the run of all exports that were asked for, by the artifacts' names.
@@ -137,7 +163,7 @@ def export_run(
     )
     made: dict[str, str] = {}
     if checkpoint is None:
-        base_key = last_start(run_id, result)["base"] if result.get("stages") else None
+        base_key = last_start(run_id, result)["base"] if result.get("stages") else first_start(store, run_id)["base"]
     else:
         base_key = _commit_model(store, run_id, checkpoint, artifact_store, folder)
     trained = artifact_store.existing_key("model")
@@ -160,6 +186,12 @@ def export_run(
         keys = pushed_artifacts({"model": trained, **exports})
         upload = partial(push, wanted, map(artifact_store.folder, keys), folder / "upload", run=run, result=result)
         exports["hub"] = _push_once(artifact_store, wanted.hub_model_id or recipe.name, keys, upload)
+    if space is not None:
+        hardware = newest_hardware(store, run_id, recipe.stage_name)
+        layout = None if hardware is None else hardware.get("layout")
+        model = exports.get("merged") or artifact_store.existing_key("merged") or trained
+        pushed = exports.get("hub") or artifact_store.existing_key("hub")
+        _make_space(space, artifact_store, model, pushed, folder / "space", layout=layout, run_id=run_id)
     shutil.rmtree(folder, ignore_errors=True)
     return {name + suffix: key for name, key in exports.items()}
 
@@ -195,6 +227,41 @@ def _push_once(artifact_store: Any, repository: str, keys: Sequence[str], upload
         return str(existing)
     digest = blake3.blake3("\n".join((repository, *keys)).encode()).hexdigest(length=4)
     return str(artifact_store.commit(f"hub-{digest}", lambda folder: save_pushed(upload(), keys, folder)))
+
+
+def _make_space(
+    space: Space, artifact_store: Any, model: str, pushed: str | None, folder: Path, *, layout: str | None, run_id: str
+) -> None:
+    """Write the files of a Space, and upload them unless they are to stay on this machine.
+
+    Args:
+        space: what is asked for.
+        artifact_store: the run's artifacts.
+        model: the key of the model that it answers with.
+        pushed: the key of the record of a push to the hub, if there was one.
+        folder: for the files that are uploaded.
+        layout: of the rows that the model was trained on.
+        run_id: the run.
+    """
+    from runner.recipe.formats.layouts import RowLayout
+    from runner.train.export.hub_push import read_pushed
+    from runner.train.export.space import push_space, write_space
+
+    hub = None if pushed is None else read_pushed(artifact_store.folder(pushed))
+    if hub is not None and model not in hub["artifacts"]:  # pushed before it was merged, or from a checkpoint
+        hub = None
+    write_space(
+        space.out or folder,
+        title=space.name.rpartition("/")[2],
+        model=artifact_store.folder(model),
+        hub=hub,
+        plain=layout is not None and not RowLayout(layout).is_conversational,
+        run_id=run_id,
+    )
+    if space.out is None:
+        push_space(folder, space.name, private=space.private, run_id=run_id)
+    else:
+        _log.info("the Space's files are in %s: `python app.py` there answers on this machine", space.out)
 
 
 def _result(store: Store, run_id: str, checkpoint: CheckpointName | None) -> Result:

@@ -12,6 +12,7 @@ from runner.recipe.recipe import Recipe
 from runner.runs.attempts import Claim, newest_number
 from runner.runs.checkpoints.choice import is_model_file
 from runner.runs.checkpoints.files import read_runner_state
+from runner.runs.checkpoints.origins import first_start
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.record_types.result import Result
 from runner.runs.records import run_recipe
@@ -27,7 +28,7 @@ from runner.train.finite import require_finite_weights
 from runner.train.loggers.metrics_writer import Metrics
 from runner.train.methods.registry import method_script
 from runner.train.stages.context import AttemptContext, StageContext, StageStart
-from runner.train.stages.prepare import RECIPE_START, fit_to_device, start_from
+from runner.train.stages.prepare import fit_to_device, start_from
 from runner.train.stages.steps import StageRun
 
 _ONLY_WHEN_TRAINING = ("report_to", "early_stopping_patience", "early_stopping_threshold")
@@ -94,7 +95,7 @@ def stored_model(attempt: AttemptContext, result: Result | None, checkpoint: Che
         assert result is not None, "the caller has looked"
         stages = result.get("stages") or []
         stage = recipe.in_order[len(stages) - 1] if stages else recipe.in_order[-1]
-        start = RECIPE_START
+        start = _first_start(attempt)
         if stages:
             start = {"base": stages[-1]["started_from"]["base"], "adapter": stages[-1]["started_from"]["adapter"]}
         folder = attempt.fetch_artifact(result["artifacts"]["model"])
@@ -105,9 +106,15 @@ def stored_model(attempt: AttemptContext, result: Result | None, checkpoint: Che
         prefix = checkpoint_prefix(run_id, checkpoint)
         attempt.retry(lambda: fetch(attempt.store, prefix, folder, only=is_model_file))
         finished = read_runner_state(folder).get("finished") or ()
-        start = finished[-1]["leaves"] if finished else RECIPE_START
+        start = finished[-1]["leaves"] if finished else _first_start(attempt)
     require_finite_weights(folder, run_id)
     return StoredModel(stage=stage, start=start, folder=folder)
+
+
+def _first_start(attempt: AttemptContext) -> StageStart:
+    """Return what the first stage started from: the recipe's model, or another run's."""
+    first = first_start(attempt.store, attempt.claim.run_id)
+    return {"base": first["base"], "adapter": first["adapter"]}
 
 
 def build_stage(attempt: AttemptContext, recipe: Recipe, start: StageStart) -> StageRun:

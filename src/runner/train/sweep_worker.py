@@ -9,6 +9,7 @@ codes: 0 nothing is left to do; 2 a mistake of the caller's; 75 it was told to s
 import argparse
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,9 @@ from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound, StoreUnavailable
 from runner.sweeps.definition import read_definition
-from runner.sweeps.workers.prices import price_of_worker
+from runner.sweeps.workers.prices import find_worker_price
 from runner.train.agent.log import LOGGER, set_up_logging
+from runner.train.agent.money.gpu import find_accelerator_name
 from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming
@@ -48,12 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_parent(options.parent)
     redact = Redactor.of_environment(os.environ, os.environ.get(SECRET_NAMES, "").split(","))
     set_up_logging(redact=redact)
+    kept_rows = options.work_dir / "rows"
+    shutil.rmtree(kept_rows, ignore_errors=True)  # a machine that crashed may have left half of what was written
     try:
         store = open_store(options.store)
         definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
         methods, builtin = preparations(definition.resolved)
-        warm = WarmProcesses(start_worker, methods=methods, builtin=builtin)
+        warm = WarmProcesses(start_worker, methods=methods, builtin=builtin, kept_rows=kept_rows)
         accelerator = find_accelerator_name(os.environ)
+        price = retrying(
+            lambda: find_worker_price(store, options.sweep, definition.prices, accelerator, os.environ),
+            until=after(WorkerTiming().store),
+        )
         worker = SweepWorker(
             store=store,
             definition=definition,
@@ -62,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             spawn=warm,
             prepare=warm.is_settled,
             accelerator=accelerator,
-            dollars_per_hour=price_of_worker(definition.prices, accelerator, os.environ),
+            price=price,
             idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
             redact=redact,
         )
@@ -79,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Damaged as error:
         _log.error("damaged in the store: %s", error)
         return FAILED
+    finally:
+        shutil.rmtree(kept_rows, ignore_errors=True)
 
 
 def preparations(recipe: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -97,23 +107,6 @@ def worker_name(prefix: str | None) -> str:
     """A name that no other worker has, in one word."""
     host = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in prefix or gethostname())
     return f"{host[:60]}-{new_nonce(4)}"
-
-
-def find_accelerator_name(environ: Mapping[str, str]) -> str | None:
-    """The GPU that this worker trains on, by the driver's name for it; None without one."""
-    import shutil
-    import subprocess
-
-    if environ.get("CUDA_VISIBLE_DEVICES") == "" or shutil.which("nvidia-smi") is None:
-        return None
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    names = listed.stdout.splitlines() if listed.returncode == 0 else []
-    return names[0].strip() if names else None
 
 
 if __name__ == "__main__":

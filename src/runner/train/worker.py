@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grace-seconds", type=float, default=DEFAULT_TIMING.preemption_grace, help="and its grace")
     parser.add_argument("--until-step", type=int, help="pause at this optimizer step of the last stage")
     parser.add_argument("--schedule-steps", type=int, help="where the learning rate's schedule ends")
+    parser.add_argument("--kept-rows", type=Path, help="where prepared rows are kept for the next trials")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
@@ -112,6 +113,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.stages import steps  # noqa: F401
     from runner.train.stages.context import AttemptContext
     from runner.train.stages.run import run_stages
+    from runner.train.start_model import make_start
 
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
@@ -160,9 +162,16 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
         finish_seconds=options.finish_seconds,
         until_step=options.until_step,
         schedule_steps=options.schedule_steps,
+        kept_rows=options.kept_rows,
     )
     try:
-        result = run_stages(attempt, recipe, restored=restored, script=lambda stage: method_script(stage.method).train)
+        result = run_stages(
+            attempt,
+            recipe,
+            restored=restored,
+            script=lambda stage: method_script(stage.method).train,
+            make_start=make_start,
+        )
         return {**result, "replaced": replaced} if replaced else result
     except (Preempted, OutOfMemory):
         events.phase("ending", "uploading the last checkpoint")

@@ -15,6 +15,7 @@ from runner.backends.skypilot.workers import SkyPilotWorkers
 from runner.backends.workers import SweepWorkers
 from runner.errors import UserError
 from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.runs.measured.prices import read_prices
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from runner.sweeps.workers.launches import WorkersLaunch, worker_launches, workers_name
@@ -242,3 +243,9 @@ def test_a_refusal_is_skypilots_own_word_and_recorded(store: Store, sky: FakeSky
 def test_a_name_of_jobs_is_one_that_skypilot_takes() -> None:
     assert workers_name("1st.search-", 1) == "run-1st.search-workers"
     assert workers_name("search", 2) == "search-workers-2"
+
+
+def test_where_no_catalog_knows_the_machines_no_prices_are_written(store: Store, sky: FakeSky) -> None:
+    start(SkyPilotWorkers(), store, [])
+    assert read_prices(store, "sweeps/search/launches/") is None
+    assert [launch.number for launch in worker_launches(store, "search")] == [1]

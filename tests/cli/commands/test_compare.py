@@ -3,17 +3,22 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+import runner
 import runner.reports.tables
 from runner.cli.main import cli
+from runner.recipe.loading.load import load_recipe
+from runner.runs.submission.prepare import prepare
 from runner.storage.open import open_store
 from runner.storage.store import Store
 from support.compared import trained
+from support.servers.s3 import BUCKET, S3Server
 from support.sweeping.simulated import Simulation, simulate
 
 
@@ -299,3 +304,62 @@ def test_a_sweep_without_runs_is_a_mistake(store: Store) -> None:
     simulate(store)
     result = compare(store, "sweep")
     assert (result.exit_code, "no trial of the sweep sweep has begun" in result.stderr) == (2, True)
+
+
+def test_what_the_recipes_call_best_ranks_runs_also_if_more_is_better(store: Store, tmp_path: Path) -> None:
+    for name, rewards in (("poor", 0.2), ("rich", 0.7)):
+        best = {"metric_for_best_model": "mean_token_accuracy", "greater_is_better": True, "eval_strategy": "steps"}
+        after = {"after": {"eval_loss": rewards, "eval_mean_token_accuracy": rewards}}
+        trained(store, tmp_path, name, losses=[1.0], evaluations={1: rewards}, training=best, result=after)
+    found = loaded(compare(store, "poor", "rich", "--json"))
+    assert (found["metric"], found["goal"], found["best"]) == ("eval_mean_token_accuracy", "maximize", "rich")
+    shown = compare(store, "poor", "rich").stdout
+    assert shown.startswith("best eval_mean_token_accuracy: rich, 0.7000; next poor, 0.2000")
+
+
+def test_settings_of_stages_are_named_with_their_stage(store: Store, tmp_path: Path) -> None:
+    for name, rate in (("one", 1e-3), ("two", 1e-4)):
+        trained(store, tmp_path, name, losses=[1.0])
+        key = f"runs/{name}-staged/run.json"
+        path = tmp_path / f"{name}-staged.yaml"
+        stages = f"stages: [{{method: sft, name: first}}, {{method: sft, training: {{learning_rate: {rate}}}}}]"
+        data = "data: {train: [{path: builtin:python-docstrings}]}"
+        path.write_text(f"model: {{model_name_or_path: builtin:tiny-llama}}\n{data}\n{stages}\n")
+        prepared = prepare(load_recipe(str(path), cwd=tmp_path))
+        document = json.loads(store.get(f"runs/{name}/run.json"))
+        document |= {"run_id": f"{name}-staged", "recipe": prepared.recipe, "settings": prepared.settings}
+        store.create(key, json.dumps(document).encode())
+    found = loaded(compare(store, "one-staged", "two-staged", "--json"))
+    assert found["settings"] == {"stages.sft.training.learning_rate": {"one-staged": 1e-3, "two-staged": 1e-4}}
+
+
+def test_every_library_that_differs_is_named_the_important_ones_first(store: Store, tmp_path: Path) -> None:
+    for name, versions in (
+        ("old", {"aiohttp": "1", "transformers": "5.0", "torch": "2.9", "pip": "1"}),
+        ("new", {"aiohttp": "2", "transformers": "5.1", "torch": "2.10", "pip": "1"}),
+    ):
+        trained(store, tmp_path, name, losses=[1.0])
+        record = {"versions": versions, "python": "3.11.7", "driver": {"old": "550", "new": "560"}[name], "gpus": []}
+        store.create(f"runs/{name}/attempts/0001.machine.json", json.dumps(record).encode())
+    found = loaded(compare(store, "old", "new", "--json"))
+    assert list(found["libraries"]) == ["torch", "transformers", "aiohttp"]
+    assert found["libraries"]["torch"] == {"old": "2.9", "new": "2.10"}
+    assert found["hardware"] == {"driver": {"old": "550", "new": "560"}}
+
+
+def test_runs_in_a_bucket_are_compared_as_those_in_a_folder(
+    two: Store, tmp_path: Path, use_server: Callable[[str], S3Server]
+) -> None:
+    use_server("moto")
+    bucket = open_store(f"s3://{BUCKET}/compared")
+    for info in two.objects(""):
+        bucket.put(info.key, two.get(info.key))
+    here, there = (loaded(compare(where, "slow", "fast", "--json")) for where in (two, bucket))
+    assert here == there
+
+
+def test_python_gets_what_json_prints(two: Store) -> None:
+    found = runner.compare("slow", "fast", store=two.url, sort="eval_loss")
+    assert found["best"] == "fast"
+    assert [run["run_id"] for run in found["runs"]] == ["fast", "slow"]
+    assert json.loads(json.dumps(found)) == loaded(compare(two, "slow", "fast", "--sort", "eval_loss", "--json"))

@@ -1,7 +1,11 @@
 """What is pulled is what was committed, however often the pull is cut short."""
 
 import json
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,7 +14,11 @@ from runner.control.results.pull import Collected
 from runner.errors import UserError
 from runner.storage.commit import commit
 from runner.storage.local import LocalStore
-from support.bench import Bench
+from runner.storage.open import open_store
+from runner.storage.store import Store
+from support.bench import Bench, wait_until
+from support.servers.s3 import BUCKET, S3Server
+from support.stored import artifact, attempted, ended, submitted
 
 
 def pull(bench: Bench, folder: Path, run_id: str = "run") -> Collected:
@@ -163,3 +171,112 @@ def test_a_file_that_is_a_link_is_replaced_and_not_written_through(finished: Ben
     pull(finished, tmp_path / "out")
     assert victim.read_bytes() == b"precious"
     assert (tmp_path / "out/artifacts/model/model.safetensors").read_bytes() == b"weights" * 1000
+
+
+MIB = 1 << 20
+SLOW_PULL = """
+import sys, time
+from runner.cli.main import main
+from runner.storage.local import LocalStore
+read = LocalStore._read
+def slowly(self, reader, key):
+    time.sleep(0.05)
+    return read(self, reader, key)
+LocalStore._read = slowly
+main()
+"""
+
+
+def large_run(store: Store, size: int) -> None:
+    submitted(store, "run")
+    attempted(store, "run")
+    ended(
+        store, "run", artifacts={"model": artifact(store, "run", size=size), "extra": artifact(store, "run", "extra")}
+    )
+
+
+def test_a_pull_that_is_killed_goes_on_within_the_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    large_run(bench.store, 64 * MIB)
+    out = bench.folder / "out"
+    process = bench.start([sys.executable, "-c", SLOW_PULL, "pull", "run", str(out)], {})
+    model = out / "artifacts/model"
+
+    def arrived() -> int:
+        return sum(path.stat().st_size for path in model.glob(".runner-part-*"))
+
+    wait_until(lambda: model.exists() and arrived() >= 4 * MIB)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = arrived()
+    assert 4 * MIB <= before < 64 * MIB
+    assert not (model / "model.safetensors").exists()
+    read: list[int] = []
+    original = LocalStore._read
+
+    def counted(self: LocalStore, reader: object, key: str) -> bytes:
+        data = original(self, reader, key)  # type: ignore[arg-type]
+        read.append(len(data) if key.endswith("model/0001-aaaa/model.safetensors") else 0)
+        return data
+
+    monkeypatch.setattr(LocalStore, "_read", counted)
+    collected = pull(bench, out)
+    assert sum(read) == 64 * MIB - before
+    assert "artifacts/model/model.safetensors" in collected.fetched
+    assert (model / "model.safetensors").read_bytes() == b"w" * (64 * MIB)
+    assert list(out.rglob(".runner-part-*")) == []
+
+
+@pytest.mark.parametrize("server", ["ministack", "rclone", "swift"])
+def test_from_a_bucket_too_a_file_that_was_begun_is_continued(
+    bench: Bench, use_server: Callable[[str], S3Server], server: str, tmp_path: Path
+) -> None:
+    use_server(server)
+    store = open_store(f"s3://{BUCKET}/{uuid4().hex}")
+    data = bytes(range(256)) * (80 * 1024)  # 20 MiB: several ranges
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    store.upload("x/file", source)
+    for begun in (0, 1, 9 * MIB, len(data) - 1, len(data)):
+        part = tmp_path / f"part-{begun}"
+        part.write_bytes(data[:begun])
+        store.download_rest("x/file", part, len(data))
+        assert part.read_bytes() == data
+
+
+def test_a_beginning_that_is_wrong_costs_a_second_try_and_no_more(bench: Bench, tmp_path: Path) -> None:
+    large_run(bench.store, MIB)
+    pull(bench, tmp_path / "out")
+    model = tmp_path / "out/artifacts/model/model.safetensors"
+    digest = next(
+        file["blake3"]
+        for file in json.loads((model.parent / "manifest.json").read_text())["files"]
+        if file["name"] == "model.safetensors"
+    )
+    model.unlink()
+    (model.parent / f".runner-part-{digest[:32]}").write_bytes(b"z" * 5000)
+    pull(bench, tmp_path / "out")
+    assert model.read_bytes() == b"w" * MIB
+    assert list(model.parent.glob(".runner-part-*")) == []
+
+
+def test_one_artifact_is_fetched_alone_and_one_that_is_not_there_is_named(bench: Bench, tmp_path: Path) -> None:
+    large_run(bench.store, 1000)
+    done = bench.runner("pull", "run", str(tmp_path / "out"), "--artifact", "extra")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out/artifacts").iterdir()] == ["extra"]
+    wrong = bench.runner("pull", "run", str(tmp_path / "other"), "--artifact", "modl")
+    assert wrong.returncode == 2
+    assert "did you mean 'model'?" in wrong.stderr
+    assert not (tmp_path / "other").exists()
+    again = bench.runner("pull", "run", str(tmp_path / "out"))
+    assert "were there already" in again.stderr
+    assert sorted(path.name for path in (tmp_path / "out/artifacts").iterdir()) == ["extra", "model"]
+
+
+def test_two_pulls_into_one_folder_do_not_spoil_each_other(bench: Bench, tmp_path: Path) -> None:
+    large_run(bench.store, 16 * MIB)
+    out = str(bench.folder / "out")
+    pulls = [bench.start([sys.executable, "-c", SLOW_PULL, "pull", "run", out], {}) for _ in range(2)]
+    assert [process.wait() for process in pulls] == [0, 0]
+    assert (Path(out) / "artifacts/model/model.safetensors").read_bytes() == b"w" * (16 * MIB)
+    assert list(Path(out).rglob(".runner-part-*")) == []

@@ -66,6 +66,9 @@ def check_gguf(store: Store, run_id: str, name: str, folder: Path) -> None:
     said = answer(files[0], "Return the", tokens)
     assert said["tokens"] == tokens
     assert said["new_tokens"]
+    ollama = (folder / name / "Modelfile").read_text()
+    assert f"FROM ./{files[0].name}\n" in ollama
+    assert '{{- "<|im_start|>assistant\\n" -}}' in ollama
 
 
 def digests(store: Store, run_id: str) -> dict[str, str]:

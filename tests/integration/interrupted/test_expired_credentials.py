@@ -27,6 +27,7 @@ def wait_until(process: Any, condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_a_run_whose_credentials_expire_stops_saves_here_and_goes_on_from_there(
     use_server: Callable[[str], S3Server], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def judged(data: Path, folder: Path) -> Recipe:
     )
 
 
+@pytest.mark.thorough
 def test_a_reward_that_never_returns_is_ended_and_the_run_ends_as_without_it(
     forked: Attempts, data: Path, tmp_path: Path
 ) -> None:

@@ -55,7 +55,8 @@ def test_whatever_happens_to_either_of_two_processes_the_run_ends_the_same(
     assert_same(outcome(store, run_id), undisturbed(references, data, strategy).outcome)
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("zero2_offload", marks=pytest.mark.thorough), "zero3_offload"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("strategy", ["zero2_offload", "zero3_offload"])
 def test_with_state_in_main_memory_a_killed_run_ends_the_same(
     strategy: str, pair: Attempts, references: References, data: Path
 ) -> None:

@@ -11,7 +11,6 @@ from support.forked import Attempts, Moment
 from support.method_recipes import DPO_STEP, METHODS
 from support.runs import assert_same, assert_survives, submit
 from support.stage_recipes import STAGED, staged_outcome
-from support.thorough import cases
 
 
 def shared(what: Recipe, strategy: str) -> Recipe:
@@ -24,7 +23,8 @@ def shared(what: Recipe, strategy: str) -> Recipe:
 STRATEGIES = {"cpt": "zero2", "dpo": "zero3", "dpo-lora": "ddp", "grpo-lora": "ddp"}
 
 
-@pytest.mark.parametrize("kind", cases(STRATEGIES, quick=lambda kind: kind == "cpt"))
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", STRATEGIES)
 def test_a_method_goes_on_after_one_of_two_processes_has_died(kind: str, pair: Attempts, data: Path) -> None:
     make, step = METHODS[kind]
     assert_survives(pair, kind, shared(make(data), STRATEGIES[kind]), Moment(step, 9, rank=1))

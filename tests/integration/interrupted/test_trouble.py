@@ -233,6 +233,7 @@ def test_a_store_that_is_away_for_a_while_is_tried_again_while_training_goes_on(
         assert_same(outcome(store, "away"), undisturbed)
 
 
+@pytest.mark.thorough
 def test_a_run_whose_store_stays_away_is_interrupted_and_can_be_resumed(
     use_server: Callable[[str], S3Server],
     tmp_path: Path,

@@ -26,13 +26,16 @@ def test_its_winner_equals_bit_for_bit_the_same_trial_trained_straight_through(c
     assert_same(outcome(place.store, "straight"), promoted)
 
 
-def test_best_prints_the_recipe_that_has_won(calm: Place, tmp_path: Path) -> None:
+def test_best_prints_the_recipe_that_has_won(calm: Place, place: Place, tmp_path: Path) -> None:
+    """Launched by hand it makes the winner's weights again."""
     winner = calm.state("calm").best()[0]
     calm.run("sweep", "best", "calm", "--out", str(tmp_path / "best.yaml"))
     recipe = yaml.safe_load((tmp_path / "best.yaml").read_text())
     assert recipe["training"]["learning_rate"] == winner.values["learning_rate"]
     assert recipe["adapter"]["lora_dropout"] == winner.values["lora_dropout"]
     assert recipe["data"]["train"][0]["path"] == str(calm.folder / "rows.jsonl")
+    place.run("launch", str(tmp_path / "best.yaml"), "--name", "again")
+    assert_same(outcome(place.store, "again"), outcome(calm.store, f"calm-{winner.number:04d}"))
 
 
 @pytest.mark.thorough

@@ -13,7 +13,7 @@ from runner.runs.record_types.check import Mismatch, check_for
 from runner.runs.record_types.rules import ArtifactKey, ArtifactName, Checkpoint, JobName, Line, RunId, Time, Token
 
 FOLDER = Path(next(iter(record_types.__path__)))
-MODULES = ("attempt", "node", "result", "run")
+MODULES = ("attempt", "marks", "node", "result", "run")
 
 
 @pytest.mark.parametrize("module", MODULES)

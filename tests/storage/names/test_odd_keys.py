@@ -63,7 +63,7 @@ def test_a_listing_that_goes_round_obstore_has_the_same_times_and_all_pages(stor
 def test_a_service_that_cannot_be_listed_in_another_way_is_no_store_that_is_away(store: RemoteStore) -> None:
     """GCS and Azure."""
     put_odd(store, "runs//x")
-    store._lister = None
+    store.lister = None
     with pytest.raises(UserError, match=r"holds an object whose key runner never writes") as caught:
         store.objects("runs/")
     assert "Delete that object" in str(caught.value)

@@ -25,6 +25,9 @@ class Repository:
     """What was pushed."""
 
     private: bool
+    kind: str = "model"
+    sdk: str | None = None
+    """Of a Space."""
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
     """Their messages."""
@@ -54,7 +57,8 @@ class Hub:
             return 401, {"error": "Invalid username or password."}
         if path == "/api/repos/create":
             return self._create(json.loads(body))
-        name = path.removeprefix("/api/models/").removeprefix("/").removesuffix(".git/info/lfs/objects/batch")
+        kind = next((kind for kind in ("/api/models/", "/api/spaces/", "/spaces/") if path.startswith(kind)), "/")
+        name = path.removeprefix(kind).removesuffix(".git/info/lfs/objects/batch")
         name, *verb = "/".join(name.split("/")[:2]), *name.split("/")[2:]
         repository = self.repositories.get(name)
         if repository is None:
@@ -75,7 +79,9 @@ class Hub:
         url = {"url": f"{self.url}/{name}", "name": name}
         if name in self.repositories:
             return 409, {"error": "You already created this model repo", **url}
-        self.repositories[name] = Repository(private=asked.get("visibility") == "private")
+        self.repositories[name] = Repository(
+            private=asked.get("visibility") == "private", kind=asked.get("type") or "model", sdk=asked.get("sdk")
+        )
         return 200, url
 
     def _place(self, one: dict[str, Any]) -> dict[str, Any]:

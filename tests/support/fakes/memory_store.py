@@ -68,6 +68,11 @@ class MemoryStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
+    def download_rest(self, key: str, path: Path, size: int) -> None:
+        data = self.get(key)
+        with path.open("ab") as writer:
+            writer.write(data[writer.tell() :])
+
     def objects(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._request(f"list {check_prefix(prefix)}"):
             now = datetime.now(UTC)

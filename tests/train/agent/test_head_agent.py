@@ -130,6 +130,10 @@ def test_a_run_that_succeeds_has_a_result_and_an_end(store: LocalStore) -> None:
     assert agent(store, SUCCEEDS).run() == 0
     result = record(store, "result.json")
     assert (result["state"], result["attempts"], result["step"], result["artifacts"]) == ("succeeded", 1, 3, {})
+    machine = record(store, "attempts/0001.machine.json")
+    assert (result["versions"], result["driver"]) == (machine["versions"], machine["driver"])
+    assert result["versions"]["psutil"]
+    assert 0 < result["duration_seconds"] < 60
     ended = record(store, "attempts/0001.ended.json")
     ended.pop("ended_at")
     ended.pop("token")

@@ -25,7 +25,7 @@ from runner.errors import UserError
 from runner.paths import engine_cache, state_folder
 from runner.recipe.recipe import Recipe
 from runner.runs.launches import Launch, launch_record, newest_launch, note_ended, note_job, note_launch
-from runner.runs.layout import SECRET_NAMES
+from runner.runs.layout import SECRET_NAMES, run_key
 from runner.runs.liveness import write_cancelled
 from runner.runs.record_types.run import LaunchJob
 from runner.runs.status import run_status
@@ -129,6 +129,8 @@ class SkyPilotBackend(Backend):
         from runner.backends.skypilot.request import asked_for
         from runner.backends.skypilot.resources import describe_autostop
         from runner.backends.skypilot.store_access import access
+        from runner.planning.offers import offered_prices
+        from runner.runs.measured.prices import note_prices
 
         assert isinstance(request, TaskRequest)
         document, cluster, run_id = request.document, request.cluster, request.document["run_id"]
@@ -144,6 +146,8 @@ class SkyPilotBackend(Backend):
         with _launching(store, run_id):
             record = launch_record(document, engine="skypilot", cluster=cluster, environment=names)
             launch = note_launch(store, run_id, record)
+            prices = offered_prices(document.get("resources"))
+            note_prices(store, run_key(run_id, "launches/"), launch.number, prices)
             engine_cache(store.url, run_id).unlink(missing_ok=True)
             try:
                 task = {**request.task, "name": launch.record["name"]}

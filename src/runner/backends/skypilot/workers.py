@@ -15,7 +15,7 @@ from runner.backends.registry import ANY
 from runner.backends.skypilot.endpoints import refuse_loopback
 from runner.backends.workers import SweepWorkers, WorkerBackend, WorkersRequest, WorkersStatus
 from runner.errors import UserError
-from runner.runs.layout import SECRET_NAMES
+from runner.runs.layout import SECRET_NAMES, sweep_key
 from runner.storage.store import Store
 from runner.sweeps.workers.launches import (
     WorkersLaunch,
@@ -102,6 +102,9 @@ class SkyPilotWorkers(WorkerBackend):
         from runner.backends.skypilot.store_access import access
 
         assert isinstance(request, WorkersTaskRequest)
+        from runner.planning.offers import offered_prices
+        from runner.runs.measured.prices import note_prices
+
         workers, placement = request.workers, request.workers.placement
         assert placement.machines is not None
         count = f"{request.count} {'machine' if request.count == 1 else 'machines'}"
@@ -118,6 +121,8 @@ class SkyPilotWorkers(WorkerBackend):
         launch = note_workers(
             store, workers.sweep_id, placement.fields(), engine="skypilot", count=request.count, environment=names
         )
+        prices = offered_prices(placement.machines.resources)
+        note_prices(store, sweep_key(workers.sweep_id, "launches/"), launch.number, prices)
         try:
             answer = client.ask(
                 "launch",

@@ -3,7 +3,7 @@
 import csv
 import io
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,6 @@ from runner.cli.output import print_json, say, show
 from runner.errors import UserError
 
 if TYPE_CHECKING:
-    from runner.reports.comparison import Comparison
     from runner.storage.manifest import Damaged
     from runner.storage.store import Store
 
@@ -41,7 +40,7 @@ def compare(
     """
     from runner.control.results.compare import choose_runs
     from runner.control.results.compare import compare as compare_in
-    from runner.reports.comparison import plain_cell, rows
+    from runner.reports.comparison import comparison_document, plain_cell, rows
     from runner.reports.comparison_text import comparison_text
     from runner.reports.sparkline import is_plain
     from runner.reports.tables import output_width
@@ -52,7 +51,7 @@ def compare(
     chosen = choose_runs(store, runs, everything=everything, on_damaged=damaged.__setitem__)
     comparison = compare_in(store, chosen, sort=sort, on_damaged=damaged.__setitem__)
     if as_json:
-        print_json(_document(comparison, damaged))
+        print_json(comparison_document(comparison, {run_id: str(error) for run_id, error in damaged.items()}))
     elif as_csv:
         text = io.StringIO()
         table = rows(comparison)
@@ -70,35 +69,3 @@ def compare(
         say(f"{count} more of {word}; `runner compare {word} --all` shows them")
     if len(comparison.runs) == 1 and not (as_json or as_csv):
         say("one run alone: name others to see what differs")
-
-
-def _document(comparison: "Comparison", damaged: "dict[str, Damaged]") -> dict[str, Any]:
-    from runner.reports.comparison import result_row
-
-    return {
-        "metric": comparison.metric,
-        "goal": "maximize" if comparison.maximize else "minimize",
-        "best": next((run.run_id for run in comparison.ranked), None),
-        "runs": [
-            {
-                **result_row(run, comparison),
-                "before": dict(run.before),
-                "after": dict(run.measured),
-                "best": run.best,
-                "not_finite": dict(run.not_finite),
-                "curves": {"loss": list(run.losses), "eval_loss": list(run.eval_losses)},
-            }
-            for run in comparison.runs
-        ],
-        "settings": {one.name: dict(one.values) for one in comparison.settings},
-        **{group: {one.name: dict(one.values) for one in found} for group, found in _groups(comparison).items()},
-        "same_training": [list(run_ids) for run_ids in comparison.same_training],
-        "same_evaluation_data": comparison.same_rows,
-        "damaged": {run_id: str(error) for run_id, error in damaged.items()},
-    }
-
-
-def _groups(comparison: "Comparison") -> dict[str, Any]:
-    from runner.reports.comparison import GROUPS
-
-    return {group: comparison.others.get(group, ()) for group in GROUPS}

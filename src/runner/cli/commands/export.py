@@ -27,9 +27,14 @@ if TYPE_CHECKING:
     metavar="REPO",
     help="Upload it to this repository of the Hugging Face hub, with a model card.",
 )
-@click.option("--private/--public", default=None, help="Whether a new repository is private.")
+@click.option("--space", metavar="OWNER/NAME", help="Upload a chat with it as a Gradio Space, private by default.")
+@click.option(
+    "--out", type=click.Path(), metavar="DIR", help="With --space: write its files here, offline, and upload nothing."
+)
+@click.option("--private/--public", default=None, help="Whether a new repository or Space is private.")
 @click.option("--base", metavar="MODEL", help="What to merge into, where the run's model came quantized (…-bnb-4bit).")
 @checkpoint_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before a Space is uploaded.")
 @environment_options
 @json_option
 @store_option
@@ -39,14 +44,17 @@ def export(
     merge: bool,
     gguf: tuple[str, ...],
     hub_model_id: str | None,
+    space: str | None,
+    out: str | None,
     private: bool | None,
     base: str | None,
     checkpoint: str | None,
+    yes: bool,
     env_files: tuple[str, ...],
     secrets: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make more of a run's model: merged, as GGUF files, on the hub.
+    """Make more of a run's model: merged, GGUF files, on the hub, a Gradio Space.
 
     Works here, on a run that has ended, with the packages of the extras `train` and `gguf`. What the run has made
     already is not made again; `runner pull` fetches both.
@@ -55,7 +63,9 @@ def export(
     Example:
       runner export last --gguf q4_k_m --gguf q8_0
       runner export last --checkpoint best
+      runner export last --space me/my-chat --secret HF_TOKEN
     """
+    from runner.cli.confirm import ask_to_go_on
     from runner.control.export import ExportFailed, ExportOptions
     from runner.control.export import export as make
     from runner.exit_codes import FAILED, INTERRUPTED
@@ -65,6 +75,8 @@ def export(
         merge=merge,
         gguf=gguf,
         hub_model_id=hub_model_id,
+        space=space,
+        out=None if out is None else Path(out),
         private=private,
         base=base,
         checkpoint=checkpoint,
@@ -73,7 +85,7 @@ def export(
     )
     run_id = find_run(store, run)
     try:
-        artifacts = make(store, run_id, options, say=say)
+        artifacts = make(store, run_id, options, say=say, confirm=ask_to_go_on(yes=yes))
     except ExportFailed as error:
         say(f"Error: {error}")
         raise click.exceptions.Exit(error.code if error.code in (FAILED, INTERRUPTED) else FAILED) from error
@@ -83,4 +95,5 @@ def export(
     slash = "" if store.url.endswith("/") else "/"
     for name, key in artifacts.items():
         show(f"{name}  {store.url}{slash}runs/{run_id}/{key}")
-    say(f"`runner pull {run_id}` fetches it")
+    if artifacts:
+        say(f"`runner pull {run_id}` fetches it")

@@ -36,6 +36,7 @@ def jobs(as_json: bool) -> None:
 
 
 def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
+    from runner.control.launching.warm_start import start_resolver
     from runner.recipe.loading.finder import description, read_recipe
     from runner.recipe.loading.load import load_recipe
 
@@ -49,7 +50,7 @@ def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
     }
     try:
         row["description"] = description(read_recipe(path, shown_as=str(path)))
-        recipe = load_recipe(str(path), cwd=cwd).recipe
+        recipe = load_recipe(str(path), cwd=cwd, start=start_resolver()).recipe
     except UserError as error:
         row["error"] = str(error)
     else:

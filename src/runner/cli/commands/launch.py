@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import (
+    budget_options,
     cluster_option,
     environment_options,
     image_option,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--name", metavar="NAME", help="The run's id; launched again, an unfinished run of that name goes on.")
 @machine_options
+@budget_options
 @cluster_option
 @image_option
 @environment_options
@@ -47,6 +49,8 @@ def launch(
     overrides: tuple[str, ...],
     name: str | None,
     resource_options: "ResourceOptions",
+    max_cost: float | None,
+    hourly_cost: float | None,
     cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
@@ -84,6 +88,8 @@ def launch(
         image=image,
         env_files=[Path(file) for file in env_files],
         secrets=secrets,
+        max_cost=max_cost,
+        hourly_cost=hourly_cost,
         detach=detach,
     )
     if not dry_run:

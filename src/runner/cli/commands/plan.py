@@ -26,10 +26,22 @@ if TYPE_CHECKING:
 @click.option(
     "--spot/--on-demand", default=None, help="Take spot machines where there are any. Default: what the recipe says."
 )
+@click.option(
+    "--max-cost",
+    metavar="DOLLARS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Say where the run would be interrupted by this limit of `runner launch`.",
+)
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Plan with a setting changed.")
 @json_option
 def plan(
-    recipe: str, gpus: tuple[str, ...], nodes: int, spot: bool | None, overrides: tuple[str, ...], as_json: bool
+    recipe: str,
+    gpus: tuple[str, ...],
+    nodes: int,
+    spot: bool | None,
+    max_cost: float | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Show on which GPUs and clouds a recipe fits, and for how much.
 
@@ -45,15 +57,16 @@ def plan(
 
     found = plan_recipe(recipe, gpus=gpus, nodes=nodes, spot=spot, overrides=overrides, cwd=working_directory())
     if as_json:
-        print_json([row.as_json() for row in found.rows])
+        limit = {} if max_cost is None else {"max_cost": max_cost}
+        print_json([{**row.as_json(), **limit} for row in found.rows])
         return
-    _print_table(found.rows)
+    _print_table(found.rows, max_cost)
     say(f"\nPrices: {found.prices}. Times and costs are estimates.")
     for note in found.notes:
         say(f"Note: {note}.")
 
 
-def _print_table(rows: "Sequence[Row]") -> None:
+def _print_table(rows: "Sequence[Row]", max_cost: float | None) -> None:
     from runner.planning.plan import dollar_range, hours_range
     from runner.reports.tables import text_table
 
@@ -72,7 +85,7 @@ def _print_table(rows: "Sequence[Row]") -> None:
                         f"{row.fit.memory_gib:.1f}/{row.fit.capacity_gib:.0f} GiB",
                         "-" if row.time is None else hours_range(row.time.hours),
                         "-" if row.price_per_hour is None else f"{row.price_per_hour:.2f}",
-                        "-" if row.cost is None else dollar_range(row.cost),
+                        "-" if row.cost is None else dollar_range(row.cost) + _held_to(row.cost, max_cost),
                     )
                     for row in fitting
                 ],
@@ -83,6 +96,13 @@ def _print_table(rows: "Sequence[Row]") -> None:
     if refused:
         show("\nDoes not fit:" if fitting else "Fits on none of these:")
         show("\n".join(f"  {row.fit.accelerators}: {row.fit.reason}" for row in refused))
+
+
+def _held_to(cost: tuple[float, float], max_cost: float | None) -> str:
+    """Say whether the run would end before it costs the most that it may."""
+    if max_cost is None or cost[1] <= max_cost:
+        return ""
+    return f" (more than ${max_cost:g})" if cost[0] > max_cost else f" (perhaps more than ${max_cost:g})"
 
 
 def _batch(row: "Row") -> str:

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--artifact", "artifacts", metavar="NAME", multiple=True, help="Only this artifact; may be repeated.")
 @checkpoint_option
 @json_option
 @store_option
-def pull(store: "Store", run: str, folder: Path | None, checkpoint: str | None, as_json: bool) -> None:
+def pull(
+    store: "Store", run: str, folder: Path | None, artifacts: tuple[str, ...], checkpoint: str | None, as_json: bool
+) -> None:
     """Fetch a run's results, metrics and artifacts.
 
     They come into DIR (default: a folder named like the run), checked byte for byte; what is there is not fetched
-    again.
+    again, and a file that was cut short is continued.
 
     \b
     Example:
       runner pull last my-model
+      runner pull last --artifact model
       runner pull last --checkpoint best
     """
     from runner.control.results.pull import pull
@@ -34,7 +38,7 @@ def pull(store: "Store", run: str, folder: Path | None, checkpoint: str | None, 
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
-    collected = pull(store, run_id, folder or Path(run_id), say=say, checkpoint=checkpoint)
+    collected = pull(store, run_id, folder or Path(run_id), say=say, checkpoint=checkpoint, only=artifacts)
     if as_json:
         files = sorted(collected.fetched + collected.already_there)
         print_json({"run_id": run_id, "folder": str(collected.folder), "files": files})

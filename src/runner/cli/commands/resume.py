@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import (
+    budget_options,
     cluster_option,
     environment_options,
     image_option,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument
 @machine_options
+@budget_options
 @cluster_option
 @image_option
 @environment_options
@@ -43,6 +45,8 @@ def resume(
     store: "Store",
     run: str,
     resource_options: "ResourceOptions",
+    max_cost: float | None,
+    hourly_cost: float | None,
     cluster: str | None,
     image: str | None,
     env_files: tuple[str, ...],
@@ -65,6 +69,7 @@ def resume(
       runner resume last --gpu A100 --gpu L40S --spot
       runner resume last --infra local
       runner resume last --replace rewards.py
+      runner resume last --max-cost 40
     """
     from runner.cli.confirm import ask_on_terminal, ask_to_go_on
     from runner.cli.follow import follow
@@ -80,6 +85,8 @@ def resume(
         image=image,
         env_files=[Path(file) for file in env_files],
         secrets=secrets,
+        max_cost=max_cost,
+        hourly_cost=hourly_cost,
         replace=[Path(file) for file in replace],
         detach=detach,
     )

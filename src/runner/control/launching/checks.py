@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runner.backends.base import Backend, Placement, ResourceOptions
 from runner.backends.environment import chosen_environment
+from runner.control.launching.code import record_code
 from runner.control.launching.left_behind import warnings_about_paths
 from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
@@ -13,6 +14,7 @@ from runner.control.launching.rows import read_all_rows
 from runner.control.launching.taken_along import describe_code_and_files
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe
+from runner.runs.record_types.run import CodeRecord
 from runner.runs.submission.prepare import PreparedRecipe, prepare
 from runner.storage.store import Store
 
@@ -49,6 +51,10 @@ class CheckedLaunch:
     """The variables that it is given."""
     git_revision: str | None
     """Of the recipe's folder."""
+    code: CodeRecord | None = None
+    """The code around the recipe, with what was not committed."""
+    code_texts: Mapping[str, bytes] = field(default_factory=dict)
+    """What of it is copied to the store, by key in the run."""
 
 
 def check_launch(
@@ -74,6 +80,7 @@ def check_launch(
     environment = chosen_environment(place.env_files, place.secrets) if with_environment else {}
     prepared = prepare(loaded)
     git_revision = revision_of(loaded.path.parent)
+    code, code_texts = record_code(loaded.path.parent, git_revision, say=say)
     placement = backend.resolve(loaded.recipe, place.resources, image=place.image)
     for note in placement.notes:
         say(note)
@@ -103,6 +110,8 @@ def check_launch(
         placement=placement,
         environment=environment,
         git_revision=git_revision,
+        code=code,
+        code_texts=code_texts,
     )
 
 

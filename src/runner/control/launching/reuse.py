@@ -59,8 +59,9 @@ def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_di
 
 def find_interrupted_run(store: Store, recipe_name: str, recipe_digest: str) -> str | None:
     """Return the newest interrupted run of this recipe with these settings that has no name of its own, if any."""
-    ended = EndedRuns(listing_cache(store.url)).read_unless_reopened(store)
-    names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-") and name not in ended]
+    names = [name for name in store.folders(RUNS) if name.startswith(f"{recipe_name}-")]
+    ended = EndedRuns(listing_cache(store.url)).read_unless_changed(store, set(names))
+    names = [name for name in names if name not in ended]
     interrupted = [
         status
         for status in look_at(store, sorted(names)[-_MOST_LOOKS:])

@@ -4,14 +4,16 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runner.backends.base import Placement
 from runner.errors import UserError
 from runner.paths import listing_cache
+from runner.recipe.loading.starts import RunStart
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
 from runner.runs.listing import EndedRuns
-from runner.runs.record_types.run import RunDocument
+from runner.runs.record_types.run import CodeRecord, RunDocument, RunLineage
 from runner.runs.records import encoded, exists
 from runner.runs.submission.prepare import PreparedRecipe
 from runner.runs.submission.run_json import run_json
@@ -43,7 +45,13 @@ def checked_name(name: str) -> str:
 
 
 def new_run_document(
-    prepared: PreparedRecipe, placement: Placement, *, run_id: str | None = None, git_revision: str | None
+    prepared: PreparedRecipe,
+    placement: Placement,
+    *,
+    run_id: str | None = None,
+    git_revision: str | None,
+    start: RunStart | None = None,
+    code: CodeRecord | None = None,
 ) -> RunDocument:
     """Build the ``run.json`` of a run that begins now.
 
@@ -52,7 +60,17 @@ def new_run_document(
         placement: where the run is to run.
         run_id: its id; None for a fresh one.
         git_revision: of the recipe's folder.
+        start: the other run that it starts from.
+        code: the code around the recipe.
     """
+    lineage: RunLineage | None = None
+    if start is not None:
+        lineage = {
+            "kind": "warm_start",
+            "run_id": start.run_id,
+            "checkpoint": start.checkpoint,
+            "digest": start.digest,
+        }
     now = datetime.now(UTC)
     return run_json(
         run_id=run_id or new_run_id(prepared.recipe["name"], now),
@@ -64,16 +82,25 @@ def new_run_document(
         infra=placement.infra,
         image=placement.image,
         machines=placement.machines,
+        lineage=lineage,
+        code=code,
     )
 
 
-def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
+def submit(
+    store: Store,
+    document: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    *,
+    texts: Mapping[str, bytes] = MappingProxyType({}),
+) -> bool:
     """Write a run's inputs and its ``run.json``; from then on the run exists, and is pending.
 
     Args:
         store: where the run is to live.
         document: from `run_json`.
         inputs: local files by their key within the run (``inputs/<digest>/<name>``).
+        texts: further inputs, as they are.
 
     Returns:
         False: another process has just submitted a run with this id; nothing of it was changed.
@@ -94,6 +121,8 @@ def submit(store: Store, document: Mapping[str, Any], inputs: Mapping[str, Path]
             raise
         except OSError as error:
             raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    for key, data in texts.items():
+        store.create(run_key(run_id, key), data)
     if not store.create(run_key(run_id, RUN), encoded(document)):
         return False
     EndedRuns(listing_cache(store.url)).forget(run_id)

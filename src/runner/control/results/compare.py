@@ -3,12 +3,13 @@
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runner.control.results.provenance import Provenance
 from runner.control.sweeping.find import find_sweep
 from runner.control.sweeping.results import sorted_rows, sweep_overview
 from runner.errors import UserError
@@ -118,7 +119,10 @@ def compare(store: Store, chosen: Chosen, *, sort: str | None = None, on_damaged
     runs = [_with_sweep(run, sweeps.get(run.sweep_id or "")) for run in runs]
     definition = _common(runs, sweeps)
     metric = definition.metric if definition else None
-    comparison = compare_runs(runs, metric=metric, maximize=definition is not None and definition.goal == "maximize")
+    maximize = definition is not None and definition.goal == "maximize"
+    if definition is None:
+        metric, maximize = _tracked(runs)
+    comparison = compare_runs(runs, metric=metric, maximize=maximize)
     if sort is None:
         return comparison
     order = [row["run_id"] for row in sorted_rows(rows(comparison), sort)]
@@ -194,13 +198,14 @@ def _read_run(store: Store, run_id: str, on_problem: Callable[[Damaged], None]) 
         sweep_id=trial["sweep_id"] if trial else None,
         trial=trial["trial"] if trial else None,
         digest=document.get("digest"),
-        facts=_facts(document, status, result, _hardware(store, run_id, result)),
+        facts=_facts(document, status, result, _hardware(store, run_id, result), Provenance(store, run_id)),
         loss=status.loss if status.loss is not None and not trained else _newest(trained, "loss"),
         not_finite=not_finite,
         measured=measured,
         before=before,
         best=result.get("best"),
         seconds=_seconds(status),
+        dollars=status.cost,
         dropped_rows=sum(one["rows"] for one in dropped) if dropped is not None else None,
         losses=[(record["step"], record.get("loss")) for record in trained if "loss" in record],
         eval_losses=[(_place(record, trained), record.get("eval_loss")) for record in evaluated],
@@ -281,7 +286,11 @@ def _hardware(store: Store, run_id: str, result: Mapping[str, Any]) -> list[Hard
 
 
 def _facts(
-    document: RunDocument, status: RunStatus, result: Mapping[str, Any], hardware: Sequence[HardwareRecord]
+    document: RunDocument,
+    status: RunStatus,
+    result: Mapping[str, Any],
+    hardware: Sequence[HardwareRecord],
+    provenance: Provenance,
 ) -> dict[str, dict[str, Any]]:
     """What else may differ. What is not known of a run is left out."""
 
@@ -297,17 +306,19 @@ def _facts(
     batches = ("packing", "padding_free", "per_device_train_batch_size", "gradient_accumulation_steps")
     named = (*kernels, *batches, "compute_capability")
     facts: dict[str, dict[str, Any]] = {
-        "data": {"dropped rows": "; ".join(dropped) or None},
+        "data": {"dropped rows": "; ".join(dropped) or None, **provenance.data()},
         "code": {
             "git revision": document.get("git_revision"),
+            "uncommitted changes": code.get("diff_key") if (code := document.get("code")) else None,
             "runner": document.get("runner_version"),
             "replaced files": len(result.get("replaced") or []) or None,
         },
-        "libraries": {"torch": each("torch"), "image": document.get("image")},
+        "libraries": {"torch": each("torch"), **provenance.libraries(), "image": document.get("image")},
         "hardware": {
             "infra": status.infra,
             "accelerators": gpus or None,
             "device": each("device"),
+            **provenance.hardware(),
             **({name: each(name) for name in named} if hardware else {}),
         },
     }
@@ -360,8 +371,34 @@ def _with_sweep(run: ComparedRun, overview: Overview | None) -> ComparedRun:
         drawn={name: run.settings[name] for name in dict.fromkeys(names) if name in run.settings},
         measured=measured,
         seconds=trial.seconds or run.seconds,
-        dollars=trial.cost or None,
+        dollars=trial.cost or run.dollars,
     )
+
+
+def _tracked(runs: Sequence[ComparedRun]) -> tuple[str | None, bool]:
+    """The metric by which each run's recipe says which model is best, if all say the same and have it; else None.
+
+    Returns:
+        The metric's name, and whether more of it is better.
+    """
+    last = ("training.metric_for_best_model", "training.greater_is_better")
+    found = {tuple(next(_values(run.settings, name), None) for name in last) for run in runs}
+    written, greater = next(iter(found))
+    if len(found) > 1 or not isinstance(written, str):
+        return None, False
+    names = [name for name in (f"eval_{written.removeprefix('eval_')}", written) if _all_have(runs, name)]
+    if not names:
+        return None, False
+    return names[0], greater if isinstance(greater, bool) else not written.endswith("loss")
+
+
+def _values(settings: Mapping[str, Any], name: str) -> Iterator[Any]:
+    """Yield a setting's values, of the last stage first."""
+    yield from (value for key, value in reversed(list(settings.items())) if key == name or key.endswith(f".{name}"))
+
+
+def _all_have(runs: Sequence[ComparedRun], metric: str) -> bool:
+    return all(run.value(metric) is not None for run in runs)
 
 
 def _common(runs: Sequence[ComparedRun], sweeps: Mapping[str, Overview]) -> Definition | None:

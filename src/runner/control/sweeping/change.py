@@ -7,6 +7,7 @@ from typing import cast
 
 from blake3 import blake3
 
+from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.compare import MISSING, differences, value_at
 from runner.control.sweeping.writer import journal_of
 from runner.errors import UserError
@@ -50,7 +51,7 @@ def change_sweep(store: Store, sweep_id: str, file: str, *, cwd: Path) -> Change
         UserError: the file is not valid, or belongs to another recipe or metric.
         NotFound, DamagedRecord: the sweep cannot be read.
     """
-    loaded = load_sweep(file, cwd=cwd)
+    loaded = load_sweep(file, cwd=cwd, start=start_resolver(store))
     journal = journal_of(store, sweep_id)
     definition = journal.definition
     _check(definition, loaded)

@@ -13,6 +13,7 @@ from runner import __version__
 from runner.backends.base import Placement
 from runner.backends.registry import worker_backend_for
 from runner.backends.workers import SweepWorkers
+from runner.control.launching.budget import chosen_budget
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions
 from runner.control.launching.submit import checked_name, new_run_id
 from runner.errors import UserError
@@ -21,6 +22,9 @@ from runner.sweeps.definition import Definition, Scheduler
 from runner.sweeps.layout import LONGEST_SWEEP_ID
 from runner.sweeps.space.file import RunnerSection
 from runner.sweeps.space.load import LoadedSweep
+
+THIS_MACHINE = "machine"
+"""The name of the price of this machine, among those by accelerator."""
 
 FEW_WORKERS = 4
 """So many wait for each other at a rung at little cost: synchronous halving then needs the fewest GPU hours."""
@@ -109,7 +113,7 @@ def define_sweep(
         parallel=parallel,
         gpus_per_trial=section.gpus_per_trial or 1,
         trials_per_gpu=section.trials_per_gpu or 1,
-        prices={} if placement["resources"] is None else _prices(placement["resources"]),
+        prices=_prices(placement["resources"]),
     )
 
 
@@ -121,7 +125,10 @@ def _default_parallel(infra: str, section: RunnerSection, run_cap: int | None) -
     return room if run_cap is None else min(room, run_cap)
 
 
-def _prices(resources: Mapping[str, Any]) -> dict[str, float]:
+def _prices(resources: Mapping[str, Any] | None) -> dict[str, float]:
+    if resources is None:
+        stated = chosen_budget(None, None, None).hourly_cost
+        return {} if stated is None else {THIS_MACHINE: stated}
     from runner.planning.prices import hourly_prices, load_prices  # not above: a sweep on this machine has no price
 
     return hourly_prices(resources, load_prices())

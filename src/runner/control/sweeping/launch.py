@@ -11,6 +11,7 @@ from runner.backends.workers import WorkersRequest
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
 from runner.control.launching.start import make_reporter
+from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.define import SweepOptions, define_sweep, grid_size, planned_trials, workers_of
 from runner.control.sweeping.plan import (
     SweepPlan,
@@ -70,7 +71,7 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
     Raises:
         UserError: something is wrong; all of the file's problems are listed at once.
     """
-    loaded = load_sweep(options.file, overrides=options.overrides, cwd=options.cwd)
+    loaded = load_sweep(options.file, overrides=options.overrides, cwd=options.cwd, start=start_resolver(store))
     for note in loaded.notes:
         say(note)
     place = _place(options, loaded)
@@ -88,6 +89,11 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
         )
     portable = portable_recipe(loaded.recipe, drawn=_drawn_settings(loaded), cwd=options.cwd)
     definition = define_sweep(loaded, options, checked, portable)
+    if definition.max_cost is not None and not definition.prices:
+        say(
+            "max_cost: nothing is known of what these machines cost, so that it limits nothing; for this machine, "
+            "RUNNER_HOURLY_COST=1.20 says it"
+        )
     workers = workers_of(definition, checked.placement, count=definition.parallel)
     request = worker_backend_for(checked.placement.infra).request(
         store.url, workers, environment=list(checked.environment)

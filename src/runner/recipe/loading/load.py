@@ -16,6 +16,7 @@ from runner.recipe.loading.finder import find_recipe, read_recipe
 from runner.recipe.loading.overrides import LayeredRecipe, apply_overrides
 from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
+from runner.recipe.loading.starts import ResolveStart, RunStart, resolve_start
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path, warning_about
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe, Watchdog
@@ -48,6 +49,8 @@ class LoadedRecipe:
     """What is hardly meant, and refused by nothing: a warm-up that is longer than the run."""
     written: LayeredRecipe = field(default_factory=lambda: LayeredRecipe({}))
     """The recipe as it was written, with the command line's changes: before defaults, and with paths as they are."""
+    start: RunStart | None = None
+    """The other run that it starts from, if it does."""
 
     @property
     def warning_sentences(self) -> list[str]:
@@ -61,6 +64,7 @@ def load_recipe(
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     cwd: pathlib.Path,
+    start: ResolveStart | None = None,
 ) -> LoadedRecipe:
     """Find a recipe, apply the command line to it, and check all of it. Writes nothing and uses no network.
 
@@ -69,6 +73,7 @@ def load_recipe(
         overrides: ``training.learning_rate=1e-4`` each, as given to ``--set``; they win over the recipe.
         flags: values by dotted key, as other options set them; they win over `overrides`.
         cwd: the working directory.
+        start: finds the run that the recipe starts from (``model.run``); None: recipes that do are refused.
 
     Raises:
         UserError: anything is wrong, with place and remedy; a `RecipeError` lists all problems.
@@ -76,7 +81,7 @@ def load_recipe(
     path = find_recipe(name_or_path, cwd)
     shown_as = _relative_to_cwd(path, cwd)
     document = parse_document(read_recipe(path, shown_as=shown_as), name=shown_as)
-    return check_recipe(document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd)
+    return check_recipe(document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd, start=start)
 
 
 def check_recipe(
@@ -87,10 +92,11 @@ def check_recipe(
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any],
     cwd: pathlib.Path,
+    start: ResolveStart | None = None,
 ) -> LoadedRecipe:
     """Do what `load_recipe` does after reading; `shown_as` is the file's name in errors."""
     layers = apply_overrides(document, overrides, flags)
-    return check_layers(layers, path, shown_as=shown_as, lines=document.lines, cwd=cwd)
+    return check_layers(layers, path, shown_as=shown_as, lines=document.lines, cwd=cwd, start=start)
 
 
 def check_layers(
@@ -100,6 +106,7 @@ def check_layers(
     shown_as: str,
     lines: Mapping[RecipePath, int],
     cwd: pathlib.Path,
+    start: ResolveStart | None = None,
 ) -> LoadedRecipe:
     """Do what `load_recipe` does after reading and changing; `lines` are those of `shown_as`, for errors."""
 
@@ -113,6 +120,9 @@ def check_layers(
     if secrets := list(find_secrets(layers.data)):
         # Alone: other problems might show more of it. And without the value that may stand in the place.
         raise RecipeError(secrets, lambda at: _without_value(locate(at)), where=shown_as)
+    starts_from, problems = resolve_start(layers, start)
+    if problems:
+        raise RecipeError(problems, locate, where=shown_as)
     if "name" not in layers.data:
         layers.data["name"] = path.stem
         layers.sources[("name",)] = "default"
@@ -120,7 +130,7 @@ def check_layers(
     folders = (path.parent, cwd.absolute())
     if "stages" in layers.data:
         loaded = _check_stages(layers, path, folders, lambda problems: RecipeError(problems, locate, where=shown_as))
-        return dataclasses.replace(loaded, locate=locate, written=written)
+        return dataclasses.replace(loaded, locate=locate, written=written, start=starts_from)
     if problems := schema.check(layers.data):
         raise RecipeError(problems, locate, where=shown_as)
     problems = merge_save_aliases(layers)
@@ -137,6 +147,7 @@ def check_layers(
         notes=inspection.notes,
         sources=(inspection.sources,),
         written=written,
+        start=starts_from,
     )
 
 

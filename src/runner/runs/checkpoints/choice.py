@@ -16,6 +16,9 @@ LAST, BEST = "last", "best"
 _MODEL_FILES = frozenset({MODEL_WEIGHTS, ADAPTER_WEIGHTS, "config.json", "adapter_config.json", RUNNER_STATE})
 _MOST_SHOWN = 8
 
+MODEL_WEIGHT_FILES = frozenset({MODEL_WEIGHTS, ADAPTER_WEIGHTS})
+"""A checkpoint that has one of these holds whole weights."""
+
 
 def choose_checkpoint(store: Store, run_id: str, text: str) -> CheckpointName:
     """Find a checkpoint from which a model can be made.
@@ -83,7 +86,7 @@ def require_weights(name: CheckpointName, manifest: Manifest) -> None:
     Raises:
         UserError: it does not: DeepSpeed has split them over the processes that wrote it.
     """
-    if not {MODEL_WEIGHTS, ADAPTER_WEIGHTS} & {file.name for file in manifest.files}:
+    if not MODEL_WEIGHT_FILES & {file.name for file in manifest.files}:
         raise UserError(
             f"checkpoint {_short(name)} holds no whole weights: ZeRO has split them over the GPUs that wrote it",
             where="--checkpoint",

@@ -75,6 +75,10 @@ class Heartbeat(TypedDict):
     """For how long there had been no progress (no step, no batch, no bytes) when this was written."""
     hang_seconds: NotRequired[float | None]
     """After how long without progress the attempt is ended; None: never."""
+    cost: NotRequired[float | None]
+    """What all attempts at the run have cost so far, in US dollars; None: no machine had a price."""
+    cost_per_hour: NotRequired[float | None]
+    """What an hour of this attempt's machines costs, in US dollars; None: they have no price."""
     hang: NotRequired[str | None]
     """That the attempt hangs and is being ended, for the other machines and for people."""
 
@@ -104,6 +108,8 @@ class AttemptEnded(TypedDict):
     """Of a failure that says something of the recipe's values: ``diverged`` or ``out_of_memory``."""
     hung: NotRequired[bool]
     """Whether it was ended because training hung."""
+    capped: NotRequired[bool]
+    """Whether it ended because the run was about to cost more than its owner's ``--max-cost``."""
     split: NotRequired[Split]
     """Micro-batch and accumulation of attempts from now on, after memory ran out."""
 

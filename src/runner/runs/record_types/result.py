@@ -73,6 +73,18 @@ class Measured(TypedDict):
     """The best evaluation; None where none is tracked."""
     artifacts: NotRequired[Mapping[ArtifactName, ArtifactKey]]
     """Keys within the run of what was made, by name."""
+    tokens: NotRequired[Count | None]
+    """Tokens trained on; None where the trainer does not count them."""
+    rows_used: NotRequired[Count]
+    """Rows of the training mixture."""
+    rows_dropped: NotRequired[Count]
+    """Rows of ``data.train`` that were left out; `dropped_rows` says why."""
+    trainable_parameters: NotRequired[Count]
+    """Weights that were trained."""
+    total_parameters: NotRequired[Count]
+    """Those and the frozen ones."""
+    peak_memory_gib: NotRequired[float | None]
+    """What PyTorch took at most of the first GPU, in the last attempt; None without a GPU."""
 
 
 class StageResult(Measured):
@@ -105,8 +117,18 @@ class Result(Measured):
     """All stages, of a run with stages that succeeded."""
     hardware: NotRequired[HardwareRecord]
     """What it was computed with at last."""
+    cost: NotRequired[float | None]
+    """What all attempts have cost, in US dollars; None: no machine had a price. `runner cost` has the details."""
     replaced: NotRequired[list[Replacement]]
     """Which reward files were replaced on the way, and from which attempt on."""
+    duration_seconds: NotRequired[float]
+    """How long all attempts took, as far as they have recorded it."""
+    versions: NotRequired[Mapping[Line, Line]]
+    """Every distribution that was installed where the run succeeded: its version by its name."""
+    device: NotRequired[Line]
+    """The GPUs of the last attempt's head, as in ``2 x NVIDIA A100``; ``cpu`` without one."""
+    driver: NotRequired[Line | None]
+    """NVIDIA's driver there."""
     checkpoint_stall_seconds: NotRequired[float]
     """How long training stood still for checkpoints, in the last attempt."""
 

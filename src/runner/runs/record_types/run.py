@@ -1,9 +1,21 @@
 """The records of a run as it was launched: ``run.json``, ``submission.json``, ``cancel.json``, ``launches/``."""
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-from runner.runs.record_types.rules import Count, InputKey, JobName, Line, RunId, Size, StageName, Time
+from runner.runs.record_types.money import BudgetRecord
+from runner.runs.record_types.rules import (
+    ArtifactKey,
+    Checkpoint,
+    Count,
+    InputKey,
+    JobName,
+    Line,
+    RunId,
+    Size,
+    StageName,
+    Time,
+)
 
 
 class RecipeSections(TypedDict):
@@ -63,6 +75,48 @@ class TrialOfSweep(TypedDict):
     """What was drawn for it, by the names in the sweep's file."""
 
 
+class RunLineage(TypedDict):
+    """Which run a run comes from."""
+
+    kind: Literal["extend", "warm_start", "reproduce"]
+    """``extend``: it goes on from a checkpoint; ``warm_start``: it starts from a model; ``reproduce``: it is the same
+    training again."""
+    run_id: RunId
+    """The other run."""
+    checkpoint: NotRequired[Checkpoint | None]
+    """Which of its checkpoints; None: the model that it ended with, or none."""
+    digest: NotRequired[Line | None]
+    """Of what was taken from it: BLAKE3 of the manifest."""
+    step: NotRequired[Count]
+    """Of an extension: the step at which it begins."""
+    schedule: NotRequired[Literal["constant", "rewarm"]]
+    """Of an extension: the learning rate from there on."""
+    learning_rate: NotRequired[float | None]
+    """Of a constant schedule: the learning rate."""
+    reproduces: NotRequired[RunId]
+    """Of an extension or warm start that is made again: the run that it is to equal."""
+
+
+class CodeRecord(TypedDict):
+    """The code around a run's recipe when it was launched."""
+
+    git_revision: Line | None
+    """The commit of the recipe's folder; None outside a repository."""
+    dirty: bool
+    """Whether the folder had changes that were not committed."""
+    diff_key: NotRequired[InputKey | None]
+    """The input that holds them (``git diff``), without secrets; None: there are none, or they are too large."""
+
+
+class StartRecord(TypedDict):
+    """``start.json``: what the first stage of a warm start starts from, by keys of the run's own artifacts."""
+
+    base: ArtifactKey | None
+    """A model; None: the recipe's."""
+    adapter: ArtifactKey | None
+    """An adapter that the first stage goes on training; None: a new one, if any."""
+
+
 class RunDocument(TypedDict):
     """``run.json``: what was launched. Written once."""
 
@@ -96,6 +150,12 @@ class RunDocument(TypedDict):
     """When it was launched."""
     sweep: NotRequired[TrialOfSweep]
     """Of a sweep's trial: which one; absent for other runs."""
+    budget: NotRequired[BudgetRecord]
+    """What the owner said of money at the launch; ``budget/<n>.json`` says what counts since."""
+    lineage: NotRequired[RunLineage]
+    """The run that it comes from, if it does from one."""
+    code: NotRequired[CodeRecord]
+    """The code around the recipe; older records have none."""
 
 
 class Submission(TypedDict):

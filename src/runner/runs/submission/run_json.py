@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from runner import __version__
-from runner.runs.record_types.run import RunDocument, TrialOfSweep
+from runner.runs.record_types.run import CodeRecord, RunDocument, RunLineage, TrialOfSweep
 
 
 class Machines(Protocol):
@@ -35,6 +35,8 @@ def run_json(
     image: str | None = None,
     machines: Machines | None = None,
     sweep: TrialOfSweep | None = None,
+    lineage: RunLineage | None = None,
+    code: CodeRecord | None = None,
 ) -> RunDocument:
     """Build the contents of ``run.json``.
 
@@ -49,6 +51,8 @@ def run_json(
         image: by digest or id, for an infra that runs images.
         machines: the machines that are asked for; None for this machine.
         sweep: which trial of which sweep the run is, if it is one.
+        lineage: the run that it comes from; None: as the recipe's model says.
+        code: the code around the recipe.
     """
     # In the order in which every run.json has them: rendered tasks hold this document, and are compared as text.
     document: dict[str, Any] = {
@@ -71,4 +75,10 @@ def run_json(
     }
     if sweep is not None:
         document["sweep"] = dict(sweep)
+    if lineage is None and (model := recipe.get("model") or {}).get("run") is not None:
+        lineage = {"kind": "warm_start", "run_id": model["run"], "checkpoint": model.get("checkpoint")}
+    if lineage is not None:
+        document["lineage"] = dict(lineage)
+    if code is not None:
+        document["code"] = dict(code)
     return cast(RunDocument, document)

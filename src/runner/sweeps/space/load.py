@@ -12,6 +12,7 @@ from runner.recipe.loading.finder import available_recipes, find_recipe, find_sw
 from runner.recipe.loading.load import LoadedRecipe, check_recipe
 from runner.recipe.loading.overrides import apply_overrides
 from runner.recipe.loading.secrets import find_secrets
+from runner.recipe.loading.starts import ResolveStart
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import MAX_SHOWN, Problem, RecipeError, RecipePath, dotted_path
 from runner.recipe.recipe import Json
@@ -59,13 +60,16 @@ class LoadedSweep:
         return self.file.metric
 
 
-def load_sweep(name_or_path: str, *, overrides: Sequence[str] = (), cwd: pathlib.Path) -> LoadedSweep:
+def load_sweep(
+    name_or_path: str, *, overrides: Sequence[str] = (), cwd: pathlib.Path, start: ResolveStart | None = None
+) -> LoadedSweep:
     """Find a sweep and check all of it, and its recipe, and each value that can be drawn. Uses no network.
 
     Args:
         name_or_path: a name in ``jobs/sweeps/`` (the working directory's first, then the shipped ones), or a path.
         overrides: ``training.max_steps=100`` each, as given to ``--set``: they change the recipe.
         cwd: the working directory.
+        start: finds the run that the recipe starts from (``model.run``); None: recipes that do are refused.
 
     Raises:
         UserError: anything is wrong, with place and remedy; a `RecipeError` lists all problems.
@@ -75,15 +79,22 @@ def load_sweep(name_or_path: str, *, overrides: Sequence[str] = (), cwd: pathlib
     document = parse_document(
         read_recipe(path, shown_as=shown_as), name=shown_as, needs="program (the recipe), method and parameters"
     )
-    return _Loading(document, path, shown_as, overrides, cwd).load()
+    return _Loading(document, path, shown_as, overrides, cwd, start).load()
 
 
 class _Loading:
     """One sweep's file on its way."""
 
     def __init__(
-        self, document: Document, path: pathlib.Path, shown_as: str, overrides: Sequence[str], cwd: pathlib.Path
+        self,
+        document: Document,
+        path: pathlib.Path,
+        shown_as: str,
+        overrides: Sequence[str],
+        cwd: pathlib.Path,
+        start: ResolveStart | None,
     ) -> None:
+        self._start = start
         self._document, self._path, self._shown_as = document, path, shown_as
         self._overrides, self._cwd = overrides, cwd
         self._notes: list[str] = []
@@ -124,6 +135,7 @@ class _Loading:
                 overrides=self._overrides,
                 flags={**fixed, **settings},
                 cwd=self._cwd,
+                start=self._start,
             )
 
         fixed = {**set_for_all, **constants}

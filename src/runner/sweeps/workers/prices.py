@@ -1,9 +1,38 @@
 """What an hour of a worker costs, by the prices that the sweep's definition keeps. Pure."""
 
 import json
+import os
 from collections.abc import Mapping
 
-from runner.sweeps.layout import SLOTS_VARIABLE
+from runner.runs.measured.prices import find_price, read_prices
+from runner.runs.record_types.money import PriceRecord
+from runner.storage.store import Store
+from runner.sweeps.layout import SLOTS_VARIABLE, sweep_key
+
+
+def find_worker_price(
+    store: Store, sweep_id: str, prices: Mapping[str, float], accelerator: str | None, environ: Mapping[str, str]
+) -> PriceRecord | None:
+    """Return what an hour of this worker costs: by the offers that its launch found, else by the sweep's definition.
+
+    Args:
+        store: where the sweep lives.
+        sweep_id: the sweep.
+        prices: the definition's.
+        accelerator: as in `price_of_worker`, as is `environ`.
+        environ: of the worker.
+
+    Raises:
+        DamagedRecord: the record of the offers cannot be trusted.
+    """
+    offered = read_prices(store, sweep_key(sweep_id, "launches/"))
+    found = find_price(
+        offered, environ, accelerator=accelerator, cpus=os.cpu_count(), share=_slots(environ), or_dearest=True
+    )
+    if found is not None:
+        return found
+    dollars = price_of_worker(prices, accelerator, environ)
+    return PriceRecord(dollars_per_hour=dollars, source="by the sweep's definition") if dollars else None
 
 
 def price_of_worker(prices: Mapping[str, float], accelerator: str | None, environ: Mapping[str, str]) -> float:

@@ -61,6 +61,8 @@ def ended_record(outcome: Outcome, *, state: str, exit_code: int, hung: bool, ag
         record["outside"] = True
     if outcome.paused:
         record["paused"] = True
+    if outcome.capped:
+        record["capped"] = True
     if outcome.cause is not None:
         record["cause"] = outcome.cause
     return record

@@ -25,15 +25,21 @@ from runner.runs.attempts import (
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
+from runner.runs.measured.duration import seconds_of_attempts
+from runner.runs.measured.spending import spending, write_price
 from runner.runs.record_types.node import NodeAssignment
 from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result
+from runner.storage.manifest import Damaged
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, interrupted, oom_kills
 from runner.train.agent.hangs.activity import ActivityMeter
 from runner.train.agent.hangs.watchdog import Watchdog
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
+from runner.train.agent.machine.record import MachineWriter
+from runner.train.agent.machine.sampler import sampled
+from runner.train.agent.money.meter import Cap, Meter, capped
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
 from runner.train.agent.outcome import Outcome, attempt_outcome
@@ -46,7 +52,7 @@ from runner.train.agent.restart_policy import (
     last_oom_split,
     retry_smaller,
 )
-from runner.train.agent.restore import restore_newest
+from runner.train.agent.restore import restore_extended, restore_newest
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
 
@@ -54,6 +60,9 @@ _log = logging.getLogger(__name__)
 
 _LOG_BYTES = 64 << 20
 """How much of the log is kept in memory while the store does not take it."""
+
+_RECORD_SECONDS = 3.0
+"""How long the end of an attempt waits for the record of its machine, which is written beside it."""
 
 R = TypeVar("R")
 
@@ -105,6 +114,8 @@ class HeadAttempt:
         """Whether it has committed a checkpoint."""
         self._finish_sent = False
         """Whether the training process knows that its owner wants to end the training."""
+        self._machine: MachineWriter | None = None
+        """Records what it runs on."""
         self._hung = False
         """Whether it is ended because it hangs."""
         self._fruitless_hangs = 0
@@ -129,6 +140,10 @@ class HeadAttempt:
         every_seconds = min(self._timing.activity, (setup.watchdog.timeout_seconds or self._timing.activity) / 4)
         self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=every_seconds)
         self._warned = False
+        self._meter = Meter(before=None, price=setup.money.price, machines=setup.topology.num_nodes)
+        self._cap: Cap | None = None
+        self._killed_by_cap = False
+        """Whether the workers were killed since the run may cost no more."""
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
@@ -143,12 +158,15 @@ class HeadAttempt:
                 stack.enter_context(logged_to(handler))
             oom_kills_before = oom_kills()
             try:
-                if not self._is_at_its_pause():
+                self._start_meter()
+                self._cap = stack.enter_context(Cap(self._meter, on_near=self._save_and_end, on_reached=self._end_now))
+                if self._outcome is None and not self._is_at_its_pause():
                     self._workers.start(self._setup.arguments)
                     if self._stopping():
                         self.stop()
-                    if self._assign():
-                        self._watch()
+                    with self._measured():
+                        if self._assign():
+                            self._watch()
             except Superseded as error:
                 self._outcome = Outcome(kind="superseded", reason=str(error), retry=False)
             except StoreUnavailable as error:
@@ -165,7 +183,45 @@ class HeadAttempt:
         """Tell the workers to save a checkpoint and end."""
         self._workers.send_signal(signal.SIGTERM)
 
+    def _save_and_end(self) -> None:
+        """Tell the workers to save a checkpoint and end: the run may cost no more."""
+        _log.warning("saving and ending: %s", self._meter.reason(self._setup.run_id))
+        self.stop()
+
+    def _end_now(self) -> None:
+        """Kill the workers that have not saved and ended meanwhile."""
+        self._killed_by_cap = True
+        self._workers.hurry(0)
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Within, the machine is sampled; what it is gets recorded."""
+        self._machine = machine = MachineWriter(self._store, self._claim)
+        store, run_id = self._store, self._setup.run_id
+        with sampled(store, run_id, self._claim.token, node=0, folder=self._setup.work_dir):
+            yield
+        machine.join(_RECORD_SECONDS)
+
     # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _start_meter(self) -> None:
+        """Record what this machine costs, and add up what the run has cost before; note if it may cost no more."""
+        money, before = self._setup.money, None
+        if money.price is not None:
+            price = money.price
+            self._patiently(lambda: write_price(self._store, self._claim, price))
+        if self._claim.number > 1:
+            try:
+                before = self._patiently(
+                    lambda: spending(self._store, self._setup.run_id, before=self._claim.number)
+                ).dollars
+            except Damaged as error:
+                _log.warning("what earlier attempts have cost is not known: %s", error)
+        self._meter.set_limits(before=before, max_cost=money.max_cost)
+        refusal = self._meter.refusal(self._setup.run_id)
+        if refusal is not None:
+            _log.warning("not begun: %s", refusal)
+            self._outcome = capped(refusal)
 
     def _is_at_its_pause(self) -> bool:
         """Find out whether the run is where it is to pause already, and note that as the outcome."""
@@ -192,7 +248,16 @@ class HeadAttempt:
             restored = self._patiently(
                 lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
             )
+            extended = None
+            if restored is None:
+                extended = self._patiently(
+                    lambda: restore_extended(self._store, self._setup.run_id, self._folder / "restored")
+                )
         name, folder = (None, None) if restored is None else restored
+        if extended is not None:
+            step, folder = extended
+            self._progress.update(step=step)
+            _log.info("attempt %d goes on from step %d of another run", self._claim.number, step, extra=NOTICE)
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
         self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))
@@ -285,6 +350,8 @@ class HeadAttempt:
         self._progress.update(progress)
         self._committed = self._committed or progress.get("checkpoint_step") is not None
         self._watchdog.note(progress, now=time.monotonic())
+        if progress.get("step") is not None:
+            self._meter.note_step(progress["step"])
 
     def _hangs(self) -> bool:
         """Find out whether training hangs; warn early, and if it does, log all stacks and note it as the outcome."""
@@ -297,7 +364,7 @@ class HeadAttempt:
         )
         self._progress["idle_seconds"] = round(self._watchdog.idle_seconds, 1)
         self._progress["hang_seconds"] = self._watchdog.limit_seconds
-        if hang is None or self._stopping():  # who was told to stop is killed soon by whoever told
+        if hang is None or self._stopping() or self._is_capped:  # who was told to stop is killed soon by whoever told
             warning = self._watchdog.warning()
             if warning is not None and not self._warned:
                 _log.warning("%s", warning)
@@ -351,7 +418,8 @@ class HeadAttempt:
         """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
         try:
             message = self._progress.get("message") or self._default_message
-            write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, "message": message})
+            cost = {"cost": self._cost(), "cost_per_hour": self._meter.dollars_per_hour}
+            write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, **cost, "message": message})
             self._log_chunks.flush()
         except STORE_ERRORS:
             return
@@ -401,8 +469,24 @@ class HeadAttempt:
 
     def _decide(self, *, out_of_main_memory: bool) -> Outcome:
         """Return how the attempt ended."""
-        if self._outcome is not None:
-            return self._outcome
+        outcome = self._outcome or self._outcome_of_workers(out_of_main_memory=out_of_main_memory)
+        killed = self._killed_by_cap and any(end.killed for end in self._workers.ends())
+        if self._is_capped and (killed or outcome.kind == "interrupted") and not self._hung:
+            return capped(self._meter.reason(self._setup.run_id))
+        return outcome
+
+    @property
+    def _is_capped(self) -> bool:
+        """Whether the workers were told to save and end since the run may cost no more."""
+        return self._cap is not None and self._cap.near
+
+    def _cost(self) -> float | None:
+        """What all attempts have cost so far, in US dollars."""
+        spent = self._meter.spent()
+        return None if spent is None else round(spent, 6)
+
+    def _outcome_of_workers(self, *, out_of_main_memory: bool) -> Outcome:
+        """Return the first cause of how the workers have ended."""
         ends = [*self._workers.ends(), *self._nodes.worker_ends()]
         if self._stopping() and not any(end.outcome for end in ends):
             return interrupted("stopped before training began")
@@ -471,6 +555,9 @@ class HeadAttempt:
             "reason": outcome.reason,
             "ended_at": utc_now(),
             "attempts": self._claim.number,
+            "cost": self._cost(),
+            "duration_seconds": seconds_of_attempts(self._store, self._claim),
+            **(self._machine.result_fields() if self._machine is not None and outcome.kind == "succeeded" else {}),
             **progress,
             **(outcome.result or {}),
         }

@@ -37,6 +37,8 @@ class Outcome:
     """Something outside of the run failed (a service, a mount, a GPU) that may be back later."""
     paused: bool = False
     """The training is at the step that its sweep had it pause at; its checkpoint is in the store."""
+    capped: bool = False
+    """The run may cost no more, by its owner's ``--max-cost``."""
     cause: Cause | None = None
     """Of a failure that says something of the recipe's values: which."""
     result: Mapping[str, Any] | None = None

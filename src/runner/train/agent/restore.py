@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from runner.runs.attempts import Claim, Superseded, fence
-from runner.runs.checkpoints.files import missing_files
+from runner.runs.checkpoints.files import RUNNER_STATE, TRAINER_STATE, missing_files
 from runner.runs.checkpoints.lineage import checkpoints
+from runner.runs.checkpoints.origins import extended_checkpoint, extension, require_digest
 from runner.runs.layout import CheckpointName, checkpoint_prefix, chunk_key
+from runner.runs.records import run_document
 from runner.storage.atomic import atomic_write
 from runner.storage.commit import commit, fetch, read_manifest
 from runner.storage.manifest import Damaged
@@ -62,6 +64,57 @@ def restore_newest(
             continue
         return name, target
     return None
+
+
+def restore_extended(store: Store, run_id: str, folder: Path) -> tuple[int, Path] | None:
+    """Download the checkpoint of another run that this one goes on from (`runner extend`), as one of a run amid it.
+
+    What says that training is over is taken back, and early stopping counts afresh.
+
+    Args:
+        store: the store that holds both runs.
+        run_id: the run.
+        folder: where the checkpoint's folder is put.
+
+    Returns:
+        The step and the folder on this machine; None if the run extends none.
+
+    Raises:
+        Damaged: the other run has it no more as it was when this run was launched.
+        StoreUnavailable: the store does not answer.
+        OSError: the local disk is full, for example.
+    """
+    try:
+        lineage = extension(run_document(store, run_id))
+    except NotFound:
+        return None  # the training process says what is missing
+    origin = None if lineage is None else extended_checkpoint(lineage)
+    if lineage is None or origin is None:
+        return None
+    other, name = origin
+    prefix = checkpoint_prefix(other, name)
+    target = folder / f"of-{other}" / str(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        require_digest(store, prefix, lineage.get("digest"))
+        fetch(store, prefix, target)
+    except NotFound as error:
+        raise Damaged(prefix, f"it is gone, and {run_id} goes on from it") from error
+    state = json.loads((target / RUNNER_STATE).read_text())
+    _rewrite(target / RUNNER_STATE, {**state, "complete": False, "finished_early": False})
+    trainer_state = json.loads((target / TRAINER_STATE).read_text())
+    for callback in trainer_state.get("stateful_callbacks", {}).values():
+        attributes = callback.get("attributes", {}) if isinstance(callback, dict) else {}
+        if "early_stopping_patience_counter" in attributes:
+            attributes["early_stopping_patience_counter"] = 0
+    _rewrite(target / TRAINER_STATE, trainer_state)
+    return name.step, target
+
+
+def _rewrite(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a file; not in place, since it may be a link to the store's own."""
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(document, indent=2))
 
 
 def write_kept(folder: Path, *, number: int, metadata: Mapping[str, Any], metrics: Mapping[int, str]) -> None:

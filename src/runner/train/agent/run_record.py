@@ -1,12 +1,12 @@
 """The run's record (``run.json``), from the store or from the environment of the task that started the attempt."""
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import yaml
 
 from runner.errors import UserError
+from runner.runs.inputs import input_keys
 from runner.runs.layout import RUN, RUN_VARIABLE, run_key
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import check_document, encoded, run_document
@@ -34,7 +34,7 @@ def load_or_register_run(store: Store, run_id: str, environ: Mapping[str, str] =
     if not isinstance(document, dict) or document.get("run_id") != run_id:
         raise UserError(f"no run {run_id!r} in {store.url}", remedy="`runner ps` lists the runs of a store")
     document = check_document(document, run_id)
-    missing = [key for key in _inputs(document["recipe"]) if not _exists(store, run_key(run_id, key))]
+    missing = [key for key in input_keys(document["recipe"]) if not _exists(store, run_key(run_id, key))]
     if missing:
         raise UserError(
             f"files that the run reads are not in the store: {', '.join(missing)}",
@@ -43,18 +43,6 @@ def load_or_register_run(store: Store, run_id: str, environ: Mapping[str, str] =
         )
     store.create(run_key(run_id, RUN), encoded(document))
     return document
-
-
-def _inputs(recipe: Mapping[str, Any]) -> Iterator[str]:
-    for stage in recipe.get("stages", ()):
-        yield from _inputs(stage)
-    for stage in (recipe, *recipe.get("stages", ())):
-        for source in [*stage["data"]["train"], *stage["data"]["eval"]]:
-            if source["path"].startswith("inputs/"):
-                yield source["path"]
-        for name in stage["training"].get("reward_funcs", ()):
-            if isinstance(name, str) and name.startswith("inputs/"):
-                yield name.rpartition(":")[0]
 
 
 def _exists(store: Store, key: str) -> bool:

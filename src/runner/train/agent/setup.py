@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from runner.recipe.recipe import Watchdog
 from runner.storage.store import Store
 from runner.train.agent.log import as_it_is
+from runner.train.agent.money.price import Money
 from runner.train.agent.nodes.topology import Topology
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 
@@ -82,6 +83,8 @@ class AgentSetup:
     """The optimizer step of the run's last stage at which training pauses; None: it goes on to its end."""
     reopened: int = 0
     """How often the run's owner has gone on with it after it had failed."""
+    money: Money = field(default_factory=Money)
+    """What this machine costs, and how much the run may cost."""
     watchdog: Watchdog = field(default_factory=Watchdog)
     """The recipe's `watchdog`: when training that hangs is ended."""
     redact: Callable[[str], str] = as_it_is

@@ -16,6 +16,7 @@ from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Recipe
 from runner.runs.attempts import newest_hardware
 from runner.runs.checkpoints.choice import no_model
+from runner.runs.checkpoints.origins import first_start
 from runner.runs.layout import run_key
 from runner.runs.records import last_start, run_document, run_recipe, run_result
 from runner.storage.commit import fetch
@@ -193,7 +194,7 @@ def _ended_with(store: Store, run_id: str, folder: Path) -> TunedModel:
     model = _fetch_artifact(store, run_key(run_id, artifacts["model"]), folder)
     stages = None if result is None else result.get("stages")
     if result is None or not recipe.stages or not stages:
-        return TunedModel(recipe=recipe.in_order[-1], folder=model, base=None)
+        return TunedModel(recipe=recipe.in_order[-1], folder=model, base=first_start(store, run_id)["base"])
     return TunedModel(recipe=recipe.stages[len(stages) - 1], folder=model, base=last_start(run_id, result)["base"])
 
 

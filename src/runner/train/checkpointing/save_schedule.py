@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -48,6 +49,10 @@ class RunBinding:
     """The optimizer step at which to pause, of the full length's; None: train to the end."""
     schedule_steps: int | None = None
     """The optimizer step at which the learning rate's schedule ends; None: at the last one."""
+    schedule_from: int = 0
+    """The optimizer step at which the learning rate's schedule begins: of an extended run, where the other ended."""
+    kept_rows: Path | None = None
+    """Where a sweep's worker keeps prepared rows for its next trials; None: nowhere."""
     finished: Sequence[Mapping[str, Any]] = ()
     """Records of the stages before this one. Each checkpoint holds them, so that a run can go on from it alone."""
 

@@ -7,7 +7,7 @@ writes one metric record for each step, tracks the best model, and restores what
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -243,15 +243,26 @@ class ResumableTrainerMixin(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Make the schedule of the learning rate as the trainer does, or one that ends at the rung of a sweep."""
-        steps = self.binding.schedule_steps
-        return super().create_scheduler(num_training_steps if steps is None else steps, optimizer)
+        steps, begin = self.binding.schedule_steps, self.binding.schedule_from
+        steps = num_training_steps if steps is None else steps
+        scheduler = super().create_scheduler(max(1, steps - begin), optimizer)
+        if begin and isinstance(scheduler, LambdaLR):
+            scheduler.lr_lambdas = [_shifted(factor, begin) for factor in scheduler.lr_lambdas]
+        return scheduler
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load both; of a schedule that is longer now, the learning rate is the longer one's at this step."""
+        """Load both; of a schedule that is another now, the learning rate is the new one's at this step."""
+        begin, new = self.binding.schedule_from, self.lr_scheduler
+        base_rates = list(new.base_lrs) if begin and isinstance(new, LambdaLR) else None
         super()._load_optimizer_and_scheduler(checkpoint)
         scheduler = self.lr_scheduler
-        if checkpoint is None or self.binding.schedule_steps is None or not isinstance(scheduler, LambdaLR):
+        asked = self.binding.schedule_steps is not None or begin
+        if checkpoint is None or not asked or not isinstance(scheduler, LambdaLR):
             return
+        if base_rates is not None:  # an extended run's own, not those of the run that it goes on from
+            scheduler.base_lrs = base_rates
+            for group, rate in zip(scheduler.optimizer.param_groups, base_rates, strict=True):
+                group["initial_lr"] = rate
         rates = [
             base * factor(scheduler.last_epoch)
             for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
@@ -356,6 +367,15 @@ class ResumableTrainerMixin(Trainer):
             return
         with torch.no_grad():
             self._load_from_checkpoint(str(folder))
+
+
+def _shifted(factor: Callable[[int], float], begin: int) -> Callable[[int], float]:
+    """Return a schedule that begins at a later step."""
+
+    def shifted(step: int) -> float:
+        return factor(max(0, step - begin))
+
+    return shifted
 
 
 def warn_of_long_warmup(args: TrainingArguments, max_steps: int) -> None:

@@ -19,6 +19,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from runner.errors import UserError
 from runner.recipe.quantizations import GGUF_PACKAGES, LLAMA_FTYPE, UNQUANTIZED, Quantization, gguf_missing
 from runner.train.export.errors import GgufFailed
+from runner.train.export.modelfile import MODELFILE, write_modelfile
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class GgufMaker:
         self._reference: Any = None
 
     def make(self, quantization: Quantization, folder: Path) -> None:
-        """Write ``<name>-<quantization>.gguf`` into `folder`.
+        """Write ``<name>-<quantization>.gguf`` into `folder`, with a `Modelfile` for Ollama beside it.
 
         Raises:
             GgufFailed: it could not be made, or does not answer as it should.
@@ -103,6 +104,9 @@ class GgufMaker:
                     note = "their rows are not multiples of 256, so llama.cpp took the next larger type for them"
                     logger.info(f"{quantization}: {line.rpartition('WARNING: ')[2]}: {note}")
         self._try(file, quantization)
+        why = write_modelfile(file, self._model, self._reference_model()[0])
+        if why is not None:
+            logger.info(f"{MODELFILE} for Ollama: without a TEMPLATE, since {why}")
 
     def _unquantized_file(self) -> Path:
         """Return the model as a GGUF file of 16 bits, made once."""

@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 HUB_FILE = "hub.json"
 """The only file of the artifact `hub`: the repository and commit that the run was pushed as."""
 
-_HUB_ERRORS = (HfHubHTTPError, httpx.HTTPError, OfflineModeIsEnabled)
+_PUSH = "export.push_to_hub"
+HUB_ERRORS = (HfHubHTTPError, httpx.HTTPError, OfflineModeIsEnabled)
+"""What huggingface_hub raises if the hub refuses something or does not answer."""
 
 
 def check_hub(export: Export, *, name: str) -> None:
@@ -77,8 +79,8 @@ def push(
             repo_id=repository, folder_path=folder, commit_message=f"Trained by runner as {run['run_id']}"
         )
         private = bool(HfApi().model_info(repository).private)
-    except (*_HUB_ERRORS, RuntimeError) as error:  # hf_xet raises RuntimeErrors
-        raise _explain(error, repository) from error
+    except (*HUB_ERRORS, RuntimeError) as error:  # hf_xet raises RuntimeErrors
+        raise explain(error, repository) from error
     shutil.rmtree(folder)
     url = f"{HfApi().endpoint}/{repository}"
     logger.info(f"pushed to {url}")
@@ -92,8 +94,13 @@ def save_pushed(pushed: Mapping[str, Any], artifacts: Sequence[str], folder: Pat
 
 def has_pushed(folder: Path, repository: str, artifacts: Sequence[str]) -> bool:
     """Whether the `HUB_FILE` in `folder` records a push of (at least) these artifacts to this repository."""
-    pushed = json.loads((folder / HUB_FILE).read_text())
-    return bool(pushed["repo_id"] == repository and set(artifacts) <= set(pushed.get("artifacts", ())))
+    pushed = read_pushed(folder)
+    return bool(pushed["repo_id"] == repository and set(artifacts) <= set(pushed["artifacts"]))
+
+
+def read_pushed(folder: Path) -> dict[str, Any]:
+    """Return the `HUB_FILE` in `folder`; its `artifacts` are empty if it is of a version that did not name them."""
+    return {"artifacts": [], **json.loads((folder / HUB_FILE).read_text())}
 
 
 def _repository(export: Export, name: str) -> str:
@@ -103,36 +110,45 @@ def _repository(export: Export, name: str) -> str:
         return HfApi().create_repo(name, private=export.hub_private_repo, exist_ok=True).repo_id
     except LocalTokenNotFoundError as error:
         raise no_token() from error
-    except _HUB_ERRORS as error:
-        raise _explain(error, name) from error
+    except HUB_ERRORS as error:
+        raise explain(error, name) from error
 
 
-def no_token() -> UserError:
-    """Return the error for a missing token."""
+def no_token(where: str = _PUSH) -> UserError:
+    """Return the error for a missing token.
+
+    Args:
+        where: the setting or option that asks for the push.
+    """
     return UserError(
         "pushing to the hub needs a token that may write",
-        where="export.push_to_hub",
+        where=where,
         remedy="make one at https://huggingface.co/settings/tokens, export HF_TOKEN=… and pass `--secret HF_TOKEN`",
     )
 
 
-def _explain(error: Exception, repository: str) -> Exception:
-    """Return the reason of a failed push: a `UserError`, or `HubUnavailable`."""
+def explain(error: Exception, repository: str, where: str = _PUSH) -> Exception:
+    """Return the reason of a failed push: a `UserError`, or `HubUnavailable`.
+
+    Args:
+        error: one of `HUB_ERRORS`, or of hf_xet.
+        repository: where it was to be pushed.
+        where: the setting or option that asks for the push.
+    """
     if isinstance(error, OfflineModeIsEnabled):
-        return UserError(
-            "the hub is switched off (HF_HUB_OFFLINE)", where="export.push_to_hub", remedy="unset HF_HUB_OFFLINE"
-        )
+        return UserError("the hub is switched off (HF_HUB_OFFLINE)", where=where, remedy="unset HF_HUB_OFFLINE")
     response = getattr(error, "response", None)
     status = None if response is None else response.status_code
     if status == 401 and not os.environ.get("HF_TOKEN"):
-        return no_token()
+        return no_token(where)
     if status in (401, 403):
         return UserError(
             f"the hub does not let this token write to {repository}",
-            where="export.push_to_hub",
+            where=where,
             remedy="take a token with the right to write, and a repository of its owner's",
         )
     if status is not None and status < 500 and status not in (408, 409, 429):
         reason = getattr(error, "server_message", None) or f"status {status}"
-        return UserError(f"the hub does not take {repository}: {reason}", where="export.hub_model_id")
+        named = "export.hub_model_id" if where == _PUSH else where
+        return UserError(f"the hub does not take {repository}: {reason}", where=named)
     return HubUnavailable(f"the hub does not answer ({type(error).__name__}{'' if status is None else f' {status}'})")

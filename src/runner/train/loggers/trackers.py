@@ -24,6 +24,7 @@ from transformers.integrations.integration_utils import (
 from runner.errors import UserError
 from runner.runs.record_types.run import TrialOfSweep
 from runner.train.agent.log import NOTICE
+from runner.train.loggers.system_scalars import with_system_scalars
 from runner.train.loggers.tracker_guard import answers, guarded, within
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ def make_trackers(
         classes = get_reporting_integration_callbacks(names)
         drawn = {} if sweep is None else sweep.get("parameters", {})
         classes = [_with_config(cls, drawn) if drawn and issubclass(cls, WandbCallback) else cls for cls in classes]
+        classes = [with_system_scalars(cls, folder) if issubclass(cls, TensorBoardCallback) else cls for cls in classes]
         return [_thin_out(guarded(cls, _name(cls), second_try=_goes_offline), is_logging_step)() for cls in classes]
     except (RuntimeError, ValueError) as error:
         raise UserError(

@@ -15,6 +15,7 @@ from runner.train.checkpointing.trainer import ResumableTrainerMixin
 from runner.train.data.mixture import TrainingData
 from runner.train.data.reasoning import template_keeps_reasoning, tokenize_with_reasoning
 from runner.train.data.truncation import check_lengths
+from runner.train.methods.kept_rows import KeptRows, Preparation
 from runner.train.methods.training_arguments import tracks_best, trainer_arguments
 from runner.train.stages.context import StageContext
 from runner.train.stages.steps import StageRun, load, make_callbacks, new_adapter
@@ -23,7 +24,30 @@ logger = logging.getLogger(__name__)
 
 
 class ResumableSFTTrainer(ResumableTrainerMixin, SFTTrainer):
-    """TRL's `SFTTrainer` with exact resume."""
+    """TRL's `SFTTrainer` with exact resume. A trial of a sweep takes the rows that an earlier one has prepared."""
+
+    _prepare_dataset_of_trl = SFTTrainer._prepare_dataset
+
+    def _prepare_dataset(
+        self,
+        dataset: Any,
+        processing_class: Any,
+        args: Any,
+        packing: bool,
+        formatting_func: Any,
+        dataset_name: str,
+    ) -> Any:
+        def make() -> Any:
+            return SFTTrainer._prepare_dataset(
+                self, dataset, processing_class, args, packing, formatting_func, dataset_name
+            )
+
+        folder = self.binding.kept_rows
+        # Several processes wait for each other in there, so that all of them or none must go in.
+        if folder is None or self.binding.process_info.world_size > 1 or formatting_func is not None:
+            return make()
+        preparation = Preparation(trainer=self, args=args, tokenizer=processing_class, packing=packing)
+        return KeptRows(folder).get_or_make(preparation, dataset, make)
 
 
 def train(context: StageContext) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from runner.runs.artifacts import ArtifactStore
 from runner.runs.attempts import Claim, attempts, fence, write_hardware
 from runner.runs.checkpoints.files import read_runner_state
 from runner.runs.checkpoints.lineage import checkpoints
+from runner.runs.checkpoints.origins import extension
 from runner.runs.inputs import fetch_input
 from runner.runs.layout import CheckpointName, checkpoint_prefix
 from runner.runs.metrics import read_metrics
@@ -59,7 +60,24 @@ class StageStart(TypedDict):
     """The adapter that the stage goes on training; None if it makes a new one, or none."""
 
 
-class FinishedStage(TypedDict):
+class StageFigures(TypedDict, total=False):
+    """What a stage counted, as its result has it; not there in checkpoints of older versions."""
+
+    tokens: int | None
+    """Tokens trained on."""
+    rows_used: int
+    """Rows of the mixture."""
+    rows_dropped: int
+    """Training rows that were left out."""
+    trainable_parameters: int
+    """Weights that were trained."""
+    total_parameters: int
+    """Those and the frozen ones."""
+    peak_memory_gib: float | None
+    """The most that PyTorch took of the first GPU."""
+
+
+class FinishedStage(StageFigures):
     """The record of a finished stage, as each checkpoint of a later stage holds it."""
 
     stage: str
@@ -112,6 +130,8 @@ class AttemptContext:
     """The optimizer step of the run's last stage at which it pauses; None: train to the end."""
     schedule_steps: int | None = None
     """The step at which the learning rate's schedule of the last stage ends; None: at its last step."""
+    kept_rows: Path | None = None
+    """Where a sweep's worker keeps prepared rows for its next trials; None: nowhere."""
     split: Sequence[int] | None = None
     """Micro-batch and accumulation of the step that ran out of memory and was split; None if none has."""
 
@@ -180,6 +200,11 @@ class AttemptContext:
             for record in self.metrics_so_far(stage)
             if record["kind"] == "eval" and record["phase"] in ("before", "after")
         }
+        if "before" not in records and (other := extension(self.run_document())) is not None:
+            # It began with the model that the other run had measured at its end.
+            theirs = self.retry(lambda: read_metrics(self.store, other["run_id"]))
+            ended = [one for one in theirs if one["stage"] == stage and one.get("phase") == "after"]
+            records |= {"before": ended[-1]} if ended else {}
         return compare_evaluations(records)
 
 
@@ -238,8 +263,17 @@ class StageContext:
             logging_steps=float(training.get("logging_steps") or LOGGING_STEPS),
             until_step=self.until_step,
             schedule_steps=self.attempt.schedule_steps if self.following is None else None,
+            schedule_from=self._schedule_from(),
+            kept_rows=self.attempt.kept_rows,
             finished=self.finished,
         )
+
+    def _schedule_from(self) -> int:
+        """The step at which the learning rate's schedule begins: 0, but for an extended run."""
+        if self.following is not None or self.measures_only:
+            return 0
+        lineage = extension(self.attempt.run_document())
+        return 0 if lineage is None else lineage.get("step", 0)
 
     def fetch_checkpoint(self, step: int) -> Path:
         """Download one checkpoint of this stage from the store.
@@ -248,11 +282,11 @@ class StageContext:
             FileNotFoundError: the store no longer has it (deleted by hand: pruning spares the best).
         """
         attempt = self.attempt
-        name = self._checkpoint_at(step)
+        run_id, name = self._checkpoint_at(step)
         folder = attempt.folder / "fetched" / str(name)
         with attempt.process_info.local_main_process_first() as first:
             if first:
-                attempt.retry(lambda: fetch(attempt.store, checkpoint_prefix(attempt.claim.run_id, name), folder))
+                attempt.retry(lambda: fetch(attempt.store, checkpoint_prefix(run_id, name), folder))
         return folder
 
     @cached_property
@@ -306,11 +340,20 @@ class StageContext:
         earlier = [attempt for attempt in all_attempts if attempt.number < claim.number and attempt.restored == end]
         return [*(attempt.token for attempt in reversed(earlier)), end.token]
 
-    def _checkpoint_at(self, step: int) -> CheckpointName:
+    def _checkpoint_at(self, step: int) -> tuple[str, CheckpointName]:
+        """The checkpoint of a step, and the run that has it: this one, or one that it extends."""
         store, run_id = self.attempt.store, self.attempt.claim.run_id
-        for name in self.attempt.retry(lambda: checkpoints(store, run_id)):
-            if name.stage == self.stage and name.step == step:
-                return name
+        runs = [run_id]
+        while (lineage := extension(self.attempt.retry(lambda: run_document(store, runs[-1])))) is not None:
+            if lineage["run_id"] in runs:
+                break
+            runs.append(lineage["run_id"])
+            if step > lineage.get("step", 0):
+                break
+        for other in runs:
+            for name in self.attempt.retry(lambda other=other: checkpoints(store, other)):  # type: ignore[misc]
+                if name.stage == self.stage and name.step == step:
+                    return other, name
         raise FileNotFoundError(f"no checkpoint of step {step} is in the store any more")
 
 
@@ -321,10 +364,14 @@ def compare_evaluations(records: Mapping[str, Mapping[str, Any]]) -> dict[str, A
         records: the records of the evaluations ``before`` and ``after`` training, as far as they were made.
     """
     before, after = records.get("before"), records.get("after")
-    generations = [
-        {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
-        for old, new in zip(before["generations"] if before else (), after["generations"] if after else (), strict=True)
-    ]
+    generations = (
+        [
+            {"prompt": old["prompt"], "before": old["text"], "after": new["text"]}
+            for old, new in zip(before["generations"], after["generations"], strict=True)
+        ]
+        if before and after
+        else []
+    )
     return {"before": _measurements(before), "after": _measurements(after), "generations": generations}
 
 

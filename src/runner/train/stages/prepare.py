@@ -26,9 +26,6 @@ from runner.train.stages.context import AttemptContext, FinishedStage, StageCont
 
 logger = logging.getLogger(__name__)
 
-RECIPE_START: StageStart = {"base": None, "adapter": None}
-"""What the first stage starts from: the recipe's own model."""
-
 
 def prepare_stage(
     attempt: AttemptContext,

@@ -18,7 +18,9 @@ from runner.recipe.recipe import Recipe, continues_adapter
 from runner.runs.checkpoints.files import read_runner_state
 from runner.train.data.mixture import DEFAULT_SEED
 from runner.train.stages.context import AttemptContext, FinishedStage, StageContext, StageStart
-from runner.train.stages.prepare import RECIPE_START, prepare_stage
+from runner.train.stages.first_start import MakeStart, adopt_finished, prepare_first_start, start_artifacts
+from runner.train.stages.measured import stage_part
+from runner.train.stages.prepare import prepare_stage
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,12 @@ TrainStage = Callable[[StageContext], dict[str, Any]]
 
 
 def run_stages(
-    attempt: AttemptContext, recipe: Recipe, *, restored: Path | None, script: Callable[[Recipe], TrainStage]
+    attempt: AttemptContext,
+    recipe: Recipe,
+    *,
+    restored: Path | None,
+    script: Callable[[Recipe], TrainStage],
+    make_start: MakeStart | None = None,
 ) -> dict[str, Any]:
     """Train all stages that are not finished yet; return the run's result.
 
@@ -39,6 +46,7 @@ def run_stages(
         recipe: the run's.
         restored: the checkpoint to go on from, of any stage; None to begin with the first.
         script: gives the function that trains a stage by its method.
+        make_start: makes what the first stage starts from, of another run's model.
 
     Raises:
         Exception: what the scripts raise.
@@ -46,12 +54,13 @@ def run_stages(
     stages = recipe.in_order
     finished: list[FinishedStage] = []
     if restored is not None:
-        finished = list(read_runner_state(restored).get("finished", ()))
+        finished = adopt_finished(attempt, read_runner_state(restored).get("finished", ()))
+    first = prepare_first_start(attempt, recipe, needed=not finished, make=make_start)
     result: dict[str, Any] = {}
     while len(finished) < len(stages):
         stage = stages[len(finished)]
         following = stages[len(finished) + 1] if len(finished) + 1 < len(stages) else None
-        start = finished[-1]["leaves"] if finished else RECIPE_START
+        start = finished[-1]["leaves"] if finished else StageStart(base=first["base"], adapter=first["adapter"])
         assert start is not None, "only the last stage leaves nothing to a next one"
         attempt.metrics.stage = stage.stage_name
         attempt.checkpointer.save_total_limit = stage.checkpoint.save_total_limit
@@ -74,6 +83,7 @@ def run_stages(
                 "max_steps": result.get("max_steps"),
                 "best": result.get("best"),
                 "dropped_rows": result.get("dropped_rows", []),
+                **stage_part(result),
                 "artifacts": result.get("artifacts", {}),
                 "started_from": start,
                 "leaves": None if result.get("finished_early") else _next_start(stage, following, start, result),
@@ -83,9 +93,16 @@ def run_stages(
             break
         restored = None
         _free_memory()
-    if not recipe.stages or not attempt.process_info.is_main_process:
+    if not attempt.process_info.is_main_process:
         return result
-    return {**result, "artifacts": _all_artifacts(finished), "stages": _stage_results(attempt, recipe, finished)}
+    before = start_artifacts(recipe, first)
+    if not recipe.stages:
+        return {**result, "artifacts": {**before, **result["artifacts"]}} if before else result
+    return {
+        **result,
+        "artifacts": {**before, **_all_artifacts(finished)},
+        "stages": _stage_results(attempt, recipe, finished),
+    }
 
 
 def _next_start(

@@ -50,6 +50,8 @@ from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
 from runner.train.stages.before_training import check_before_training, check_steps_taken
 from runner.train.stages.context import StageContext
+from runner.train.stages.inputs_record import record_inputs
+from runner.train.stages.measured import stage_figures
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +188,8 @@ class StageRun:
         if context.attempt.process_info.is_main_process:
             logger.info(f"computed with: {describe_hardware(self._hardware)}")
             context.record_hardware(self._hardware)
+            if not context.measures_only:
+                record_inputs(context, trainer.fingerprint, len(data.train))
 
     @property
     def trainer(self) -> ResumableTrainerMixin:
@@ -306,6 +310,7 @@ class StageRun:
             "best": self._best,
             "dropped_rows": list(self._data.dropped),
             "artifacts": artifacts,
+            **stage_figures(trainer, self._data),
             "hardware": self._hardware,
             "checkpoint_stall_seconds": trainer.checkpoint_stall_seconds,
         }

@@ -17,6 +17,7 @@ from typing import TypeVar
 from runner.errors import UserError
 from runner.exit_codes import INTERRUPTED, SUCCEEDED
 from runner.runs.layout import new_nonce
+from runner.runs.record_types.money import PriceRecord
 from runner.runs.records import run_result, times_reopened
 from runner.runs.reopened import reopen_run
 from runner.storage.manifest import Damaged
@@ -70,7 +71,7 @@ class SweepWorker:
         work_dir: a local folder of its own.
         spawn: starts a training process.
         accelerator: the GPU that it trains on, as SkyPilot names it; None: a CPU, or unknown.
-        dollars_per_hour: what its hour costs.
+        price: what its hour costs; None: it has no price.
         idle_seconds: after which it leaves if there is nothing to do; None: when the sweep has ended.
         redact: hides secrets in what is printed and recorded.
     """
@@ -81,7 +82,7 @@ class SweepWorker:
     work_dir: Path
     spawn: Spawn
     accelerator: str | None = None
-    dollars_per_hour: float = 0.0
+    price: PriceRecord | None = None
     idle_seconds: float | None = None
     redact: Callable[[str], str] = str
     prepare: Callable[[float], bool] = lambda seconds: True
@@ -214,6 +215,7 @@ class SweepWorker:
                 redact=self.redact,
                 timing=self.attempt_timing,
                 until_step=until,
+                price=self.price,
                 schedule_steps=(until or self.definition.max_steps) if self.definition.schedule == "rung" else None,
             )
         metric, told = self.definition.metric, None if self._stopping else watch.told
@@ -261,7 +263,7 @@ class SweepWorker:
             "worker": self.name,
             "host": gethostname(),
             "accelerator": self.accelerator,
-            "dollars_per_hour": self.dollars_per_hour,
+            "dollars_per_hour": 0.0 if self.price is None else self.price["dollars_per_hour"],
             "trials_per_gpu": self.definition.trials_per_gpu,
         }
 

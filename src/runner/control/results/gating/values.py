@@ -112,7 +112,9 @@ def _flat(document: Mapping[str, Any], prefix: str, depth: int = 0) -> dict[str,
             found[whole] = math.nan
         elif whole == "state" and isinstance(value, str):
             found[whole] = value
-    return {name: value for name, value in found.items() if not name.startswith(("hardware.", "artifacts."))}
+    return {
+        name: value for name, value in found.items() if not name.startswith(("hardware.", "artifacts.", "versions."))
+    }
 
 
 def _is_number(value: object) -> bool:

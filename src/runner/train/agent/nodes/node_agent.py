@@ -37,8 +37,10 @@ from runner.storage.commit import fetch
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.hangs.activity import ActivityMeter
+from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.nodes.node_monitor import StallDetector
 from runner.train.agent.outcome import NodeExit
+from runner.train.agent.restore import restore_extended
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
 
@@ -115,8 +117,10 @@ class NodeAttempt:
         try:
             participant, admission = self._admitted()
             self.passed = participant.number
-            self._workers.assign(admission.get("assignment", {}), checkpoint=self._fetch_checkpoint(admission))
-            self._watch(participant)
+            rank, folder = self._setup.topology.node_rank, self._setup.work_dir
+            with sampled(self._store, self._setup.run_id, admission["token"], node=rank, folder=folder):
+                self._workers.assign(admission.get("assignment", {}), checkpoint=self._fetch_checkpoint(admission))
+                self._watch(participant)
         except (StoreUnavailable, OSError, NotJoined) as error:
             _log.warning("%s: %s", name, error)
         except HeadEnded as error:
@@ -189,7 +193,9 @@ class NodeAttempt:
         checkpoint = admission.get("checkpoint")
         name = None if checkpoint is None else CheckpointName.parse(checkpoint)
         if name is None:
-            return None
+            into = self._setup.work_dir / f"attempt-{admission['token']}" / "restored"
+            extended = self._patiently(lambda: restore_extended(self._store, self._setup.run_id, into))
+            return None if extended is None else str(extended[1])
         folder = self._setup.work_dir / f"attempt-{admission['token']}" / "restored" / str(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._patiently(lambda: fetch(self._store, checkpoint_prefix(self._setup.run_id, name), folder))

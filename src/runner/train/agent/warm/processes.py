@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from runner.train.agent.setup import Process, Spawn, training_environment
@@ -116,6 +117,7 @@ class WarmProcesses:
         methods: the methods of the runs' stages, whose scripts are imported beforehand; empty for those of SFT.
         builtin: the built-in data sets that they read (``builtin:…``), whose rows are made beforehand.
         environ: the variables of this process's environment; read at each start.
+        kept_rows: a folder in which trials keep the rows that they have prepared for the next ones; None: nowhere.
     """
 
     def __init__(
@@ -125,8 +127,10 @@ class WarmProcesses:
         methods: Sequence[str] = (),
         builtin: Sequence[str] = (),
         environ: Callable[[], Mapping[str, str]] | None = None,
+        kept_rows: Path | None = None,
     ) -> None:
         self._fresh = fresh
+        self._kept_rows = kept_rows
         self._environ = environ or (lambda: dict(os.environ))
         self._environment = training_environment(self._environ())
         self._control, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -151,6 +155,8 @@ class WarmProcesses:
 
     def __call__(self, arguments: Sequence[str], events: int, /) -> Process:
         """Start a training process; see `Spawn`."""
+        if self._kept_rows is not None:
+            arguments = [*arguments, "--kept-rows", str(self._kept_rows)]
         if not self.wait_until_ready():
             return self._fresh(arguments, events)
         changes = environment_changes(self._environment, training_environment(self._environ()))

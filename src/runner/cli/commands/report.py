@@ -1,0 +1,42 @@
+"""``runner report``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.options import runs_argument, store_option
+from runner.cli.output import say, show
+
+if TYPE_CHECKING:
+    from runner.storage.manifest import Damaged
+    from runner.storage.store import Store
+
+
+@click.command()
+@runs_argument
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False), help="The file. Default: report-RUN.html here.")
+@click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
+@store_option
+def report(store: "Store", runs: tuple[str, ...], out: str | None, open_it: bool) -> None:
+    """Write a report of runs: one HTML file that opens without a network.
+
+    \b
+    Example:
+      runner report last --open
+    """
+    from runner.control.results.compare import choose_runs, compare
+    from runner.reports.html.runs_page import runs_page
+    from runner.storage.atomic import atomic_write
+
+    damaged: dict[str, Damaged] = {}
+    chosen = choose_runs(store, runs, on_damaged=damaged.__setitem__)
+    comparison = compare(store, chosen, on_damaged=damaged.__setitem__)
+    path = Path(out or f"report-{comparison.runs[0].run_id}.html")
+    with atomic_write(path) as part:
+        part.write_text(runs_page(comparison), encoding="utf-8")
+    show(str(path))
+    for run_id, error in damaged.items():
+        say(f"{run_id} is damaged in the store: {error}")
+    if open_it:
+        click.launch(path.resolve().as_uri())

@@ -1,0 +1,1 @@
+"""Room in the store: what takes it, what is being deleted, and what others need."""

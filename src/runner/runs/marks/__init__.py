@@ -1,0 +1,1 @@
+"""Tags and notes that people put on runs."""

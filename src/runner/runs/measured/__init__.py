@@ -1,0 +1,1 @@
+"""What was measured of a run beside its training: its machines, what they did, and what they cost."""
