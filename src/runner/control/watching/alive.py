@@ -128,7 +128,8 @@ class AliveReader:
                 alive.append(run)
             elif not run.paused:
                 asleep += 1
-        of_sweeps = [run for run_id in trials if (run := self._statuses.get(run_id)) and run.state == "running"]
+        trial_runs = [self._statuses[run_id] for run_id in trials if run_id in self._statuses]
+        of_sweeps = [run for run in trial_runs if run.state == "running"]
         watched = {run.status.run_id: run for run in self._read_details([*alive, *of_sweeps])}
         ordered = sorted(alive, key=lambda run: (run.created_at, run.run_id), reverse=True)
         return Alive(

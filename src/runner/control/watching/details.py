@@ -204,7 +204,7 @@ class _ChunkFollower:
 
 def _records(data: bytes) -> list[Mapping[str, Any]]:
     """Return the records of a chunk; a line that is none is left out, since this is a display."""
-    records = []
+    records: list[Mapping[str, Any]] = []
     for line in data.splitlines():
         try:
             record = json.loads(line)
