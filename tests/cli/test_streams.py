@@ -64,6 +64,7 @@ COMMANDS = [
     "sweep status nothing",
     "sweep stop nothing",
     "tag done",
+    "top --once",
     "wait done",
 ]
 FULL = Path("/dev/full")

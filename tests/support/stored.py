@@ -1,12 +1,13 @@
 """Runs in a store as attempts leave them, written without any."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from runner.control.launching.submit import submit
-from runner.runs.layout import CheckpointName, attempt_key, checkpoint_prefix, run_key
+from runner.runs.layout import CheckpointName, attempt_key, checkpoint_prefix, chunk_key, run_key
 from runner.runs.records import encoded
 from runner.runs.submission.run_json import run_json
 from runner.storage.commit import commit
@@ -72,3 +73,22 @@ def artifact(store: Store, run_id: str, name: str = "model", *, token: str = TOK
     key = f"artifacts/{name}/{token}/"
     put_folder(store, run_key(run_id, key), {"model.safetensors": b"w" * size, "config.json": b"{}"}, {"name": name})
     return key
+
+
+def running(
+    store: Store, run_id: str, *, losses: Sequence[float] = (), gpus: Sequence[Any] = (), **heartbeat: Any
+) -> str:
+    """A run whose first attempt has just given a sign of life on another machine."""
+    submitted(store, run_id)
+    attempted(store, run_id)
+    beat = {"token": TOKEN, "phase": "training", "step": len(losses), "max_steps": 10, **heartbeat}
+    store.put(attempt_key(run_id, 1, "heartbeat"), encoded(beat))
+    records = [{"stage": "sft", "step": step, "kind": "train", "loss": loss} for step, loss in enumerate(losses, 1)]
+    store.create(chunk_key(run_id, "metrics", TOKEN, 1), _lines(records))
+    sample = {"time": 1.0, "node": 0, "cpu_percent": 50.0, "memory_gib": 1.0, "memory_percent": 2.0, "gpus": list(gpus)}
+    store.create(chunk_key(run_id, "system", TOKEN, 1), _lines([sample]))
+    return run_id
+
+
+def _lines(records: Sequence[Mapping[str, Any]]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)

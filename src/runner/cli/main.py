@@ -23,6 +23,7 @@ _COMMANDS = {
     "launch": "Start a run of a recipe and follow it to its end.",
     "render": "Print the SkyPilot task that a launch would send.",
     "ps": "List runs, the newest first.",
+    "top": "Watch all that is alive on one screen.",
     "logs": "Print what runs have written.",
     "metrics": "Print or draw the metrics of runs, one line per step.",
     "compare": "Show runs side by side: results, learning curves, and what differs between them.",

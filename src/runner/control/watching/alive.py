@@ -1,22 +1,22 @@
 """All that is alive in a store: runs that train or wait for a machine, and sweeps with workers.
 
-Runs that have ended are not read again; once a minute the whole store is listed, to see whether one of them was
-reopened.
+Between two looks only these are read again, and runs that are new; every 20 seconds the whole store is listed, since
+one of the others may have been resumed.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from runner.backends.lock import lock_holder
 from runner.backends.registry import backend_for
-from runner.control.watching.details import Details, DetailsReader
 from runner.errors import UserError
 from runner.paths import state_folder
+from runner.reports.top import Alive, WatchedRun, WatchedSweep
 from runner.runs.layout import RUNS, SWEEPS, is_run_id
 from runner.runs.listing import list_runs, look_at
+from runner.runs.measured.recent import DetailsReader
 from runner.runs.status import RunStatus
 from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, Store
@@ -29,50 +29,8 @@ RECENT_SECONDS = 600.0
 """A run that nothing is known to work on is shown for so long after its last sign, or its launch: it may be restarted
 from elsewhere."""
 
-_LIST_SECONDS = 60.0
+_LIST_SECONDS = 20.0
 _READERS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class WatchedRun:
-    """A run, with all that `top` shows of it."""
-
-    status: RunStatus
-    """Where it stands."""
-    details: Details = field(default_factory=Details)
-    """What it learns, on what, for how much."""
-
-    @property
-    def forecast(self) -> float | None:
-        """What the run will have cost at its end, in US dollars; None: unknown."""
-        details, left = self.details, self.status.eta_seconds
-        if details.dollars is None or details.dollars_per_hour is None or left is None:
-            return None
-        return details.dollars + details.dollars_per_hour * left / 3600
-
-
-@dataclass(frozen=True, kw_only=True)
-class WatchedSweep:
-    """A sweep, with its trials that train now."""
-
-    overview: Overview
-    """Where it stands."""
-    trials: Sequence[WatchedRun]
-    """Those that train now, by their numbers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alive:
-    """What is alive in a store at one moment."""
-
-    runs: Sequence[WatchedRun]
-    """Runs that are no trials, the newest first; those that have ended since the first look stay."""
-    sweeps: Sequence[WatchedSweep]
-    """Sweeps with workers, the newest first."""
-    asleep: int
-    """Runs that are interrupted or pending, and that nothing works on: they are not among `runs`."""
-    damaged: Mapping[str, str]
-    """What is wrong with runs and sweeps that cannot be read, by id."""
 
 
 class AliveReader:
@@ -80,18 +38,18 @@ class AliveReader:
 
     Args:
         store: where the runs live.
-        everything: whether runs that nothing works on are shown too.
         clock: seconds that only go forward.
     """
 
-    def __init__(self, store: Store, *, everything: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        self.everything = everything
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
         self._listed_at = float("-inf")
         self._statuses: dict[str, RunStatus] = {}
         self._shown: set[str] = set()
-        """Runs that were alive at some look."""
+        """Runs and sweeps that were alive at some look."""
+        self._trained: set[str] = set()
+        """Trials that a worker had at the last look."""
         self._readers: dict[str, DetailsReader] = {}
         self._journals: dict[str, Journal] = {}
         self._over: set[str] = set()
@@ -115,7 +73,8 @@ class AliveReader:
         else:
             self._refresh()
         sweeps = self._sweeps()
-        trials = {row.run_id: number for number, sweep in enumerate(sweeps) for row in sweep.trials}
+        trials = {row.run_id: row.outlook for sweep in sweeps for row in sweep.trials}
+        self._trained = {run_id for run_id, outlook in trials.items() if outlook == "running"}
         alive, asleep = [], 0
         for run in self._statuses.values():
             if run.run_id in trials:
@@ -123,7 +82,7 @@ class AliveReader:
             if run.terminal:
                 if run.run_id in self._shown:
                     alive.append(run)
-            elif self.everything or self._works_on(run):
+            elif self._works_on(run):
                 self._shown.add(run.run_id)
                 alive.append(run)
             elif not run.paused:
@@ -148,14 +107,17 @@ class AliveReader:
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        """Look again at runs that have not ended, and at those that are new."""
+        """Look again at runs that are alive, and at those that are new."""
         names = [name for name in self._store.folders(RUNS) if is_run_id(name)]
         there = set(names)
         self._statuses = {run_id: run for run_id, run in self._statuses.items() if run_id in there}
-        ended = {run_id for run_id, run in self._statuses.items() if run.terminal}
-        for status in look_at(
-            self._store, [name for name in names if name not in ended], on_damaged=self._note_damaged
-        ):
+        alive = self._shown | self._trained
+        again = [
+            name
+            for name in names
+            if name not in self._statuses or (name in alive and not self._statuses[name].terminal)
+        ]
+        for status in look_at(self._store, again, on_damaged=self._note_damaged):
             self._statuses[status.run_id] = status
             self._damaged.pop(status.run_id, None)
 
@@ -175,7 +137,7 @@ class AliveReader:
 
     def _read_details(self, runs: Sequence[RunStatus]) -> list[WatchedRun]:
         def read(run: RunStatus) -> WatchedRun:
-            reader = self._readers.setdefault(run.run_id, DetailsReader(self._store, run.run_id, clock=self._clock))
+            reader = self._readers.setdefault(run.run_id, DetailsReader(self._store, run.run_id))
             try:
                 return WatchedRun(status=run, details=reader.read(run))
             except (Damaged, NotFound) as error:

@@ -1,12 +1,11 @@
-"""What `top` shows of a run besides its status, read again and again at little cost.
+"""What a run that goes on has learned and used of late, besides its status: read again and again at little cost.
 
 A bucket is asked for the next chunk of metrics and of the machine's records by its name: chunks are numbered and never
 change. A long run's first look takes `_SAMPLED` chunks of all, evenly spaced: a sparkline has no more places.
 """
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +20,6 @@ from runner.storage.store import NotFound, Store
 _SAMPLED = 48
 _NEXT_AT_ONCE = 50
 """Chunks that are asked for one after the other in one look."""
-_SPENDING_SECONDS = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,36 +28,26 @@ class Details:
 
     losses: Sequence[tuple[float, float | None]] = ()
     """Training losses by step, along the lineage, over all stages; of a long run a part of them."""
-    evaluation: float | None = None
-    """The newest evaluation loss."""
     checkpoint_at: datetime | None = None
     """When the newest checkpoint was committed, by the store's clock."""
     system: Mapping[str, Any] | None = None
     """The newest `SystemRecord` of the head."""
-    dollars: float | None = None
-    """What the run has cost so far; None: the price of a machine is not known."""
-    dollars_per_hour: float | None = None
-    """What its present machines cost an hour."""
 
 
 class DetailsReader:
     """Reads one run's details. Not for several threads at once."""
 
-    def __init__(self, store: Store, run_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self._run_id = run_id
-        self._clock = clock
         self._metrics = _ChunkFollower(store, run_id, "metrics")
         self._system = _ChunkFollower(store, run_id, "system")
         self._attempts = 0
         self._lineage = Lineage()
         self._points: dict[tuple[int, str, int], float | None] = {}
-        self._evaluations: dict[tuple[int, str, int], float] = {}
         self._newest_system: Mapping[str, Any] | None = None
         self._checkpoint: tuple[int, int | None] = (0, None)
         self._checkpoint_at: datetime | None = None
-        self._money: tuple[float | None, float | None] = (None, None)
-        self._money_at = float("-inf")
 
     def read(self, status: RunStatus) -> Details:
         """Read what is new since the last call.
@@ -71,14 +59,10 @@ class DetailsReader:
             self._read_metrics(status)
             self._read_system()
             self._read_checkpoint(status)
-            self._read_money(status)
         return Details(
             losses=self._curve(),
-            evaluation=self._evaluations[max(self._evaluations)] if self._evaluations else None,
             checkpoint_at=self._checkpoint_at,
             system=self._newest_system,
-            dollars=self._money[0],
-            dollars_per_hour=self._money[1],
         )
 
     def _read_metrics(self, status: RunStatus) -> None:
@@ -87,7 +71,7 @@ class DetailsReader:
             lineage = read_lineage(self._store, self._run_id)  # again until the newest attempt has begun
             if lineage != self._lineage:
                 self._lineage = lineage
-                self._points, self._evaluations = {}, {}
+                self._points = {}
                 self._metrics.restart(lineage.tokens)
             self._attempts = status.attempts
         for token, data in self._metrics.read(most=_SAMPLED):
@@ -99,10 +83,7 @@ class DetailsReader:
         if not isinstance(stage, str) or type(step) is not int or not self._lineage.holds(token, stage, step):
             return
         place = self._lineage.position(stage, step)
-        if record.get("kind") == "eval":
-            if _is_number(record.get("eval_loss")):
-                self._evaluations[place] = float(record["eval_loss"])
-        elif _is_number(record.get("loss")):
+        if _is_number(record.get("loss")):
             self._points[place] = float(record["loss"])
         elif "loss" in (record.get("not_finite") or {}):
             self._points[place] = None
@@ -136,20 +117,6 @@ class DetailsReader:
             if file == MANIFEST and name is not None and self._lineage.holds_checkpoint(name):
                 self._checkpoint_at = max(self._checkpoint_at or info.last_modified, info.last_modified)
         self._checkpoint = known
-
-    def _read_money(self, status: RunStatus) -> None:
-        now = self._clock()
-        if now - self._money_at < _SPENDING_SECONDS:
-            return
-        self._money_at = now
-        from runner.runs.measured.spending import spending
-
-        spent = spending(self._store, self._run_id)
-        newest = spent.attempts[-1] if spent.attempts else None
-        rate = None
-        if newest is not None and newest.dollars is not None and newest.seconds > 0 and status.state == "running":
-            rate = newest.dollars / newest.seconds * 3600
-        self._money = (spent.dollars, rate)
 
 
 class _ChunkFollower:
