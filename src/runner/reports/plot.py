@@ -61,8 +61,8 @@ class Frame:
 def plot(series: Sequence[Series], frame: Frame, *, width: int, height: int, plain: bool, colors: bool) -> list[Line]:
     """Draw curves in one frame, with a title above it and, for several, a legend.
 
-    Of ten values or more, the upper edge is not above twice the range of the lower nine tenths of the values, so that a first step that is far
-    off does not make the others flat; what is above is drawn at the edge, and the title says how high it was.
+    Of ten values or more, the upper edge is not above twice the range of the lower nine tenths, so that a first step
+    that is far off does not make the others flat; what is above is drawn at the edge, and the title says how high.
 
     Args:
         series: the curves. Those without a point are left out.
