@@ -122,7 +122,7 @@ def _columns(rows: Sequence[WatchedRun | WatchedSweep], now: datetime, width: in
         column(title, [cell(row) if isinstance(row, WatchedRun) else "" for row in rows], right=right)
 
     trials = {trial.status.run_id for row in rows if isinstance(row, WatchedSweep) for trial in row.trials}
-    longest = None if width is None else max(12, width // 2)
+    longest = None if width is None else max(20, width // 2 - 10)
     column("RUN", [_shortened(_name(row, trials), longest, plain) for row in rows], right=False)
     column("STATE", [cut(_state(row), longest and longest // 2 + 2, plain=plain) for row in rows], right=False)
     of_runs("STEP", lambda run: _step(run.status))
@@ -172,8 +172,10 @@ def _step(status: RunStatus) -> str:
 
 
 def _curve(run: WatchedRun, plain: bool) -> str:
-    scale = common_scale([run.details.losses])
-    return "-" if scale is None else sparkline(run.details.losses, scale, _CURVE, plain=plain)
+    """Draw the loss from the first step that is known: all of the width is what was trained so far."""
+    losses = [(step - run.details.losses[0][0], loss) for step, loss in run.details.losses]
+    scale = common_scale([losses])
+    return "-" if scale is None else sparkline(losses, scale, _CURVE, plain=plain)
 
 
 def _has_machine(run: WatchedRun) -> bool:
