@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from runner.reports.sparkline import BLOCKS
+from runner.runs.status import run_status
 from support import stored
-from support.bench import Bench
+from support.bench import Bench, wait_until
 from support.sweeping.launched import launched, tell
 
 GPU = {"index": 0, "utilization_percent": 97.0, "memory_gib": 61.2, "memory_total_gib": 80.0}
@@ -112,3 +113,15 @@ def test_trials_stand_below_their_sweep(bench: Bench) -> None:
     assert lines[2].startswith("  trial 3  training")
     (sweep,) = json.loads(bench.runner("top", "--json").stdout)["sweeps"]
     assert (sweep["sweep_id"], [row["run_id"] for row in sweep["trials"]]) == ("sweep", ["sweep-0003"])
+
+
+def test_a_run_of_this_machine_is_shown_until_it_has_ended(bench: Bench) -> None:
+    bench.submit("run", created_at="2026-01-01T00:00:00+00:00")
+    process = bench.start_supervisor("run", {"1": ["hang", 3]})
+    bench.pids("run")
+    wait_until(lambda: run_status(bench.store, "run").step == 3)
+    (row,) = json.loads(bench.runner("top", "--json").stdout)["runs"]
+    assert (row["run_id"], row["state"], row["step"], row["attempts"]) == ("run", "running", 3, 1)
+    assert bench.runner("cancel", "run").returncode == 0
+    process.communicate(timeout=120)
+    assert json.loads(bench.runner("top", "--json").stdout)["runs"] == []
