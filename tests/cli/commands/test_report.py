@@ -33,6 +33,9 @@ def test_a_report_is_one_file_without_addresses_in_which_texts_stay_texts(tmp_pa
         assert found is not None
         assert set(json.loads(found[1])) == {"loss", "eval_loss"}
         assert len(page) < 3_000_000
+        assert "thinned" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
+        assert "2m 5s" in page
+        assert "<span>seconds" not in page
 
 
 def test_the_vendored_scripts_are_those_whose_digests_are_written_down() -> None:
