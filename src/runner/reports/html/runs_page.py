@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from runner.redaction import is_secret_name
 from runner.reports.comparison import ComparedRun, Comparison, rows
+from runner.reports.html import run_sections
 from runner.reports.html.charts import Chart, figure, specification
+from runner.reports.html.details import RunDetails
 from runner.reports.html.markup import Cell, Content, Markup, table, tag
 from runner.reports.html.page import page
 from runner.reports.tables import duration, number
@@ -14,8 +15,13 @@ _MOST_BESIDE = 4
 """Runs whose results stand beside each other, a column for each; of more, each has a row."""
 
 
-def runs_page(comparison: Comparison) -> str:
-    """Return the page. Curves of many points are thinned, which the page says."""
+def runs_page(comparison: Comparison, details: RunDetails | None = None) -> str:
+    """Return the page. Curves of many points are thinned, which the page says.
+
+    Args:
+        comparison: of the runs.
+        details: of the run, if it is a single one.
+    """
     runs = comparison.runs
     title = f"{runs[0].run_id}: {runs[0].status.shown_state}" if len(runs) == 1 else f"{len(runs)} runs"
     plots: dict[str, Any] = {}
@@ -28,13 +34,18 @@ def runs_page(comparison: Comparison) -> str:
             chart = Chart(name=name, label=label, curves=curves)
             plots[name] = specification(chart)
             parts.append(figure(chart))
+    if details is not None:
+        parts += [run_sections.measurements(details), run_sections.generations(details)]
     parts.append(_results(comparison))
-    if len(runs) == 1:
-        settings = [
-            (name, "***" if is_secret_name(name.rpartition(".")[2]) else str(value))
-            for name, value in runs[0].settings.items()
-        ]
-        parts.append(_section("Settings", table("Each setting and its value", ["setting", "value"], settings)))
+    if details is not None:
+        for make in (
+            run_sections.time_and_cost,
+            run_sections.data,
+            run_sections.settings,
+            run_sections.machine,
+            run_sections.lineage,
+        ):
+            parts.append(make(details))
     return page(title, parts, plots)
 
 
@@ -66,9 +77,11 @@ def _results(comparison: Comparison) -> Markup:
             [titles.get(name, name), *(_shown(name, row[name]) for row in found)] for name in names if name != "run_id"
         ]
         headers = ["", *(str(row["run_id"]) for row in found)]
-        return _section("Results", table("What came of each run", headers, beside))
+        return run_sections.section("Results", table("What came of each run", headers, beside))
     cells = [[Cell(content=_shown(name, row[name])) for name in names] for row in found]
-    return _section("Results", table("What came of each run", [titles.get(name, name) for name in names], cells))
+    return run_sections.section(
+        "Results", table("What came of each run", [titles.get(name, name) for name in names], cells)
+    )
 
 
 def _shown(name: str, value: Any) -> str:
@@ -79,7 +92,3 @@ def _shown(name: str, value: Any) -> str:
     if name == "dollars":
         return in_dollars(value)
     return number(value) if isinstance(value, float) else str(value)
-
-
-def _section(title: str, *content: Content) -> Markup:
-    return tag("section", tag("h2", title), content)
