@@ -20,3 +20,12 @@ def test_interruptions_are_marked_where_they_happened_and_said_below() -> None:
     assert [value["at"] for value in specification(chart)["data"]["values"]] == [1, 40]
     assert "Attempt 2 &lt;went&gt; on" in figure(chart)
     assert lines["encoding"]["x"]["title"] == "step"
+
+
+def test_of_many_interruptions_the_first_are_said_and_all_are_marked() -> None:
+    rules = [Rule(at=step, text=f"Attempt {step} went on.") for step in range(2, 14)]
+    chart = Chart(name="loss", label="Loss", curves={"first": [(1, 2.0), (40, 1.0)]}, rules=rules)
+    assert "Attempt 6 went on." in figure(chart)
+    assert "Attempt 7 went on." not in figure(chart)
+    assert "7 more" in figure(chart)
+    assert len(specification(chart)["layer"][1]["data"]["values"]) == 12

@@ -13,6 +13,9 @@ COLORS = ("#4c78d0", "#d0762f", "#3d9970", "#b04fa0", "#c0a020", "#5fb3ce", "#d0
 _TABLE = 40
 """Points of a curve that its table has at most."""
 
+_SAID = 5
+"""Rules that are said below a plot."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -41,6 +44,10 @@ class Chart:
     """Whether all places are whole numbers."""
     rules: Sequence[Rule] = ()
     """What is marked."""
+    says_rules: bool = True
+    """Whether the first of them are said below the plot too."""
+    zero: bool = False
+    """Whether the y axis begins at zero."""
 
 
 def figure(chart: Chart) -> Markup:
@@ -55,7 +62,9 @@ def figure(chart: Chart) -> Markup:
         tag("summary", f"{chart.label} as a table"),
         table(chart.label, [chart.series, chart.x, chart.label], points, right=(1, 2)),
     )
-    notes = [rule.text for rule in chart.rules]
+    notes = [rule.text for rule in chart.rules[:_SAID]] if chart.says_rules else []
+    if notes and len(chart.rules) > _SAID:
+        notes.append(f"{len(chart.rules) - _SAID} more: the attempts are listed below.")
     if any(len(curve) > MOST for curve in chart.curves.values()):
         notes.append(
             f"Curves of more than {MOST} points are thinned: of each piece the least and the greatest are kept."
@@ -79,7 +88,7 @@ def specification(chart: Chart) -> dict[str, Any]:
     color["legend"] = legend if len(chart.curves) > 1 else None
     x: dict[str, Any] = {"field": "at", "type": "quantitative", "title": chart.x}
     x["axis"] = {"tickMinStep": 1} if chart.whole else {}
-    y = {"field": "value", "type": "quantitative", "title": chart.label, "scale": {"zero": False}}
+    y = {"field": "value", "type": "quantitative", "title": chart.label, "scale": {"zero": chart.zero}}
     mark = {"type": "line", "tooltip": True, "point": len(values) < 40 * len(chart.curves)}
     layers: list[dict[str, Any]] = [{"mark": mark, "encoding": {"x": x, "y": y, "color": color}}]
     if chart.rules:

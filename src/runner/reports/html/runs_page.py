@@ -8,6 +8,7 @@ from runner.reports.html.charts import Chart, figure, specification
 from runner.reports.html.details import RunDetails
 from runner.reports.html.markup import Cell, Content, Markup, table, tag
 from runner.reports.html.page import page
+from runner.reports.html.run_charts import run_charts
 from runner.reports.tables import duration, number
 from runner.runs.measured.spending import in_dollars
 
@@ -26,14 +27,9 @@ def runs_page(comparison: Comparison, details: RunDetails | None = None) -> str:
     title = f"{runs[0].run_id}: {runs[0].status.shown_state}" if len(runs) == 1 else f"{len(runs)} runs"
     plots: dict[str, Any] = {}
     parts: list[Content] = [_facts(comparison)]
-    for name, label, curves in (
-        ("loss", "Training loss", {run.run_id: run.losses for run in runs}),
-        ("eval_loss", "Evaluation loss", {run.run_id: run.eval_losses for run in runs}),
-    ):
-        if any(curves.values()):
-            chart = Chart(name=name, label=label, curves=curves)
-            plots[name] = specification(chart)
-            parts.append(figure(chart))
+    for chart in _charts(comparison) if details is None else run_charts(details):
+        plots[chart.name] = specification(chart)
+        parts.append(figure(chart))
     if details is not None:
         parts += [run_sections.measurements(details), run_sections.generations(details)]
     parts.append(_results(comparison))
@@ -62,6 +58,16 @@ def _facts(comparison: Comparison) -> Markup:
         ("cost", "not known" if best.dollars is None else in_dollars(best.dollars)),
     ]
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts])
+
+
+def _charts(comparison: Comparison) -> list[Chart]:
+    losses = {run.run_id: run.losses for run in comparison.runs if run.losses}
+    eval_losses = {run.run_id: run.eval_losses for run in comparison.runs if run.eval_losses}
+    charts = [
+        Chart(name="loss", label="Training loss", curves=losses),
+        Chart(name="eval_loss", label="Evaluation loss", curves=eval_losses),
+    ]
+    return [chart for chart in charts if chart.curves]
 
 
 def _recipe(run: ComparedRun) -> str:
