@@ -7,6 +7,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from runner.cli.main import cli
@@ -16,6 +17,7 @@ from runner.runs.measured.spending import write_price
 from runner.storage.open import open_store
 from support.compared import trained
 from support.stored import ended, submitted
+from support.sweeping.simulated import simulate
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -81,6 +83,28 @@ def test_a_run_that_waits_and_one_that_failed_at_once_have_reports(tmp_path: Pat
     ended(store, submitted(store, "failed"), "failed", reason="no <such> file", attempts=0)
     assert "runner reproduce waits" in _texts(_report(store.url, out, "waits"))
     assert "no <such> file" in _texts(_report(store.url, out, "failed"))
+
+
+def test_the_report_of_a_sweep_is_of_all_its_trials_also_of_those_without_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(str(tmp_path / "store"))
+    simulate(store)
+    monkeypatch.chdir(tmp_path)
+    for number in (3, 5):
+        sweep = {"sweep_id": "sweep", "trial": number}
+        trained(store, tmp_path, f"sweep-{number:04d}", losses=[3.0, 2.0], sweep=sweep)
+    result = CliRunner().invoke(cli, ["report", "sweep", "--store", store.url])
+    assert (result.exit_code, result.stdout) == (0, "report-sweep.html\n"), result.output
+    page = Path("report-sweep.html").read_text()
+    found = re.search(r'<script type="application/json" id="plots">(.*?)</script>', page)
+    assert found is not None
+    assert set(json.loads(found[1])) == {"best_so_far", "parallel", "loss"}
+    texts = _texts(page)
+    assert "10|9|3|0|6|0|0" in texts
+    assert "of 9 at step 10: the best 3 went on" in texts
+    assert "What follows is of 2 of its 9 trials" in texts
+    assert "every trial to its end" in texts
 
 
 def test_secrets_in_settings_are_not_in_the_report(tmp_path: Path) -> None:

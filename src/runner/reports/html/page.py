@@ -20,7 +20,8 @@ dt{color:var(--quiet);font-size:.8rem}dd{margin:0;font-size:1.2rem;font-variant-
 table{border-collapse:collapse;width:100%;font-size:.85rem}caption{text-align:left;color:var(--quiet)}
 th,td{text-align:left;vertical-align:top;font-weight:400;
 padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);white-space:pre-wrap}
-thead th{color:var(--quiet)}.even{table-layout:fixed}
+thead th{color:var(--quiet)}.wide{overflow-x:auto}.wide th,.wide td{overflow-wrap:normal}
+.even{table-layout:fixed}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 figure{margin:1rem 0}.plot{width:100%}.plot svg{max-width:100%}summary{cursor:pointer;color:var(--quiet)}
 @media (max-width:640px){thead{display:none}tr,th,td{display:block;text-align:left}.number{text-align:left}

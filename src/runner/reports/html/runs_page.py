@@ -3,30 +3,45 @@
 from typing import Any
 
 from runner.reports.comparison import ComparedRun, Comparison, rows
-from runner.reports.html import run_sections
+from runner.reports.html import run_sections, sweep_sections
 from runner.reports.html.charts import Chart, figure, specification
 from runner.reports.html.details import RunDetails
 from runner.reports.html.markup import Cell, Content, Markup, table, tag
 from runner.reports.html.page import page
 from runner.reports.html.run_charts import run_charts
+from runner.reports.html.sweep_charts import best_so_far, parallel_coordinates
+from runner.reports.sweep_tables import heading
 from runner.reports.tables import duration, number
 from runner.runs.measured.spending import in_dollars
+from runner.sweeps.views.overview import Overview
 
 _MOST_BESIDE = 4
 """Runs whose results stand beside each other, a column for each; of more, each has a row."""
 
 
-def runs_page(comparison: Comparison, details: RunDetails | None = None) -> str:
+def runs_page(comparison: Comparison, details: RunDetails | None = None, sweep: Overview | None = None) -> str:
     """Return the page. Curves of many points are thinned, which the page says.
 
     Args:
         comparison: of the runs.
         details: of the run, if it is a single one.
+        sweep: the sweep that the runs are trials of, if the report is of it.
     """
     runs = comparison.runs
     title = f"{runs[0].run_id}: {runs[0].status.shown_state}" if len(runs) == 1 else f"{len(runs)} runs"
+    if sweep is not None:
+        title = heading(sweep)
     plots: dict[str, Any] = {}
     parts: list[Content] = [_facts(comparison)]
+    if sweep is not None:
+        parts.append(sweep_sections.standing(sweep))
+        for name, made in (("best_so_far", best_so_far(sweep)), ("parallel", parallel_coordinates(sweep))):
+            if made is not None:
+                parts.append(made[0])
+                plots[name] = made[1]
+        parts += [sweep_sections.rungs(sweep), sweep_sections.savings(sweep), sweep_sections.trials(sweep)]
+        if len(runs) < len(sweep.trials):
+            parts.append(tag("p", f"What follows is of {len(runs)} of its {len(sweep.trials)} trials, the best first."))
     for chart in _charts(comparison) if details is None else run_charts(details):
         plots[chart.name] = specification(chart)
         parts.append(figure(chart))
@@ -34,14 +49,8 @@ def runs_page(comparison: Comparison, details: RunDetails | None = None) -> str:
         parts += [run_sections.measurements(details), run_sections.generations(details)]
     parts.append(_results(comparison))
     if details is not None:
-        for make in (
-            run_sections.time_and_cost,
-            run_sections.data,
-            run_sections.settings,
-            run_sections.machine,
-            run_sections.lineage,
-        ):
-            parts.append(make(details))
+        parts += [run_sections.time_and_cost(details), run_sections.data(details), run_sections.settings(details)]
+        parts += [run_sections.machine(details), run_sections.lineage(details)]
     return page(title, parts, plots)
 
 
