@@ -43,6 +43,8 @@ def test_a_report_is_one_file_without_addresses_in_which_texts_stay_texts(tmp_pa
         assert "thinned" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
         assert "2m 5s" in page
         assert "<span>seconds" not in page
+        assert "@media print" in page
+        assert ":focus-visible" in page
 
 
 def test_the_report_of_one_run_says_what_it_learnt_what_it_cost_and_where_its_settings_came_from(
@@ -105,6 +107,18 @@ def test_the_report_of_a_sweep_is_of_all_its_trials_also_of_those_without_a_run(
     assert "of 9 at step 10: the best 3 went on" in texts
     assert "What follows is of 2 of its 9 trials" in texts
     assert "every trial to its end" in texts
+
+
+def test_what_is_damaged_is_named_and_the_rest_is_reported(tmp_path: Path) -> None:
+    store, out = open_store(str(tmp_path / "store")), tmp_path / "report.html"
+    trained(store, tmp_path, "first", losses=[4.0, 2.0])
+    for kind in ("price", "machine"):
+        store.put(f"runs/first/attempts/0001.{kind}.json", b"{")
+    store.put(f"runs/first/system/{read_claim(store, 'first', 1)['token']}-000001.jsonl", b"{\n[]\n\xff\n")
+    result = CliRunner().invoke(cli, ["report", "first", "--out", str(out), "--store", store.url])
+    assert result.exit_code == 0, result.output
+    assert "0001.price.json" in result.stderr
+    assert "training.max_steps|2|recipe" in _texts(out.read_text())
 
 
 def test_secrets_in_settings_are_not_in_the_report(tmp_path: Path) -> None:
