@@ -19,6 +19,8 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _BRAILLE = 0x2800
 _MARK, _PLAIN_MARK, _NOT_FINITE = "●", "o", "x"
 _LEAST_WIDTH, _LEAST_HEIGHT = 12, 3
+_FEW = 10
+"""Fewer values than these are all drawn where they are."""
 
 Part = tuple[str, str | None]
 """A text, and the color that it has on a terminal."""
@@ -59,8 +61,8 @@ class Frame:
 def plot(series: Sequence[Series], frame: Frame, *, width: int, height: int, plain: bool, colors: bool) -> list[Line]:
     """Draw curves in one frame, with a title above it and, for several, a legend.
 
-    The upper edge is not above twice the range of the lower nine tenths of the values, so that a first step that is far
-    off does not make the others flat; what is above is drawn at the edge, and the title says how high it was.
+    Of ten values or more, the upper edge is not above twice the range of the lower nine tenths, so that a first step
+    that is far off does not make the others flat; what is above is drawn at the edge, and the title says how high.
 
     Args:
         series: the curves. Those without a point are left out.
@@ -109,7 +111,7 @@ def _edges(values: Sequence[float], frame: Frame) -> tuple[float, float]:
     low = ordered[0] if frame.lowest is None else min(frame.lowest, ordered[0])
     high = ordered[-1] if frame.highest is None else max(frame.highest, ordered[-1])
     ninth = ordered[(len(ordered) - 1) * 9 // 10]
-    if frame.highest is None and ninth > ordered[0]:
+    if frame.highest is None and len(ordered) >= _FEW and ninth > ordered[0]:
         high = min(high, ordered[0] + 2 * (ninth - ordered[0]))
     if high <= low:
         spread = abs(low) * 0.05 or 1.0

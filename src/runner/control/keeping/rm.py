@@ -167,8 +167,8 @@ def remove_run(store: Store, run_id: str, *, in_sweep: bool = False) -> None:
         store.delete([run_key(run_id, RUN)])
         _delete_all(store, run_prefix(run_id))
         store.delete([marked_key(run_id)])
+        shutil.rmtree(folder, ignore_errors=True)  # not of a run that stays: it may hold what the store has not yet
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         lock.close()
     engine_cache(store.url, run_id).unlink(missing_ok=True)
     EndedRuns(listing_cache(store.url)).forget(run_id)

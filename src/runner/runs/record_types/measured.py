@@ -57,15 +57,6 @@ class GpuOfMachine(TypedDict):
     """What it has."""
 
 
-class Price(TypedDict):
-    """What a machine costs."""
-
-    dollars_per_hour: float
-    """In US dollars."""
-    source: Line
-    """Where that stands."""
-
-
 class MachineRecord(TypedDict):
     """``attempts/<n>.machine.json``: the head's machine. Written once."""
 
@@ -81,8 +72,6 @@ class MachineRecord(TypedDict):
     """The cloud's."""
     instance_type: NotRequired[Line | None]
     """The cloud's."""
-    use_spot: NotRequired[bool | None]
-    """Whether the cloud may take it away."""
     cpus: Count
     """Processors that the process may use."""
     memory_gib: float
@@ -99,8 +88,6 @@ class MachineRecord(TypedDict):
     """Every installed distribution's version by its name."""
     image: NotRequired[Line | None]
     """The container's image, where it is known."""
-    price: NotRequired[Price | None]
-    """What the machine costs; None: it has no price."""
 
 
 class DatasetInputs(TypedDict):
