@@ -17,7 +17,8 @@ def details(*, run: dict[str, Any] | None = None, **fields: Any) -> RunDetails:
     """
     status = RunStatus(run_id="first", recipe="small", state="succeeded", infra="local", created_at="2026-01-01")
     document = {"run_id": "first", "recipe": {}}
-    return RunDetails(run=ComparedRun(status=status, settings={}, **(run or {})), **{"document": document, **fields})
+    compared = ComparedRun(status=status, **{"settings": {}, **(run or {})})
+    return RunDetails(run=compared, **{"document": document, **fields})
 
 
 def attempt(number: int, *, restored: Any = None, ended: Any = None) -> Attempt:
