@@ -108,7 +108,7 @@ def draw_system(
     for title, field, highest in frames:
         series: list[Series] = []
         for run, records in runs.items():
-            for label, points in _system_points(records, field, begin, has_gpus=has_gpus):
+            for label, points in system_points(records, field, begin, has_gpus=has_gpus):
                 name = " ".join(word for word in (run if len(runs) > 1 else "", label) if word)
                 series.append(Series(name=name, points=points, color=len(series)))
         frame = Frame(title=title, x_title="after", lowest=0.0, highest=highest, show_x=duration)
@@ -117,7 +117,7 @@ def draw_system(
     return lines
 
 
-def _system_points(
+def system_points(
     records: Sequence[Mapping[str, Any]], field: str, begin: float, *, has_gpus: bool
 ) -> list[tuple[str, list[Point]]]:
     """Return a curve for each GPU, or each machine, with its name."""

@@ -133,17 +133,22 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     before, after = result.get("before"), result.get("after")
     if not before or not after:
         return ""
+    return text_table(["", "before", "after", "change"], measured_rows(before, after), right=(1, 2, 3))
+
+
+def measured_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[list[str]]:
+    """Return what people want to know of measurements: what it is, before training, after it, and the change."""
     samples = after.get("exact_match_samples") or before.get("exact_match_samples")
     labels = {
         "eval_loss": "evaluation loss",
         "perplexity": "perplexity",
-        "exact_match": f"exact match of {samples}",
+        "exact_match": f"exact match of {samples}" if samples else "exact match",
         "eval_rewards/accuracies": "reward accuracy",
         "eval_rewards/margins": "reward margin",
         "eval_reward": "reward",
         "eval_completions/mean_length": "completion tokens",
     }
-    rows = [
+    return [
         [
             label,
             _format_value(name, before),
@@ -153,7 +158,6 @@ def comparison_table(result: Mapping[str, Any]) -> str:
         for name, label in labels.items()
         if name in before or name in after
     ]
-    return text_table(["", "before", "after", "change"], rows, right=(1, 2, 3))
 
 
 def side_by_side(generations: Sequence[Mapping[str, str]]) -> str:

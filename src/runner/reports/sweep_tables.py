@@ -85,7 +85,7 @@ def trials_table(
     parameters = [
         Column(
             title=printable(_short(name, names)),
-            cells=[_shown(row.trial.values.get(name)) for row in rows],
+            cells=[short_value(row.trial.values.get(name)) for row in rows],
             right=True,
             optional=True,
         )
@@ -100,7 +100,7 @@ def trials_table(
 
 def trial_line(trial_values: Mapping[str, Any]) -> str:
     """Return a trial's parameters in one line."""
-    return ", ".join(f"{printable(name)} {_shown(value)}" for name, value in trial_values.items())
+    return ", ".join(f"{printable(name)} {short_value(value)}" for name, value in trial_values.items())
 
 
 # -- results -------------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], width: int | None) -> str:
     columns = [
         Column(
             title=printable(_short(name, names)),
-            cells=[_shown(row[name]) if name != "run_id" else str(row[name]) for row in rows],
+            cells=[short_value(row[name]) if name != "run_id" else str(row[name]) for row in rows],
             right=name not in ("run_id", "state"),
             optional=name not in must,
         )
@@ -249,7 +249,8 @@ def _value(row: TrialRow) -> str:
     return number(newest_value(row), 5)
 
 
-def _shown(value: object) -> str:
+def short_value(value: object) -> str:
+    """Return a drawn value as people read it, cut where it is long."""
     if isinstance(value, dict | list):
         return _cut(printable(json.dumps(value)), _LONGEST_VALUE)
     return _cut(printable(number(value)), _LONGEST_VALUE)

@@ -26,15 +26,21 @@ def report(store: "Store", runs: tuple[str, ...], out: str | None, open_it: bool
       runner report last --open
     """
     from runner.control.results.compare import choose_runs, compare
+    from runner.control.results.report import run_details
     from runner.reports.html.runs_page import runs_page
     from runner.storage.atomic import atomic_write
 
     damaged: dict[str, Damaged] = {}
     chosen = choose_runs(store, runs, on_damaged=damaged.__setitem__)
     comparison = compare(store, chosen, on_damaged=damaged.__setitem__)
-    path = Path(out or f"report-{comparison.runs[0].run_id}.html")
+    details = None
+    if len(comparison.runs) == 1:
+        details = run_details(store, comparison.runs[0], on_damaged=damaged.__setitem__)
+    sweep = next(iter(chosen.sweeps.values())) if len(runs) == 1 and chosen.sweeps else None
+    name = comparison.runs[0].run_id if sweep is None else sweep.definition.sweep_id
+    path = Path(out or f"report-{name}.html")
     with atomic_write(path) as part:
-        part.write_text(runs_page(comparison), encoding="utf-8")
+        part.write_text(runs_page(comparison, details, sweep), encoding="utf-8")
     show(str(path))
     for run_id, error in damaged.items():
         say(f"{run_id} is damaged in the store: {error}")

@@ -68,6 +68,7 @@ def table(
     *,
     right: Sequence[int] = (),
     sortable: bool = False,
+    even: bool = False,
     identity: str | None = None,
     attributes: Sequence[Mapping[str, str]] = (),
 ) -> Markup:
@@ -81,6 +82,7 @@ def table(
         rows: the cells of each row; the first is the row's own title.
         right: columns of numbers.
         sortable: whether the titles are buttons that sort.
+        even: whether all columns are equally wide.
         identity: its id.
         attributes: of each row; none if it is empty.
     """
@@ -112,7 +114,8 @@ def table(
         tag("thead", tag("tr", titles, role="row"), role="rowgroup"),
         tag("tbody", body, role="rowgroup"),
     )
-    return tag("table", parts, role="table", id=identity, class_="sortable" if sortable else None)
+    classes = " ".join(filter(None, ("sortable" if sortable else "", "even" if even else "")))
+    return tag("table", parts, role="table", id=identity, class_=classes or None)
 
 
 def json_block(identity: str, value: object) -> Markup:

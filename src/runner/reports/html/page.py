@@ -20,11 +20,18 @@ dt{color:var(--quiet);font-size:.8rem}dd{margin:0;font-size:1.2rem;font-variant-
 table{border-collapse:collapse;width:100%;font-size:.85rem}caption{text-align:left;color:var(--quiet)}
 th,td{text-align:left;vertical-align:top;font-weight:400;
 padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);white-space:pre-wrap}
-thead th{color:var(--quiet)}.number{text-align:right;font-variant-numeric:tabular-nums}
+thead th{color:var(--quiet)}.wide{overflow-x:auto}.wide th,.wide td{overflow-wrap:normal}
+.even{table-layout:fixed}
+.number{text-align:right;font-variant-numeric:tabular-nums}
 figure{margin:1rem 0}.plot{width:100%}.plot svg{max-width:100%}summary{cursor:pointer;color:var(--quiet)}
-@media (max-width:640px){thead{display:none}tr,th,td{display:block;text-align:left}.number{text-align:left}
+:focus-visible{outline:2px solid #4c78d0;outline-offset:2px}
+@media screen and (max-width:640px){thead{display:none}tr,th,td{display:block;text-align:left}.number{text-align:left}
 tr{border-bottom:1px solid var(--line);padding:.4rem 0}th,td{border:0;padding:.1rem 0}
-td::before{content:attr(data-label) ": ";color:var(--quiet)}}
+td::before,tbody th:not([data-label=""])::before{content:attr(data-label) ": ";color:var(--quiet)}}
+@media print{:root{color-scheme:light;--ink:#000;--quiet:#444;--line:#ccc;--back:#fff}
+body{max-width:none;padding:0;font-size:10pt}h1{font-size:15pt}h2{margin-top:1.2rem;break-after:avoid}
+figure,tr,dl{break-inside:avoid}thead{display:table-header-group}.wide{overflow:visible}.plot svg{height:auto}
+details:not([open]){display:none}}
 """
 _DRAW = """
 (() => {

@@ -1,0 +1,53 @@
+"""Gather what the report of a single run shows."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from runner.reports.comparison import ComparedRun
+from runner.reports.html.details import RunDetails
+from runner.runs.attempts import attempts
+from runner.runs.measured.machine import read_machines
+from runner.runs.measured.spending import Spending, spending
+from runner.runs.measured.system import read_system, thin
+from runner.runs.metrics import read_metrics
+from runner.runs.record_types.result import Result
+from runner.runs.records import run_document, run_result
+from runner.storage.manifest import Damaged
+from runner.storage.store import NotFound, Store
+
+T = TypeVar("T")
+
+
+def run_details(store: Store, run: ComparedRun, *, on_damaged: Callable[[str, Damaged], None]) -> RunDetails:
+    """Read a run's records; what cannot be read is left out.
+
+    Args:
+        store: where the run lives.
+        run: the run, as `compare` has read it.
+        on_damaged: called with the run's id and the error of each part that cannot be read.
+
+    Raises:
+        NotFound, Damaged: ``run.json`` cannot be read.
+    """
+    run_id = run.run_id
+
+    def read(part: Callable[[], T], otherwise: T) -> T:
+        try:
+            return part()
+        except NotFound:
+            return otherwise
+        except Damaged as error:
+            on_damaged(run_id, error)
+            return otherwise
+
+    result: Result | None = read(lambda: run_result(store, run_id), None)
+    return RunDetails(
+        run=run,
+        document=run_document(store, run_id),
+        result=result or {},
+        records=read(lambda: read_metrics(store, run_id), []),
+        attempts=read(lambda: attempts(store, run_id), []),
+        spending=read(lambda: spending(store, run_id), Spending(attempts=())),
+        machines=read(lambda: read_machines(store, run_id), {}),
+        system=thin(read(lambda: read_system(store, run_id), [])),
+    )
