@@ -162,7 +162,7 @@ class HeadAttempt:
                 self._cap = stack.enter_context(Cap(self._meter, on_near=self._save_and_end, on_reached=self._end_now))
                 if self._outcome is None and not self._is_at_its_pause():
                     self._workers.start(self._setup.arguments)
-                    if self._stopping():
+                    if self._stopping() or self._is_capped:  # they were not there yet when they were to be told
                         self.stop()
                     with self._measured():
                         if self._assign():
