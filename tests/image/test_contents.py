@@ -42,10 +42,10 @@ def test_the_labels_say_what_it_was_made_from(image: Built) -> None:
 
 
 def test_the_project_is_a_small_layer_on_top_of_the_heavy_ones(image: Built) -> None:
-    """What a new commit rebuilds and pushes: 1.8 MB of source, as much again and half in bytecode, and the locks."""
+    """What a new commit rebuilds and pushes: 3 MB of source, as much and half in bytecode, 1 MB of Vega, the locks."""
     *below, project = image.report["layers"]
     assert "runner itself" in project["created_by"]
-    assert project["size_bytes"] < 8e6
+    assert project["size_bytes"] < 11e6
     assert sum("COPY" in layer["created_by"] for layer in below) == 2
 
 

@@ -150,7 +150,8 @@ def test_two_machines_train_as_one_whatever_happens_to_either(
     machines = Machines(pair.store_url, tmp_path)
     told = Moment(SFT_STEP, 7, signal=signal.SIGTERM, hits_attempt=True)
     assert machines.run(run_id, None, told) == [75, 75], machines.log(run_id)
-    assert checkpoints(store, run_id)[0].step == 4
+    # In step 4 the agent was told; it tells its process, which may have begun the next step meanwhile.
+    assert checkpoints(store, run_id)[0].step in (4, 5)
     if "dead process" in disturbances:
         assert machines.run(run_id, None, Moment(SFT_STEP, 6)) == [75, 75], machines.log(run_id)
         assert "training process 1 of 2 was killed by SIGKILL" in reason(store, run_id)
