@@ -101,7 +101,7 @@ def test_the_report_of_a_sweep_is_of_all_its_trials_also_of_those_without_a_run(
     page = Path("report-sweep.html").read_text()
     found = re.search(r'<script type="application/json" id="plots">(.*?)</script>', page)
     assert found is not None
-    assert set(json.loads(found[1])) == {"best_so_far", "parallel", "loss"}
+    assert set(json.loads(found[1])) == {"best_so_far", "parallel", "way", "loss"}
     texts = _texts(page)
     assert "10|9|3|0|6|0|0" in texts
     assert "of 9 at step 10: the best 3 went on" in texts

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.reports.html.markup import Markup, table, tag
+from runner.reports.html.markup import Content, Markup, table, tag
 from runner.reports.html.thinning import MOST, Points, thin
 from runner.reports.tables import number
 
@@ -72,6 +72,12 @@ def figure(chart: Chart) -> Markup:
     plot = tag("div", class_="plot", id=chart.name)
     caption = tag("figcaption", [tag("p", note) for note in notes]) if notes else None
     return tag("section", tag("h2", chart.label), tag("figure", plot, caption), numbers)
+
+
+def plot_section(name: str, title: str, note: str, *below: Content) -> Markup:
+    """Return the place of a plot that is no `Chart`, with a note and what stands below it."""
+    plot = tag("div", class_="plot", id=name)
+    return tag("section", tag("h2", title), tag("figure", plot, tag("figcaption", tag("p", note))), below)
 
 
 def specification(chart: Chart) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """The report of one run or of several: their results, curves, and settings."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from runner.reports.comparison import ComparedRun, Comparison, rows
 from runner.reports.html import run_sections, sweep_sections
 from runner.reports.html.charts import Chart, figure, specification
 from runner.reports.html.details import RunDetails
+from runner.reports.html.interaction import brushable, zoomable
 from runner.reports.html.markup import Cell, Content, Markup, table, tag
 from runner.reports.html.page import page
+from runner.reports.html.parallel import parallel_coordinates
 from runner.reports.html.run_charts import run_charts
-from runner.reports.html.sweep_charts import best_so_far, parallel_coordinates
+from runner.reports.html.sweep_charts import best_so_far, importance, way
 from runner.reports.sweep_tables import heading
 from runner.reports.tables import duration, number
 from runner.runs.measured.spending import in_dollars
@@ -35,15 +38,14 @@ def runs_page(comparison: Comparison, details: RunDetails | None = None, sweep: 
     parts: list[Content] = [_facts(comparison)]
     if sweep is not None:
         parts.append(sweep_sections.standing(sweep))
-        for name, made in (("best_so_far", best_so_far(sweep)), ("parallel", parallel_coordinates(sweep))):
-            if made is not None:
-                parts.append(made[0])
-                plots[name] = made[1]
+        for shown, name, specification_ in _sweep_plots(sweep):
+            parts.append(shown)
+            plots[name] = specification_
         parts += [sweep_sections.rungs(sweep), sweep_sections.savings(sweep), sweep_sections.trials(sweep)]
         if len(runs) < len(sweep.trials):
             parts.append(tag("p", f"What follows is of {len(runs)} of its {len(sweep.trials)} trials, the best first."))
     for chart in _charts(comparison) if details is None else run_charts(details):
-        plots[chart.name] = specification(chart)
+        plots[chart.name] = zoomable(specification(chart))
         parts.append(figure(chart))
     if details is not None:
         parts += [run_sections.measurements(details), run_sections.generations(details)]
@@ -67,6 +69,18 @@ def _facts(comparison: Comparison) -> Markup:
         ("cost", "not known" if best.dollars is None else in_dollars(best.dollars)),
     ]
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts])
+
+
+def _sweep_plots(sweep: Overview) -> Iterator[tuple[Markup, str, dict[str, Any]]]:
+    """Yield the section, the name and the specification of each plot that there is."""
+    if made := best_so_far(sweep):
+        yield made[0], "best_so_far", zoomable(made[1])
+    if made := parallel_coordinates(sweep):
+        yield made[0], "parallel", brushable(made[1])
+    if made := importance(sweep):
+        yield made[0], "importance", made[1]
+    if made := way(sweep):
+        yield made[0], "way", zoomable(made[1])
 
 
 def _charts(comparison: Comparison) -> list[Chart]:
