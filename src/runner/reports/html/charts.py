@@ -120,6 +120,6 @@ def frame(description: str, inside: Mapping[str, Any]) -> dict[str, Any]:
         "config": {
             "axis": {"labelColor": "var(--quiet)", "titleColor": "var(--quiet)", "gridColor": "var(--line)"},
             "view": {"stroke": None},
-            "legend": {"labelColor": "var(--ink)"},
+            "legend": {"labelColor": "var(--ink)", "titleColor": "var(--ink)"},
         },
     }

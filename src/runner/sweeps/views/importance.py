@@ -194,4 +194,4 @@ def _width(counts: Sequence[int]) -> float:
     first = bisect_left(reached, max(1, number // 4))
     third = min(bisect_right(reached, number * 3 // 4), len(counts) - 1)
     middle_half = (third - first) / 1.34
-    return max(1.059 * min(middle_half, math.sqrt(variance)) * number**-0.2, 0.5 / 1.64)
+    return max(1.059 * min(middle_half, math.sqrt(variance)) * math.pow(number, -0.2), 0.5 / 1.64)
