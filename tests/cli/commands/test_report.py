@@ -7,13 +7,14 @@ import re
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from runner.cli.main import cli
 from runner.runs.attempts import Claim, read_claim
-from runner.runs.measured.machine import write_machine
+from runner.runs.measured.machine import write_inputs, write_machine
 from runner.runs.measured.spending import write_price
 from runner.storage.open import open_store
 from support.compared import trained
@@ -65,7 +66,19 @@ def test_the_report_of_one_run_says_what_it_learnt_what_it_cost_and_where_its_se
     token = read_claim(store, "first", 1)["token"]
     write_machine(store, "first", 1, {"token": token, "gpus": gpus, **machine})  # type: ignore[typeddict-item]
     write_price(store, Claim("first", 1, token), {"dollars_per_hour": 0.71, "source": "the catalog of SkyPilot"})
+    lengths: Any = {
+        "examples": 4,
+        "tokens": 40,
+        "least": 3,
+        "median": 8,
+        "greatest": 20,
+        "width": 7,
+        "counts": [1, 2, 1],
+    }
+    inputs: Any = {"model": "m", "model_commit": None, "tokenizer": "1", "rows": "2", "row_count": 4, "datasets": []}
+    write_inputs(store, "first", 1, "sft", {**inputs, "lengths": lengths})
     texts = _texts(_report(store.url, out, "first"))
+    assert "4 examples of 3 to 20 tokens" in texts
     assert "evaluation loss|4.0000|1.0000|-75.0%" in texts
     assert f"{EVIL}|early <b>|late & good" in texts
     assert "data.train.0|without messages|3|1237|17" in texts

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from runner.control.results.provenance import Provenance
 from runner.reports.comparison import ComparedRun
 from runner.reports.html.details import RunDetails
 from runner.runs.attempts import attempts
@@ -41,6 +42,8 @@ def run_details(store: Store, run: ComparedRun, *, on_damaged: Callable[[str, Da
             return otherwise
 
     result: Result | None = read(lambda: run_result(store, run_id), None)
+    inputs = Provenance(store, run_id).inputs()
+    lengths = {stage: known for stage, record in inputs.items() if (known := record.get("lengths"))}
     return RunDetails(
         run=run,
         document=run_document(store, run_id),
@@ -49,5 +52,6 @@ def run_details(store: Store, run: ComparedRun, *, on_damaged: Callable[[str, Da
         attempts=read(lambda: attempts(store, run_id), []),
         spending=read(lambda: spending(store, run_id), Spending(attempts=())),
         machines=read(lambda: read_machines(store, run_id), {}),
+        lengths=lengths,
         system=thin(read(lambda: read_system(store, run_id), [])),
     )

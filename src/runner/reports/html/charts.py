@@ -10,6 +10,10 @@ from runner.reports.tables import number
 
 COLORS = ("#4c78d0", "#d0762f", "#3d9970", "#b04fa0", "#c0a020", "#5fb3ce", "#d05060", "#8a7a6a")
 """Of curves, in their order; each is told from the others in the light and in the dark."""
+Made = tuple[Markup, dict[str, Any]]
+"""A plot's section in the page, and its Vega-Lite specification."""
+ROOM: Mapping[str, Any] = {"nice": False, "padding": 6, "zero": False}
+"""A scale that ends a little beyond the outermost points: what is outside of a plot's axes is cut off."""
 _TABLE = 40
 """Points of a curve that its table has at most."""
 
@@ -92,9 +96,9 @@ def specification(chart: Chart) -> dict[str, Any]:
     color["scale"]["domain"] = list(chart.curves)
     legend = {"orient": "bottom", "columns": 1, "labelLimit": 260, "title": None}
     color["legend"] = legend if len(chart.curves) > 1 else None
-    x: dict[str, Any] = {"field": "at", "type": "quantitative", "title": chart.x}
+    x: dict[str, Any] = {"field": "at", "type": "quantitative", "title": chart.x, "scale": dict(ROOM)}
     x["axis"] = {"tickMinStep": 1} if chart.whole else {}
-    y = {"field": "value", "type": "quantitative", "title": chart.label, "scale": {"zero": chart.zero}}
+    y = {"field": "value", "type": "quantitative", "title": chart.label, "scale": {**ROOM, "zero": chart.zero}}
     mark = {"type": "line", "tooltip": True, "point": len(values) < 40 * len(chart.curves)}
     layers: list[dict[str, Any]] = [{"mark": mark, "encoding": {"x": x, "y": y, "color": color}}]
     if chart.rules:

@@ -6,15 +6,15 @@ from typing import Any
 from runner.errors import UserError
 from runner.reports.comparison import ComparedRun, Comparison, rows
 from runner.reports.html import run_sections, sweep_sections
-from runner.reports.html.charts import Chart, figure, specification
+from runner.reports.html.charts import Chart, Made, figure, specification
 from runner.reports.html.details import RunDetails
 from runner.reports.html.interaction import brushable, zoomable
 from runner.reports.html.markup import Cell, Content, Markup, table, tag
 from runner.reports.html.page import page
 from runner.reports.html.parallel import parallel_coordinates
 from runner.reports.html.picture import picture
-from runner.reports.html.run_charts import run_charts
-from runner.reports.html.sweep_charts import Made, best_so_far, importance, way
+from runner.reports.html.run_charts import lengths, run_charts
+from runner.reports.html.sweep_charts import best_so_far, importance, way
 from runner.reports.sweep_tables import heading
 from runner.reports.tables import duration, number
 from runner.runs.measured.spending import in_dollars
@@ -59,8 +59,11 @@ def runs_page(comparison: Comparison, details: RunDetails | None = None, sweep: 
         parts += [run_sections.measurements(details), run_sections.generations(details)]
     parts.append(_results(comparison))
     if details is not None:
-        parts += [run_sections.time_and_cost(details), run_sections.data(details), run_sections.settings(details)]
-        parts += [run_sections.machine(details), run_sections.lineage(details)]
+        parts += [run_sections.time_and_cost(details), run_sections.data(details)]
+        for name, (shown, drawn) in lengths(details):
+            parts.append(shown)
+            plots[name] = drawn
+        parts += [run_sections.settings(details), run_sections.machine(details), run_sections.lineage(details)]
     return page(_title(comparison, sweep), parts, plots)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from runner.reports.html.charts import COLORS, frame, plot_section
+from runner.reports.html.charts import COLORS, ROOM, Made, frame, plot_section
 from runner.reports.html.markup import Markup, table
 from runner.reports.sweep_tables import newest_value, short_name, short_value
 from runner.reports.tables import number
@@ -13,8 +13,6 @@ from runner.sweeps.views.importance import finite, importances
 from runner.sweeps.views.overview import Overview
 from runner.sweeps.views.verdicts import ordinal
 
-Made = tuple[Markup, dict[str, Any]]
-"""A plot's section in the page, and its Vega-Lite specification."""
 _BAR = 26
 """The height of a parameter's bar, in pixels."""
 _MOST_WORDS = 4
@@ -40,8 +38,8 @@ def best_so_far(overview: Overview) -> Made | None:
     if best:
         best.append({"trial": values[-1]["trial"], "value": best[-1]["value"]})
     metric = definition.metric
-    x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}}
-    y = {"field": "value", "type": "quantitative", "title": metric, "scale": {"zero": False}}
+    x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}, "scale": ROOM}
+    y = {"field": "value", "type": "quantitative", "title": metric, "scale": ROOM}
     kinds = ["trained to its end", "trained in part"]
     color = {
         "field": "kind",
@@ -136,7 +134,7 @@ def way(overview: Overview) -> Made | None:
     axis = {"values": steps, "labelOverlap": True, "format": "d"}
     scale = {"type": "log", "nice": False, "domain": [steps[0] / 1.1, steps[-1] * 1.1]}
     x = {"field": "step", "type": "quantitative", "title": "step", "axis": axis, "scale": scale}
-    y = {"field": "value", "type": "quantitative", "title": metric, "scale": {"zero": False}}
+    y = {"field": "value", "type": "quantitative", "title": metric, "scale": ROOM}
     detail = {"field": "trial", "type": "nominal"}
     tooltip = [
         {"field": "trial", "type": "nominal"},
