@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from support.browser import chromium, until
+
 pytestmark = pytest.mark.browser
 
 RECIPE = """\
@@ -48,40 +50,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def browser(address: str) -> Iterator[Any]:
-    """Chromium on the page; it finds no address but loopback."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--no-proxy-server",
-        "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        "--window-size=1200,900",
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    driver.command_executor.client_config.timeout = 600  # a busy machine's browser is slow, and that is no failure
-    driver.set_script_timeout(300)
-    driver.set_page_load_timeout(300)
-    try:
+    """Chromium on the page."""
+    with chromium() as driver:
         driver.get(address)
         yield driver
-    finally:
-        driver.quit()
-
-
-def until(browser: Any, condition: Any) -> Any:
-    """Wait for something that has to come; the limit only ends a test that has failed."""
-    from selenium.common.exceptions import StaleElementReferenceException
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    wait = WebDriverWait(browser, 300, poll_frequency=0.2, ignored_exceptions=[StaleElementReferenceException])
-    return wait.until(lambda driver: condition())
 
 
 def answers(browser: Any, column: str) -> list[str]:

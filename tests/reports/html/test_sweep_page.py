@@ -23,7 +23,7 @@ def test_the_best_so_far_is_of_trials_trained_to_their_end_and_never_gets_worse(
     made = best_so_far(_overview(story))
     assert made is not None
     line, points = made[1]["layer"]
-    assert [(one["trial"], one["value"]) for one in line["data"]["values"]] == [(0, 2.0), (2, 1.0), (3, 1.0)]
+    assert [(one["at"], one["value"]) for one in line["data"]["values"]] == [(0, 2.0), (2, 1.0), (3, 1.0)]
     assert {one["trial"]: one["kind"] for one in points["data"]["values"]} == {
         0: "trained to its end",
         1: "trained in part",

@@ -32,11 +32,11 @@ def best_so_far(overview: Overview) -> Made | None:
         kind = "trained to its end" if is_end else "trained in part"
         values.append({"trial": row.trial.number, "value": value, "kind": kind, "state": row.outlook})
         if is_end and (not best or definition.sign * value < definition.sign * best[-1]["value"]):
-            best.append({"trial": row.trial.number, "value": value})
+            best.append({"at": row.trial.number, "value": value})
     if not values:
         return None
     if best:
-        best.append({"trial": values[-1]["trial"], "value": best[-1]["value"]})
+        best.append({"at": values[-1]["trial"], "value": best[-1]["value"]})
     metric = definition.metric
     x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}, "scale": ROOM}
     y = {"field": "value", "type": "quantitative", "title": metric, "scale": ROOM}
@@ -52,7 +52,7 @@ def best_so_far(overview: Overview) -> Made | None:
         {
             "data": {"values": best},
             "mark": {"type": "line", "interpolate": "step-after", "color": COLORS[2], "strokeWidth": 2},
-            "encoding": {"x": x, "y": y},
+            "encoding": {"x": {**x, "field": "at"}, "y": y},  # not `trial`: the line is of none
         },
         {
             "data": {"values": values},
