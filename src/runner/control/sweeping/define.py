@@ -96,6 +96,7 @@ def define_sweep(
         max_steps=loaded.rungs[-1] if loaded.rungs else None,
         schedule=section.schedule,
         eta=file.eta,
+        strict=scheduler != "stop" or file.early_terminate is None or file.early_terminate.strict,
         retries=section.retries,
         max_cost=max_cost,
         max_hours=max_hours,
@@ -138,12 +139,15 @@ def choose_scheduler(loaded: LoadedSweep, *, run_cap: int | None, parallel: int)
     """Return who goes on after a rung: what the file says, or what suits the number of workers.
 
     With few workers, synchronous successive halving needs the fewest GPU hours, and they wait little; with more, or
-    with as many trials as the budget gives, the delayed asynchronous rule, in which nobody waits.
+    with as many trials as the budget gives, the delayed asynchronous rule, in which nobody waits. W&B's own rule where
+    the file has ``strict: false``: only that one holds a trial's best value so far against the others.
 
     Raises:
         UserError: the file asks for a rule that needs to know the number of trials.
     """
-    asked = loaded.file.runner.scheduler
+    asked, early = loaded.file.runner.scheduler, loaded.file.early_terminate
+    if asked is None and early is not None and not early.strict:
+        asked = "stop"
     if asked == "none" or len(loaded.rungs) <= 1:
         return "none"
     cap = run_cap if loaded.file.method != "grid" else grid_size(loaded)
