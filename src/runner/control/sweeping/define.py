@@ -21,7 +21,10 @@ from runner.runs.submission.portable import PortableRecipe
 from runner.sweeps.definition import Definition, Scheduler
 from runner.sweeps.layout import LONGEST_SWEEP_ID
 from runner.sweeps.space.file import RunnerSection
+from runner.sweeps.space.files import paths_of
 from runner.sweeps.space.load import LoadedSweep
+from runner.sweeps.space.space import Space
+from runner.sweeps.state import SweepState
 
 THIS_MACHINE = "machine"
 """The name of the price of this machine, among those by accelerator."""
@@ -192,14 +195,18 @@ def checked_sweep_name(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "sweep"
 
 
-def workers_of(definition: Definition, placement: Placement, *, count: int) -> SweepWorkers:
-    """Return what is asked of a backend for so many workers of a sweep."""
+def workers_of(
+    definition: Definition, placement: Placement, *, count: int, state: SweepState | None = None
+) -> SweepWorkers:
+    """Return what is asked of a backend for so many workers of a sweep; `state`: of one that has begun."""
+    spaces = [definition.space, *([] if state is None or state.space is None else [state.space])]
     return SweepWorkers(
         sweep_id=definition.sweep_id,
         placement=placement,
         count=count,
         sky=definition.resolved.get("sky") or {},
         recipe=definition.resolved,
+        paths=paths_of(PortableRecipe.from_mapping(definition.recipe), map(Space.from_mapping, spaces)),
         gpus_per_trial=definition.gpus_per_trial if definition.gpus_per_trial > 1 else None,
         trials_per_gpu=definition.trials_per_gpu,
     )
