@@ -12,9 +12,10 @@ from typing import Any, Literal, cast
 from runner.sweeps.definition import Definition
 from runner.sweeps.events import Event, FailureKind, Reached
 from runner.sweeps.halving import DelayedAsha, Halving, NoHalving, StopBehind, SuccessiveHalving, make_hyperband
+from runner.sweeps.members import WORST, Trial
 from runner.sweeps.search.base import Observation, Search, make_search
 from runner.sweeps.space.space import Space
-from runner.sweeps.state import WORST, SweepState, Trial
+from runner.sweeps.state import SweepState
 
 MOST_FAILURES_IN_A_ROW = 10
 """Failures one after the other with one cause that end a sweep."""

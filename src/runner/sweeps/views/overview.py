@@ -9,7 +9,8 @@ from typing import Any, Literal
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition
 from runner.sweeps.layout import trial_run_id
-from runner.sweeps.state import WORST, SweepState, Trial, Worker
+from runner.sweeps.members import WORST, Trial, Worker
+from runner.sweeps.state import SweepState
 from runner.sweeps.views.forecast import forecast, total_steps
 from runner.sweeps.views.verdicts import Outlook, Verdicts
 
