@@ -65,7 +65,7 @@ class Verdicts:
         self._definition = definition
         self._state = state
         self._rule = controller.halving(state)
-        self._drawing = state.ended is None and controller.may_draw(state)
+        self._drawing = state.ended is None and controller.draws.may_draw(state)
         self._is_over = state.ended is not None and state.ended[0] != "stopped"
         self._steps = definition.steps_of_rungs()
         self._places: dict[tuple[int, int], _Place] = {}
