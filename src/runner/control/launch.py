@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 class LaunchOptions(PlaceOptions):
     """What a launch is asked for."""
 
-    recipe: str
-    """A recipe's name, or a path."""
+    recipe: str | Mapping[str, Any]
+    """A recipe's name, a path, or the recipe itself."""
     overrides: Sequence[str] = ()
     """``KEY=VALUE`` each, the key dotted, the value in YAML."""
     values: Mapping[str, Any] = field(default_factory=dict)
