@@ -34,7 +34,7 @@ def test_the_trial_that_got_furthest_is_taken_first() -> None:
     sweep = story("a", scheduler="asha", rungs=(10,), max_steps=30, run_cap=None)
     for number in range(3):
         sweep.work("a")
-        sweep.tell(*sweep.controller.reached(sweep.state, number, "a", step=10, value=number, seconds=1.0))
+        sweep.tell(*sweep.controller.reached(sweep.state, number, "a", step=10, value=number, best=number, seconds=1.0))
     sweep.work("a")
     assert sweep.state.trials[0].rung == 1  # promoted at the third arrival
     sweep.release(0, "a", step=20)
@@ -96,7 +96,7 @@ def test_a_zombie_reports_in_vain() -> None:
     assert sweep.work("b").trial == 0
     controller, state = sweep.controller, sweep.state
     told = {"step": 9, "value": 0.1, "seconds": 1.0}
-    assert controller.reached(state, 0, "a", **told) == []  # type: ignore[arg-type]
+    assert controller.reached(state, 0, "a", best=0.1, **told) == []  # type: ignore[arg-type]
     assert controller.finished(state, 0, "a", **told) == []  # type: ignore[arg-type]
     assert controller.failed(state, 0, "a", kind="error", reason="x", step=1, seconds=1.0) == []
     assert controller.released(state, 0, "a", reason="x", step=1, seconds=1.0) == []

@@ -16,7 +16,7 @@ from runner.redaction import hide_tokens
 from runner.terminal import visible
 
 if TYPE_CHECKING:
-    from runner.reports.plot import Line
+    from runner.reports.drawing.plot import Line
     from runner.runs.status import RunStatus
 
 

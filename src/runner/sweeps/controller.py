@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from runner.sweeps.definition import Definition
-from runner.sweeps.events import Event, FailureKind
+from runner.sweeps.events import Event, FailureKind, Reached
 from runner.sweeps.halving import DelayedAsha, Halving, NoHalving, StopBehind, SuccessiveHalving, make_hyperband
 from runner.sweeps.search.base import Observation, Search, make_search
 from runner.sweeps.space.space import Space
@@ -119,15 +119,32 @@ class Controller:
     # -- what a worker reports -------------------------------------------------------------------------------------
 
     def reached(
-        self, state: SweepState, trial: int, worker: str, *, step: int, value: float | None, seconds: float
+        self,
+        state: SweepState,
+        trial: int,
+        worker: str,
+        *,
+        step: int,
+        value: float | None,
+        best: float | None,
+        seconds: float,
     ) -> list[Event]:
         """A trial has committed a checkpoint at its rung. Nothing, if the worker has it no longer.
 
         If the rule decides on arrival, its decision is in the same entry: nobody can be killed in between.
+
+        Args:
+            state: what has happened.
+            trial: the trial.
+            worker: who trained it.
+            step: the rung's.
+            value: the metric's there; None: it is no number.
+            best: the metric's best until there.
+            seconds: how long the worker had it.
         """
         if not self._has(state, trial, worker):
             return []
-        event: Event = {
+        event: Reached = {
             "event": "reached",
             "trial": trial,
             "worker": worker,
@@ -135,7 +152,9 @@ class Controller:
             "value": value,
             "seconds": round(seconds, 3),
         }
-        if self.halving(state).goes_on(state, trial, state.score(value)):
+        if not self._definition.strict:
+            event["best"] = best
+        if self.halving(state).goes_on(state, trial, state.score(value), state.score(best)):
             return [event, self._promotion(state.trials[trial])]
         return [event]
 
@@ -314,7 +333,7 @@ class Controller:
         if definition.scheduler == "asha":
             return DelayedAsha(rungs=rungs, eta=definition.eta)
         if definition.scheduler == "stop":
-            return StopBehind(rungs=rungs, eta=definition.eta)
+            return StopBehind(rungs=rungs, eta=definition.eta, strict=definition.strict)
         assert cap is not None, "successive halving is launched with a number of trials"
         if definition.scheduler == "hyperband":
             return make_hyperband(rungs=rungs, eta=definition.eta, run_cap=cap)

@@ -62,7 +62,8 @@ def resume_sweep(
     if backend_for(placement.infra).shares_environment:
         refuse_other_version(definition)
     backend = worker_backend_for(placement.infra)
-    workers = workers_of(definition, placement, count=options.parallel or definition.parallel)
+    count = options.parallel or definition.parallel
+    workers = workers_of(definition, placement, count=count, state=journal.state)
     request = backend.request(store.url, workers, environment=list(environment))
     journal.append(lambda state: _resumed(state, options))
     refuse_if_nothing_is_left(journal)

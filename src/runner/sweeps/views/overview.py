@@ -146,6 +146,17 @@ def leaderboard(overview: Overview) -> list[TrialRow]:
     return sorted(overview.trials, key=order)
 
 
+def pick_rows(rows: list[TrialRow], *, best: int, most: int) -> list[TrialRow]:
+    """Return the first of a leaderboard and all that train now, in its order.
+
+    Args:
+        rows: the leaderboard.
+        best: how many from its beginning.
+        most: rows in all.
+    """
+    return [row for index, row in enumerate(rows) if index < best or row.outlook == "running"][:most]
+
+
 def _steps(definition: Definition) -> list[int | None]:
     return [*definition.rungs, definition.max_steps]
 

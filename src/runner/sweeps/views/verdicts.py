@@ -138,7 +138,8 @@ class Verdicts:
             return self._by_asha(place, rank)
         if isinstance(self._rule, StopBehind):
             share = f"1 in {self._rule.eta:g}"
-            behind = f"it was behind the best {share} of those that had come to step {place.step} by then"
+            what = "it" if self._rule.strict else "its best so far"
+            behind = f"{what} was behind the best {share} of those that had come to step {place.step} by then"
             return Verdict(outlook="stopped", why=f"{behind}; {_rank(place, rank)} now")
         return Verdict(outlook="waits", why=_rank(place, rank))
 
