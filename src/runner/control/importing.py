@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from runner.errors import UserError
 from runner.files import read_whole
 from runner.peers.convert import Converted, convert, read_config
-from runner.peers.detect import PEERS, Peer
 from runner.peers.trl import parse_command
 from runner.peers.write import written
 from runner.recipe.loading.load import check_recipe
+from runner.recipe.loading.other_tools import PEERS, Peer
 from runner.recipe.loading.strict_yaml import parse_document
 
 _MOST_BYTES = 1_000_000
@@ -70,15 +71,20 @@ def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path) -> 
         content, peer = parse_command(list(arguments)), "trl"
     found = convert(content, peer=peer, name=file.name if len(arguments) == 1 else "imported", folder=folder)
     recipe = written(found, source)
-    return Imported(found, recipe, () if found.draft.impossible else _problems(recipe, folder))
+    return Imported(found, recipe, () if found.draft.impossible else _problems(found, folder))
 
 
-def _problems(recipe: str, folder: Path) -> list[str]:
-    try:
-        document = parse_document(recipe, name="the recipe")
-        check_recipe(document, folder / "recipe.yaml", shown_as="the recipe", flags={}, cwd=folder)
-    except UserError as error:
-        return [str(error)]
+def _problems(converted: Converted, folder: Path) -> list[str]:
+    draft = converted.draft
+    with TemporaryDirectory() as beside:  # files that are not written yet
+        for name, content in draft.files.items():
+            (Path(beside) / name).write_text(content, encoding="utf-8")
+        recipe = written(converted, "", files=Path(beside))
+        try:
+            document = parse_document(recipe, name="the recipe")
+            check_recipe(document, folder / "recipe.yaml", shown_as="the recipe", flags={}, cwd=folder)
+        except UserError as error:
+            return [str(error)]
     return []
 
 

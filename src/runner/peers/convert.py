@@ -10,11 +10,23 @@ import yaml
 
 from runner.errors import UserError
 from runner.peers import axolotl, llamafactory, oumi, torchtune, trl
-from runner.peers.detect import PEERS, Peer, detect
 from runner.peers.draft import Config, Draft
 from runner.peers.values import numbers
+from runner.recipe.loading.other_tools import PEERS, Peer, detect
 
-_ORDER = ("name", "method", "model", "adapter", "data", "training", "checkpoint", "evaluate", "export", "resources", "sky")
+_ORDER = (
+    "name",
+    "method",
+    "model",
+    "adapter",
+    "data",
+    "training",
+    "checkpoint",
+    "evaluate",
+    "export",
+    "resources",
+    "sky",
+)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Mark: TypeAlias = Literal["taken", "said otherwise", "left out", "added", "cannot be said"]
-"""What became of a key. `left out`: it changes speed, logging or places only. `added`: a default of the tool that is not
-the recipe's, written out."""
+"""What became of a key. `left out`: it changes speed, logging or places only. `added`: a default of the tool that is
+not the recipe's, written out."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Draft:
     remarks: list[Remark] = field(default_factory=list)
     """What became of each key so far, in order."""
 
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that belong beside the recipe, by name."""
+
     @property
     def impossible(self) -> list[Remark]:
         """What a recipe cannot say."""
@@ -43,6 +46,11 @@ class Draft:
         """Write a value at a dotted path, which the key of the config means."""
         self._write(path, value)
         self.remarks.append(Remark(key, "taken" if not why and path.endswith(key) else "said otherwise", why, path))
+
+    def put_file(self, path: str, name: str, content: str, *, key: str) -> None:
+        """Write a file's name at a dotted path, and the file beside the recipe."""
+        self.files[name] = content
+        self.put(path, name, key=key, why="a file of its own")
 
     def add(self, path: str, value: Any, why: str) -> None:
         """Write out what the tool takes without being told, unless the config says it."""
@@ -89,7 +97,7 @@ class Config:
         self._read: set[str] = set()
 
     def take(self, key: str, default: Any = None) -> Any:
-        """Return a key's value (a mapping too), and count it and all below it as read. Absent and null are `default`."""
+        """Return a key's value (a mapping too), and count all below it as read; `default` for absent and null."""
         found: Any = self.content
         for part in key.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
@@ -98,7 +106,9 @@ class Config:
 
     def has(self, key: str) -> bool:
         """Whether a key is there and not null."""
-        return key in self.leaves and self.leaves[key] is not None or any(one.startswith(f"{key}.") for one in self.leaves)
+        return (key in self.leaves and self.leaves[key] is not None) or any(
+            one.startswith(f"{key}.") for one in self.leaves
+        )
 
     @property
     def unread(self) -> list[str]:

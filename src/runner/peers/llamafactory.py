@@ -7,84 +7,11 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.peers import values
-from runner.peers.draft import Config, Draft
-from runner.peers.rules import Leave, Refuse, Table, To, apply
-
-TABLE: Table = {
-    "model_name_or_path": To("model.model_name_or_path"),
-    "model_revision": To("model.model_revision"),
-    "trust_remote_code": To("training.trust_remote_code"),
-    "do_train": Leave("a recipe trains"), "do_eval": Leave("`data.eval` says it"), "do_predict": Refuse("write `evaluate:`"),
-    "cutoff_len": To("training.max_length"),
-    "bf16": Leave("bf16 is taken where the GPU has it"), "fp16": To("training.fp16"),
-    "overwrite_cache": Leave(values.PLACES), "overwrite_output_dir": Leave(values.PLACES), "output_dir": Leave(values.PLACES),
-    "logging_dir": Leave(values.PLACES), "tokenized_path": Leave(values.PLACES), "cache_dir": Leave(values.PLACES),
-    "preprocessing_num_workers": Leave(values.SPEED), "preprocessing_batch_size": Leave(values.SPEED),
-    "dataloader_num_workers": Leave(values.SPEED), "dataloader_pin_memory": Leave(values.SPEED),
-    "low_cpu_mem_usage": Leave(values.SPEED), "use_fast_tokenizer": Leave(), "flash_attn": Leave(values.SPEED),
-    "enable_liger_kernel": Leave(values.SPEED), "use_unsloth": Leave(values.SPEED), "use_unsloth_gc": Leave(values.SPEED),
-    "use_v1_kernels": Leave(values.SPEED), "kernel_config.*": Leave(values.SPEED), "use_kv_cache": Leave(values.SPEED),
-    "upcast_layernorm": Leave(values.SPEED), "use_reentrant_gc": Leave(values.SPEED),
-    "plot_loss": Leave("`runner metrics --plot` draws"), "report_to": Leave(values.LOGGING), "run_name": Leave(values.LOGGING),
-    "swanlab_project": Leave(values.LOGGING), "use_swanlab": Leave(values.LOGGING), "log_level": Leave(values.LOGGING),
-    "include_num_input_tokens_seen": Leave(values.LOGGING), "include_tokens_per_second": Leave(values.LOGGING),
-    "warmup_ratio": To("training.warmup_steps", why="a number below 1 is a share of all steps"),
-    "save_steps": To("checkpoint.save_steps", int), "save_total_limit": To("checkpoint.save_total_limit"),
-    "save_strategy": Leave("checkpoints are saved every few minutes, and none is lost"),
-    "save_only_model": Refuse("a checkpoint from which nothing can go on is not made"),
-    "resume_from_checkpoint": Refuse("a checkpoint of LLaMA-Factory cannot be gone on from"),
-    "lora_rank": To("adapter.r"), "lora_alpha": To("adapter.lora_alpha"), "lora_dropout": To("adapter.lora_dropout"),
-    "additional_target": To("adapter.modules_to_save", lambda text: names(text)),
-    "use_rslora": To("adapter.use_rslora"), "use_dora": To("adapter.use_dora"),
-    "create_new_adapter": Refuse("training from an adapter that is there"),
-    "adapter_name_or_path": Refuse("training from an adapter that is there: write `model: {run: …}` if it is a run's"),
-    "loraplus_lr_ratio": Refuse("all weights have one learning rate (LoRA+ has two)"),
-    "loraplus_lr_embedding": Refuse("all weights have one learning rate (LoRA+ has two)"),
-    "quantization_type": To("model.bnb_4bit_quant_type"), "double_quantization": To("model.bnb_4bit_use_double_quant"),
-    "quantization_method": Refuse("bitsandbytes alone quantizes here", harmless=("bnb", "bitsandbytes")),
-    "export_dir": Leave("`export:` makes artifacts"),
-    "pure_bf16": To("model.dtype", {True: "bfloat16", False: "float32"}),
-    "disable_gradient_checkpointing": To("training.gradient_checkpointing", {True: False, False: True}),
-    "packing": To("training.packing"), "neat_packing": Leave("packed rows never see each other"),
-    "group_by_length": To("training.train_sampling_strategy", {True: "group_by_length", False: "random"}),
-    "mask_history": Refuse("the loss sees all answers of a conversation, not the last one only"),
-    "default_system": Refuse("write it into `template:` as the first message"),
-    "enable_thinking": Leave("rows are rendered as they are written"),
-    "ignore_pad_token_for_loss": Leave("padding has no loss", ), "streaming": Refuse("data is not streamed"),
-    "mix_strategy": Refuse("entries are concatenated", harmless=("concat",)), "interleave_probs": Refuse("entries are concatenated"),
-    "tool_format": Leave("the model's own template writes tools"),
-    "rope_scaling": Refuse("the model's configuration is not changed"), "shift_attn": Refuse("shifted sparse attention is another model"),
-    "resize_vocab": Refuse("no tokens are added"), "add_tokens": Refuse("no tokens are added"), "add_special_tokens": Refuse("no tokens are added"),
-    "use_galore": Refuse("write `optim: galore_adamw` with `optim_target_modules` by hand"),
-    "galore_*": Leave(), "use_apollo": Refuse("write `optim: apollo_adamw` with `optim_target_modules` by hand"),
-    "use_badam": Refuse("BAdam is no optimizer of transformers"), "use_adam_mini": Refuse("Adam-mini is no optimizer of transformers"),
-    "use_muon": Refuse("Muon is no optimizer of transformers' names here"),
-    "use_llama_pro": Refuse("parts of the weights cannot be frozen"), "freeze_trainable_layers": Refuse("parts of the weights cannot be frozen"),
-    "freeze_trainable_modules": Refuse("parts of the weights cannot be frozen"),
-    "mixture_of_depths": Refuse("the model's layers are taken as they are"), "moe_aux_loss_coef": Refuse("write the model's own"),
-    "use_dft_loss": Refuse("write `loss_type: dft` by hand"), "use_asft_loss": Refuse("another loss than cross entropy"),
-    "use_eaft_loss": Refuse("another loss than cross entropy"), "fp8": Refuse("FP8 is not trained in"),
-    "enable_fp8": Refuse("FP8 is not trained in"), "use_kt": Refuse("KTransformers is no backend of runner's"),
-    "kt_*": Refuse("KTransformers is no backend of runner's"), "kt_config.*": Refuse("KTransformers is no backend of runner's"),
-    "use_megatron": Refuse("Megatron is no backend of runner's"), "use_mca": Refuse("Megatron is no backend of runner's"),
-    "pref_beta": To("training.beta"), "dpo_label_smoothing": To("training.label_smoothing"),
-    "pref_ftx": Refuse("write `loss_type: [sigmoid, sft]` with `loss_weights` by hand"),
-    "ref_model": Refuse("the model before training is the reference"), "simpo_gamma": Refuse("SimPO is no method of runner's"),
-    "reward_model": Refuse("reward models are no method of runner's"), "compute_accuracy": Leave(values.LOGGING),
-    "predict_with_generate": Refuse("write `evaluate:`"), "max_new_tokens": Leave(), "template_backend": Leave(),
-    "ddp_timeout": To("training.ddp_timeout"), "ray_*": Leave(values.SERVERS), "nproc_per_node": Leave(values.SERVERS),
-    "image_max_pixels": Refuse("images and sound are not trained on"), "video_max_pixels": Refuse("images and sound are not trained on"),
-    "freeze_vision_tower": Refuse("images and sound are not trained on"),
-}  # fmt: skip
-"""Each key of LLaMA-Factory's that some published config has, or that its documentation names; those of transformers'
-`TrainingArguments` keep their names."""
+from runner.peers.draft import Config, Draft, Remark
+from runner.peers.rules import apply
+from runner.peers.tables.llamafactory import TABLE, names
 
 _STAGES = {"sft": "sft", "pt": "cpt", "dpo": "dpo"}
-
-
-def names(text: Any) -> Any:
-    """A list of names from a text with commas."""
-    return [name.strip() for name in text.split(",")] if isinstance(text, str) else text
 
 
 def convert(config: Config, draft: Draft, folder: Path) -> None:
@@ -98,6 +25,9 @@ def convert(config: Config, draft: Draft, folder: Path) -> None:
     Raises:
         UserError: ``dataset_info.json`` is not found or cannot be read.
     """
+    if "train_dataset" in config.content:
+        draft.refuse("train_dataset", "the layout of LLaMA-Factory's v1 is not understood yet: take the config of v0")
+        return
     stage = config.take("stage", "sft")
     draft.method = _STAGES.get(stage, "sft")
     if stage in _STAGES:
@@ -125,6 +55,8 @@ def convert(config: Config, draft: Draft, folder: Path) -> None:
             if config.has(key):
                 config.take(key)
                 draft.leave(key, "there is nothing to evaluate on")
+    if draft.method == "dpo" and config.take("packing"):
+        draft.leave("packing", "pairs are not packed")
     apply(TABLE, config, draft, own_names="")
     draft.add("training.learning_rate", 5.0e-5, "the default of transformers, which LLaMA-Factory takes")
     draft.add("training.max_length", 2048, "LLaMA-Factory's default")
@@ -143,7 +75,9 @@ def _adapter(config: Config, draft: Draft) -> None:
             draft.add("model.dtype", "bfloat16", "LLaMA-Factory loads a frozen base in the dtype that is computed in")
         if config.take("pissa_init"):
             rounds = config.take("pissa_iter", 16)
-            draft.put("adapter.init_lora_weights", "pissa" if rounds == -1 else f"pissa_niter_{rounds}", key="pissa_init")
+            draft.put(
+                "adapter.init_lora_weights", "pissa" if rounds == -1 else f"pissa_niter_{rounds}", key="pissa_init"
+            )
             config.take("pissa_convert")
     elif kind != "full":
         draft.refuse("finetuning_type", f"{kind!r}: parts of the weights cannot be frozen, and lora is the adapter")
@@ -153,12 +87,14 @@ def _adapter(config: Config, draft: Draft) -> None:
         if bits == 4:
             draft.add("model.bnb_4bit_quant_type", "nf4", "LLaMA-Factory's default")
             draft.add("model.bnb_4bit_use_double_quant", True, "LLaMA-Factory's default")
-            draft.add("model.bnb_4bit_compute_dtype", "bfloat16" if config.content.get("bf16") else "float16", "what it computes in")
+            draft.add(
+                "model.bnb_4bit_compute_dtype",
+                "bfloat16" if config.content.get("bf16") else "float16",
+                "what it computes in",
+            )
 
 
-def _defaults_of_adapter() -> Any:
-    from runner.peers.draft import Remark
-
+def _defaults_of_adapter() -> Remark:
     return Remark("", "added", "LLaMA-Factory's defaults: rank 8, lora_alpha twice the rank, no dropout", "adapter")
 
 
@@ -184,15 +120,17 @@ def _data(config: Config, draft: Draft, folder: Path) -> None:
     model = str(config.content.get("model_name_or_path", ""))
     if template in (None, "empty", "default") and draft.method == "cpt":
         pass
-    elif template is not None and values.is_instruct(model):
-        draft.leave("template", f"the model's own chat template is taken; see that it is {template!r}")
-    elif template is not None and draft.method != "cpt" and "qwen" not in model.lower():
-        draft.refuse("template", f"{template!r} by name: a base model needs it as a file, in `training.chat_template_path`")
+    elif template is not None and draft.method != "cpt" and not values.has_template(model):
+        draft.refuse(
+            "template", f"{template!r} by name: a base model needs it as a file, in `training.chat_template_path`"
+        )
     elif template is not None:
         draft.leave("template", f"the model's own chat template is taken; see that it is {template!r}")
     on_prompt = config.take("train_on_prompt", False)
     if draft.method == "sft" and "turns" in kinds:
-        draft.add("training.assistant_only_loss", not on_prompt, "LLaMA-Factory's default: the loss sees the answers only")
+        draft.add(
+            "training.assistant_only_loss", not on_prompt, "LLaMA-Factory's default: the loss sees the answers only"
+        )
     elif draft.method == "sft" and on_prompt:
         draft.put("training.completion_only_loss", False, key="train_on_prompt")
 
@@ -252,21 +190,31 @@ def _entry(
     usual = {"prompt": "instruction", "query": "input", "response": "output"}
     if all(columns.get(role, column) == column for role, column in usual.items()):
         return {**source, "format": "alpaca"}
-    prompt, answer, query = columns.get("prompt", "instruction"), columns.get("response", "output"), columns.get("query")
+    prompt, answer, query = (
+        columns.get("prompt", "instruction"),
+        columns.get("response", "output"),
+        columns.get("query"),
+    )
     if query or columns.get("history"):
         draft.refuse(key, f"{name!r}: rename its columns to instruction, input and output, or write `template:`")
         return None
-    template = {
+    turns: dict[str, list[dict[str, str]]] = {
         "prompt": [{"role": "user", "content": f"{{{prompt}}}"}],
         "completion": [{"role": "assistant", "content": f"{{{answer}}}"}],
     }
     if columns.get("system"):
-        template["prompt"].insert(0, {"role": "system", "content": f"{{{columns['system']}}}"})
-    return {**source, "template": template}
+        turns["prompt"].insert(0, {"role": "system", "content": f"{{{columns['system']}}}"})
+    return {**source, "template": turns}
 
 
 def _turns(
-    entry: Mapping[str, Any], columns: Mapping[str, str], source: dict[str, Any], draft: Draft, key: str, name: str, kinds: set[str]
+    entry: Mapping[str, Any],
+    columns: Mapping[str, str],
+    source: dict[str, Any],
+    draft: Draft,
+    key: str,
+    name: str,
+    kinds: set[str],
 ) -> dict[str, Any] | None:
     tags = entry.get("tags") or {}
     role, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
@@ -274,7 +222,9 @@ def _turns(
         draft.refuse(key, f"{name!r}: turns with {role!r} and {content!r}: role and content, or from and value")
         return None
     if columns.keys() & {"images", "videos", "audios", "kto_tag"}:
-        draft.refuse(key, f"{name!r} has {', '.join(sorted(columns.keys() & {'images', 'videos', 'audios', 'kto_tag'}))}")
+        draft.refuse(
+            key, f"{name!r} has {', '.join(sorted(columns.keys() & {'images', 'videos', 'audios', 'kto_tag'}))}"
+        )
         return None
     kinds.add("turns")
     column = columns.get("messages", "conversations")

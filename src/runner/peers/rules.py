@@ -36,7 +36,7 @@ class Refuse:
 
 Rule: TypeAlias = To | Leave | Refuse
 Table: TypeAlias = Mapping[str, Rule]
-"""Rules by dotted key; ``section.*`` is for all below that have no rule of their own."""
+"""Rules by dotted key; a name that ends in ``*`` is for all that begin so and have no rule of their own."""
 
 
 def apply(table: Table, config: Config, draft: Draft, *, own_names: str | None = None) -> None:
@@ -61,12 +61,8 @@ def apply(table: Table, config: Config, draft: Draft, *, own_names: str | None =
 def _rule(table: Table, key: str) -> Rule | None:
     if key in table:
         return table[key]
-    parts = key.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        found = table.get(".".join(parts[:length]) + ".*")
-        if found is not None:
-            return found
-    return None
+    patterns = [name for name in table if name.endswith("*") and key.startswith(name.removesuffix("*"))]
+    return table[max(patterns, key=len)] if patterns else None
 
 
 def _own_rule(name: str, settings: Mapping[str, Any]) -> Rule | None:

@@ -3,52 +3,36 @@
 import re
 from typing import Any
 
-from runner.peers import values
 from runner.peers.draft import Config, Draft
-from runner.peers.rules import Leave, Refuse, Table, To, apply
-
-TABLE: Table = {
-    "output_dir": Leave(values.PLACES), "tokenizer.*": Leave("the model's own tokenizer is taken"),
-    "tokenizer.max_seq_len": To("training.max_length"), "tokenizer.prompt_template": Refuse("write the prompt's layout as `template:`"),
-    "checkpointer.*": Leave("the model comes from the hub"), "resume_from_checkpoint": Leave("a run always goes on by itself"),
-    "save_adapter_weights_only": Leave(), "shuffle": Refuse("rows are always shuffled", harmless=(True,)), "seed": To("training.seed"),
-    "batch_size": To("training.per_device_train_batch_size"), "batch_size_val": To("training.per_device_eval_batch_size"),
-    "epochs": To("training.num_train_epochs", float), "gradient_accumulation_steps": To("training.gradient_accumulation_steps"),
-    "max_steps_per_epoch": Refuse("write `training.max_steps` by hand"), "run_val_every_n_steps": Leave(),
-    "optimizer.lr": To("training.learning_rate"), "optimizer.weight_decay": To("training.weight_decay"),
-    "optimizer.betas": Refuse("write `training.adam_beta1` and `adam_beta2` by hand"), "optimizer.eps": To("training.adam_epsilon"),
-    "optimizer.fused": Leave(values.SPEED), "optimizer_in_bwd": Leave(values.SPEED),
-    "lr_scheduler._component_": Leave(), "lr_scheduler.num_warmup_steps": To("training.warmup_steps"),
-    "lr_scheduler.num_cycles": Refuse("half a cosine is taken", harmless=(0.5,)),
-    "loss.*": Leave(), "loss.beta": To("training.beta"), "loss.label_smoothing": To("training.label_smoothing"),
-    "device": Leave(values.SERVERS), "enable_activation_checkpointing": To("training.gradient_checkpointing"),
-    "enable_activation_offloading": To("training.activation_offloading"), "ac_mode": Leave(values.SPEED), "ac_option": Leave(values.SPEED),
-    "compile": Leave(values.SPEED), "compile.*": Leave(values.SPEED), "dtype": To("model.dtype", values.DTYPES),
-    "log_every_n_steps": To("training.logging_steps"), "log_peak_memory_stats": Leave(values.LOGGING), "log_level": Leave(values.LOGGING),
-    "metric_logger.*": Leave(values.LOGGING), "profiler.*": Leave(values.LOGGING), "clip_grad_norm": To("training.max_grad_norm"),
-    "fsdp_cpu_offload": Leave(), "fsdp_reshard_after_forward": Leave(values.SPEED), "low_cpu_ram": Leave(values.SPEED),
-    "custom_sharded_layers": Leave(values.SPEED), "memory_efficient_fsdp_wrap": Leave(values.SPEED), "cudnn_deterministic_mode": Leave(),
-    "dataset.packed": To("training.packing"), "dataset_val.packed": To("training.eval_packing"), "enable_async_checkpointing": Leave(),
-    "quantizer.*": Refuse("training for quantization (QAT) is no method of runner's"),
-    "fake_quant_after_n_steps": Leave(), "memory_efficient_wrap": Leave(), "tensor_parallel_dim": Refuse("one layer is not cut up", harmless=(1,)),
-    "tensor_parallel_plan.*": Leave(), "context_parallel_dim": Refuse("one sequence is not cut up", harmless=(1,)),
-    "data_parallel_shard_dim": Leave(), "data_parallel_replicate_dim": Leave(), "enable_fp8_training": Refuse("FP8 is not trained in"),
-    "fp8_recipe_name": Leave(), "model.*": Leave(), "load_dataloader_state": Leave(), "use_grad_scaler": Leave(), "save_every_n_steps": To("checkpoint.save_steps"),
-    "keep_last_n_checkpoints": To("checkpoint.save_total_limit"),
-}  # fmt: skip
-"""Each key of torchtune's published recipes."""
+from runner.peers.rules import apply
+from runner.peers.tables.torchtune import TABLE
 
 _OPTIMIZERS = {
-    "torch.optim.AdamW": "adamw_torch_fused", "torch.optim.Adam": "adamw_torch_fused",
-    "bitsandbytes.optim.PagedAdamW8bit": "paged_adamw_8bit", "bitsandbytes.optim.PagedAdamW": "paged_adamw_32bit",
-    "bitsandbytes.optim.AdamW8bit": "adamw_bnb_8bit", "torch.optim.SGD": "sgd",
-    "torchao.optim.AdamW8bit": "adamw_torch_8bit", "torchao.prototype.low_bit_optim.AdamW8bit": "adamw_torch_8bit",
-}  # fmt: skip
+    "torch.optim.AdamW": "adamw_torch_fused",
+    "torch.optim.Adam": "adamw_torch_fused",
+    "bitsandbytes.optim.PagedAdamW8bit": "paged_adamw_8bit",
+    "bitsandbytes.optim.PagedAdamW": "paged_adamw_32bit",
+    "bitsandbytes.optim.AdamW8bit": "adamw_bnb_8bit",
+    "torch.optim.SGD": "sgd",
+    "torchao.optim.AdamW8bit": "adamw_torch_8bit",
+    "torchao.prototype.low_bit_optim.AdamW8bit": "adamw_torch_8bit",
+}
 _MODULES = {"q_proj": "q_proj", "k_proj": "k_proj", "v_proj": "v_proj", "output_proj": "o_proj"}
+_STACK_EXCHANGE = {
+    "prompt": [{"role": "user", "content": "Question: {question}\n\nAnswer: "}],
+    "chosen": [{"role": "assistant", "content": "{response_j}"}],
+    "rejected": [{"role": "assistant", "content": "{response_k}"}],
+}
 _OWNERS = {
-    "Llama": "meta-llama", "Meta-Llama": "meta-llama", "CodeLlama": "meta-llama", "Qwen": "Qwen", "gemma": "google",
-    "Mistral": "mistralai", "Phi": "microsoft", "phi": "microsoft",
-}  # fmt: skip
+    "Llama": "meta-llama",
+    "Meta-Llama": "meta-llama",
+    "CodeLlama": "meta-llama",
+    "Qwen": "Qwen",
+    "gemma": "google",
+    "Mistral": "mistralai",
+    "Phi": "microsoft",
+    "phi": "microsoft",
+}
 """Who publishes models of a name. The folder that `tune download` makes has the repository's last part only."""
 
 
@@ -57,10 +41,23 @@ def convert(config: Config, draft: Draft) -> None:
     loss, dataset = str(config.take("loss._component_", "")), str(config.take("dataset._component_", ""))
     draft.method = "dpo" if "DPO" in loss else "sft"
     draft.put("method", draft.method, key="loss._component_")
-    for word, what in (("KD", "distillation is"), ("PPO", "PPO is"), ("GRPO", "GRPO with torchtune's rewards is"), ("RSO", "RSO is")):
+    for word, what in (
+        ("KD", "distillation is"),
+        ("PPO", "PPO is"),
+        ("GRPO", "GRPO with torchtune's rewards is"),
+        ("RSO", "RSO is"),
+    ):
         if word in loss:
             draft.refuse("loss._component_", f"{what} no method of runner's")
-    for key in ("teacher_model", "teacher_checkpointer", "reward_model", "policy_model", "base_model", "value_model", "ref_policy"):
+    for key in (
+        "teacher_model",
+        "teacher_checkpointer",
+        "reward_model",
+        "policy_model",
+        "base_model",
+        "value_model",
+        "ref_policy",
+    ):
         if config.has(key):
             config.take(key)
             draft.refuse(key, "a second model beside the one that is trained")
@@ -99,7 +96,10 @@ def _model(config: Config, draft: Draft) -> None:
     name = folder.removesuffix("/original").rsplit("/", 1)[-1]
     owner = next((owner for word, owner in _OWNERS.items() if name.startswith(word)), None)
     if not name or owner is None:
-        draft.refuse("checkpointer.checkpoint_dir", f"{folder or 'nothing'} names no model of the hub: write `model.model_name_or_path`")
+        draft.refuse(
+            "checkpointer.checkpoint_dir",
+            f"{folder or 'nothing'} names no model of the hub: write `model.model_name_or_path`",
+        )
     else:
         why = "guessed from the folder that `tune download` makes; see that it is this one"
         draft.put("model.model_name_or_path", f"{owner}/{name}", key="checkpointer.checkpoint_dir", why=why)
@@ -126,7 +126,7 @@ def _adapter(config: Config, draft: Draft) -> None:
         draft.put("adapter.lora_dropout", model["lora_dropout"], key="model.lora_dropout")
     if model.get("use_dora") or name.startswith(("dora_", "qdora_")):
         draft.put("adapter.use_dora", True, key="model.use_dora")
-    if name.startswith("q") and name.startswith(("qlora_", "qdora_")) or model.get("quantize_base"):
+    if (name.startswith("q") and name.startswith(("qlora_", "qdora_"))) or model.get("quantize_base"):
         draft.put("model.load_in_4bit", True, key="model._component_", why="NF4, as torchtune's")
         draft.put("model.bnb_4bit_quant_type", "nf4", key="model._component_", why="NF4, as torchtune's")
         draft.put("model.bnb_4bit_use_double_quant", True, key="model._component_", why="its scales are quantized too")
@@ -145,7 +145,9 @@ def _optimizer(config: Config, draft: Draft) -> None:
         draft.add("training.weight_decay", 0.01, "the default of torch's AdamW; transformers' is 0")
     schedule = str(config.take("lr_scheduler._component_", ""))
     if schedule.endswith("get_cosine_schedule_with_warmup"):
-        draft.put("training.lr_scheduler_type", "cosine", key="lr_scheduler._component_", why="its name in transformers")
+        draft.put(
+            "training.lr_scheduler_type", "cosine", key="lr_scheduler._component_", why="its name in transformers"
+        )
     elif schedule:
         draft.refuse("lr_scheduler._component_", f"{schedule} is no schedule of transformers' names")
 
@@ -174,6 +176,8 @@ def _entry(config: Config, key: str, draft: Draft) -> dict[str, Any] | None:
     if name in ("alpaca_dataset", "alpaca_cleaned_dataset"):
         wording = {"path": source["path"] or ("yahma/alpaca-cleaned" if "cleaned" in name else "tatsu-lab/alpaca")}
         return source | wording | {"template": _alpaca_turn()}
+    if name == "stack_exchange_paired_dataset":
+        return source | {"path": source["path"] or "lvwerra/stack-exchange-paired", "template": _STACK_EXCHANGE}
     if name == "text_completion_dataset":
         draft.method = draft.recipe["method"] = "cpt"
         column = settings.pop("column", "text")
@@ -182,7 +186,11 @@ def _entry(config: Config, key: str, draft: Draft) -> dict[str, Any] | None:
     elif name in ("chat_dataset", "preference_dataset"):
         column = settings.pop("conversation_column", None)
         settings.pop("conversation_style", None)
-        entry = source if column in (None, "messages", "conversations") else source | {"template": {"messages": f"{{{column}}}"}}
+        entry = (
+            source
+            if column in (None, "messages", "conversations")
+            else source | {"template": {"messages": f"{{{column}}}"}}
+        )
     else:
         draft.refuse(f"{key}._component_", f"{name} reads rows in a way of its own: write `template:`")
         return None
@@ -199,4 +207,7 @@ def _alpaca_turn() -> dict[str, Any]:
         "{/input}. Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n"
         "{#input}### Input:\n{input}\n\n{/input}### Response:\n"
     )
-    return {"prompt": [{"role": "user", "content": prompt}], "completion": [{"role": "assistant", "content": "{output}"}]}
+    return {
+        "prompt": [{"role": "user", "content": prompt}],
+        "completion": [{"role": "assistant", "content": "{output}"}],
+    }

@@ -22,12 +22,25 @@ DTYPES = {name: name for name in ("auto", "bfloat16", "float16", "float32")} | {
 """Names of dtypes, as they are written, and as `model.dtype` has them."""
 
 NO_METHODS = {
-    "kto": "KTO", "orpo": "ORPO", "cpo": "CPO", "simpo": "SimPO", "ppo": "PPO", "rm": "reward models", "reward": "reward models",
-    "prm": "process reward models", "rloo": "RLOO", "gkd": "distillation", "gold": "distillation",
-}  # fmt: skip
+    "kto": "KTO",
+    "orpo": "ORPO",
+    "cpo": "CPO",
+    "simpo": "SimPO",
+    "ppo": "PPO",
+    "rm": "reward models",
+    "reward": "reward models",
+    "prm": "process reward models",
+    "rloo": "RLOO",
+    "gkd": "distillation",
+    "gold": "distillation",
+}
 """Methods that no recipe has, by their names elsewhere."""
 
-_INSTRUCT = re.compile(r"(?i)(^|[-_. /])(instruct|it|chat|assistant|zephyr|hermes|distill|thinking|sft|dpo|tulu|r1)([-_. ]|\d|$)")
+_INSTRUCT = re.compile(
+    r"(?i)(^|[-_. /])(instruct|it|chat|assistant|zephyr|hermes|distill|thinking|sft|dpo|tulu|r1)([-_. ]|\d|$)"
+)
+
+_TEMPLATED = re.compile(r"(?i)^(qwen|qwq|deepseek[-_]?(v[23]|r1)|gpt-oss)")
 
 
 def number(value: Any) -> Any:
@@ -49,6 +62,12 @@ def numbers(value: Any) -> Any:
 def is_instruct(model: str) -> bool:
     """Whether a model's name says that it follows instructions, and so has a chat template of its own."""
     return _INSTRUCT.search(model.rsplit("/", 1)[-1]) is not None
+
+
+def has_template(model: str) -> bool:
+    """Whether a model's name says that its tokenizer has a chat template: it follows instructions, or it is of a family
+    whose base models have one too."""
+    return is_instruct(model) or _TEMPLATED.search(model.rsplit("/", 1)[-1]) is not None
 
 
 def deepspeed_strategy(text: str) -> str | None:

@@ -1,12 +1,13 @@
 """Write a converted recipe, with where each line came from."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runner.peers.convert import Converted
-from runner.peers.detect import PEERS
+from runner.recipe.loading.other_tools import PEERS
 
 
 class _Dumper(yaml.SafeDumper):
@@ -33,23 +34,31 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _number)
 
 
-def written(converted: Converted, source: str) -> str:
+def written(converted: Converted, source: str, *, files: Path | None = None) -> str:
     """A recipe's text: what was left out above it, and behind each line the key that it comes from.
 
     Args:
         converted: what was converted.
         source: the file's name or the command, in one line.
+        files: the folder where the draft's files are; None: beside the recipe.
     """
     draft = converted.draft
     lines = [f"# From {PEERS[converted.peer]}: {source}"]
-    for remark in draft.impossible:
-        lines.append(f"# NOT THE SAME: {remark.key}: {remark.text}")
+    lines += [f"# NOT THE SAME: {remark.key}: {remark.text}" for remark in draft.impossible]
     by_path: dict[str, str] = {}
     for remark in draft.remarks:
         if remark.path is not None and remark.mark != "taken":
             words = [remark.key] if remark.key else []
             by_path[remark.path] = ": ".join([*words, remark.text] if remark.text else words)
-    for section, value in draft.recipe.items():
+    recipe = draft.recipe
+    if files is not None and draft.files:
+        training = {
+            key: str(files / value) if value in draft.files else value
+            for key, value in recipe["training"].items()
+            if isinstance(value, str)
+        }
+        recipe = recipe | {"training": recipe["training"] | training}
+    for section, value in recipe.items():
         lines += _section(section, value, by_path)
     return "\n".join(lines) + "\n"
 
@@ -63,7 +72,7 @@ def _section(section: str, value: Any, comments: Mapping[str, str]) -> Iterator[
     for key, one in value.items():
         comment = comments.get(f"{section}.{key}")
         flat = f"  {key}: {_inline(one)}"
-        if len(flat) <= 100 and not isinstance(one, list | dict) or len(flat) <= 70:
+        if (len(flat) <= 100 and not isinstance(one, list | dict)) or len(flat) <= 70:
             yield _commented(flat, comment)
         else:
             yield _commented(f"  {key}:", comment)
@@ -72,7 +81,9 @@ def _section(section: str, value: Any, comments: Mapping[str, str]) -> Iterator[
 
 
 def _inline(value: Any) -> str:
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
+    )
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 

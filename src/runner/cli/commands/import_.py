@@ -10,7 +10,7 @@ from runner.errors import UserError
 from runner.paths import working_directory
 
 
-@click.command(name="import", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(name="import")
 @click.option(
     "--from",
     "peer",
@@ -20,7 +20,7 @@ from runner.paths import working_directory
 @click.option("-o", "--out", metavar="FILE", help="Write the recipe here; without it, it is printed.")
 @click.option("--partial", is_flag=True, help="Write what can be said, even if something cannot.")
 @json_option
-@click.argument("config", metavar="FILE|COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("config", metavar="FILE|COMMAND...", nargs=-1, required=True)
 def import_(config: tuple[str, ...], peer: str | None, out: str | None, partial: bool, as_json: bool) -> None:
     """Write the recipe that another tool's config means.
 
@@ -36,15 +36,17 @@ def import_(config: tuple[str, ...], peer: str | None, out: str | None, partial:
     from runner.control.importing import import_config, report
 
     cwd = working_directory()
-    words = list(config[1:] if config[0] == "--" else config)
-    imported = import_config(words, peer=peer, cwd=cwd)  # type: ignore[arg-type]  # Click has checked the choice
+    imported = import_config(config, peer=peer, cwd=cwd)  # type: ignore[arg-type]  # Click has checked the choice
     if as_json:
         print_json(imported.as_json())
     else:
         report(imported, say)
     if imported.ok or partial:
         if out is not None:
+            for name, content in imported.converted.draft.files.items():
+                _write((cwd / out).parent / name, content, name)
             _write(cwd / out, imported.text, out)
+            say(f"next: `runner check {out}` and `runner plan {out}`")
         elif not as_json:
             show(imported.text.rstrip("\n"))
     if not imported.ok:
@@ -58,4 +60,4 @@ def _write(path: Path, text: str, shown_as: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", where=shown_as) from None
-    say(f"wrote {shown_as}; next: `runner check {shown_as}` and `runner plan {shown_as}`")
+    say(f"wrote {shown_as}")

@@ -18,19 +18,20 @@ PEERS: dict[Peer, str] = {
 def detect(content: Mapping[str, Any]) -> Peer | None:
     """Return whose config a mapping is; None: it is nobody's that is known here.
 
-    A recipe of runner's is nobody's: it has `method` and `data`.
+    What has sections of a recipe is nobody's, even if there are mistakes in it.
     """
-    if "method" in content and "data" in content or "stages" in content:
+    axolotl = "base_model" in content  # it has an `adapter:` too
+    if not axolotl and content.keys() & {"method", "stages", "adapter"}:
         return None
     if any(isinstance(section, Mapping) and "_component_" in section for section in content.values()):
         return "torchtune"
-    if "base_model" in content:
+    if axolotl:
         return "axolotl"
     model = content.get("model")
     if isinstance(model, Mapping) and "model_name" in model:
         return "oumi"
-    if content.keys() & {"stage", "finetuning_type", "cutoff_len", "dataset_dir"}:
+    if content.keys() & {"finetuning_type", "cutoff_len", "dataset_dir"}:
         return "llamafactory"
-    if "model_name_or_path" in content:
+    if "model_name_or_path" in content and not content.keys() & {"data", "training"}:
         return "trl"
     return None
