@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.compare import MISSING, differences, value_at
-from runner.control.sweeping.writer import journal_of
+from runner.control.sweeping.find import journal_of
 from runner.errors import UserError
 from runner.recipe.inputs.references import is_local
 from runner.runs.submission.portable import PortableRecipe, portable_recipe
