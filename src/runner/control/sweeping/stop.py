@@ -78,7 +78,7 @@ def stop_sweep(
     """
     journal = Journal(store, read_definition(store, sweep_id), by="stop")
     request_stop(journal, drain=drain)
-    if drain:
+    if drain and journal.state.ended is None:
         running = len(journal.state.running)
         say(f"{running} running trials go on to their next rung, and pause there; no other is taken")
         return Stopped(state=journal.state, launches=[])

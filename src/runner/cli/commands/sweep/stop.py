@@ -46,7 +46,7 @@ def stop(store: "Store", sweep: str, drain: bool, as_json: bool) -> None:
                 "proven": stopped.proven,
             }
         )
-    if drain:
+    if drain and stopped.state.ended is None:
         return
     for launch, status in stopped.launches:
         if status is None:
