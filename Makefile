@@ -32,7 +32,10 @@ test-browser: .venv-browser/.installed  ## talk to a run's model in a real brows
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
-check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-linter, deptry, hadolint
+ACTIONS := action.yml collect/action.yml
+WORKFLOWS := $(wildcard .github/workflows/*.yml) $(wildcard docs/examples/ci/github/*.yml)
+
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-linter, deptry, hadolint, zizmor, schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,6 +44,10 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile
+	$(BIN)/zizmor --offline --no-progress --quiet $(ACTIONS) $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions $(ACTIONS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci docs/examples/ci/gitlab/*.yml
 
 # Every package must be a file whose hash the lock names. Only torch is not in the lock: which build there is for a CPU,
 # and what that build needs besides, is for the package index to say.
