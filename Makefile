@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all test-image test-browser test-sky check lock clean
+.PHONY: help quickstart test test-all test-image test-browser test-sky check lock dist release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -105,6 +105,12 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 
 lock: .venv/.dev  ## write the lock files from pyproject.toml; OPTIONS="--upgrade-package trl" takes newer versions
 	$(BIN)/python tools/lock.py $(OPTIONS)
+
+dist: .venv/.dev  ## build wheel and sdist, and check both in fresh environments of Python 3.11, 3.12 and 3.13
+	$(BIN)/python tools/release.py build
+
+release: .venv/.dev  ## the same, with version, changelog section, commit and tag: make release VERSION=0.2.0; nothing is pushed
+	$(BIN)/python tools/release.py release $(VERSION)
 
 clean:  ## remove everything that the targets above made
 	rm -rf .venv .venv-browser .venv-servers .venv-sky .venv-wandb-sweeps .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
