@@ -110,6 +110,8 @@ class Action:
         """What an expression of GitHub's is, of those that our actions have."""
         if expression == "inputs.wait == 'false' && '--leave' || ''":
             return "--leave" if self.inputs["wait"] == "false" else ""
+        if expression == "inputs.pin-data == 'true' && '--pin-data' || ''":
+            return "--pin-data" if self.inputs["pin-data"] == "true" else ""
         for name in expression.split(" || "):
             parts = name.split(".")
             value = self.inputs[parts[1]] if parts[0] == "inputs" else self.steps.get(parts[1], {}).get(parts[3], "")

@@ -5,13 +5,15 @@ import io
 import json
 import os
 import shlex
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.commands.ci.options import requirement_options
 from runner.cli.options import recipe_argument, store_option
-from runner.cli.output import show
+from runner.cli.output import say, show
 from runner.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 @recipe_argument
 @click.option("--args", metavar="TEXT", default="", help="Options of `runner launch`, quoted as in a shell.")
 @click.option("--max-cost", metavar="DOLLARS", default="", help="The most that the run may cost.")
+@click.option("--pin-data", is_flag=True, help="Train on the present commit of each dataset on the hub.")
 @click.option("--leave", is_flag=True, help="Let `runner ci collect` report the run, in another job.")
 @requirement_options
 @store_option
@@ -30,6 +33,7 @@ def launch(
     recipe: str,
     args: str,
     max_cost: str,
+    pin_data: bool,
     leave: bool,
     requirements: list[str],
     baseline: str | None,
@@ -61,6 +65,12 @@ def launch(
     except ValueError as error:
         raise UserError(f"it cannot be read: {error}", where=f"--args {args}", remedy="quote as in a shell") from error
     limit = ["--max-cost", max_cost] if max_cost else []
+    if pin_data:
+        from runner.control.ci.pins import pin_data as pins
+
+        given = [word.partition("=")[2] for word in words if word.startswith("--set=")]
+        given += [word for before, word in pairwise(words) if before == "--set"]
+        words += [part for pin in pins(recipe, given, cwd=Path.cwd(), say=say) for part in ("--set", pin)]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         options = [*words, *limit, "--once", "--detach", "--yes", "--json", "--store", store.url]
