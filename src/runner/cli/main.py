@@ -31,6 +31,7 @@ _COMMANDS = {
     "wait": "Wait until a run has ended, and exit as it did.",
     "cost": "Show what runs and sweeps have cost, idle and failed time included.",
     "gate": "Hold a run's results against requirements, and exit 1 if one does not hold.",
+    "ci": "Launch, wait and report in a job of a CI system.",
     "cancel": "End a run for good.",
     "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",
     "extend": "Train a run that has ended for more steps, as a run of its own.",

@@ -39,6 +39,8 @@
       claims/<n>.json                   `launch --once` is about to start the run again; created if absent
       marks/<n>.json                    tags and notes that people have put on it; created if absent
     marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
+    ci/<run_id>/<n>.json                a CI job has left the run, to be reported when it has ended; created if absent
+    ci/<run_id>/<n>.done.json           that was done
     removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
     removing/sweeps/<sweep_id>.json     the same of a sweep
 
@@ -65,6 +67,7 @@ REOPENED = "reopened/"
 REPLACED = "replaced/"
 BUDGET = "budget/"
 CLAIMS = "claims/"
+CI = "ci/"
 MARKS = "marks/"
 MARKED = "marked/"
 REMOVING = "removing/"
