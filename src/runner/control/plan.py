@@ -9,6 +9,7 @@ from runner.fit.accelerators import parse_accelerators
 from runner.hub.model_config import model_config
 from runner.planning.plan import Row, plan
 from runner.planning.prices import load_prices
+from runner.recipe.inputs.model_folder import config_is_enough
 from runner.recipe.loading.load import load_recipe
 
 
@@ -41,7 +42,8 @@ def plan_recipe(
         UserError: the recipe is wrong, a GPU is unknown, or the model's config cannot be read.
     """
     wanted = [parse_accelerators(gpu, where="--gpu") for gpu in gpus]
-    loaded = load_recipe(recipe, overrides=overrides, cwd=cwd, start=start_resolver()).recipe
+    with config_is_enough():
+        loaded = load_recipe(recipe, overrides=overrides, cwd=cwd, start=start_resolver()).recipe
     if spot is None:
         spot = bool(loaded.resources.get("use_spot"))
     offers = load_prices()

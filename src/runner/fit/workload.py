@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from runner.fit.accelerators import Accelerator
-from runner.fit.memory import Attention, Setup
 from runner.fit.model_shape import Shape, fully_trained, lora_parameters
 from runner.fit.optimizers import optimizer
+from runner.fit.setup import Attention, Setup
 from runner.recipe.recipe import Recipe
 from runner.recipe.schema import methods
 
@@ -129,6 +129,7 @@ def setup(
     accelerator: Accelerator,
     *,
     micro_batch: int,
+    accumulation: int,
     generated: int,
     evaluation_batch: int,
     checkpointing: bool,
@@ -141,6 +142,7 @@ def setup(
     Args:
         work: from `workload`.
         micro_batch: rows in one pass.
+        accumulation: passes before a step of the optimizer.
         generated: completions that GRPO generates at a time on one GPU.
         evaluation_batch: rows of an evaluation pass; 0: none.
         checkpointing: whether activations are recomputed.
@@ -161,6 +163,7 @@ def setup(
         shape=shape,
         method=recipe.method,
         micro_batch=micro_batch,
+        accumulation=accumulation,
         length=work.length,
         checkpointing=checkpointing,
         fully_trained=work.fully_trained,

@@ -53,6 +53,7 @@ class Row:
             "reason": fit.reason,
             "notes": [*fit.notes, *(self.time.assumptions if self.time else ())],
             "memory_gib": fit.memory_gib,
+            "memory": None if fit.memory is None else dict(fit.memory.as_gib()),
             "capacity_gib": fit.capacity_gib,
             "micro_batch": fit.micro_batch,
             "accumulation": fit.accumulation,
