@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import UserError
-from runner.fit import memory
+from runner.fit import memory, throughput
 from runner.fit.accelerators import GIB, parse_accelerators
 from runner.planning.plan import Row, plan
 from runner.planning.prices import Prices
@@ -30,6 +30,8 @@ from runner.recipe.recipe import Data, DataSource, Recipe
 
 SLACKS = (0.05, 0.1, 0.2, 0.3, 0.4)
 """Values that are tried for each of the two shares."""
+FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)
+"""Factors that are tried on what arithmetic takes, and on what launches take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,29 @@ def _print_times(points: Sequence[Point]) -> None:
     print(f"time: {len(timed)} points, {inside / len(timed):.0%} in range, width {width:.2f}, centre {centre:.2f}")
 
 
+def _hold_out_times(folder: Path) -> None:
+    """Print how many times lie in their range if arithmetic and launches are scaled to fit all other sources."""
+    arithmetic, launches = dict(throughput.ARITHMETIC), dict(throughput.LAUNCH_SECONDS)
+    tried: dict[tuple[float, float], list[Point]] = {}
+    for pair in itertools.product(FACTORS, FACTORS):
+        throughput.ARITHMETIC.update({key: share / pair[0] for key, share in arithmetic.items()})
+        throughput.LAUNCH_SECONDS.update({key: seconds * pair[1] for key, seconds in launches.items()})
+        tried[pair] = [point for point in read_points(folder) if point.is_plain and point.seconds is not None]
+    throughput.ARITHMETIC.update(arithmetic)
+    throughput.LAUNCH_SECONDS.update(launches)
+
+    def off(points: Iterable[Point]) -> float:
+        ranges = (point.seconds for point in points)
+        return statistics.median(abs(math.log(math.sqrt(each[0] * each[1]) / each[2])) for each in ranges if each)
+
+    held: list[Point] = []
+    for source in sorted({point.source for point in tried[1.0, 1.0]}):
+        best = min(tried, key=lambda pair: off(point for point in tried[pair] if point.source != source))
+        held += [point for point in tried[best] if point.source == source]
+    print(f"times: best for all {min(tried, key=lambda pair: off(tried[pair]))}; each source with the others' best:")
+    _print_times(held)
+
+
 def main() -> None:
     """Print how far off the plan is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,6 +209,7 @@ def main() -> None:
     _print_memory(points)
     _print_times(points)
     _hold_out_slack(options.folder)
+    _hold_out_times(options.folder)
 
 
 if __name__ == "__main__":
