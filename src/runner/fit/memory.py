@@ -33,6 +33,23 @@ FRAGMENTATION = 0.03
 """The part of it that cannot be had back: before the allocator gives up it returns all cached blocks and asks again."""
 
 
+TERMS: Mapping[str, str] = {
+    "weights": "the model's weights",
+    "reference": "the frozen copy that it is compared with",
+    "adapter": "the adapter's weights",
+    "gradients": "gradients",
+    "optimizer": "the optimizer's states",
+    "buckets": "communication buffers",
+    "activations": "kept for the backward pass",
+    "head": "logits and log-probabilities",
+    "working": "temporary, of a block or of the optimizer's step",
+    "besides": "evaluating or generating",
+    "context": "CUDA and NCCL",
+    "fragmentation": "reserved by torch's allocator beyond that",
+}
+"""What each term of `Memory` is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """Bytes on one GPU at the peak, by purpose."""
@@ -74,6 +91,11 @@ class Memory:
     def allocated_gib(self) -> float:
         """GiB without what the allocator caches."""
         return (self.total - self.fragmentation) / GIB
+
+    @property
+    def terms(self) -> Mapping[str, str]:
+        """What is held in each term that is not zero here, in words."""
+        return {term: words for term, words in TERMS.items() if getattr(self, term) > 0}
 
     def as_gib(self) -> Mapping[str, float]:
         """Return every term in GiB."""

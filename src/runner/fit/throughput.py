@@ -238,7 +238,7 @@ def step_seconds(work: Workload, fit: Fit, accelerator: Accelerator, tokens_of_r
     stepping = shard * STEP_BYTES / (accelerator.bandwidth_gb_s * 1e9)
     if "offload" in fit.strategy:  # over PCIe, and in main memory
         stepping = shard * STEP_BYTES / 20e9
-    return (fit.accumulation * a_pass + stepping) * (NETWORK if fit.nodes > 1 else 1.0)
+    return float((fit.accumulation * a_pass + stepping) * (NETWORK if fit.nodes > 1 else 1.0))
 
 
 def _generation_seconds(work: Workload, fit: Fit, accelerator: Accelerator) -> tuple[float, float]:
