@@ -41,7 +41,7 @@ def layer_bytes_per_token(setup: Setup) -> float:
         total += (4 + 2 * c) * shape.heads * row
     elif setup.padded:
         total += c * row  # the additive mask, created again in each layer
-    total += c * 3 * i
+    total += c * (3 if shape.gated else 2) * i
     if everything_trained:
         total += c * ((3 + 2) * h if e != c else 2 * h) + c * i
     elif setup.adapter_weights:
@@ -59,7 +59,7 @@ def layer_copies(setup: Setup) -> float:
     """Return the bytes of the 16-bit copies of one block's float32 weights that autocast makes and autograd keeps."""
     copies = 0.0
     if setup.weight_bytes > setup.compute_bytes and not setup.quantized_bits:
-        copies += setup.compute_bytes * (setup.shape.linear_weights / setup.shape.layers + setup.shape.experts)
+        copies += setup.compute_bytes * (setup.shape.linear_weights + setup.shape.experts) / setup.shape.layers
     if setup.adapter_bytes > setup.compute_bytes:
         copies += setup.compute_bytes * setup.adapter_weights / setup.shape.layers
     return copies
@@ -68,7 +68,7 @@ def layer_copies(setup: Setup) -> float:
 def backward_temporary(setup: Setup) -> float:
     """Return temporary bytes of one block's backward pass: gradients of its MLP, and of its largest trained matrix."""
     shape, c = setup.shape, setup.compute_bytes
-    each = c * 3 * shape.intermediate_size + (setup.weight_bytes + 4) * shape.hidden_size
+    each = c * (3 if shape.gated else 2) * shape.intermediate_size + (setup.weight_bytes + 4) * shape.hidden_size
     if setup.adapter_weights and setup.adapter_bytes > c:
         each += 4 * shape.intermediate_size
     largest = max(linear.weights for linear in shape.linears)

@@ -46,7 +46,7 @@ def base_bytes(setup: Setup) -> float:
         per_linear = EIGHT_BIT
     skipped = shape.share_not_quantized if setup.quantized_bits else 0.0
     linear = shape.linear_weights * (skipped * setup.weight_bytes + (1 - skipped) * per_linear)
-    rest = shape.layers * shape.experts + shape.embedding_weights + shape.small_weights
+    rest = shape.experts + shape.embedding_weights + shape.small_weights
     return linear + rest * setup.weight_bytes
 
 

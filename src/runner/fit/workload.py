@@ -98,6 +98,10 @@ def workload(recipe: Recipe, shape: Shape) -> Workload:
         if length is None:
             length = shape.longest
             assumptions.append(f"rows as long as the model can read, {length} tokens: max_length is null")
+    if not shape.is_compared:
+        assumptions.append(
+            f"no test has compared the size of a model of type {shape.model_type}, about {shape.billions}"
+        )
     if shape.quantization and shape.share_not_quantized and "llm_int8_skip_modules" not in shape.quantization:
         assumptions.append(f"{shape.share_not_quantized:.0%} of the quantized model's layers kept in 16 bits")
     return Workload(
