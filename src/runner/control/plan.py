@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from runner.control.launching.warm_start import start_resolver
@@ -61,4 +62,6 @@ def plan_recipe(
             if change := nearest_change(works, accelerator, devices=devices, nodes=nodes):
                 changes[row.fit.accelerators] = change
     notes = dict.fromkeys(note for row in rows if row.fit.fits for note in row.as_json()["notes"])
+    if (old := offers.too_old(date.today())) is not None:
+        notes[old] = None
     return RecipePlan(rows=rows, prices=offers.source, changes=changes, notes=list(notes))

@@ -333,14 +333,8 @@ def _every(of: Dimensions, period: str, offset: str) -> int:
 
 def mlp(of: Dimensions) -> tuple[list[Linear], Experts]:
     """Return the matrices of the MLPs, and the experts."""
-    number = next(
-        (
-            found
-            for key in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-            if (found := of.get(key))
-        ),
-        0,
-    )
+    counts = (of.get(key) for key in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"))
+    number = next((count for count in counts if count), 0)
     if of.kind == "gemma4_text" and not of.config.get("enable_moe_block"):
         number = 0
     if not number:
