@@ -10,6 +10,7 @@ from runner.fit.accelerators import parse_accelerators
 from runner.fit.changes import nearest_change
 from runner.fit.fit import workloads
 from runner.hub.model_config import model_config
+from runner.planning.measure import measure_rows
 from runner.planning.plan import Row, plan
 from runner.planning.prices import load_prices
 from runner.recipe.inputs.model_folder import config_is_enough
@@ -53,9 +54,10 @@ def plan_recipe(
         spot = bool(loaded.resources.get("use_spot"))
     offers = load_prices()
     config = model_config(loaded)
-    rows = plan(loaded, config, offers, wanted=wanted, nodes=nodes, spot=spot)
+    lengths = [measure_rows(stage) for stage in loaded.in_order]
+    rows = plan(loaded, config, offers, wanted=wanted, nodes=nodes, spot=spot, lengths=lengths)
     changes = {}
-    works = workloads(loaded, config)
+    works = workloads(loaded, config, lengths)
     for row in rows:
         if row.fit.is_too_large:
             accelerator, devices = parse_accelerators(row.fit.accelerators)

@@ -29,7 +29,9 @@ def nearest_change(works: Sequence[Workload], accelerator: Accelerator, *, devic
     """
 
     def fits(change: Callable[[Recipe], Recipe] | None = None, count: int = devices) -> bool:
-        changed = works if change is None else [workload(change(work.recipe), work.shape) for work in works]
+        changed = (
+            works if change is None else [workload(change(work.recipe), work.shape, work.lengths) for work in works]
+        )
         return all(fit_workload(work, accelerator, devices=count, nodes=nodes).fits for work in changed)
 
     if fits():

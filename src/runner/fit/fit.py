@@ -5,6 +5,7 @@ effective batch and every other hyperparameter are the recipe's. Pure: the contr
 side applies it to the GPU that it runs on.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -13,6 +14,7 @@ from runner.errors import UserError
 from runner.fit.accelerators import Accelerator
 from runner.fit.memory import Memory, estimate
 from runner.fit.model_shape import shape_of
+from runner.fit.row_lengths import RowLengths
 from runner.fit.setup import Attention
 from runner.fit.workload import Workload, checkpoints_activations, choose_dtype, precision, setting, setup, workload
 from runner.recipe.batch import split_batch
@@ -114,10 +116,15 @@ def fit(
     return worst_fit([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
 
 
-def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
-    """Return the workload of each stage, in order. All stages train a model of the config's shape."""
+def workloads(recipe: Recipe, config: Mapping[str, Json], lengths: Sequence[RowLengths | None] = ()) -> list[Workload]:
+    """Return the workload of each stage, in order. All stages train a model of the config's shape.
+
+    Args:
+        lengths: how long each stage's training rows are, as far as that is known.
+    """
     shape = shape_of(config, name=str(recipe.model["model_name_or_path"]))
-    return [workload(stage, shape) for stage in recipe.in_order]
+    known = itertools.chain(lengths, itertools.repeat(None))
+    return [workload(stage, shape, each) for stage, each in zip(recipe.in_order, known, strict=False)]
 
 
 def worst_fit(fits: Sequence[Fit]) -> Fit:

@@ -98,6 +98,8 @@ class Time:
 
 def rows_of(work: Workload) -> tuple[int, bool]:
     """Return the rows of an epoch, and whether the number is known rather than assumed."""
+    if work.lengths is not None:
+        return _without_held_out(work, work.lengths.rows), work.lengths.complete
     total, known = 0, True
     for source in work.recipe.data.train:
         rows = DATASET_ROWS.get(source.path)
@@ -108,10 +110,14 @@ def rows_of(work: Workload) -> tuple[int, bool]:
         if isinstance(source.sample, float):
             rows = int(rows * source.sample)
         total += rows
+    return _without_held_out(work, total), known
+
+
+def _without_held_out(work: Workload, rows: int) -> int:
     held_out = work.recipe.data.eval_from_train
     if held_out is not None:
-        total -= int(total * held_out) if isinstance(held_out, float) else int(held_out)
-    return max(1, total), known
+        rows -= int(rows * held_out) if isinstance(held_out, float) else int(held_out)
+    return max(1, rows)
 
 
 def tokens_of_a_row(work: Workload) -> tuple[float, float]:
@@ -120,6 +126,9 @@ def tokens_of_a_row(work: Workload) -> tuple[float, float]:
         return work.length * SHORTEST_SHARE, float(work.length)
     if setting(work.recipe, "packing"):
         return float(work.length), float(work.length)
+    if work.lengths is not None:
+        least, most = work.lengths.mean
+        return min(work.length, least), min(work.length, most)
     known = [DATASET_TOKENS.get(source.path) for source in work.recipe.data.train]
     if all(each is not None for each in known):
         return (
@@ -201,6 +210,8 @@ def _steps(work: Workload, fit: Fit, assumptions: list[str]) -> int:
 
 
 def _unpacked_tokens(work: Workload) -> tuple[float, float]:
+    if work.lengths is not None:
+        return work.lengths.mean
     known = [DATASET_TOKENS[source.path] for source in work.recipe.data.train if source.path in DATASET_TOKENS]
     if known:
         return min(each[0] for each in known), max(each[1] for each in known)
