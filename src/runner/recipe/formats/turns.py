@@ -51,7 +51,7 @@ def read_turns(value: Any, *, from_structs: bool = False) -> tuple[list[Row], li
     """Return messages with role and content, and for each whether it is to be learned; None: it is not marked.
 
     Args:
-        value: a list of turns, or JSON.
+        value: a list of turns, one turn alone, or either in JSON.
         from_structs: whether Arrow may have added keys to what is in a turn.
 
     Raises:
@@ -59,6 +59,7 @@ def read_turns(value: Any, *, from_structs: bool = False) -> tuple[list[Row], li
     """
     if isinstance(value, str):
         value, from_structs = parse_json(value), False
+    value = [value] if isinstance(value, Mapping) else value
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise UnusableRow("without messages")
     messages = [_message(item, from_structs) for item in value]
