@@ -9,7 +9,14 @@ from typing import Any, TypeAlias
 from runner.recipe.formats.alpaca import ALPACA, alpaca_messages, alpaca_pair, pair_in_messages, text_of
 from runner.recipe.formats.layouts import NeedsPairs, Row, RowLayout, UnusableRow
 from runner.recipe.formats.tools import parse_json, tools_of, without_nulls
-from runner.recipe.formats.turns import answers_to_learn, is_answer, read_messages, read_turns, with_system
+from runner.recipe.formats.turns import (
+    answers_to_learn,
+    chosen_turns,
+    is_answer,
+    read_messages,
+    read_turns,
+    with_system,
+)
 from runner.recipe.recipe import Format
 from runner.recipe.rows.numbers import written_text
 
@@ -23,6 +30,8 @@ class Conversion:
 
     assistant_only: bool = False
     """Whether the loss is on the assistant's turns alone (`training.assistant_only_loss`)."""
+    turns: str = "all"
+    """Which of the assistant's turns are learned: ``all``, ``last``, or ``marked`` (`training.train_on_turns`)."""
     last_answer_only: bool = False
     """Whether only a conversation's last answer is learned (`think`), so that marks of other turns have no effect."""
     numbers: bool = True
@@ -83,7 +92,8 @@ class _Converter:
         return column in self._conversion.structs
 
     def _turns(self, row: Mapping[str, Any], column: str) -> tuple[list[Row], list[bool | None]]:
-        return read_turns(row.get(column), from_structs=self._from_structs(column))
+        messages, learned = read_turns(row.get(column), from_structs=self._from_structs(column))
+        return messages, chosen_turns(messages, learned, self._conversion.turns)
 
     def _tools(self, row: Mapping[str, Any]) -> Any:
         return tools_of(row, from_structs=self._from_structs("tools"))
@@ -127,7 +137,7 @@ class _Converter:
             mark is False and (message["role"] == "assistant" or not only)
             for message, mark in zip(messages, learned, strict=True)
         ):
-            raise NeedsPairs("turns with `weight: 0` or `train: false` are kept out of the loss", keeps_out=True)
+            raise NeedsPairs(_KEPT_OUT[self._conversion.turns], keeps_out=True)
 
     def _message_pair(self, row: Mapping[str, Any]) -> Row | list[Row]:
         if isinstance(row.get("prompt"), str) and not _is_json_list(row["prompt"]):
@@ -147,6 +157,8 @@ class _Converter:
 
     def _joined_pair(self, row: Mapping[str, Any]) -> Row:
         if isinstance(row.get("prompt"), Sequence) and not isinstance(row["prompt"], str):
+            if self._conversion.turns != "all":
+                raise NeedsPairs(_KEPT_OUT[self._conversion.turns], keeps_out=True)
             prompt, before = self._turns(row, "prompt")
             completion, learned = self._turns(row, "completion")
             self._require_no_marks([*prompt, *completion], [*before, *learned])
@@ -199,6 +211,12 @@ class _Converter:
             return [{"role": "user", "content": text_of(row, "prompt")}]
         return read_messages(row.get("prompt"), from_structs=self._from_structs("prompt"))
 
+
+_KEPT_OUT = {
+    "all": "turns with `weight: 0` or `train: false` are kept out of the loss",
+    "last": "only the last answer of a conversation is learned (`train_on_turns: last`)",
+    "marked": "only answers that are marked are learned (`train_on_turns: marked`)",
+}
 
 _TEXTS = ("text", "prompt", "completion", "chosen", "rejected", "instruction", "input", "output")
 """Columns that formats read as text."""

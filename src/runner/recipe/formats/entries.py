@@ -87,13 +87,19 @@ class Entry:
         return EntryLayout(where=self.where, layout=self.layout, thinks=self.thinks, needs_pairs=self.needs_pairs)
 
     def converter(
-        self, layout: RowLayout, *, assistant_only: bool = False, structs: Collection[str] = frozenset()
+        self,
+        layout: RowLayout,
+        *,
+        assistant_only: bool = False,
+        turns: str = "all",
+        structs: Collection[str] = frozenset(),
     ) -> Converter:
         """Return the function that converts a row as it was read.
 
         Args:
             layout: the layout of the mixture.
             assistant_only: whether the loss is on the assistant's turns alone.
+            turns: which of them are learned (`turns_to_learn`).
             structs: columns that are Arrow's structs, which hold nulls for the keys of other rows.
 
         Returns:
@@ -104,7 +110,11 @@ class Entry:
             return from_fields(think)
         made = frozenset(structs) - set(template or ())
         conversion = Conversion(
-            assistant_only=assistant_only, last_answer_only=bool(think), structs=made, numbers=self.numbers
+            assistant_only=assistant_only,
+            turns=turns,
+            last_answer_only=bool(think),
+            structs=made,
+            numbers=self.numbers,
         )
         as_turns = TURNS_OF.get(layout) if self.layout.is_conversational else None
         if think:

@@ -115,6 +115,22 @@ def is_answer(message: Row) -> bool:
     return message["role"] == "assistant" and bool(message["content"].strip() or message.get("tool_calls"))
 
 
+def chosen_turns(messages: Sequence[Row], learned: list[bool | None], turns: str) -> list[bool | None]:
+    """Return for each message whether it is to be learned, where not all of the assistant's turns are.
+
+    Args:
+        messages: the conversation.
+        learned: what their marks say.
+        turns: ``all``, ``last`` or ``marked``.
+    """
+    answers = [place for place, message in enumerate(messages) if is_answer(message)]
+    if turns == "all" or not answers:
+        return learned
+    if turns == "last":
+        return [False if place in answers[:-1] else mark for place, mark in enumerate(learned)]
+    return [bool(mark) if place in answers else mark for place, mark in enumerate(learned)]
+
+
 def answers_to_learn(
     messages: list[Row], learned: Sequence[bool | None], *, assistant_only: bool
 ) -> list[tuple[list[Row], list[Row]]]:
