@@ -49,6 +49,7 @@ _COMMANDS = {
     "sweep": "Search for the best values of a recipe's settings, over many runs.",
     "plan": "Show on which GPUs and clouds a recipe fits, and for how much.",
     "check": "Say whether recipes are valid, and what is wrong with them.",
+    "preview": "Show rows of a recipe as they are trained on.",
     "jobs": "List the recipes that can be launched by name.",
     "schema": "Print the JSON Schema of recipes, for editors.",
     "image": "Build the image that runs train in, and push it to a registry.",

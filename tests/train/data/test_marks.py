@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer
 
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.builtin.catalog import materialize
-from runner.train.data.answers_only import tokenize_answers
+from runner.train.data.loss.answers import tokenize_answers
 from runner.train.data.mixture import load_data
 
 USER = {"role": "user", "content": "one"}

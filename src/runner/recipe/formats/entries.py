@@ -15,11 +15,11 @@ from runner.recipe.formats.detection import (
     detect_format,
     natural_layout,
 )
-from runner.recipe.formats.guess import guess_template, in_yaml, propose_template
 from runner.recipe.formats.layouts import TURNS_OF, EntryLayout, NeedsPairs, Row, RowLayout, UnusableRow, in_strings
 from runner.recipe.formats.reading import Reading
 from runner.recipe.formats.reasoning import from_conversation, from_fields
-from runner.recipe.formats.template import check_fields, fill_template, template_fields
+from runner.recipe.formats.templates.guess import guess_template, in_yaml, propose_template
+from runner.recipe.formats.templates.template import check_fields, fill_template, template_fields
 from runner.recipe.problems import show
 from runner.recipe.recipe import DataSource, Format, Method
 

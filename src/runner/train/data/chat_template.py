@@ -18,7 +18,7 @@ from runner.errors import UserError
 from runner.recipe.formats.dropped import DroppedRows
 from runner.recipe.formats.layouts import Row, RowLayout
 from runner.runs.record_types.result import DroppedRecord
-from runner.train.data.answer_spans import REFUSALS
+from runner.train.data.loss.spans import REFUSALS
 from runner.train.data.mixture import TrainingData
 from runner.train.data.origins import Origins
 

@@ -13,7 +13,7 @@ from runner.errors import UserError
 from runner.recipe.formats.answers import answers_only
 from runner.recipe.recipe import Recipe
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
-from runner.train.data.answers_only import tokenize_answers
+from runner.train.data.loss.answers import tokenize_answers
 from runner.train.data.mixture import TrainingData
 from runner.train.data.reasoning import template_keeps_reasoning, tokenize_with_reasoning
 from runner.train.data.truncation import check_lengths

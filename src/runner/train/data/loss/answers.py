@@ -16,8 +16,8 @@ from runner.errors import UserError
 from runner.recipe.formats.answers import answers_only
 from runner.recipe.formats.layouts import Row
 from runner.recipe.inputs.chat_template import marks_assistant
-from runner.train.data.answer_spans import AnswerSpans, Render, find_answers
 from runner.train.data.chat_template import named_template
+from runner.train.data.loss.spans import AnswerSpans, Render, find_answers
 from runner.train.data.mixture import TrainingData
 
 logger = logging.getLogger(__name__)

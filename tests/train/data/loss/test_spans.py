@@ -12,7 +12,7 @@ from trl import chat_template_utils
 
 from runner.errors import UserError
 from runner.recipe.formats.layouts import RowLayout
-from runner.train.data.answers_only import IGNORED, Labeller, tokenize_answers
+from runner.train.data.loss.answers import IGNORED, Labeller, tokenize_answers
 from runner.train.data.mixture import TrainingData
 
 LOOP = "{% for m in messages %}"
