@@ -50,6 +50,7 @@ _COMMANDS = {
     "sweep": "Search for the best values of a recipe's settings, over many runs.",
     "plan": "Show on which GPUs and clouds a recipe fits, and for how much.",
     "check": "Say whether recipes are valid, and what is wrong with them.",
+    "preview": "Show rows of a recipe as they are trained on.",
     "import": "Write the recipe that another tool's config means.",
     "jobs": "List the recipes that can be launched by name.",
     "schema": "Print the JSON Schema of recipes, for editors.",
