@@ -27,7 +27,7 @@ _COMMANDS = {
     "logs": "Print what runs have written.",
     "metrics": "Print or draw the metrics of runs, one line per step.",
     "compare": "Show runs side by side: results, learning curves, and what differs between them.",
-    "report": "Write a report of runs: one HTML file that opens without a network.",
+    "report": "Write a report of runs or of a sweep: one HTML file that opens without a network.",
     "wait": "Wait until a run has ended, and exit as it did.",
     "cost": "Show what runs and sweeps have cost, idle and failed time included.",
     "gate": "Hold a run's results against requirements, and exit 1 if one does not hold.",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.control.results.compare import Chosen, compare
+from runner.control.results.provenance import Provenance
 from runner.reports.comparison import ComparedRun
 from runner.reports.html.details import RunDetails
 from runner.reports.html.runs_page import runs_page
@@ -45,6 +46,8 @@ def run_details(store: Store, run: ComparedRun, *, on_damaged: Callable[[str, Da
             return otherwise
 
     result: Result | None = read(lambda: run_result(store, run_id), None)
+    inputs = Provenance(store, run_id).inputs()
+    lengths = {stage: known for stage, record in inputs.items() if (known := record.get("lengths"))}
     return RunDetails(
         run=run,
         document=run_document(store, run_id),
@@ -53,6 +56,7 @@ def run_details(store: Store, run: ComparedRun, *, on_damaged: Callable[[str, Da
         attempts=read(lambda: attempts(store, run_id), []),
         spending=read(lambda: spending(store, run_id), Spending(attempts=())),
         machines=read(lambda: read_machines(store, run_id), {}),
+        lengths=lengths,
         system=thin(read(lambda: read_system(store, run_id), [])),
     )
 
