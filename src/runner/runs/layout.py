@@ -16,7 +16,7 @@
       finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
-      attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.heartbeat.json       overwritten; a hint, never the truth
       attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
@@ -38,6 +38,7 @@
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
       marks/<n>.json                    tags and notes that people have put on it; created if absent
     marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
+    listed/ended-runs.json.gz           what was read of runs that have ended, for listings: a hint, overwritten
     removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
     removing/sweeps/<sweep_id>.json     the same of a sweep
 
@@ -65,6 +66,7 @@ REPLACED = "replaced/"
 BUDGET = "budget/"
 MARKS = "marks/"
 MARKED = "marked/"
+LISTED = "listed/ended-runs.json.gz"
 REMOVING = "removing/"
 
 RUN_VARIABLE = "RUNNER_RUN"
