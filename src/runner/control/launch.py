@@ -11,7 +11,7 @@ from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
-from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
+from runner.control.launching.checks import CheckedLaunch, StartOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
 from runner.control.launching.rows import read_all_rows
 from runner.control.launching.start import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchOptions(PlaceOptions):
+class LaunchOptions(StartOptions):
     """What a launch is asked for."""
 
     recipe: str
@@ -53,12 +53,6 @@ class LaunchOptions(PlaceOptions):
     """The same as values by dotted key; they count more than `overrides`."""
     name: str | None = None
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
-    max_cost: float | None = None
-    """The most that all attempts together may cost, in US dollars; None: any."""
-    hourly_cost: float | None = None
-    """What an hour of one machine costs, in US dollars; None: what `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
-    detach: bool = False
-    """Whether the run goes on in the background."""
     cwd: Path = field(default_factory=Path.cwd)
     """The folder that relative paths begin in."""
 
