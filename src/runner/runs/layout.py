@@ -216,6 +216,10 @@ def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
     return run_key(run_id, f"{kind}/{token}-{sequence:06d}.{extension}")
 
 
+IMAGE_VARIABLE = "RUNNER_IMAGE"
+"""The variable that tells an attempt which container image it is in, for the record of its machine; where runs are
+launched, it names the image of remote runs that ``--image`` does not name."""
+
 SECRET_NAMES = "RUNNER_SECRET_NAMES"
 """The variable that tells an attempt which variables hold secrets (their names, with commas), so that it keeps the
 values out of its logs."""
