@@ -12,7 +12,7 @@ from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock, RunLocked
 from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
-from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
+from runner.control.launching.checks import CheckedLaunch, StartOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, choose_once, find_interrupted_run, once_name
 from runner.control.launching.rows import read_all_rows
 from runner.control.launching.start import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchOptions(PlaceOptions):
+class LaunchOptions(StartOptions):
     """What a launch is asked for."""
 
     recipe: str | Mapping[str, Any]
@@ -56,12 +56,6 @@ class LaunchOptions(PlaceOptions):
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
     once: bool = False
     """Whether it is named by what is trained (`once_name`), so that a second launch finds it; not with `name`."""
-    max_cost: float | None = None
-    """The most that all attempts together may cost, in US dollars; None: any."""
-    hourly_cost: float | None = None
-    """What an hour of one machine costs, in US dollars; None: what `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
-    detach: bool = False
-    """Whether the run goes on in the background."""
     cwd: Path = field(default_factory=Path.cwd)
     """The folder that relative paths begin in."""
 
