@@ -8,7 +8,7 @@ import yaml
 
 from runner.backends.base import ResourceOptions
 from runner.control.sweeping.define import SweepOptions
-from runner.control.sweeping.launch import PreparedSweep, prepare_sweep
+from runner.control.sweeping.launch import PreparedSweep, describe_rule, prepare_sweep
 from runner.errors import UserError
 from runner.storage.store import Store
 
@@ -42,10 +42,39 @@ def test_few_workers_wait_for_each_other_and_many_do_not(memory: Store, tmp_path
     assert without_end.definition.scheduler == "asha", "halving needs to know how many there will be"
 
 
+@pytest.mark.parametrize("scheduler", ["successive_halving", "asha", "hyperband", "stop"])
+def test_who_goes_on_from_a_rung_is_said_before_anything_starts(memory: Store, tmp_path: Path, scheduler: str) -> None:
+    content = {**SWEEP, "runner": {**SWEEP["runner"], "scheduler": scheduler, "eta": 4}}
+    said = describe_rule(prepared(memory, tmp_path, content=content).definition)
+    assert said.endswith(f"(runner.scheduler: {scheduler})")
+    assert "1 in 4" in said
+
+
 def test_a_sweep_without_rungs_trains_to_the_end(memory: Store, tmp_path: Path) -> None:
     content = {**SWEEP, "runner": {"set": {"training.max_steps": 120}}}
     definition = prepared(memory, tmp_path, content=content).definition
     assert (definition.scheduler, list(definition.rungs), definition.max_steps) == ("none", [], 120)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "chosen", "strict", "words"),
+    [
+        (None, "stop", False, "`scheduler: stop` is W&B's rule"),
+        ("stop", "stop", False, "`scheduler: stop` is W&B's rule"),
+        ("asha", "asha", True, "early_terminate.strict is not used: `scheduler: asha`"),
+    ],
+)
+def test_what_is_not_strict_is_wandbs_own_rule(
+    memory: Store, tmp_path: Path, scheduler: str | None, chosen: str, strict: bool, words: str
+) -> None:
+    early = {"type": "hyperband", "min_iter": 2, "eta": 2, "strict": False}
+    settings = {"training.max_steps": 120, "training.eval_strategy": "steps", "training.eval_steps": 10}
+    section = {"set": settings, **({"scheduler": scheduler} if scheduler else {})}
+    said: list[str] = []
+    content = {**SWEEP, "early_terminate": early, "runner": section}
+    definition = prepared(memory, tmp_path, said, content=content, parallel=2).definition
+    assert (definition.scheduler, definition.strict, definition.eta) == (chosen, strict, 2)
+    assert any(words in note for note in said), said
 
 
 def test_what_draws_for_ever_needs_an_end(memory: Store, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A sweep is stopped, drained, out of budget, changed, retried: nothing is left running, and nothing is lost."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +14,10 @@ pytestmark = pytest.mark.thorough
 def test_stop_pauses_what_trains_and_proves_that_nothing_is_left(calm: Place, place: Place) -> None:
     launched = place.launch("stopped")
     place.wait_for_event("stopped", "reached")
-    place.wait_for(lambda: place.of_kind("training"))
-    printed = place.run("sweep", "stop", "stopped")
+    with place.suspended():
+        stopping = place.start("sweep", "stop", "stopped")
+        place.wait_for_event("stopped", "stop_requested")
+    printed = ended(stopping)
     assert "stopped is stopped, and none of its machines is left" in printed
     ended(launched, code=75)
     assert not place.processes()
@@ -27,7 +30,8 @@ def test_stop_pauses_what_trains_and_proves_that_nothing_is_left(calm: Place, pl
 def test_drain_lets_trials_reach_their_rung(calm: Place, place: Place) -> None:
     launched = place.launch("drained")
     place.wait_for_event("drained", "taken", count=2)
-    place.run("sweep", "stop", "drained", "--drain")
+    with place.suspended():
+        place.run("sweep", "stop", "drained", "--drain")
     ended(launched, code=75)
     state = check_sweep(place, "drained")
     assert {event["event"] for event in events(place.entries("drained"))} & {"released"} == set()
@@ -53,13 +57,14 @@ def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Pl
     assert tale(check_sweep(place, "capped")) == tale(calm.state("calm"))
 
 
-def test_dollars_are_a_cap_too(calm: Place, place: Place) -> None:
-    """A worker that costs a million dollars a second has joined: the cap is reached by the next command."""
-    place.run("sweep", "launch", "./sweep.yaml", "--name", "dear", "--detach")
-    place.run("sweep", "stop", "dear")
-    Journal(place.store, place.definition("dear"), by="test").append(
-        lambda state: [{"event": "joined", "worker": "dear", "dollars_per_hour": 3.6e9}]
-    )
+def test_a_machine_whose_price_is_stated_comes_to_the_cap_by_itself(calm: Place, place: Place) -> None:
+    """A dollar a second and a cap of a cent: it is there before a worker has imported what it trains with."""
+    place.environment["RUNNER_HOURLY_COST"] = "3600"
+    printed = ended(place.launch("dear", "--max-cost", "0.01"), code=75)
+    assert re.search(r"the budget is spent: \$\d+\.\d\d of \$0\.01", printed), printed
+    assert not place.processes()
+    state = check_sweep(place, "dear")
+    assert {worker.dollars_per_hour for worker in state.workers.values()} == {1800.0}, "two share the machine"
     printed = place.run("sweep", "resume", "dear", "--max-cost", "0.5", code=2)
     assert "the budget is spent" in printed
     place.run("sweep", "resume", "dear", "--max-cost", "1e12")
@@ -73,7 +78,8 @@ def test_change_while_it_runs_counts_for_what_is_still_to_be_drawn(place: Place)
     place.write(
         name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "seed": {"min": 1, "max": 1000}}, run_cap=10
     )
-    place.run("sweep", "change", "changed", "./new.yaml")
+    with place.suspended():
+        place.run("sweep", "change", "changed", "./new.yaml")
     ended(launched)
     state = check_sweep(place, "changed")
     after = {trial.number: trial.values["learning_rate"] == 0.004 for trial in state.trials.values()}

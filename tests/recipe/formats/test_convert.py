@@ -7,6 +7,7 @@ import pytest
 from runner.recipe.formats.convert import Conversion, row_converter
 from runner.recipe.formats.detection import natural_layout
 from runner.recipe.formats.layouts import NeedsPairs, RowLayout, UnusableRow
+from runner.recipe.rows.numbers import WrittenFloat
 
 TURNS = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
 SHAREGPT = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Three."}]
@@ -24,7 +25,8 @@ def convert(name, row, shape=None, **conversion):
         ("sharegpt", {"conversations": SHAREGPT}, RowLayout.CONVERSATION),
         ("prompt_completion", {"prompt": "a", "completion": " b"}, RowLayout.PAIR),
         ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[1:]}, RowLayout.MESSAGE_PAIR),
-        ("alpaca", {"instruction": "a", "output": "b"}, RowLayout.PAIR),
+        ("alpaca", {"instruction": "a", "output": "b"}, RowLayout.MESSAGE_PAIR),
+        ("stanford_alpaca", {"instruction": "a", "output": "b"}, RowLayout.PAIR),
         ("text", {"text": "a"}, RowLayout.TEXT),
     ],
 )
@@ -97,8 +99,8 @@ def test_content_in_text_parts_is_joined():
     assert convert("messages", {"messages": messages})["messages"] == TURNS
 
 
-def test_alpaca_gets_its_own_wording():
-    assert convert("alpaca", {"instruction": "Count.", "input": "a b c", "output": "3"}) == {
+def test_stanfords_alpaca_gets_its_own_wording():
+    assert convert("stanford_alpaca", {"instruction": "Count.", "input": "a b c", "output": "3"}) == {
         "prompt": "Below is an instruction that describes a task, paired with an input that provides further context. "
         "Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nCount.\n\n### Input:\na b c\n\n### Response:\n",
@@ -107,8 +109,8 @@ def test_alpaca_gets_its_own_wording():
 
 
 @pytest.mark.parametrize("further", ["", None, "  "])
-def test_alpaca_without_an_input_gets_the_shorter_wording(further):
-    prompt = convert("alpaca", {"instruction": "Count.", "input": further, "output": "3"})["prompt"]
+def test_stanfords_alpaca_without_an_input_gets_the_shorter_wording(further):
+    prompt = convert("stanford_alpaca", {"instruction": "Count.", "input": further, "output": "3"})["prompt"]
     assert prompt == (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nCount.\n\n### Response:\n"
@@ -117,8 +119,10 @@ def test_alpaca_without_an_input_gets_the_shorter_wording(further):
 
 def test_alpaca_among_conversations_is_a_turn_of_each_without_the_wording():
     row = {"instruction": "Count.", "input": "a b c", "output": "3"}
-    turns = [{"role": "user", "content": "Count.\n\na b c"}, {"role": "assistant", "content": "3"}]
+    turns = [{"role": "user", "content": "Count.\na b c"}, {"role": "assistant", "content": "3"}]
     assert convert("alpaca", row, RowLayout.CONVERSATION) == {"messages": turns, "tools": None}
+    stanfords = [{"role": "user", "content": "Count.\n\na b c"}, turns[1]]
+    assert convert("stanford_alpaca", row, RowLayout.CONVERSATION) == {"messages": stanfords, "tools": None}
     assert convert("alpaca", row, RowLayout.MESSAGE_PAIR) == {
         "prompt": turns[:1],
         "completion": turns[1:],
@@ -153,7 +157,7 @@ def test_pairs_of_strings_are_left_to_the_letter():
         ("prompt_completion", {"prompt": None, "completion": "b"}, "without prompt"),
         ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[:1]}, "without an assistant's turn"),
         ("alpaca", {"instruction": "a", "output": ""}, "empty output"),
-        ("alpaca", {"instruction": 3, "output": "b"}, "instruction is not text"),
+        ("alpaca", {"instruction": [3], "output": "b"}, "instruction is not text"),
         ("text", {"text": "\n"}, "empty text"),
     ],
 )
@@ -325,9 +329,9 @@ def test_a_system_turn_of_the_conversation_wins_over_the_column():
 def test_system_and_history_of_alpaca_become_turns():
     row = {"instruction": "i", "input": "x", "output": "o", "system": "Be kind.", "history": [["q1", "a1"]]}
     with pytest.raises(NeedsPairs, match="`system` and `history`"):
-        convert("alpaca", row)
+        convert("stanford_alpaca", row)
     history = [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]
-    expected = [SYSTEM, *history, {"role": "user", "content": "i\n\nx"}]
+    expected = [SYSTEM, *history, {"role": "user", "content": "i\nx"}]
     for written in (row, {**row, "history": '[["q1", "a1"]]'}):
         made = convert("alpaca", written, RowLayout.MESSAGE_PAIR)
         assert (made["prompt"], made["completion"]) == (expected, [{"role": "assistant", "content": "o"}])
@@ -357,3 +361,63 @@ def test_strings_among_turns_are_a_users_and_an_assistants():
     assert convert("prompt_only", {"prompt": "a", "x": 1}, RowLayout.PROMPT_MESSAGES) == {"prompt": pair[:1], "x": 1}
     with pytest.raises(UnusableRow, match="empty prompt"):
         convert("prompt_completion", {"prompt": "", "completion": "b"}, RowLayout.CONVERSATION)
+
+
+# -- preferences in other forms ----------------------------------------------------------------------------------------
+
+ASK, YES, NO = (
+    {"role": "user", "content": "q"},
+    {"role": "assistant", "content": "yes"},
+    {"role": "assistant", "content": "no"},
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [ASK], "chosen": YES, "rejected": NO},
+        {"prompt": "q", "chosen": YES, "rejected": [NO]},
+        {"prompt": ASK, "chosen": [YES], "rejected": [NO]},
+        {"messages": [ASK], "chosen": YES, "rejected": NO},
+        {
+            "conversations": [{"from": "human", "value": "q"}],
+            "chosen": {"from": "gpt", "value": "yes"},
+            "rejected": {"from": "gpt", "value": "no"},
+        },
+        {"messages": [ASK, YES], "chosen": [ASK, YES], "rejected": [ASK, NO]},
+        {"prompt": "q", "chosen": json.dumps([YES]), "rejected": json.dumps([NO])},
+    ],
+)
+def test_answers_of_one_message_are_compared(row):
+    layout = natural_layout("preference", [row])
+    made = convert("preference", row, RowLayout.PREFERENCE_MESSAGES)
+    assert {key: made[key] for key in ("prompt", "chosen", "rejected")} == {
+        "prompt": [ASK],
+        "chosen": [YES],
+        "rejected": [NO],
+    }
+    assert layout is (RowLayout.PREFERENCE if isinstance(row["chosen"], str) else RowLayout.PREFERENCE_MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected"),
+    [
+        ("\n\nHuman: a?\n\nAssistant: yes", "\n\nHuman: a?\n\nAssistant: no"),
+        ("same yes", "same"),
+        ("a b", "a c"),
+        ("x", "y"),
+    ],
+)
+def test_strings_without_a_prompt_begin_in_common_as_in_trl(chosen, rejected):
+    from trl.data_utils import extract_prompt
+
+    row = {"chosen": chosen, "rejected": rejected}
+    assert convert("preference", row) == extract_prompt(row)
+
+
+def test_a_number_is_an_answer_but_not_in_runs_of_the_first_edition():
+    row = {"prompt": "1 + 1", "completion": 2}
+    assert convert("prompt_completion", row) == {"prompt": "1 + 1", "completion": "2"}
+    assert convert("prompt_completion", {"prompt": True, "completion": WrittenFloat("1.50")})["completion"] == "1.50"
+    with pytest.raises(UnusableRow, match="completion is not text"):
+        convert("prompt_completion", row, numbers=False)

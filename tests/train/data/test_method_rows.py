@@ -75,8 +75,16 @@ def test_a_template_makes_messages_of_fields(load: Any) -> None:
 
 
 def test_preferences_without_a_prompt_say_what_to_write(load: Any) -> None:
-    with pytest.raises(UserError, match=r"needs `prompt`; the columns are: question, chosen, rejected\n.*template: "):
-        load("dpo", {"question": "Why?", "chosen": "Because.", "rejected": "No."})
+    with pytest.raises(UserError, match=r"needs `prompt`.*the columns are: title, chosen, rejected\n.*template: "):
+        load("dpo", {"title": "Why?", "chosen": "Because.", "rejected": "No."})
+
+
+def test_preferences_without_a_prompt_have_it_in_a_column_that_tells_or_begin_with_it(load: Any) -> None:
+    data = load("dpo", {"question": "Why?", "chosen": "So.", "rejected": "So?"})
+    assert data.train[0]["prompt"] == [{"role": "user", "content": "Why?"}]
+    data = load("dpo", {"chosen": "Human: a Assistant: yes", "rejected": "Human: a Assistant: no"})
+    assert data.train[0] == {"prompt": "Human: a Assistant:", "chosen": " yes", "rejected": " no"}
+    assert "both begin with" in data.notes[0]
 
 
 def test_prompts_keep_the_columns_that_rewards_are_given(load: Any) -> None:
@@ -105,8 +113,9 @@ def test_raw_text_from_any_column(load: Any) -> None:
     assert data.train[:] == {"code": ["x = 1"]}
     data = load("cpt", rows[0], source=replace(ONE, template={"text": "# {path}\n{code}\n"}))
     assert data.train[:] == {"text": ["# a.py\nx = 1\n"]}
-    with pytest.raises(UserError, match=r"fit no format: code, path"):
-        load("cpt", *rows)
+    assert load("cpt", *rows).train[:] == {"text": ["x = 1"]}, "the name tells"
+    with pytest.raises(UserError, match=r"fit no format: page, path"):
+        load("cpt", {"page": "x", "path": "a"})
 
 
 def test_a_template_with_a_field_that_is_not_there_says_so(load: Any) -> None:

@@ -11,7 +11,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +23,7 @@ from runner.process import boot_id
 from runner.recipe.inputs.machine_paths import machine_paths
 from runner.recipe.inputs.references import is_local
 from runner.recipe.recipe import Recipe
-from runner.runs.layout import SECRET_NAMES
+from runner.runs.layout import IMAGE_VARIABLE, SECRET_NAMES
 from runner.runs.liveness import newest_attempt, write_killed
 from runner.storage.store import Store
 
@@ -64,12 +64,16 @@ class ContainerRunner(AttemptRunner):
         containers: docker or podman.
         image: by id or digest.
         recipe: of the run; local folders that it names are mounted.
+        paths: of this machine, mounted as well.
     """
 
-    def __init__(self, containers: Containers, image: str, recipe: Mapping[str, Any]) -> None:
+    def __init__(
+        self, containers: Containers, image: str, recipe: Mapping[str, Any], *, paths: Sequence[str] = ()
+    ) -> None:
         self._containers = containers
         self._image = image
         self._recipe = recipe
+        self._paths = paths
 
     def command(self, store_url: str, run_id: str) -> list[str]:
         """Build the command of one attempt, as `AttemptRunner.command`."""
@@ -128,12 +132,13 @@ class ContainerRunner(AttemptRunner):
         options += [f"--env={variable}" for variable in named]
         # torch asks who the user is, and the image knows no name for this id.
         places = {"HOME": home, "USER": "runner", "XDG_CACHE_HOME": runner_cache.parent, "HF_HOME": hub}
+        places |= {IMAGE_VARIABLE: self._image}
         options += [f"--env={variable}={value}" for variable, value in places.items()]
         return options
 
     def _read_only(self, environment: Mapping[str, str]) -> list[str]:
         """Local folders and files that are named where a path belongs, and nothing else that looks like one."""
-        named = [path for _, path in machine_paths(Recipe.from_mapping(self._recipe))]
+        named = [*self._paths, *(path for _, path in machine_paths(Recipe.from_mapping(self._recipe)))]
         named += [environment[name] for name in _FILE_VARIABLES if name in environment]
         return sorted({path for path in named if is_local(path) and Path(path).exists()})
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from runner.backends.base import ResourceOptions
 from runner.backends.registry import backend_for, infra_for, worker_backend_for
@@ -29,6 +29,7 @@ from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import sweep_key
+from runner.sweeps.space.files import drawn_files
 from runner.sweeps.space.load import LoadedSweep, load_sweep
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class LaunchedSweep:
     """What it is."""
     detached: bool
     """Whether its workers go on without this process."""
+    since: int = 0
+    """The newest entry of its journal before that: whoever follows it has not asked for what is older."""
 
 
 def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], None]) -> PreparedSweep:
@@ -87,7 +90,7 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
             where=str(loaded.path),
             remedy=f"`{install_command('train', 'sweep')}`, or write `method: random`",
         )
-    portable = portable_recipe(loaded.recipe, drawn=_drawn_settings(loaded), cwd=options.cwd)
+    portable = portable_recipe(loaded.recipe, drawn=drawn_files(loaded.space), cwd=options.cwd)
     definition = define_sweep(loaded, options, checked, portable)
     if definition.max_cost is not None and not definition.prices:
         say(
@@ -139,6 +142,7 @@ def launch_sweep(
     for line in prepared.plan.lines():
         say(line)
     if prepared.definition.rungs:
+        say(describe_rule(prepared.definition))
         say(_describe_schedule(prepared.definition))
     _confirm_cost(prepared, confirm)
     known = _known(store, options, prepared, say)
@@ -180,26 +184,6 @@ def _place(options: SweepOptions, loaded: LoadedSweep) -> PlaceOptions:
     return PlaceOptions(resources=resources, image=options.image, env_files=options.env_files, secrets=options.secrets)
 
 
-def _drawn_settings(loaded: LoadedSweep) -> list[dict[str, Any]]:
-    """Settings that a trial may have and that name a file: each choice of each parameter by itself."""
-    choices = []
-    for parameter in loaded.space.parameters:
-        for value in parameter.distribution.grid() or ():
-            settings = parameter.settings(value)
-            if any(_may_name_a_file(path) for path in settings):
-                choices.append(settings)
-    return choices
-
-
-def _may_name_a_file(path: str) -> bool:
-    return path.startswith(("data", "stages", "model", "export")) or path in (
-        "training.reward_funcs",
-        "training.deepspeed",
-        "training.chat_template_path",
-        "training.accelerator_config",
-    )
-
-
 def _say_what_does_not_fit(prepared: PreparedSweep, say: Callable[[str], None]) -> None:
     machines = prepared.checked.placement.machines
     if machines is None or prepared.definition.method != "grid":
@@ -234,6 +218,18 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
             where="RUNNER_ASK_ABOVE",
             remedy="set --max-cost, ask for other machines, or raise the limit",
         )
+
+
+def describe_rule(definition: Definition) -> str:
+    """Return who goes on from a rung; the definition has rungs."""
+    share = f"1 in {definition.eta:g}"
+    rules = {
+        "successive_halving": f"of all trials that come to a rung, the best {share} goes on as soon as that is certain",
+        "asha": f"of the trials that have come to a rung so far, the best {share} goes on",
+        "hyperband": f"brackets begin at later and later rungs; of the trials of each, the best {share} goes on",
+        "stop": f"a trial that comes to a rung behind the best {share} so far stops, and the others go on",
+    }
+    return f"{rules[definition.scheduler]} (runner.scheduler: {definition.scheduler})"
 
 
 def _describe_schedule(definition: Definition) -> str:

@@ -1,12 +1,12 @@
 """One entry of a recipe's data section: its format, its layout, and the function that converts its rows."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.formats.columns import column_check, columns_read
-from runner.recipe.formats.convert import Conversion, Converter, row_converter
+from runner.recipe.formats.convert import Conversion, Converter, common_beginning, row_converter
 from runner.recipe.formats.detection import (
     COLUMNS,
     FORMATS,
@@ -16,8 +16,10 @@ from runner.recipe.formats.detection import (
     natural_layout,
 )
 from runner.recipe.formats.layouts import TURNS_OF, EntryLayout, NeedsPairs, Row, RowLayout, UnusableRow, in_strings
+from runner.recipe.formats.reading import Reading
 from runner.recipe.formats.reasoning import from_conversation, from_fields
-from runner.recipe.formats.template import check_fields, fill_template, template_fields
+from runner.recipe.formats.templates.guess import guess_template, in_yaml, propose_template
+from runner.recipe.formats.templates.template import check_fields, fill_template, template_fields
 from runner.recipe.problems import show
 from runner.recipe.recipe import DataSource, Format, Method
 
@@ -67,6 +69,12 @@ class Entry:
     """The name of its column of plain text."""
     needs_pairs: NeedsPairs | None = None
     """Why its rows can only be pairs of messages, if so."""
+    taken: str | None = None
+    """A sentence on what its rows are taken for, where they could be taken for something else."""
+    numbers: bool = True
+    """Whether a number is read where a format has text; a run of the first edition drops such rows."""
+    guessed: bool = False
+    """Whether its template is a guess by the names of the columns."""
 
     @property
     def thinks(self) -> bool:
@@ -79,13 +87,19 @@ class Entry:
         return EntryLayout(where=self.where, layout=self.layout, thinks=self.thinks, needs_pairs=self.needs_pairs)
 
     def converter(
-        self, layout: RowLayout, *, assistant_only: bool = False, structs: Collection[str] = frozenset()
+        self,
+        layout: RowLayout,
+        *,
+        assistant_only: bool = False,
+        turns: str = "all",
+        structs: Collection[str] = frozenset(),
     ) -> Converter:
         """Return the function that converts a row as it was read.
 
         Args:
             layout: the layout of the mixture.
             assistant_only: whether the loss is on the assistant's turns alone.
+            turns: which of them are learned (`turns_to_learn`).
             structs: columns that are Arrow's structs, which hold nulls for the keys of other rows.
 
         Returns:
@@ -95,7 +109,13 @@ class Entry:
         if isinstance(think, Mapping):
             return from_fields(think)
         made = frozenset(structs) - set(template or ())
-        conversion = Conversion(assistant_only=assistant_only, last_answer_only=bool(think), structs=made)
+        conversion = Conversion(
+            assistant_only=assistant_only,
+            turns=turns,
+            last_answer_only=bool(think),
+            structs=made,
+            numbers=self.numbers,
+        )
         as_turns = TURNS_OF.get(layout) if self.layout.is_conversational else None
         if think:
             convert = from_conversation(row_converter(self.format, RowLayout.CONVERSATION, conversion))
@@ -104,7 +124,9 @@ class Entry:
         else:
             convert = row_converter(self.format, layout, conversion)
         mentioned = set(source.filter or ())
-        check = column_check(self.format, layout, () if template else set(self.columns) - mentioned)
+        check = column_check(
+            self.format, layout, () if template and not self.guessed else set(self.columns) - mentioned
+        )
 
         def convert_checked(row: Mapping[str, Any]) -> list[Row]:
             check(row)
@@ -123,7 +145,8 @@ class Entry:
             read = set(template_fields(self.source.think))
         else:
             read = columns_read(self.format, layout, self.columns, self.text_field)
-            read |= {*(self.source.template or ()), *template_fields(self.source.template or {})}
+            template = self.source.template or {}
+            read |= {*template, *template_fields(template, self.columns)}
         read |= {*(self.source.filter or ()), *also_read}
         return [column for column in self.columns if column not in read]
 
@@ -184,7 +207,7 @@ def check_templates(source: DataSource, where: str, columns: Sequence[str] | Non
     """
     key, texts = ("think", source.think) if isinstance(source.think, Mapping) else ("template", source.template or {})
     try:
-        fields = template_fields(texts)
+        fields = template_fields(texts, columns or ())
         check_fields(texts, columns)
     except UserError as error:
         raise EntryFault(error.what, key=key, where=where, remedy=error.remedy) from error
@@ -204,6 +227,7 @@ def recognize_entry(
     rows: Iterable[Mapping[str, Any]],
     text_field: str,
     method: Method,
+    reading: Reading | None = None,
 ) -> Entry:
     """Recognize the format of an entry by its first rows.
 
@@ -214,6 +238,7 @@ def recognize_entry(
         rows: its rows, as read; may be iterated more than once, and no more of them is read than is needed.
         text_field: the name of the column of plain text.
         method: the training method, which decides between formats.
+        reading: what decides where the format leaves it open; None for a recipe of today and a model that is not known.
 
     Raises:
         EntryFault: the columns fit no format, or not what the recipe says of them.
@@ -228,6 +253,7 @@ def recognize_entry(
             layout=RowLayout.MESSAGE_PAIR,
             columns=tuple(columns),
         )
+    reading = reading or Reading()
     template = source.template or {}
     prepared = _Prepared(rows, template, text_field)
     first = prepared.first(where)
@@ -236,12 +262,33 @@ def recognize_entry(
     row: Mapping[str, Any] = {**dict.fromkeys(named), **first}
     detected = detect_format(row, method)
     name = source.format or detect_format(template, method) or detected
-    if name is None:
+    guess = None
+    if not template and source.think is None and (name is None or (name == "preference" and "prompt" not in named)):
+        guess = guess_template(first, method, as_turns=reading.chat_template() is not False)
+    if name is None and guess is None:
         raise EntryFault(
             f"the columns fit no format: {', '.join(made) or 'none'}",
             where=where,
-            remedy=f"rename them to fit one ({describe_formats(method)}), or write a `template:`",
+            remedy=f"write `{propose_template(first, method)}` with the columns that are meant, or rename them to "
+            f"fit a format ({describe_formats(method)})",
         )
+    if guess is not None and (name is None or "prompt" in guess):
+        entry = recognize_entry(
+            replace(source, template=guess),
+            where,
+            columns=columns,
+            rows=rows,
+            text_field=text_field,
+            method=method,
+            reading=reading,
+        )
+        turns = reading.only_if if entry.layout.is_conversational else ""
+        said = (
+            f"{where}: the columns fit no format by their names; they are taken by "
+            f"`template: {in_yaml(guess)}`{turns}. Another template in the entry replaces it."
+        )
+        return replace(entry, taken=said, guessed=True)
+    assert name is not None
     missing = [column for column in COLUMNS[name] if column not in named]
     if missing and not (name in OF_TURNS and {"messages", "conversations"} & named):
         needed = " and ".join(f"`{column}`" for column in missing)
@@ -251,13 +298,19 @@ def recognize_entry(
             where=where,
             remedy=f"write `format: {detected}`, which they fit" if detected else "rename the columns",
         )
+    taken: str | None = None
+    if name == "alpaca":
+        name, taken = _alpaca(where, reading)
     layout = natural_layout(name, prepared)
     if layout is RowLayout.PREFERENCE and "prompt" not in named:
-        raise EntryFault(
-            f"format `preference` needs `prompt`; the columns are: {', '.join(made)}",
-            where=where,
-            remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
-        )
+        if not common_beginning(str(row["chosen"]), str(row["rejected"])):
+            raise EntryFault(
+                f"format `preference` needs `prompt` (or answers that begin with it); the columns are: "
+                f"{', '.join(made)}",
+                where=where,
+                remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
+            )
+        taken = f"{where}: there is no column `prompt`; what `chosen` and `rejected` both begin with is the prompt."
     if source.think and layout is not RowLayout.CONVERSATION:
         raise EntryFault(
             f"true, and {source.path} holds no conversations ({name})",
@@ -266,7 +319,31 @@ def recognize_entry(
             remedy='write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields',
         )
     layout = RowLayout.MESSAGE_PAIR if source.think else layout
-    return Entry(where=where, source=source, format=name, layout=layout, columns=made, text_field=text_field)
+    return Entry(
+        where=where,
+        source=source,
+        format=name,
+        layout=layout,
+        columns=made,
+        text_field=text_field,
+        taken=taken,
+        numbers=reading.edition > 1,
+    )
+
+
+def _alpaca(where: str, reading: Reading) -> tuple[Format, str | None]:
+    """Return the format that `alpaca` stands for, and the sentence that says so; None in the first edition."""
+    if reading.alpaca_as_turns:
+        return "alpaca", (
+            f"{where}: rows of alpaca are taken as turns, through the chat template{reading.only_if}; "
+            "`format: stanford_alpaca` takes Alpaca's own wording."
+        )
+    if reading.edition == 1:
+        return "stanford_alpaca", None
+    return (
+        "stanford_alpaca",
+        f"{where}: rows of alpaca are taken in Alpaca's own wording: the model has no chat template.",
+    )
 
 
 class _Prepared:

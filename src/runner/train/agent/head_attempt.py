@@ -26,32 +26,23 @@ from runner.runs.attempts import (
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
 from runner.runs.measured.duration import seconds_of_attempts
-from runner.runs.measured.spending import spending, write_price
 from runner.runs.record_types.node import NodeAssignment
 from runner.runs.record_types.result import Result
 from runner.runs.records import is_cancel_requested, utc_now, write_result
-from runner.storage.manifest import Damaged
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
 from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, interrupted, oom_kills
-from runner.train.agent.hangs.activity import ActivityMeter
-from runner.train.agent.hangs.watchdog import Watchdog
+from runner.train.agent.hangs.hang_watch import HangWatch
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.machine.record import MachineWriter
 from runner.train.agent.machine.sampler import sampled
-from runner.train.agent.money.meter import Cap, Meter, capped
+from runner.train.agent.money.attempt_money import AttemptMoney
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
 from runner.train.agent.outcome import Outcome, attempt_outcome
 from runner.train.agent.pausing import checkpoint_to_pause_at, paused
 from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
-from runner.train.agent.restart_policy import (
-    MOST_HANGS,
-    attempts_without_progress,
-    hangs_in_a_row,
-    last_oom_split,
-    retry_smaller,
-)
+from runner.train.agent.restart_policy import attempts_without_progress, last_oom_split, retry_smaller
 from runner.train.agent.restore import restore_extended, restore_newest
 from runner.train.agent.setup import AgentSetup
 from runner.train.agent.worker_group import WorkerGroup
@@ -118,8 +109,6 @@ class HeadAttempt:
         """Records what it runs on."""
         self._hung = False
         """Whether it is ended because it hangs."""
-        self._fruitless_hangs = 0
-        """How many attempts right before this one hung, and got no further than where it begins."""
         self._progress: dict[str, Any] = {"phase": "starting"}
         self._default_message: str | None = None
         """The heartbeat's message where the worker has none."""
@@ -136,14 +125,8 @@ class HeadAttempt:
             redact=setup.redact,
             timing=self._timing,
         )
-        self._watchdog = Watchdog(setup.watchdog)
-        every_seconds = min(self._timing.activity, (setup.watchdog.timeout_seconds or self._timing.activity) / 4)
-        self._activity = ActivityMeter(lambda: self._workers.pids, every_seconds=every_seconds)
-        self._warned = False
-        self._meter = Meter(before=None, price=setup.money.price, machines=setup.topology.num_nodes)
-        self._cap: Cap | None = None
-        self._killed_by_cap = False
-        """Whether the workers were killed since the run may cost no more."""
+        self._hang_watch = HangWatch(setup.watchdog, lambda: self._workers.pids, activity_seconds=self._timing.activity)
+        self._money = AttemptMoney(setup, claim)
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
@@ -158,11 +141,11 @@ class HeadAttempt:
                 stack.enter_context(logged_to(handler))
             oom_kills_before = oom_kills()
             try:
-                self._start_meter()
-                self._cap = stack.enter_context(Cap(self._meter, on_near=self._save_and_end, on_reached=self._end_now))
+                self._outcome = self._money.begin()
+                stack.enter_context(self._money.kept_below_limit(stop=self.stop, kill=lambda: self._workers.hurry(0)))
                 if self._outcome is None and not self._is_at_its_pause():
                     self._workers.start(self._setup.arguments)
-                    if self._stopping() or self._is_capped:  # they were not there yet when they were to be told
+                    if self._stopping() or self._money.is_capped:  # they were not there yet when they were to be told
                         self.stop()
                     with self._measured():
                         if self._assign():
@@ -183,16 +166,6 @@ class HeadAttempt:
         """Tell the workers to save a checkpoint and end."""
         self._workers.send_signal(signal.SIGTERM)
 
-    def _save_and_end(self) -> None:
-        """Tell the workers to save a checkpoint and end: the run may cost no more."""
-        _log.warning("saving and ending: %s", self._meter.reason(self._setup.run_id))
-        self.stop()
-
-    def _end_now(self) -> None:
-        """Kill the workers that have not saved and ended meanwhile."""
-        self._killed_by_cap = True
-        self._workers.hurry(0)
-
     @contextmanager
     def _measured(self) -> Iterator[None]:
         """Within, the machine is sampled; what it is gets recorded."""
@@ -203,25 +176,6 @@ class HeadAttempt:
         machine.join(_RECORD_SECONDS)
 
     # -- beginning -----------------------------------------------------------------------------------------------
-
-    def _start_meter(self) -> None:
-        """Record what this machine costs, and add up what the run has cost before; note if it may cost no more."""
-        money, before = self._setup.money, None
-        if money.price is not None:
-            price = money.price
-            self._patiently(lambda: write_price(self._store, self._claim, price))
-        if self._claim.number > 1:
-            try:
-                before = self._patiently(
-                    lambda: spending(self._store, self._setup.run_id, before=self._claim.number)
-                ).dollars
-            except Damaged as error:
-                _log.warning("what earlier attempts have cost is not known: %s", error)
-        self._meter.set_limits(before=before, max_cost=money.max_cost)
-        refusal = self._meter.refusal(self._setup.run_id)
-        if refusal is not None:
-            _log.warning("not begun: %s", refusal)
-            self._outcome = capped(refusal)
 
     def _is_at_its_pause(self) -> bool:
         """Find out whether the run is where it is to pause already, and note that as the outcome."""
@@ -261,11 +215,10 @@ class HeadAttempt:
         known = self._patiently(lambda: attempts(self._store, self._setup.run_id))
         split = last_oom_split(known)
         self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))
-        self._fruitless_hangs = hangs_in_a_row(
-            [attempt for attempt in known if attempt.number < self._claim.number], name
-        )
+        earlier = [attempt for attempt in known if attempt.number < self._claim.number]
+        self._hang_watch.begin(earlier, name)
         self._report_start(name, split)
-        if self._gives_up(name, known) or not self._all_nodes_joined():
+        if self._gives_up(name, earlier) or not self._all_nodes_joined():
             return self._outcome is None  # else workers have ended early, and `_watch` finds that out
         topology = self._setup.topology
         assignment: NodeAssignment = {
@@ -286,7 +239,6 @@ class HeadAttempt:
         number = self._claim.number
         if restored is not None:
             self._progress.update(step=restored.step, checkpoint_step=restored.step)
-            self._watchdog.note({"step": restored.step}, now=time.monotonic())
             stage = f" of stage {restored.stage}" if self._stages else ""
             _log.info("attempt %d continues from step %d%s", number, restored.step, stage, extra=NOTICE)
         if split is not None:
@@ -295,11 +247,10 @@ class HeadAttempt:
             self._default_message = message
             _log.info("attempt %d trains in %s", number, message, extra=NOTICE)
 
-    def _gives_up(self, restored: CheckpointName | None, known: Sequence[AttemptRecord]) -> bool:
+    def _gives_up(self, restored: CheckpointName | None, earlier: Sequence[AttemptRecord]) -> bool:
         """Decide whether this attempt would be one too many; then it ends before it begins."""
         if self._give_up_after is None:
             return False
-        earlier = [attempt for attempt in known if attempt.number < self._claim.number]
         count = attempts_without_progress(earlier, restored)
         if count < self._give_up_after:
             return False
@@ -349,26 +300,17 @@ class HeadAttempt:
         """Take in what the first training process reports."""
         self._progress.update(progress)
         self._committed = self._committed or progress.get("checkpoint_step") is not None
-        self._watchdog.note(progress, now=time.monotonic())
+        self._hang_watch.note(progress)
         if progress.get("step") is not None:
-            self._meter.note_step(progress["step"])
+            self._money.note_step(progress["step"])
 
     def _hangs(self) -> bool:
         """Find out whether training hangs; warn early, and if it does, log all stacks and note it as the outcome."""
-        activity = self._activity.look()
-        hang = self._watchdog.look(
-            now=time.monotonic(),
-            read_bytes=activity.many_bytes,
-            busy=activity.busy or self._nodes.any_busy(),
-            stopped=activity.stopped,
-        )
-        self._progress["idle_seconds"] = round(self._watchdog.idle_seconds, 1)
-        self._progress["hang_seconds"] = self._watchdog.limit_seconds
-        if hang is None or self._stopping() or self._is_capped:  # who was told to stop is killed soon by whoever told
-            warning = self._watchdog.warning()
-            if warning is not None and not self._warned:
-                _log.warning("%s", warning)
-            self._warned = warning is not None
+        hang = self._hang_watch.look(others_busy=self._nodes.any_busy())
+        self._progress.update(self._hang_watch.heartbeat_fields())
+        # Who was told to stop is killed soon by whoever told.
+        if hang is None or self._stopping() or self._money.is_capped:
+            self._hang_watch.warn()
             return False
         what = hang.describe()
         _log.warning("%s: the attempt is ended; the stacks of all its threads follow", what)
@@ -418,7 +360,7 @@ class HeadAttempt:
         """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
         try:
             message = self._progress.get("message") or self._default_message
-            cost = {"cost": self._cost(), "cost_per_hour": self._meter.dollars_per_hour}
+            cost = self._money.heartbeat_fields()
             write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, **cost, "message": message})
             self._log_chunks.flush()
         except STORE_ERRORS:
@@ -470,20 +412,9 @@ class HeadAttempt:
     def _decide(self, *, out_of_main_memory: bool) -> Outcome:
         """Return how the attempt ended."""
         outcome = self._outcome or self._outcome_of_workers(out_of_main_memory=out_of_main_memory)
-        killed = self._killed_by_cap and any(end.killed for end in self._workers.ends())
-        if self._is_capped and (killed or outcome.kind == "interrupted") and not self._hung:
-            return capped(self._meter.reason(self._setup.run_id))
-        return outcome
-
-    @property
-    def _is_capped(self) -> bool:
-        """Whether the workers were told to save and end since the run may cost no more."""
-        return self._cap is not None and self._cap.near
-
-    def _cost(self) -> float | None:
-        """What all attempts have cost so far, in US dollars."""
-        spent = self._meter.spent()
-        return None if spent is None else round(spent, 6)
+        if self._hung:
+            return outcome
+        return self._money.after_cap(outcome, any_killed=any(end.killed for end in self._workers.ends()))
 
     def _outcome_of_workers(self, *, out_of_main_memory: bool) -> Outcome:
         """Return the first cause of how the workers have ended."""
@@ -500,7 +431,8 @@ class HeadAttempt:
             again = outcome.split is not None and not self._stopping()
             _log.log(logging.ERROR if outcome.kind == "failed" else logging.WARNING, "%s", outcome.reason)
         elif self._hung:
-            outcome, again = self._after_hang(outcome)
+            can_go_on = not self._stopping() and not self._workers.pids
+            outcome, again = self._hang_watch.what_follows(outcome, committed=self._committed, can_go_on=can_go_on)
         if outcome.reason is not None:
             outcome = replace(outcome, reason=self._setup.redact(outcome.reason))
         state: str = outcome.kind
@@ -530,20 +462,6 @@ class HeadAttempt:
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
 
-    def _after_hang(self, outcome: Outcome) -> tuple[Outcome, bool]:
-        """Return what follows from a hang, and whether this same agent tries again.
-
-        It does at first, since that costs no machine. The second time in a row whoever starts attempts does, on another
-        machine if it has one. The third time, the run has failed.
-        """
-        if self._committed:
-            return outcome, not self._stopping() and not self._workers.pids
-        hangs = self._fruitless_hangs + 1
-        if hangs >= MOST_HANGS:
-            reason = f"{outcome.reason}; so it was {hangs} times in a row, without a newer checkpoint"
-            return Outcome(kind="failed", reason=reason, retry=False), False
-        return outcome, hangs == 1 and not self._stopping() and not self._workers.pids
-
     def _write_result(self, outcome: Outcome) -> str:
         """Write the run's result unless it has one; return the state in the result that it has then."""
         if is_superseded(self._store, self._claim):
@@ -555,7 +473,7 @@ class HeadAttempt:
             "reason": outcome.reason,
             "ended_at": utc_now(),
             "attempts": self._claim.number,
-            "cost": self._cost(),
+            "cost": self._money.cost(),
             "duration_seconds": seconds_of_attempts(self._store, self._claim),
             **(self._machine.result_fields() if self._machine is not None and outcome.kind == "succeeded" else {}),
             **progress,

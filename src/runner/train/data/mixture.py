@@ -14,9 +14,11 @@ from datasets import Dataset, disable_caching
 from datasets.fingerprint import get_temporary_cache_files_directory
 
 from runner.errors import UserError
+from runner.recipe.formats.answers import answers_only, turns_to_learn
 from runner.recipe.formats.columns import unread_sentence
 from runner.recipe.formats.entries import Entry, EntryNeedsPairs
 from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout, layout_called, trained_layout
+from runner.recipe.formats.reading import reading_of
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
 from runner.runs.record_types.result import DroppedRecord
 from runner.train.data.conversion import PROMPT_LAYOUTS, ConvertedRows, MixSettings, mix
@@ -76,7 +78,9 @@ def keep_temporary_files_in(folder: Path) -> None:
             os.environ["TMPDIR"] = before
 
 
-def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
+def load_data(
+    recipe: Recipe, *, inputs: Callable[[str], Path], chat_template: Callable[[], bool] = lambda: True
+) -> TrainingData:
     """Return the training and evaluation data of a recipe.
 
     Turns off the caching of `datasets` in this process: rows that an earlier attempt converted, perhaps with an earlier
@@ -85,6 +89,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     Args:
         recipe: the stage's.
         inputs: returns the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
+        chat_template: returns whether the model has a chat template; called only if the rows' meaning depends on it.
 
     Raises:
         UserError: the data cannot be read as the recipe's `data` says.
@@ -93,6 +98,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     seed = int(recipe.training.get("seed", DEFAULT_SEED))
     text_field = str(recipe.training.get("dataset_text_field", "text"))
     notes: list[str] = []
+    reading = reading_of(recipe.data, chat_template)
 
     def parts(section: str, sources: Sequence[DataSource]) -> list[EntryRows]:
         return [
@@ -103,6 +109,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
                 seed=seed,
                 text_field=text_field,
                 method=recipe.method,
+                reading=reading,
                 notes=notes,
             )
             for index, source in enumerate(sources)
@@ -166,7 +173,11 @@ def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Seque
         dropped: list[DroppedRecord] = []
         count = len(train_parts)
         settings = MixSettings(
-            layout=layout, assistant_only=bool(recipe.training.get("assistant_only_loss")), notes=notes, dropped=dropped
+            layout=layout,
+            assistant_only=answers_only(recipe.training),
+            turns=turns_to_learn(recipe.training),
+            notes=notes,
+            dropped=dropped,
         )
         try:
             train = mix(parts[:count], settings, answer=None if eval_parts else answer)
@@ -174,6 +185,7 @@ def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Seque
         except EntryNeedsPairs as need:
             parts = [part.as_pairs(need) if part.entry.where == need.where else part for part in parts]
             continue
+        notes[:0] = [part.entry.taken for part in parts if part.entry.taken]
         notes += [note for part in parts if (note := _unread(part.entry, layout, answer))]
         return _Mixed(layout=layout, train=train, eval=evaluation, notes=notes, dropped=dropped)
 

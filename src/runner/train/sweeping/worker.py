@@ -218,8 +218,9 @@ class SweepWorker:
                 price=self.price,
                 schedule_steps=(until or self.definition.max_steps) if self.definition.schedule == "rung" else None,
             )
-        metric, told = self.definition.metric, None if self._stopping else watch.told
-        end = self._patiently(lambda: find_end(self.store, run_id, metric=metric, until=until, told=told))
+        metric, goal = self.definition.metric, self.definition.goal
+        told = None if self._stopping else watch.told
+        end = self._patiently(lambda: find_end(self.store, run_id, metric=metric, goal=goal, until=until, told=told))
         if not any((work_dir / KEPT).glob("*")):
             shutil.rmtree(work_dir, ignore_errors=True)  # what counts is in the store, for whoever goes on with it
         if watch.missing is not None and end.kind == "released" and not self._stopping:
@@ -284,19 +285,10 @@ class SweepWorker:
             gone = list(lost_workers(self.store, self.definition.sweep_id, self._journal.state))
         except STORE_ERRORS:
             return False
-        for worker in gone:
-            if worker.name != self.name:
-                self._append(
-                    lambda state, worker=worker: self._controller.lost(  # type: ignore[misc]
-                        state,
-                        worker.name,
-                        last_sign=worker.last_sign,
-                        reason=worker.reason,
-                        now=datetime.now(UTC),
-                        steps=worker.steps,
-                    )
-                )
-        return any(worker.name != self.name for worker in gone)
+        others = [worker for worker in gone if worker.name != self.name]
+        for worker in others:
+            self._append(worker.events(self._controller))
+        return bool(others)
 
     def _append(self, decide: Callable[[SweepState], Sequence[Event]]) -> None:
         self._patiently(lambda: self._journal.append(decide))
