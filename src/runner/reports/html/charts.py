@@ -14,6 +14,8 @@ Made = tuple[Markup, dict[str, Any]]
 """A plot's section in the page, and its Vega-Lite specification."""
 ROOM: Mapping[str, Any] = {"nice": False, "padding": 6, "zero": False}
 """A scale that ends a little beyond the outermost points: what is outside of a plot's axes is cut off."""
+_LEAST_POINTS, _MOST_OF_ALL = 200, 4000
+"""Points that are kept of a curve at least, and more or less of all together."""
 _TABLE = 40
 """Points of a curve that its table has at most."""
 
@@ -53,6 +55,11 @@ class Chart:
     zero: bool = False
     """Whether the y axis begins at zero."""
 
+    @property
+    def most(self) -> int:
+        """Points that are kept of each curve: fewer where there are many curves."""
+        return max(_LEAST_POINTS, min(MOST, _MOST_OF_ALL // max(1, len(self.curves))))
+
 
 def figure(chart: Chart) -> Markup:
     """Return the plot's place in the page, with the numbers for those who do not see it."""
@@ -69,9 +76,9 @@ def figure(chart: Chart) -> Markup:
     notes = [rule.text for rule in chart.rules[:_SAID]] if chart.says_rules else []
     if notes and len(chart.rules) > _SAID:
         notes.append(f"{len(chart.rules) - _SAID} more: the attempts are listed below.")
-    if any(len(curve) > MOST for curve in chart.curves.values()):
+    if any(len(curve) > chart.most for curve in chart.curves.values()):
         notes.append(
-            f"Curves of more than {MOST} points are thinned: of each piece the least and the greatest are kept."
+            f"Curves of more than {chart.most} points are thinned: of each piece the least and the greatest are kept."
         )
     plot = tag("div", class_="plot", id=chart.name)
     caption = tag("figcaption", [tag("p", note) for note in notes]) if notes else None
@@ -89,7 +96,7 @@ def specification(chart: Chart) -> dict[str, Any]:
     values = [
         {"of": name, "at": place, "value": value}
         for name, curve in chart.curves.items()
-        for place, value in thin(curve)
+        for place, value in thin(curve, chart.most)
         if value is not None
     ]
     color: dict[str, Any] = {"field": "of", "type": "nominal", "title": chart.series, "scale": {"range": list(COLORS)}}
