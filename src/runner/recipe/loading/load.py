@@ -19,7 +19,18 @@ from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.starts import ResolveStart, RunStart, resolve_start
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path, warning_about
-from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe, Watchdog
+from runner.recipe.recipe import (
+    Checkpoint,
+    Data,
+    DataSource,
+    Evaluate,
+    ExactMatch,
+    Export,
+    Json,
+    Notification,
+    Recipe,
+    Watchdog,
+)
 from runner.recipe.rules.context import RuleContext
 from runner.recipe.rules.registry import find_contradictions, find_warnings
 from runner.recipe.rules.strategy import strategy_of_a_stage
@@ -247,6 +258,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
             }
         ),
         export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
+        notify=tuple(Notification.from_mapping(entry) for entry in data.get("notify", ())),
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -39,6 +39,7 @@ from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.money.attempt_money import AttemptMoney
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
+from runner.train.agent.notifying.attempt_news import AttemptNews
 from runner.train.agent.outcome import Outcome, attempt_outcome
 from runner.train.agent.pausing import checkpoint_to_pause_at, paused
 from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
@@ -125,8 +126,14 @@ class HeadAttempt:
             redact=setup.redact,
             timing=self._timing,
         )
-        self._hang_watch = HangWatch(setup.watchdog, lambda: self._workers.pids, activity_seconds=self._timing.activity)
         self._money = AttemptMoney(setup, claim)
+        self._news = AttemptNews(setup, claim, progress=lambda: {**self._progress, "cost": self._money.cost()})
+        self._hang_watch = HangWatch(
+            setup.watchdog,
+            lambda: self._workers.pids,
+            activity_seconds=self._timing.activity,
+            on_stall=self._news.stalled,
+        )
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
@@ -139,6 +146,8 @@ class HeadAttempt:
         with ExitStack() as stack:
             for handler in (to_chunks, to_notices):
                 stack.enter_context(logged_to(handler))
+            stack.callback(self._finish_log)
+            self._news.begin()
             oom_kills_before = oom_kills()
             try:
                 self._outcome = self._money.begin()
@@ -217,6 +226,7 @@ class HeadAttempt:
         self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))
         earlier = [attempt for attempt in known if attempt.number < self._claim.number]
         self._hang_watch.begin(earlier, name)
+        self._news.resumed(earlier, name)
         self._report_start(name, split)
         if self._gives_up(name, earlier) or not self._all_nodes_joined():
             return self._outcome is None  # else workers have ended early, and `_watch` finds that out
@@ -313,6 +323,7 @@ class HeadAttempt:
             self._hang_watch.warn()
             return False
         what = hang.describe()
+        self._news.stalled(f"{what}; the attempt is ended")
         _log.warning("%s: the attempt is ended; the stacks of all its threads follow", what)
         self._progress["hang"] = what
         self._beat()  # the other machines log their stacks when they see it
@@ -382,6 +393,12 @@ class HeadAttempt:
         finally:
             over.set()
             thread.join()
+
+    def _finish_log(self) -> None:
+        """Wait until webhooks know of the end, and write what was logged since."""
+        self._news.close()
+        with suppress(*STORE_ERRORS):
+            self._log_chunks.flush()
 
     def _pass_output_on(self, text: str) -> None:
         """Print what a worker has printed, and add it to the attempt's log."""
@@ -458,7 +475,9 @@ class HeadAttempt:
             _log.error("the store does not answer: %s", error)
             if outcome.reason is not None:
                 self._notices.write("warning", outcome.reason)  # nobody will read it in the store
+            self._news.ended(outcome, "interrupted", again=again)
             return AttemptEnd(exit_code if outcome.kind == "interrupted" else INTERRUPTED, again)
+        self._news.ended(outcome, state, again=again)
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
 
