@@ -104,7 +104,7 @@ def follow_table(store: "Store", run_ids: Sequence[str], tail: int | None, *, sy
     for run in followed.values():
         if run.lines is not None:
             show_header(run.lines)
-    tails = dict.fromkeys(run_ids, tail)
+    tails: dict[str, int | None] = dict.fromkeys(run_ids, tail)
     left = list(run_ids)
     while left:
         for run_id in list(left):
