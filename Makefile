@@ -32,10 +32,12 @@ test-browser: .venv-browser/.installed  ## talk to a run's model in a real brows
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
-check: .venv/.train .venv/.dev  ## ruff, mypy --strict, import-linter, deptry, hadolint
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-linter, deptry, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/generate_schema.py --check
+	$(BIN)/python tools/generate_sections.py --check
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile

@@ -1,4 +1,4 @@
-"""The git revision of a folder, and a file as it was at a tag or branch."""
+"""The git revision of a folder, a file as it was at a tag or branch, and what lies between commits."""
 
 import os
 import subprocess
@@ -34,6 +34,34 @@ def file_at(folder: Path, reference: str, path: str) -> bytes | None:
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     return completed.stdout if completed.returncode == 0 else None
+
+
+def commits_until(folder: Path, name: str) -> frozenset[str] | None:
+    """Return a tag's or branch's commit and all before it; None if there is no such tag or branch. No network.
+
+    Args:
+        folder: somewhere in the repository.
+        name: of a tag or branch; a branch that only the remote `origin` has is found too. Or a whole commit.
+    """
+    places = [f"refs/heads/{name}", f"refs/tags/{name}", f"refs/remotes/{name}", f"refs/remotes/origin/{name}"]
+    if len(name) == 40:
+        places.append(name)
+    for place in places:
+        if _git(folder, "rev-parse", "--verify", "--quiet", f"{place}^{{commit}}") is not None:
+            listed = _git(folder, "rev-list", place, "--")
+            return None if listed is None else frozenset(listed.split())
+    return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers; None if it refuses."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
+    try:
+        completed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=30)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return completed.stdout.decode(errors="replace") if completed.returncode == 0 else None
 
 
 def uncommitted_changes(folder: Path, *, most_bytes: int) -> str | None:

@@ -14,6 +14,7 @@ from runner.cli.follow_sweep import follow
 from runner.control.sweeping.launch import LaunchedSweep
 from runner.storage.local import LocalStore
 from runner.sweeps.events import Event
+from support.stored import running
 from support.sweeping.launched import launched, tell, trained
 
 VALUES = {"learning_rate": 0.002, "lora_r": 4}
@@ -83,6 +84,35 @@ def test_a_terminal_gets_a_table_that_is_taken_away_in_the_end(
     assert "trains to its end" in drawn
     assert "STEP  REACHED" not in after
     assert all(len(line) <= 200 for line in drawn.splitlines())
+
+
+def test_the_table_has_what_trains_now_with_the_step_that_it_is_at(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "24")  # room for four trials
+    definition = launched(store, tmp_path, run_cap=30)
+    for number in range(10):
+        tell(store, *trained(number, VALUES, value=2.5 + number, settings=SETTINGS))
+    tell(store, {"event": "joined", "worker": "w"}, *trained(10, VALUES, value=1.0, settings=SETTINGS)[:2])
+    running(store, "sweep-0010", losses=[3.0] * 17)
+    sweep = LaunchedSweep(sweep_id="sweep", definition=definition, detached=True)
+    monkeypatch.setattr("runner.control.sweeping.follow.time.sleep", lambda seconds: tell(store, SUCCEEDED))
+    assert follow(store, sweep, detach=False, as_json=False) == 0
+    rows = [
+        line.split()[:3]
+        for line in terminal.getvalue().splitlines()
+        if line.split()[1:2] in (["finished"], ["running"])
+    ]
+    assert rows[:4] == [  # and once more when it is taken away
+        ["0", "finished", "120"],
+        ["1", "finished", "120"],
+        ["2", "finished", "120"],
+        ["10", "running", "17/30"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from runner.control.sweeping.retry import retry_trials
 from runner.control.sweeping.stop import request_stop
 from runner.runs.layout import run_key
 from runner.runs.metrics import read_metrics
+from runner.runs.record_types.money import PriceRecord
 from runner.runs.status import run_status
 from runner.storage.local import LocalStore
 from runner.storage.store import NotFound, StoreUnavailable
@@ -108,7 +109,14 @@ def launched(
     return prepared.definition
 
 
-def work(store: LocalStore, definition: Definition, folder: Path, warm: WarmProcesses, name: str = "here") -> int:
+def work(
+    store: LocalStore,
+    definition: Definition,
+    folder: Path,
+    warm: WarmProcesses,
+    name: str = "here",
+    price: PriceRecord | None = None,
+) -> int:
     """Be a worker until there is nothing left to do."""
     worker = SweepWorker(
         store=store,
@@ -117,6 +125,7 @@ def work(store: LocalStore, definition: Definition, folder: Path, warm: WarmProc
         work_dir=folder / name,
         spawn=warm,
         prepare=warm.is_settled,
+        price=price,
         timing=QUICK,
         attempt_timing=Timing(beat=0.1),
     )
@@ -254,6 +263,34 @@ def test_a_sweep_that_is_stopped_has_its_trial_save_and_goes_on_from_there_later
     assert (trial.state, trial.interruptions) == ("ready", 0), "nobody has lost it"
     assert trial.step > 3
     assert run_status(store, trial_run_id("sweep", 0)).checkpoint_step == trial.step
+
+
+@pytest.mark.thorough
+def test_a_worker_comes_to_the_cap_while_its_trial_trains_and_has_it_save(
+    warm: WarmProcesses, data: Path, tmp_path: Path
+) -> None:
+    """The cap is a dollar above what was spent when the trial was well under way: a second, at this worker's price."""
+    store = LocalStore(tmp_path / "store")
+    content = {**SWEEP, "run_cap": 1, "runner": {}}
+    definition = launched(store, tmp_path, data, sweep=content, max_steps=1_000_000, eval_steps=1_000_000)
+
+    def cap() -> None:
+        wait_for(lambda: step_of(store, 0) > 3)
+        journal = Journal(store, definition, by="person")
+        spent = journal.catch_up().spent(datetime.now(UTC))
+        journal.append(lambda state: [{"event": "resumed", "max_cost": spent + 1}])
+
+    capper = in_background(cap)
+    assert work(store, definition, tmp_path, warm, price={"dollars_per_hour": 3600.0, "source": "stated"}) == 0
+    capper.join()
+    state = state_of(store, definition)
+    assert (state.stop or "").startswith("the budget is spent: $"), state.stop
+    assert state.ended is None, "a higher cap goes on"
+    trial = state.trials[0]
+    assert (trial.state, trial.interruptions) == ("ready", 0), "nobody has lost it"
+    assert trial.step > 3
+    assert run_status(store, trial_run_id("sweep", 0)).checkpoint_step == trial.step
+    assert [worker.left_at is not None for worker in state.workers.values()] == [True]
 
 
 class TakenForLost(LocalStore):

@@ -240,9 +240,22 @@ def test_stop_takes_the_decision_into_the_same_entry() -> None:
     story = Story("w", **{**SHA, "scheduler": "stop", "rungs": (10,)})
     story.draw(0)
     story.take(0)
-    events = story.controller.reached(story.state, 0, "w", step=10, value=1.0, seconds=1.0)
+    events = story.controller.reached(story.state, 0, "w", step=10, value=1.0, best=1.0, seconds=1.0)
     # A worker that is killed between the two would leave a trial that nobody ever takes.
     assert [event["event"] for event in events] == ["reached", "promoted"]
+
+
+def test_stop_that_is_not_strict_holds_the_best_so_far_against_the_values_at_the_rung() -> None:
+    decisions = {}
+    for strict in (True, False):
+        story = Story("w", **{**SHA, "scheduler": "stop", "rungs": (10,), "strict": strict})
+        story.draw(*range(4))
+        # Values at the rung 5, 4, 6, 7; the best before it 5, 4, 4.5, 5.5.
+        bests = {0: 5.0, 1: 4.0, 2: 4.5, 3: 5.5}
+        story.reach({0: 5.0, 1: 4.0, 2: 6.0, 3: 7.0}, bests=bests)
+        decisions[strict] = [story.state.trials[number].state == "ready" for number in range(4)]
+    # [5]: 5. [4 5]: 4. [4 5 6]: 5, and 4.5 is not behind. [4 5 6 7]: 5, and 5.5 is.
+    assert decisions == {True: [True, True, False, False], False: [True, True, True, False]}
 
 
 def test_stop_never_lets_on_what_is_no_number() -> None:
@@ -250,6 +263,13 @@ def test_stop_never_lets_on_what_is_no_number() -> None:
     story.draw(0, 1)
     story.reach({0: NAN, 1: 1.0})
     assert [story.state.trials[number].state for number in (0, 1)] == ["paused", "ready"]
+
+
+def test_stop_never_lets_on_what_is_no_number_any_more() -> None:
+    story = Story("w", **{**SHA, "scheduler": "stop", "rungs": (10,), "strict": False})
+    story.draw(0)
+    story.reach({0: NAN}, bests={0: 1.0})
+    assert story.state.trials[0].state == "paused"
 
 
 # -- Hyperband -------------------------------------------------------------------------------------------------------

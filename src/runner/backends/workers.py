@@ -29,6 +29,8 @@ class SweepWorkers:
     """The recipe's `sky`, its local paths absolute."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """The recipe as ``run.json`` has it; a container gets the local folders that it names."""
+    paths: Sequence[str] = ()
+    """Local files and folders that only a drawn value names; a container gets them too."""
     gpus_per_trial: int | None = None
     """How many GPUs a trial has; None: all of a machine elsewhere, one of this machine."""
     trials_per_gpu: int = 1

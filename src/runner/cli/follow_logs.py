@@ -14,7 +14,7 @@ from runner.cli.output import has_colors
 from runner.cli.streams import writing_output
 from runner.control.wait import RunWaiter
 from runner.control.watching.choose import short_names
-from runner.reports.plot import COLORS
+from runner.reports.drawing.plot import COLORS
 from runner.runs.logs import Cursor, open_log, pieces_for_terminal
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from runner.backends.base import poll_seconds
 from runner.cli.output import has_colors, show, show_parts
 from runner.control.wait import RunWaiter
 from runner.control.watching.choose import short_names
-from runner.reports.curves import draw_metrics, draw_system
+from runner.reports.drawing.curves import draw_metrics, draw_system
+from runner.reports.drawing.sparkline import is_plain
 from runner.reports.metrics import MetricsLines
-from runner.reports.sparkline import is_plain
 from runner.reports.system import SystemLines
 from runner.runs.measured.system import read_system
 from runner.runs.metrics import read_metrics
 from runner.runs.records import run_document
 
 if TYPE_CHECKING:
-    from runner.reports.plot import Line
+    from runner.reports.drawing.plot import Line
     from runner.storage.store import Store
 
 _PIPE_SIZE = (100, 24)

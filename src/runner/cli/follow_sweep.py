@@ -6,14 +6,16 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from runner.backends.base import poll_seconds
 from runner.cli.hints import as_typed
 from runner.cli.output import print_json, say, show
 from runner.control.sweeping.follow import Ending, end_workers, follow_sweep
+from runner.control.sweeping.status import running_trials
 from runner.exit_codes import CTRL_C, FAILED, INTERRUPTED, SUCCEEDED
 from runner.reports import summary
 from runner.reports.sweep_events import sentences
 from runner.reports.sweep_tables import SHOWN, heading, rungs_table, summary_lines, trials_table
-from runner.sweeps.views.overview import leaderboard, make_overview
+from runner.sweeps.views.overview import leaderboard, make_overview, pick_rows
 
 if TYPE_CHECKING:
     from runner.control.sweeping.launch import LaunchedSweep
@@ -38,7 +40,7 @@ def follow(store: "Store", launched: "LaunchedSweep", *, detach: bool, as_json: 
         ]
         say(f"It runs without this command.\n{summary.next_commands(look)}")
         return SUCCEEDED
-    screen = _Screen(launched)
+    screen = _Screen(store, launched)
     try:
         with screen:
             ending, state = follow_sweep(store, launched, on_entry=screen.tell, show=screen.show)
@@ -50,8 +52,10 @@ def follow(store: "Store", launched: "LaunchedSweep", *, detach: bool, as_json: 
 class _Screen:
     """A table that is redrawn on a terminal; a line for each event elsewhere."""
 
-    def __init__(self, launched: "LaunchedSweep") -> None:
+    def __init__(self, store: "Store", launched: "LaunchedSweep") -> None:
+        self._store = store
         self._definition = launched.definition
+        self._redraw_seconds = max(_REDRAW_SECONDS, 2 * poll_seconds(store))
         self._live: Any = None
         self._drawn_at = float("-inf")
 
@@ -78,9 +82,8 @@ class _Screen:
 
     def show(self, state: "SweepState") -> None:
         """Draw where the sweep stands."""
-        if self._live is None or time.monotonic() - self._drawn_at < _REDRAW_SECONDS:
+        if self._live is None or time.monotonic() - self._drawn_at < self._redraw_seconds:
             return
-        self._drawn_at = time.monotonic()
         from rich.text import Text
 
         overview = make_overview(self._definition, state, now=datetime.now(UTC))
@@ -88,10 +91,13 @@ class _Screen:
         parts = [heading(overview), *summary_lines(overview, silence={})]
         if overview.definition.rungs:
             parts += ["", rungs_table(overview, width)]
-        rows = leaderboard(overview)[: min(SHOWN, max(3, self._live.console.height - 20))]
+        room = min(SHOWN, max(3, self._live.console.height - 20))
+        rows = pick_rows(leaderboard(overview), best=max(0, room - overview.outlooks.get("running", 0)), most=room)
         if rows:
-            parts += ["", trials_table(overview, rows, width, steps={})]
+            runs = running_trials(self._store, self._definition, state)
+            parts += ["", trials_table(overview, rows, width, steps={number: run.step for number, run in runs.items()})]
         self._live.update(Text("\n".join(parts), no_wrap=True, overflow="ellipsis"), refresh=True)
+        self._drawn_at = time.monotonic()
 
 
 def _interrupted(store: "Store", launched: "LaunchedSweep") -> int:

@@ -27,7 +27,7 @@ from runner.control.cancel import cancel_run
 from runner.control.sweeping.stop import stop_sweep
 from runner.errors import UserError
 from runner.redaction import hide_tokens
-from runner.reports.sparkline import is_plain
+from runner.reports.drawing.sparkline import is_plain
 from runner.reports.top import Alive, Subject, TopLine, cut, top_lines
 from runner.runs.logs import open_log, pieces_for_terminal
 from runner.storage.manifest import Damaged

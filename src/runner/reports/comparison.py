@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.reports.sparkline import Point
+from runner.reports.drawing.sparkline import Point
 from runner.runs.status import RunStatus
 from runner.sweeps.space.distributions import identity
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runner.reports.comparison import ComparedRun, Comparison, Difference, plain_cell
-from runner.reports.sparkline import Point, common_scale, sparkline
+from runner.reports.drawing.sparkline import Point, common_scale, sparkline
 from runner.reports.tables import Column, duration, fitting_table, number, text_table
 from runner.sweeps.space.distributions import identity
 from runner.terminal import printable

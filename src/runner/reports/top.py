@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from runner.reports.sparkline import common_scale, sparkline
+from runner.reports.drawing.sparkline import common_scale, sparkline
 from runner.reports.tables import Column, duration, fitting_table, number
 from runner.runs.measured.recent import Details
 from runner.runs.measured.spending import in_dollars

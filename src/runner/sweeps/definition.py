@@ -57,6 +57,8 @@ class Definition:
     """Whether the learning rate's schedule is the whole length's from the start, or that of the next rung."""
     eta: float = 3.0
     """One of so many goes on from a rung."""
+    strict: bool = True
+    """Of the scheduler ``stop``: whether a trial is held by its value at the rung; false: by its best so far."""
     retries: int = 2
     """How often a trial that failed is tried again."""
     max_cost: float | None = None

@@ -46,6 +46,8 @@ class Reached(TypedDict):
     step: Count
     value: float | None
     """The metric's value there; None: it is no number."""
+    best: NotRequired[float | None]
+    """The metric's best value until there, where the rule compares that (`Definition.strict`)."""
     seconds: float
     """How long the worker had the trial."""
 

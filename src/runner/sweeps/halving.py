@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.sweeps.state import WORST, Rung, SweepState
+from runner.sweeps.members import WORST, Rung
+from runner.sweeps.state import SweepState
 
 
 class Halving(Protocol):
@@ -23,8 +24,15 @@ class Halving(Protocol):
     def first_rung(self, bracket: int) -> int:
         """The rung that a bracket's trials train to first."""
 
-    def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
-        """Whether a trial that comes to its rung with a score goes on at once, whatever others bring."""
+    def goes_on(self, state: SweepState, trial: int, score: float, best: float) -> bool:
+        """Whether a trial that comes to its rung goes on at once, whatever others bring.
+
+        Args:
+            state: what has happened before.
+            trial: the trial.
+            score: that of its value at the rung.
+            best: that of its best value so far.
+        """
 
     def promotable(self, state: SweepState, *, drawing: bool) -> int | None:
         """Return the trial that goes on next; None if none may now.
@@ -46,7 +54,7 @@ class _AllInOne:
         """The lowest."""
         return 0
 
-    def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
+    def goes_on(self, state: SweepState, trial: int, score: float, best: float) -> bool:
         """Whether a trial that comes to its rung goes on at once: no, it is `promotable` or not."""
         return False
 
@@ -179,20 +187,20 @@ class StopBehind(_AllInOne):
 
     rungs: int
     eta: float
+    strict: bool = True
+    """Whether the trial's value at the rung is held against it; false: its best so far."""
 
     def promotable(self, state: SweepState, *, drawing: bool) -> int | None:
         """None: it was decided when the trial reached its rung."""
         return None
 
-    def goes_on(self, state: SweepState, trial: int, score: float) -> bool:
-        """Whether the trial is not behind the threshold."""
+    def goes_on(self, state: SweepState, trial: int, score: float, best: float) -> bool:
+        """Whether the trial is not behind the threshold. One whose value at the rung is no number is."""
         entry = state.trials[trial]
-        ranked = state.rung(entry.bracket, entry.rung).ranked
-        place = bisect.bisect_left(ranked, (score, trial))
-        is_there = place < len(ranked) and ranked[place] == (score, trial)
-        count = len(ranked) if is_there else len(ranked) + 1
-        better = bisect.bisect_left(ranked, (score,))
-        return score < WORST and better <= min(int(count / self.eta), count - 1)
+        values = [value for value, number in state.rung(entry.bracket, entry.rung).ranked if number != trial]
+        bisect.insort(values, score)
+        threshold = values[min(int(1 / self.eta * len(values)), len(values) - 1)]
+        return score < WORST and (score if self.strict else best) <= threshold
 
 
 def make_hyperband(*, rungs: int, eta: float, run_cap: int) -> SuccessiveHalving:

@@ -17,7 +17,8 @@ from runner.recipe.recipe import Data, DataSource, Recipe
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    (tmp_path / "rows").mkdir()
+    for name in ("rows", "drawn"):
+        (tmp_path / name).mkdir()
     recipe = Recipe(
         name="r",
         method="sft",
@@ -25,7 +26,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         data=Data(train=(DataSource(path=str(tmp_path / "rows")),)),
     )
     placement = Placement(infra="docker", image="runner:cpu")
-    workers = SweepWorkers(sweep_id="search", placement=placement, recipe=recipe.to_mapping())
+    workers = SweepWorkers(
+        sweep_id="search", placement=placement, recipe=recipe.to_mapping(), paths=[str(tmp_path / "drawn")]
+    )
     environment = {"HF_TOKEN": "hush", "RUNNER_SECRET_NAMES": "OTHER", "OTHER": "hush", "UNRELATED": "hush"}
     return workers_command(
         Containers(program="podman"),
@@ -46,12 +49,15 @@ def test_the_container_starts_the_workers_of_a_machine(command: list[str]) -> No
     ]
 
 
-def test_it_is_given_the_sweeps_folder_and_those_that_the_recipe_names(command: list[str], tmp_path: Path) -> None:
+def test_it_is_given_the_sweeps_folder_and_those_that_the_recipe_and_the_values_name(
+    command: list[str], tmp_path: Path
+) -> None:
     volumes = [part.removeprefix("--volume=") for part in command if part.startswith("--volume=")]
     sweep = str(sweep_folder(str(tmp_path / "store"), "search"))
     assert f"{sweep}:{sweep}" in volumes
     assert f"{tmp_path / 'store'}:{tmp_path / 'store'}" in volumes
-    assert f"{tmp_path / 'rows'}:{tmp_path / 'rows'}:ro" in volumes
+    for folder in (tmp_path / "rows", tmp_path / "drawn"):
+        assert f"{folder}:{folder}:ro" in volumes
 
 
 def test_it_is_given_variables_by_name(command: list[str]) -> None:

@@ -27,9 +27,21 @@ def test_a_gate_decides_by_the_results_of_a_run(bench: Bench, run: str) -> None:
         "pass  after.eval_loss <= 0.5 * before.eval_loss  (2 <= 2)",
         "pass  eval_loss < 2.5 and step == 10  (2 < 2.5; 10 == 10)",
     ]
-    done = bench.runner("gate", run, *passing, "--require", "perplexity < 7", "--junit", "out/gate.xml", "--json")
+    done = bench.runner(
+        "gate",
+        run,
+        *passing,
+        "--require",
+        "perplexity < 7",
+        "--junit",
+        "out/gate.xml",
+        "--out",
+        "out/gate.json",
+        "--json",
+    )
     assert done.returncode == 1, done
     document = json.loads(done.stdout)
+    assert json.loads((bench.folder / "out/gate.json").read_text()) == document
     assert document["passed"] is False
     assert document["requirements"][-1] == {"requirement": "perplexity < 7", "passed": False, "detail": "7.39 < 7"}
     assert document["values"]["before.eval_loss"] == 4.0
@@ -54,6 +66,51 @@ def test_a_gate_decides_by_the_results_of_a_run(bench: Bench, run: str) -> None:
     assert "(2 <= 2.04)" in bench.runner("gate", run, *require, "--baseline", "v1:base.json").stdout
     worse = bench.runner("gate", run, *require, "--baseline", "base.json")
     assert (worse.returncode, "FAIL" in worse.stdout, "(2 <= 1.02)" in worse.stdout) == (1, True, True)
+
+
+def test_a_baseline_is_the_newest_run_of_a_tag_or_branch_that_succeeded(bench: Bench) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+
+    def commit(*before: str) -> None:
+        for command in (list(before), ["add", "*.yaml"], ["commit", "-qm", "x", "--allow-empty"]):
+            if command:
+                subprocess.run([*git, *command], cwd=bench.folder, check=True)
+
+    def launched(name: str, **plan: list[object]) -> str:
+        bench.runner("launch", "small.yaml", "--name", name, plan=plan)
+        return name
+
+    bench.recipe()
+    commit("init", "-q", "-b", "trunk")
+    first = launched("first")
+    subprocess.run(["git", "tag", "v1"], cwd=bench.folder, check=True)
+    commit()
+    second, failed = launched("second"), launched("failed", **{"*": ["fail", 3]})
+    commit("checkout", "-qb", "change")
+    mine = launched("mine")
+
+    def baseline(text: str, run: str = mine) -> "subprocess.CompletedProcess[str]":
+        return bench.runner("gate", run, "--require", "eval_loss <= baseline.eval_loss", "--baseline", text, "--json")
+
+    def compared(text: str, run: str = mine) -> object:
+        done = baseline(text, run)
+        assert done.returncode == 0, done
+        return json.loads(done.stdout)["baseline"]
+
+    assert compared("trunk") == second
+    assert compared("v1") == first
+    assert compared("trunk", second) == first
+    assert compared("change") == second, "the run itself is no baseline"
+    bench.runner("tag", first, "released")
+    assert compared("released") == first
+    for text, words in (
+        (failed, "has not succeeded: it is failed"),
+        ("elsewhere", "neither a file nor a run, nor a tag or branch"),
+    ):
+        done = baseline(text)
+        assert (done.returncode, done.stdout, words in done.stderr) == (2, "", True), done
+    done = baseline("v1", first)
+    assert (done.returncode, "no other run of small that succeeded" in done.stderr) == (2, True), done
 
 
 def test_what_is_missing_never_passes(bench: Bench, run: str) -> None:

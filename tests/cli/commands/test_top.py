@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.reports.sparkline import BLOCKS
+from runner.reports.drawing.sparkline import BLOCKS
 from runner.runs.status import run_status
 from support import stored
 from support.bench import Bench, wait_until

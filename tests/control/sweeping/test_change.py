@@ -70,6 +70,30 @@ def test_a_file_of_another_sweep_is_refused(
     assert Journal(memory, definition, by="test").catch_up().number == 0
 
 
+def test_files_that_were_not_there_at_the_launch_are_refused(memory: Store, tmp_path: Path) -> None:
+    launched(memory, tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n' * 400)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "rows.jsonl").write_text('{"text": "a"}\n' * 400)
+    for name, message in (
+        ("rows.jsonl", r"rows\.jsonl is a local file"),
+        ("./folder", r"\./folder is a relative path"),
+    ):
+        for parameters in (
+            {"data.train.0.path": {"values": [name]}},
+            {"data": {"values": [{"train": [{"path": name}]}]}},
+            {"data.train.0.path": {"values": ["builtin:python-docstrings", name], "probabilities": [0.5, 0.5]}},
+        ):
+            with pytest.raises(UserError, match=message):
+                change_sweep(memory, "sweep", write_file(tmp_path, parameters=parameters), cwd=tmp_path)
+    assert change_sweep(
+        memory,
+        "sweep",
+        write_file(tmp_path, parameters={"data.train.0.path": {"values": [str(tmp_path / "folder")]}}),
+        cwd=tmp_path,
+    ).lines
+
+
 def test_a_file_over_another_recipe_is_refused_and_says_what_differs(memory: Store, tmp_path: Path) -> None:
     launched(memory, tmp_path)
     recipe = (Path(__file__).parents[3] / "jobs" / "quickstart.yaml").read_text()

@@ -48,6 +48,27 @@ def test_a_sweep_without_rungs_trains_to_the_end(memory: Store, tmp_path: Path) 
     assert (definition.scheduler, list(definition.rungs), definition.max_steps) == ("none", [], 120)
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "chosen", "strict", "words"),
+    [
+        (None, "stop", False, "`scheduler: stop` is W&B's rule"),
+        ("stop", "stop", False, "`scheduler: stop` is W&B's rule"),
+        ("asha", "asha", True, "early_terminate.strict is not used: `scheduler: asha`"),
+    ],
+)
+def test_what_is_not_strict_is_wandbs_own_rule(
+    memory: Store, tmp_path: Path, scheduler: str | None, chosen: str, strict: bool, words: str
+) -> None:
+    early = {"type": "hyperband", "min_iter": 2, "eta": 2, "strict": False}
+    settings = {"training.max_steps": 120, "training.eval_strategy": "steps", "training.eval_steps": 10}
+    section = {"set": settings, **({"scheduler": scheduler} if scheduler else {})}
+    said: list[str] = []
+    content = {**SWEEP, "early_terminate": early, "runner": section}
+    definition = prepared(memory, tmp_path, said, content=content, parallel=2).definition
+    assert (definition.scheduler, definition.strict, definition.eta) == (chosen, strict, 2)
+    assert any(words in note for note in said), said
+
+
 def test_what_draws_for_ever_needs_an_end(memory: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="draws for ever") as refused:
         prepared(memory, tmp_path, content=with_section(parallel=2))

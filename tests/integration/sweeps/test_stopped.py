@@ -1,5 +1,6 @@
 """A sweep is stopped, drained, out of budget, changed, retried: nothing is left running, and nothing is lost."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -53,13 +54,14 @@ def test_at_the_cap_trials_pause_and_a_higher_cap_goes_on(calm: Place, place: Pl
     assert tale(check_sweep(place, "capped")) == tale(calm.state("calm"))
 
 
-def test_dollars_are_a_cap_too(calm: Place, place: Place) -> None:
-    """A worker that costs a million dollars a second has joined: the cap is reached by the next command."""
-    place.run("sweep", "launch", "./sweep.yaml", "--name", "dear", "--detach")
-    place.run("sweep", "stop", "dear")
-    Journal(place.store, place.definition("dear"), by="test").append(
-        lambda state: [{"event": "joined", "worker": "dear", "dollars_per_hour": 3.6e9}]
-    )
+def test_a_machine_whose_price_is_stated_comes_to_the_cap_by_itself(calm: Place, place: Place) -> None:
+    """A dollar a second and a cap of a cent: it is there before a worker has imported what it trains with."""
+    place.environment["RUNNER_HOURLY_COST"] = "3600"
+    printed = ended(place.launch("dear", "--max-cost", "0.01"), code=75)
+    assert re.search(r"the budget is spent: \$\d+\.\d\d of \$0\.01", printed), printed
+    assert not place.processes()
+    state = check_sweep(place, "dear")
+    assert {worker.dollars_per_hour for worker in state.workers.values()} == {1800.0}, "two share the machine"
     printed = place.run("sweep", "resume", "dear", "--max-cost", "0.5", code=2)
     assert "the budget is spent" in printed
     place.run("sweep", "resume", "dear", "--max-cost", "1e12")

@@ -2,10 +2,13 @@
 
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from runner.sweeps.layout import sweep_key
+from support.servers.s3 import BUCKET, make_bucket, ministack_on_disk
 from support.sweeping.small import RECIPE, Place, check_sweep, ended, tale
 
 pytestmark = pytest.mark.thorough
@@ -52,6 +55,23 @@ def test_the_store_is_away_for_a_while(calm: Place, place: Place) -> None:
     elsewhere.rename(store)
     ended(launched)
     assert tale(check_sweep(place, "away")) == tale(calm.state("calm"))
+
+
+def test_an_object_store_is_killed_and_started_again(
+    calm: Place, make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ministack_on_disk(tmp_path / "server") as server:
+        make_bucket(server)
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        place = make_place(store=f"s3://{BUCKET}/away", environment=server.environment())
+        launched = place.launch("away")
+        place.wait_for_event("away", "reached")
+    time.sleep(8)
+    assert launched.poll() is None, "there is more to train, and nothing can be trained now"
+    with ministack_on_disk(tmp_path / "server", server.port):
+        ended(launched)
+        assert tale(check_sweep(place, "away")) == tale(calm.state("calm"))
 
 
 def test_a_recipe_that_has_changed_since_does_not_change_the_sweep(calm: Place, place: Place) -> None:

@@ -53,6 +53,8 @@ def serving(
     command: Callable[[int], list[str]],
     folder: Path,
     environment: Callable[[int], Mapping[str, str]] = lambda port: {},
+    *,
+    port: int | None = None,
 ) -> Iterator[Running]:
     """Run a server; kill it, and all that it started, at the end.
 
@@ -63,24 +65,29 @@ def serving(
         folder: the server's home, temporary folder and working directory; `server.log` is written there.
         environment: makes what the server finds in its environment, besides PATH and its folders. Nothing else is
             handed down: no credentials, no proxies.
+        port: where it listens; None for a free one.
 
     Raises:
         ServerFailed: it did not come up, twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
-    process, port = _start(command, environment, folder, log)
+    process, chosen = _start(command, environment, folder, log, port)
     try:
-        yield Running(port, process.pid)
+        yield Running(chosen, process.pid)
     finally:
         _kill(process)
 
 
 def _start(
-    command: Callable[[int], list[str]], environment: Callable[[int], Mapping[str, str]], folder: Path, log: Path
+    command: Callable[[int], list[str]],
+    environment: Callable[[int], Mapping[str, str]],
+    folder: Path,
+    log: Path,
+    asked: int | None,
 ) -> tuple[subprocess.Popen[bytes], int]:
     for last_try in (False, True):  # another process may take the port between our look and the server's bind
-        port = free_port()
+        port = free_port() if asked is None else asked
         places = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
         with log.open("ab") as output:
             process = subprocess.Popen(

@@ -69,6 +69,17 @@ def ministack(folder: Path) -> Iterator[S3Server]:
 
 
 @contextmanager
+def ministack_on_disk(folder: Path, port: int | None = None) -> Iterator[S3Server]:
+    """ministack with its objects in files: killed and started again on the same port, it has them all."""
+
+    def environment(chosen: int) -> dict[str, str]:
+        return {**_ministack_environment(chosen), "S3_PERSIST": "1", "S3_DATA_DIR": str(folder / "data")}
+
+    with serving(lambda chosen: [program("ministack")], folder, environment, port=port) as running:
+        yield S3Server("ministack", f"http://127.0.0.1:{running.port}", running.process_group)
+
+
+@contextmanager
 def ministack_tls(folder: Path) -> Iterator[S3Server]:
     """ministack behind TLS, with a certificate of an authority that nobody but these tests knows."""
     authority, certificate, key = make_certificate(folder / "certificate")

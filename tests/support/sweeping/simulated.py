@@ -145,8 +145,11 @@ class Simulation:
             self._commit(trial, start, end)
             value = self.value(trial, end)
             state = self.journal.state
-            call = self.controller.finished if work.until is None else self.controller.reached
-            self._write(call(state, trial, name, step=end, value=value, seconds=seconds))
+            told: Any = {"step": end, "value": value, "seconds": seconds}
+            if work.until is None:
+                self._write(self.controller.finished(state, trial, name, **told))
+            else:
+                self._write(self.controller.reached(state, trial, name, best=value, **told))
             self._look(name, dies_at)
 
         self._at(seconds, done)

@@ -61,15 +61,25 @@ class Story:
         rung = self.state.trials[trial].rung
         self.tell({"event": "taken", "trial": trial, "worker": worker, "until": self.controller.until(rung)})
 
-    def reach(self, values: Mapping[int, float | None], worker: str = "w", seconds: float = 10.0) -> None:
-        """Trials train to their next rung (the end is one too), with these values; the rule decides on arrival."""
+    def reach(
+        self,
+        values: Mapping[int, float | None],
+        worker: str = "w",
+        seconds: float = 10.0,
+        bests: Mapping[int, float] | None = None,
+    ) -> None:
+        """Trials train to their next rung (the end is one too), with these values; the rule decides on arrival.
+
+        Their best values so far are the same, or those of `bests`.
+        """
         for trial, value in values.items():
             self.take(trial, worker)
             rung = self.state.trials[trial].rung
             step = self.controller.until(rung)
             call = self.controller.finished if step is None else self.controller.reached
             at = step or self.definition.max_steps or 0
-            self.tell(*call(self.state, trial, worker, step=at, value=value, seconds=seconds))
+            best = {} if step is None else {"best": value if bests is None else bests[trial]}
+            self.tell(*call(self.state, trial, worker, step=at, value=value, seconds=seconds, **best))
 
     def fail(self, trial: int, kind: Any = "diverged", reason: str = "loss is nan", worker: str = "w") -> None:
         """A trial is taken, and fails."""

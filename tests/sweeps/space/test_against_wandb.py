@@ -1,4 +1,4 @@
-"""W&B's own package and ours mean the same by a sweep's file: values at quantiles, grids, what is refused, bands.
+"""W&B's own package and ours mean the same by a sweep's file: values at quantiles, grids, refusals, bands, stops.
 
 The quick tests compare with answers that were written down (`answers.json`); the thorough one asks the package itself.
 """
@@ -14,14 +14,15 @@ from runner.sweeps.space.file import EarlyTerminate
 from runner.sweeps.space.parameters import read_parameters
 from runner.sweeps.space.rungs import bands
 from runner.sweeps.space.space import Parameter, Space
+from support.sweeping.story import Story
 from support.sweeping.wandb.questions import all_questions, ask, is_installed, written_answers
 
 
 def test_written_answers_of_wandb_are_ours() -> None:
     pairs = written_answers()
-    assert len(pairs) == 120
+    assert len(pairs) == 150
     compared = [_compare(question, answer) for question, answer in pairs]
-    assert sum(compared) > 100  # the others are those that W&B refuses, and the like
+    assert sum(compared) > 130  # the others are those that W&B refuses, and the like
 
 
 @pytest.mark.thorough
@@ -29,7 +30,7 @@ def test_written_answers_of_wandb_are_ours() -> None:
 def test_wandb_itself_answers_as_ours_does() -> None:
     questions = all_questions(1, 400)
     compared = [_compare(question, answer) for question, answer in zip(questions, ask(questions), strict=True)]
-    assert sum(compared) > 1400
+    assert sum(compared) > 1800
 
 
 def _compare(question: Mapping[str, Any], answer: Any) -> bool:
@@ -40,6 +41,8 @@ def _compare(question: Mapping[str, Any], answer: Any) -> bool:
         return _compare_grids(question["sweep"]["parameters"], answer)
     if "verdict" in question:
         return _compare_verdicts(question["verdict"]["parameters"], answer)
+    if "stop" in question:
+        return _compare_stops(question["stop"], question["histories"], stopped=answer)
     written = question["bands"]["early_terminate"]
     early = EarlyTerminate(**{key: value for key, value in written.items() if key != "type"})
     if isinstance(answer, dict):  # W&B fails on a first band below 1, and so has no answer
@@ -48,6 +51,18 @@ def _compare(question: Mapping[str, Any], answer: Any) -> bool:
         return False
     below = 10_000
     assert bands(early, below) == sorted({band for band in answer if band < below}), question
+    return True
+
+
+def _compare_stops(sweep: Mapping[str, Any], histories: Sequence[Sequence[float]], *, stopped: bool) -> bool:
+    early, goal = sweep["early_terminate"], sweep["metric"].get("goal", "minimize")
+    rule = {"scheduler": "stop", "eta": float(early["eta"]), "strict": early["strict"], "goal": goal}
+    story = Story("w", rungs=(early["min_iter"],), max_steps=1000, **rule)
+    story.draw(*range(len(histories)))
+    for trial, history in enumerate(histories):
+        best = (min if goal == "minimize" else max)(history)
+        story.reach({trial: history[-1]}, bests={trial: best})
+    assert (story.state.trials[len(histories) - 1].state == "paused") == stopped, (sweep, histories)
     return True
 
 

@@ -11,7 +11,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,12 +64,16 @@ class ContainerRunner(AttemptRunner):
         containers: docker or podman.
         image: by id or digest.
         recipe: of the run; local folders that it names are mounted.
+        paths: of this machine, mounted as well.
     """
 
-    def __init__(self, containers: Containers, image: str, recipe: Mapping[str, Any]) -> None:
+    def __init__(
+        self, containers: Containers, image: str, recipe: Mapping[str, Any], *, paths: Sequence[str] = ()
+    ) -> None:
         self._containers = containers
         self._image = image
         self._recipe = recipe
+        self._paths = paths
 
     def command(self, store_url: str, run_id: str) -> list[str]:
         """Build the command of one attempt, as `AttemptRunner.command`."""
@@ -133,7 +137,7 @@ class ContainerRunner(AttemptRunner):
 
     def _read_only(self, environment: Mapping[str, str]) -> list[str]:
         """Local folders and files that are named where a path belongs, and nothing else that looks like one."""
-        named = [path for _, path in machine_paths(Recipe.from_mapping(self._recipe))]
+        named = [*self._paths, *(path for _, path in machine_paths(Recipe.from_mapping(self._recipe)))]
         named += [environment[name] for name in _FILE_VARIABLES if name in environment]
         return sorted({path for path in named if is_local(path) and Path(path).exists()})
 

@@ -216,7 +216,8 @@ def workers_command(
         how: options that say how it is started.
     """
     folder = sweep_folder(store_url, workers.sweep_id)
-    options = ContainerRunner(containers, image, workers.recipe).options(store_url, folder, environment=environment)
+    runner = ContainerRunner(containers, image, workers.recipe, paths=workers.paths)
+    options = runner.options(store_url, folder, environment=environment)
     program = ["--", _PYTHON, "-P", "-m", SLOTS, *arguments]
     return containers.command("run", *how, *options, "--entrypoint=/usr/bin/tini", image, *program)
 

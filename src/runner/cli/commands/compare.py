@@ -42,7 +42,7 @@ def compare(
     from runner.control.results.compare import compare as compare_in
     from runner.reports.comparison import comparison_document, plain_cell, rows
     from runner.reports.comparison_text import comparison_text
-    from runner.reports.sparkline import is_plain
+    from runner.reports.drawing.sparkline import is_plain
     from runner.reports.tables import output_width
 
     if as_csv and as_json:

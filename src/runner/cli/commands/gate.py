@@ -1,8 +1,8 @@
 """``runner gate``."""
 
-import math
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,6 @@ from runner.cli.output import print_json, say, show
 from runner.exit_codes import FAILED, INTERRUPTED, SUCCEEDED
 
 if TYPE_CHECKING:
-    from runner.control.results.gate import Gate
     from runner.storage.store import Store
 
 
@@ -26,12 +25,15 @@ if TYPE_CHECKING:
     help="What must hold, as 'eval_loss <= 1.02 * baseline.eval_loss'. May be repeated: all must hold.",
 )
 @click.option(
-    "--baseline", metavar="BASELINE", help="What to compare with: a run, a JSON file, or REF:PATH, a file in git."
+    "--baseline",
+    metavar="BASELINE",
+    help="What to compare with: a run, a tag or branch, a JSON file, or REF:PATH, a file in git.",
 )
 @click.option(
     "--wait", "wait_seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait so long for the run's end."
 )
 @click.option("--junit", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML there.")
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON there.")
 @json_option
 @store_option
 def gate(
@@ -41,6 +43,7 @@ def gate(
     baseline: str | None,
     wait_seconds: float | None,
     junit: Path | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Hold a run's results against requirements, and exit 1 if one does not hold.
@@ -56,6 +59,7 @@ def gate(
     from runner.control.wait import wait_for_end
     from runner.runs.listing import find_run
     from runner.runs.status import run_status
+    from runner.storage.atomic import atomic_write
 
     expressions = read_requirements(requirements, with_baseline=baseline is not None)
     run_id = find_run(store, run)
@@ -68,34 +72,14 @@ def gate(
         raise click.exceptions.Exit(INTERRUPTED)
     found = check(store, status, expressions, baseline)
     if junit is not None:
-        _write_junit(junit, run_id, found)
+        with atomic_write(junit) as part:
+            part.write_bytes(found.to_junit(run_id))
+    if out is not None:
+        with atomic_write(out) as part:
+            part.write_text(json.dumps(found.to_document(run_id), indent=2) + "\n")
     if as_json:
-        print_json(_document(run_id, found))
+        print_json(found.to_document(run_id))
     else:
         for each in found.checked:
             show(each.line)
     raise click.exceptions.Exit(SUCCEEDED if found.passed else FAILED)
-
-
-def _write_junit(path: Path, run_id: str, found: "Gate") -> None:
-    from runner.reports.junit import Case, junit_xml
-
-    cases = [Case(name=each.requirement, failure=None if each.passed else each.detail) for each in found.checked]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(junit_xml(run_id, cases))
-
-
-def _document(run_id: str, found: "Gate") -> dict[str, Any]:
-    """What `--json` prints; it can be a baseline itself."""
-    return {
-        "run_id": run_id,
-        "passed": found.passed,
-        "baseline": found.baseline,
-        "requirements": [
-            {"requirement": each.requirement, "passed": each.passed, "detail": each.detail} for each in found.checked
-        ],
-        "values": {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in sorted(found.values.items())
-        },
-    }

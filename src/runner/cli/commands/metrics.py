@@ -148,7 +148,7 @@ def _refuse_unknown(runs: "Mapping[str, Sequence[Mapping[str, Any]]]", names: Se
         return
     import difflib
 
-    from runner.reports.curves import known_metrics
+    from runner.reports.drawing.curves import known_metrics
 
     known = list(dict.fromkeys(name for records in runs.values() for name in known_metrics(records)))
     for name in names:

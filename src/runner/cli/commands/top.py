@@ -49,7 +49,7 @@ def _has_screen() -> bool:
 
 
 def _show_once(store: "Store", alive: "Alive") -> None:
-    from runner.reports.sparkline import is_plain
+    from runner.reports.drawing.sparkline import is_plain
     from runner.reports.tables import output_width
     from runner.reports.top import top_lines
 

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from runner.control.results.gating.baseline import baseline_values
 from runner.control.results.gating.expressions import Expression, NoValueError, Value, parse
-from runner.control.results.gating.values import baseline_values, run_values
+from runner.control.results.gating.values import run_values
 from runner.errors import UserError
 from runner.recipe.suggestions import closest
+from runner.reports.junit import Case, junit_xml
 from runner.runs.status import RunStatus
 from runner.storage.store import Store
 
@@ -50,6 +53,26 @@ class Gate:
         """Whether all requirements hold."""
         return all(each.passed for each in self.checked)
 
+    def to_junit(self, run_id: str) -> bytes:
+        """The requirements as tests in a JUnit file."""
+        cases = [Case(name=each.requirement, failure=None if each.passed else each.detail) for each in self.checked]
+        return junit_xml(run_id, cases)
+
+    def to_document(self, run_id: str) -> dict[str, Any]:
+        """What `gate --json` prints; it can be a baseline itself."""
+        return {
+            "run_id": run_id,
+            "passed": self.passed,
+            "baseline": self.baseline,
+            "requirements": [
+                {"requirement": each.requirement, "passed": each.passed, "detail": each.detail} for each in self.checked
+            ],
+            "values": {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in sorted(self.values.items())
+            },
+        }
+
 
 def read_requirements(texts: Sequence[str], *, with_baseline: bool) -> list[Expression]:
     """Read requirements; that the run succeeded is one more, unless they look at `state` themselves.
@@ -63,7 +86,7 @@ def read_requirements(texts: Sequence[str], *, with_baseline: bool) -> list[Expr
     for expression in read:
         needed = [name for name in expression.names() if name.startswith(BASELINE)]
         if needed and not with_baseline:
-            remedy = "name it with --baseline: a run, a JSON file, or REF:PATH"
+            remedy = "name it with --baseline: a run, a tag or branch, a JSON file, or REF:PATH"
             raise UserError(f"`{needed[0]}` needs a baseline", where=f"--require {expression.text}", remedy=remedy)
     if not any("state" in expression.names() for expression in read):
         read.insert(0, parse(SUCCEEDED))
@@ -78,7 +101,7 @@ def check(store: Store, status: RunStatus, requirements: Sequence[Expression], b
         Damaged: records cannot be trusted.
     """
     own = run_values(store, status)
-    called, others = baseline_values(store, baseline) if baseline is not None else (None, {})
+    called, others = baseline_values(store, baseline, beside=status) if baseline is not None else (None, {})
     values = own | {BASELINE + name: value for name, value in others.items()}
     return Gate(checked=tuple(_check(each, values) for each in requirements), values=own, baseline=called)
 

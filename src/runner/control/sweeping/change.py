@@ -11,10 +11,13 @@ from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.compare import MISSING, differences, value_at
 from runner.control.sweeping.writer import journal_of
 from runner.errors import UserError
+from runner.recipe.inputs.references import is_local
+from runner.runs.submission.portable import PortableRecipe, portable_recipe
 from runner.runs.submission.prepare import prepare
 from runner.storage.store import Store
 from runner.sweeps.definition import Definition
 from runner.sweeps.events import Changed, Event
+from runner.sweeps.space.files import drawn_files, paths_of
 from runner.sweeps.space.load import LoadedSweep, load_sweep
 from runner.sweeps.space.space import Space
 from runner.sweeps.state import SweepState
@@ -55,6 +58,7 @@ def change_sweep(store: Store, sweep_id: str, file: str, *, cwd: Path) -> Change
     journal = journal_of(store, sweep_id)
     definition = journal.definition
     _check(definition, loaded)
+    _check_files(definition, loaded, cwd)
     space = loaded.space.to_mapping()
     lines: list[str] = []
 
@@ -100,17 +104,23 @@ def _check(definition: Definition, loaded: LoadedSweep) -> None:
                 where=where,
                 remedy="launch it as a sweep of its own, or name the recipe as it was",
             )
-    known = set(definition.recipe.get("files", {}))
-    for parameter in loaded.space.parameters:
-        for value in parameter.distribution.values() or ():
-            for path, setting in parameter.settings(value).items():
-                is_file = isinstance(setting, str) and path.startswith("data.") and Path(setting).is_file()
-                if is_file and setting not in known:
-                    raise UserError(
-                        f"{parameter.name}: {setting} is a local file, and the sweep's files were copied at its launch",
-                        where=where,
-                        remedy="launch it as a sweep of its own, with --from",
-                    )
+
+
+def _check_files(definition: Definition, loaded: LoadedSweep, cwd: Path) -> None:
+    """Refuse files that only the new file draws: those that travel were copied to the store at the launch.
+
+    Raises:
+        UserError: there is one; or a folder whose path is relative, which no worker would find.
+    """
+    files = portable_recipe(loaded.recipe, drawn=drawn_files(loaded.space), cwd=cwd).files
+    for text in files.keys() - definition.recipe.get("files", {}).keys():
+        stands_for = files[text]
+        if isinstance(stands_for, str) and is_local(stands_for):
+            what, remedy = "a relative path, which a worker cannot find", f"write {stands_for}"
+        else:
+            what = "a local file, and the sweep's files were copied at its launch"
+            remedy = "launch it as a sweep of its own, with --from"
+        raise UserError(f"parameters: {text} is {what}", where=str(loaded.path), remedy=remedy)
 
 
 def _check_number(definition: Definition, state: SweepState, loaded: LoadedSweep) -> None:
@@ -163,6 +173,13 @@ def _notes(definition: Definition, loaded: LoadedSweep) -> list[str]:
         notes.append("rungs stay as they were: trials that have been compared could not be compared with others")
     if loaded.metric.target != definition.target:
         notes.append("metric.target stays as it was")
+    portable = PortableRecipe.from_mapping(definition.recipe)
+    before, now = (paths_of(portable, [space]) for space in (Space.from_mapping(definition.space), loaded.space))
+    if definition.infra == "docker" and (new := sorted({*now} - {*before})):
+        notes.append(
+            f"workers that run now have no {', '.join(new)} in their container: `runner sweep stop "
+            f"{definition.sweep_id}` and then resume starts some that have"
+        )
     section = loaded.file.runner
     if section.max_cost not in (None, definition.max_cost) or section.max_hours not in (None, definition.max_hours):
         notes.append(f"the budget stays as it was: `runner sweep resume {definition.sweep_id} --max-cost` changes it")

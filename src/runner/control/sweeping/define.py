@@ -21,7 +21,10 @@ from runner.runs.submission.portable import PortableRecipe
 from runner.sweeps.definition import Definition, Scheduler
 from runner.sweeps.layout import LONGEST_SWEEP_ID
 from runner.sweeps.space.file import RunnerSection
+from runner.sweeps.space.files import paths_of
 from runner.sweeps.space.load import LoadedSweep
+from runner.sweeps.space.space import Space
+from runner.sweeps.state import SweepState
 
 THIS_MACHINE = "machine"
 """The name of the price of this machine, among those by accelerator."""
@@ -96,6 +99,7 @@ def define_sweep(
         max_steps=loaded.rungs[-1] if loaded.rungs else None,
         schedule=section.schedule,
         eta=file.eta,
+        strict=scheduler != "stop" or file.early_terminate is None or file.early_terminate.strict,
         retries=section.retries,
         max_cost=max_cost,
         max_hours=max_hours,
@@ -138,12 +142,15 @@ def choose_scheduler(loaded: LoadedSweep, *, run_cap: int | None, parallel: int)
     """Return who goes on after a rung: what the file says, or what suits the number of workers.
 
     With few workers, synchronous successive halving needs the fewest GPU hours, and they wait little; with more, or
-    with as many trials as the budget gives, the delayed asynchronous rule, in which nobody waits.
+    with as many trials as the budget gives, the delayed asynchronous rule, in which nobody waits. W&B's own rule where
+    the file has ``strict: false``: only that one holds a trial's best value so far against the others.
 
     Raises:
         UserError: the file asks for a rule that needs to know the number of trials.
     """
-    asked = loaded.file.runner.scheduler
+    asked, early = loaded.file.runner.scheduler, loaded.file.early_terminate
+    if asked is None and early is not None and not early.strict:
+        asked = "stop"
     if asked == "none" or len(loaded.rungs) <= 1:
         return "none"
     cap = run_cap if loaded.file.method != "grid" else grid_size(loaded)
@@ -188,14 +195,18 @@ def checked_sweep_name(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "sweep"
 
 
-def workers_of(definition: Definition, placement: Placement, *, count: int) -> SweepWorkers:
-    """Return what is asked of a backend for so many workers of a sweep."""
+def workers_of(
+    definition: Definition, placement: Placement, *, count: int, state: SweepState | None = None
+) -> SweepWorkers:
+    """Return what is asked of a backend for so many workers of a sweep; `state`: of one that has begun."""
+    spaces = [definition.space, *([] if state is None or state.space is None else [state.space])]
     return SweepWorkers(
         sweep_id=definition.sweep_id,
         placement=placement,
         count=count,
         sky=definition.resolved.get("sky") or {},
         recipe=definition.resolved,
+        paths=paths_of(PortableRecipe.from_mapping(definition.recipe), map(Space.from_mapping, spaces)),
         gpus_per_trial=definition.gpus_per_trial if definition.gpus_per_trial > 1 else None,
         trials_per_gpu=definition.trials_per_gpu,
     )

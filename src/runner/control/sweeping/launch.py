@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from runner.backends.base import ResourceOptions
 from runner.backends.registry import backend_for, infra_for, worker_backend_for
@@ -29,6 +29,7 @@ from runner.sweeps.definition import Definition, write_definition
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import sweep_key
+from runner.sweeps.space.files import drawn_files
 from runner.sweeps.space.load import LoadedSweep, load_sweep
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], N
             where=str(loaded.path),
             remedy=f"`{install_command('train', 'sweep')}`, or write `method: random`",
         )
-    portable = portable_recipe(loaded.recipe, drawn=_drawn_settings(loaded), cwd=options.cwd)
+    portable = portable_recipe(loaded.recipe, drawn=drawn_files(loaded.space), cwd=options.cwd)
     definition = define_sweep(loaded, options, checked, portable)
     if definition.max_cost is not None and not definition.prices:
         say(
@@ -178,26 +179,6 @@ def _place(options: SweepOptions, loaded: LoadedSweep) -> PlaceOptions:
     if asked.infra in (("local",), ("docker",)):  # asked for by name: the file's machines are for another day
         resources = ResourceOptions(infra=asked.infra)
     return PlaceOptions(resources=resources, image=options.image, env_files=options.env_files, secrets=options.secrets)
-
-
-def _drawn_settings(loaded: LoadedSweep) -> list[dict[str, Any]]:
-    """Settings that a trial may have and that name a file: each choice of each parameter by itself."""
-    choices = []
-    for parameter in loaded.space.parameters:
-        for value in parameter.distribution.grid() or ():
-            settings = parameter.settings(value)
-            if any(_may_name_a_file(path) for path in settings):
-                choices.append(settings)
-    return choices
-
-
-def _may_name_a_file(path: str) -> bool:
-    return path.startswith(("data", "stages", "model", "export")) or path in (
-        "training.reward_funcs",
-        "training.deepspeed",
-        "training.chat_template_path",
-        "training.accelerator_config",
-    )
 
 
 def _say_what_does_not_fit(prepared: PreparedSweep, say: Callable[[str], None]) -> None:

@@ -63,7 +63,8 @@ def resume_sweep(
     if backend_for(placement.infra).shares_environment:
         refuse_other_version(definition)
     backend = worker_backend_for(placement.infra)
-    workers = workers_of(definition, placement, count=options.parallel or definition.parallel)
+    count = options.parallel or definition.parallel
+    workers = workers_of(definition, placement, count=count, state=journal.state)
     request = backend.request(store.url, workers, environment=list(environment))
     journal.append(lambda state: _resumed(state, options))
     refuse_if_nothing_is_left(journal)
@@ -85,9 +86,9 @@ def refuse_if_nothing_is_left(journal: Journal) -> None:
     """
     from datetime import UTC, datetime
 
-    from runner.sweeps.controller import Controller
+    from runner.sweeps.ending import reason_to_stop
 
-    reason = Controller(journal.definition).reason_to_stop(journal.state, now=datetime.now(UTC))
+    reason = reason_to_stop(journal.definition, journal.state, now=datetime.now(UTC))
     if reason is not None:
         raise UserError(
             reason, where=journal.definition.sweep_id, remedy="go on with a larger --max-cost, or --max-hours"

@@ -53,12 +53,13 @@ def sweep_status(store: Store, sweep_id: str) -> SweepStatus:
     overview = make_overview(definition, state, now=now)
     return SweepStatus(
         overview=overview,
-        runs=_runs(store, definition, state),
+        runs=running_trials(store, definition, state),
         silence=_silence(store, overview, now=now) if overview.workers else {},
     )
 
 
-def _runs(store: Store, definition: Definition, state: SweepState) -> dict[int, RunStatus]:
+def running_trials(store: Store, definition: Definition, state: SweepState) -> dict[int, RunStatus]:
+    """Read the runs of the trials that train now, by trial; none if they are very many."""
     if not state.running or len(state.running) > _MOST_LOOKED_AT:
         return {}
     numbers = {trial_run_id(definition.sweep_id, number): number for number in sorted(state.running)}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from runner.reports.curves import metric_points, system_points
+from runner.reports.drawing.curves import metric_points, system_points
 from runner.reports.html.charts import Chart, Rule
 from runner.reports.html.details import RunDetails
 from runner.runs.attempts import Attempt

@@ -131,17 +131,35 @@ def prepare_with(
         UserError: the recipe is not valid with these values, or what it names is not on this machine.
         Damaged: an input is not what it was at the launch.
     """
+    layers = _layers_with(portable, settings)
+    for place in _places(layers.data):
+        place.replace(place.local(fetch))
+    path = folder.absolute() / f"{layers.data['name']}.yaml"
+    loaded = check_layers(layers, path, shown_as=shown_as, lines={}, cwd=folder)
+    return loaded, prepare(loaded, left_behind=portable.left_behind)
+
+
+def drawn_paths(portable: PortableRecipe, settings: Mapping[str, Json]) -> list[str]:
+    """Return the absolute local paths that values name where a path belongs; what travels with the sweep has none.
+
+    Args:
+        portable: the recipe.
+        settings: values by dotted name.
+    """
+    layers = _layers_with(portable, settings)
+    drawn = (place.text for place in _places(layers.data) if source_of(place.path, layers.sources) == _DRAWN)
+    return [text for text in drawn if is_local(text)]
+
+
+def _layers_with(portable: PortableRecipe, settings: Mapping[str, Json]) -> LayeredRecipe:
+    """The recipe with values set in it, and what stands for the files that they name."""
     layers = LayeredRecipe(
         copy.deepcopy(dict(portable.document)),
         dict(portable.sources),
         {path: f"{source} {'.'.join(map(str, path))}" for path, source in portable.sources.items()},
     )
     apply_values(layers, _with_files(dict(settings), portable.files), source=_DRAWN, place=_PLACE)
-    for place in _places(layers.data):
-        place.replace(place.local(fetch))
-    path = folder.absolute() / f"{layers.data['name']}.yaml"
-    loaded = check_layers(layers, path, shown_as=shown_as, lines={}, cwd=folder)
-    return loaded, prepare(loaded, left_behind=portable.left_behind)
+    return layers
 
 
 @dataclass(frozen=True, kw_only=True)

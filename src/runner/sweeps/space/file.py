@@ -40,7 +40,7 @@ class EarlyTerminate:
     eta: float = 3.0
     """One of so many goes on."""
     strict: bool = True
-    """Compare the value at the iteration; false: the best so far."""
+    """Hold the value at the iteration against the others'; false: the best so far, by the scheduler ``stop``."""
 
 
 @dataclass(frozen=True, kw_only=True)

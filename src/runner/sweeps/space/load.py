@@ -23,7 +23,7 @@ from runner.sweeps.space.file import Metric, RunnerSection, SweepFile
 from runner.sweeps.space.metrics import default_metric, find_unknown_metric, is_evaluated, recorded_name
 from runner.sweeps.space.names import Name, flat_settings, is_section, resolve_name, unknown_name
 from runner.sweeps.space.parameters import Written
-from runner.sweeps.space.reading import read_sweep
+from runner.sweeps.space.reading.read import read_sweep
 from runner.sweeps.space.rungs import evaluations_at, rungs_in_steps
 from runner.sweeps.space.space import Parameter, Space
 
@@ -319,6 +319,14 @@ class _Loading:
             listed = ", ".join(map(str, rungs))
             value = "evaluation" if is_evaluated(file.metric.name) else "logged value"
             self._notes.append(f"early_terminate compares trials at steps {listed}: an iteration is one {value}")
+        if file.early_terminate is not None and not file.early_terminate.strict:
+            self._notes.append(
+                "early_terminate.strict: false: `scheduler: stop` is W&B's rule, which holds a trial's best value so "
+                "far against the values at the iteration"
+                if file.runner.scheduler in (None, "stop")
+                else f"early_terminate.strict is not used: `scheduler: {file.runner.scheduler}` compares the values at "
+                "a rung"
+            )
         compared = sorted({int(end) for end in ends[0] if isinstance(end, int | float) and end > 0}) if ends else rungs
         settings, notes = evaluations_at(compared, file.metric.name, recipe)
         self._notes += notes

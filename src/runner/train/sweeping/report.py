@@ -1,5 +1,6 @@
 """What became of a trial in an attempt: read from the trial's run, and told to the sweep as events."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from runner.runs.record_types.result import MetricRecord, Result
 from runner.runs.records import run_document, run_result
 from runner.storage.store import Store
 from runner.sweeps.controller import Controller
+from runner.sweeps.definition import Goal
 from runner.sweeps.events import Event, FailureKind
 from runner.sweeps.state import SweepState
 
@@ -34,6 +36,8 @@ class TrialEnd:
     """The step of the rung, or of the newest checkpoint."""
     value: float | None = None
     """The metric's value, if it is a number."""
+    best: float | None = None
+    """Its best value until a rung."""
     failure: FailureKind = "error"
     reason: str = ""
     stopped: bool = False
@@ -47,7 +51,7 @@ class TrialEnd:
             match self.kind:
                 case "reached":
                     assert self.step is not None
-                    return controller.reached(state, trial, worker, step=self.step, value=self.value, seconds=seconds)
+                    return controller.reached(state, trial, worker, value=self.value, best=self.best, **common)
                 case "finished":
                     return controller.finished(state, trial, worker, value=self.value, **common)
                 case "failed":
@@ -57,13 +61,14 @@ class TrialEnd:
         return of
 
 
-def find_end(store: Store, run_id: str, *, metric: str, until: int | None, told: str | None) -> TrialEnd:
+def find_end(store: Store, run_id: str, *, metric: str, goal: Goal, until: int | None, told: str | None) -> TrialEnd:
     """Find out how an attempt at a trial ended.
 
     Args:
         store: where the trial's run lives.
         run_id: the run.
         metric: the sweep's metric.
+        goal: whether less of it is better, or more.
         until: the step that the trial was to pause after; None: its end.
         told: why the sweep had this worker pause the trial; None: it did not.
 
@@ -81,10 +86,11 @@ def find_end(store: Store, run_id: str, *, metric: str, until: int | None, told:
             return TrialEnd(kind="failed", step=step, failure="mistake", reason=f"cancelled: {reason}")
         return TrialEnd(kind="failed", step=step, failure=_failure(ended), reason=reason)
     if ended is not None and ended.get("paused") and until is not None:
-        value, missing = value_at(read_metrics(store, run_id), metric, until)
+        records = read_metrics(store, run_id)
+        value, missing = value_at(records, metric, until)
         if missing is not None:
             return TrialEnd(kind="failed", step=step, failure="mistake", reason=missing)
-        return TrialEnd(kind="reached", step=until, value=value)
+        return TrialEnd(kind="reached", step=until, value=value, best=best_until(records, metric, until, goal))
     reason = one_line((ended.get("reason") if ended is not None else None) or "it ended without a word")
     if told is not None:
         return TrialEnd(kind="released", step=step, reason=told, stopped=True)
@@ -104,6 +110,14 @@ def value_at(records: Sequence[MetricRecord], metric: str, step: int) -> tuple[f
         if metric in record:
             return _number(record.get(metric)), None
     return None, no_such_metric(records, metric)
+
+
+def best_until(records: Sequence[MetricRecord], metric: str, step: int, goal: Goal) -> float | None:
+    """Return a metric's best value up to a step of the last stage; None: it never was a number."""
+    stage = records[-1]["stage"] if records else None
+    found = [_number(record.get(metric)) for record in records if record["stage"] == stage and record["step"] <= step]
+    values = [value for value in found if value is not None and math.isfinite(value)]
+    return (min if goal == "minimize" else max)(values, default=None)
 
 
 def no_such_metric(records: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -221,8 +221,9 @@ class SweepWorker:
                 price=self.price,
                 schedule_steps=(until or self.definition.max_steps) if self.definition.schedule == "rung" else None,
             )
-        metric, told = self.definition.metric, None if self._stopping else watch.told
-        end = self._patiently(lambda: find_end(self.store, run_id, metric=metric, until=until, told=told))
+        metric, goal = self.definition.metric, self.definition.goal
+        told = None if self._stopping else watch.told
+        end = self._patiently(lambda: find_end(self.store, run_id, metric=metric, goal=goal, until=until, told=told))
         if not any((work_dir / KEPT).glob("*")):
             shutil.rmtree(work_dir, ignore_errors=True)  # what counts is in the store, for whoever goes on with it
         if watch.missing is not None and end.kind == "released" and not self._stopping:

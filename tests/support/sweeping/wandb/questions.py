@@ -64,22 +64,35 @@ def verdict_questions(seed: int, count: int) -> list[Config]:
 def band_questions(seed: int, count: int) -> list[Config]:
     """Return sweeps with `early_terminate`."""
     numbers = random.Random(seed)
-    return [
-        {
-            "bands": {
-                "method": "random",
-                "metric": {"name": "loss"},
-                "parameters": {"parameter": {"value": 1}},
-                "early_terminate": {"type": "hyperband", **_early(numbers)},
-            }
-        }
-        for _ in range(count)
-    ]
+    return [{"bands": _early_sweep("minimize", _early(numbers))} for _ in range(count)]
+
+
+def stop_questions(seed: int, count: int) -> list[Config]:
+    """Return runs that have come to an iteration of `early_terminate`, the last of them just now."""
+    numbers = random.Random(seed)
+    questions = []
+    for _ in range(count):
+        band = numbers.randint(1, 4)
+        early = {"min_iter": band, "eta": numbers.choice([2, 3, 4, 1.5]), "strict": numbers.random() < 0.3}
+        others = numbers.randint(0, 12)
+        histories = [[numbers.randint(1, 9) for _ in range(band)] for _ in range(others + 1)]
+        goal = numbers.choice(["minimize", "maximize"])
+        questions.append({"stop": _early_sweep(goal, early), "histories": histories})
+    return questions
+
+
+def _early_sweep(goal: str, early: Config) -> Config:
+    return {
+        "method": "random",
+        "metric": {"name": "loss", **({"goal": goal} if goal == "maximize" else {})},
+        "parameters": {"parameter": {"value": 1}},
+        "early_terminate": {"type": "hyperband", **early},
+    }
 
 
 def all_questions(seed: int, count: int) -> list[Config]:
     """Return questions of all kinds, `count` of each."""
-    kinds = (quantile_questions, grid_questions, verdict_questions, band_questions)
+    kinds = (quantile_questions, grid_questions, verdict_questions, band_questions, stop_questions)
     return [question for kind in kinds for question in kind(seed, count)]
 
 

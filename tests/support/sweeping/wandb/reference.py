@@ -3,7 +3,8 @@
 Reads a JSON list of questions from standard input and writes the list of answers. A question is one of
 ``{"config": {…}, "quantiles": [0.1, …]}``: the values of a parameter there; ``{"sweep": {…}, "points": 100}``: the
 first points of a grid; ``{"verdict": {…}}``: what is wrong with a file; ``{"bands": {…}}``: the iterations of
-`early_terminate`, for a sweep's file.
+`early_terminate`, for a sweep's file; ``{"stop": {…}, "histories": [[…], …]}``: whether the last of these runs, the
+only one that still runs, is stopped.
 """
 
 import json
@@ -34,6 +35,11 @@ def answer(question: dict[str, Any]) -> Any:
             return [None if run is None else run.config for run in runs]
         if "verdict" in question:
             return schema_violations_from_proposed_config(question["verdict"])
+        if "stop" in question:
+            *others, own = question["histories"]
+            runs = [SweepRun(state=RunState.finished, history=[{"loss": value} for value in one]) for one in others]
+            runs.append(SweepRun(state=RunState.running, history=[{"loss": value} for value in own]))
+            return bool(hyperband_stop_runs(runs, question["stop"]))
         run = SweepRun(name="a", state=RunState.running, history=[{"loss": 1.0}] * 3)
         hyperband_stop_runs([run], question["bands"])
         return run.early_terminate_info["bands"]

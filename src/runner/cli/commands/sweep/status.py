@@ -41,16 +41,14 @@ def _show(found: "SweepStatus", show_all: bool) -> int:
     """Print a sweep; return how many trials were left out."""
     from runner.reports.sweep_tables import SHOWN, heading, rungs_table, summary_lines, trials_table
     from runner.reports.tables import output_width
-    from runner.sweeps.views.overview import leaderboard
+    from runner.sweeps.views.overview import leaderboard, pick_rows
 
     overview, width = found.overview, output_width()
     parts = [heading(overview), "\n".join(summary_lines(overview, silence=found.silence))]
     if overview.trials and overview.definition.rungs:
         parts.append(rungs_table(overview, width))
     rows = leaderboard(overview)
-    shown = [row for index, row in enumerate(rows) if show_all or index < SHOWN or row.outlook == "running"]
-    if not show_all:
-        shown = shown[: 2 * SHOWN]
+    shown = rows if show_all else pick_rows(rows, best=SHOWN, most=2 * SHOWN)
     if shown:
         steps = {number: run.step for number, run in found.runs.items()}
         parts.append(trials_table(overview, shown, width, steps=steps))

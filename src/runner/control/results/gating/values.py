@@ -1,25 +1,18 @@
-"""The values that a gate's names stand for: of a run, of a JSON file, of a file at a tag or branch of git."""
+"""The values that a gate's names stand for: of a run, or of a JSON file."""
 
 import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from runner.control.results.gating.expressions import Value
 from runner.errors import UserError
-from runner.files import read_whole
-from runner.git import file_at
-from runner.runs.listing import find_run
 from runner.runs.metrics import read_metrics
 from runner.runs.records import run_result
-from runner.runs.status import RunStatus, run_status
+from runner.runs.status import RunStatus
 from runner.storage.store import Store
-
-MOST_BYTES = 16 * 2**20
-"""The largest baseline file."""
 
 _NOT_METRICS = ("kind", "stage", "step", "phase", "time", "not_finite", "generations")
 
@@ -59,38 +52,16 @@ def document_values(document: Mapping[str, Any]) -> dict[str, Value]:
     return found
 
 
-def baseline_values(store: Store, text: str) -> tuple[str, dict[str, Value]]:
-    """Return what a baseline is called, and its values.
+def decoded_values(data: bytes, where: str) -> dict[str, Value]:
+    """Return the values of a JSON file.
 
     Args:
-        store: where runs live.
-        text: a file that is there; ``REF:PATH``, a file at a tag, branch or commit of git; or a run.
+        data: its contents.
+        where: what it is called.
 
     Raises:
-        UserError: it is none of them, or does not hold values.
+        UserError: it is none.
     """
-    path = Path(text)
-    if path.is_file():
-        try:
-            return text, _decoded(read_whole(path, MOST_BYTES), text)
-        except OSError as error:
-            raise UserError(f"it cannot be read: {error.strerror or error}", where=text) from error
-    reference, colon, inner = text.partition(":")
-    if colon:
-        data = file_at(Path.cwd(), reference, inner)
-        if data is None:
-            remedy = "write REF:PATH, with PATH from the top of the repository; `git fetch` may have to bring REF first"
-            raise UserError(f"git has no file `{inner}` at `{reference}`", where="--baseline", remedy=remedy)
-        return text, _decoded(data, text)
-    try:
-        run_id = find_run(store, text)
-    except UserError as error:
-        remedy = "name a run, a JSON file, or REF:PATH (a JSON file at a tag or branch of git)"
-        raise UserError(f"neither a file nor a run: {error}", where=f"--baseline {text}", remedy=remedy) from error
-    return run_id, run_values(store, run_status(store, run_id))
-
-
-def _decoded(data: bytes, where: str) -> dict[str, Value]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from runner.reports.curves import draw_metrics, draw_system, known_metrics, metric_points
-from runner.reports.plot import as_text
+from runner.reports.drawing.curves import draw_metrics, draw_system, known_metrics, metric_points
+from runner.reports.drawing.plot import as_text
 
 
 def step(number: int, stage: str = "sft", **values: Any) -> dict[str, Any]:

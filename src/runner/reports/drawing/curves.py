@@ -1,10 +1,10 @@
-"""What a run's records look like as curves, to be drawn by `runner.reports.plot`."""
+"""What a run's records look like as curves, to be drawn by `runner.reports.drawing.plot`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.reports.plot import Frame, Line, Series, plot
-from runner.reports.sparkline import Point
+from runner.reports.drawing.plot import Frame, Line, Series, plot
+from runner.reports.drawing.sparkline import Point
 from runner.reports.tables import duration
 
 USUAL = ("loss", "reward")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.reports.plot import COLORS, Frame, Line, Series, as_text, plot
+from runner.reports.drawing.plot import COLORS, Frame, Line, Series, as_text, plot
 
 VALUES = st.none() | st.floats(min_value=-1e12, max_value=1e12)
 

@@ -2,7 +2,7 @@
 
 import io
 
-from runner.reports.sparkline import BLOCKS, Scale, common_scale, is_plain, sparkline
+from runner.reports.drawing.sparkline import BLOCKS, Scale, common_scale, is_plain, sparkline
 
 SCALE = Scale(low=0.0, high=8.0, last=8)
 
