@@ -40,7 +40,7 @@ from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
 from runner.train.agent.notifying.attempt_news import tell_missed_end
 from runner.train.agent.notifying.webhooks import Webhooks, find_webhooks
-from runner.train.agent.run_record import load_or_register_run
+from runner.train.agent.records.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn, training_environment
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 
