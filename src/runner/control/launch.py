@@ -170,7 +170,8 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     backend = backend_for(next(iter(options.resources.infra), ANY))
     plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
-    request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
+    names = [*checked_names(options.secrets), *plan.environment]
+    request = backend.request(store_url, plan.document(run_id), environment=names)
     return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
 
 
