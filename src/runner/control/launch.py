@@ -1,7 +1,7 @@
 """Launch a recipe: check it, decide on a new run or an interrupted one, and have a backend start it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -10,10 +10,11 @@ from runner.backends.base import Backend, Placement, Request
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
+from runner.control.launching.budget import chosen_budget, describe_budget, has_price, set_budget_again
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
 from runner.control.launching.rows import read_all_rows
+from runner.control.launching.settled import settled_max_cost, settled_resources, written_resources
 from runner.control.launching.start import (
     Launched,
     acquire_run,
@@ -98,6 +99,7 @@ def launch(
         UserError: something is wrong with the recipe, the machine, the hub, or the run of that name; or `confirm`
             said no. Nothing has been started.
     """
+    options = _settled(options)
     plan = _plan(_backend(options), options, say, start=start_resolver(store))
     loaded = plan.checked.loaded
     check_what_it_needs(store, plan.checked, say=say)
@@ -133,6 +135,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
+    options = _settled(options)
     plan = _plan(_backend(options), options, say, start=start_resolver(store))
     read_all_rows(plan.checked.loaded, say=say)
     match = _choose(store, plan)
@@ -159,6 +162,7 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     if any(backend_for(infra).supervised_here for infra in options.resources.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
+    options = _settled(options, cluster="any")
     backend = backend_for(next(iter(options.resources.infra), ANY))
     plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
@@ -212,6 +216,13 @@ class _Plan:
         return document
 
 
+def _settled(options: LaunchOptions, *, cluster: str | None = None) -> LaunchOptions:
+    """Fill in machines that were settled once for all; with any `cluster`, the launch goes elsewhere anyway."""
+    resources = written_resources(options.recipe, overrides=options.overrides, values=options.values, cwd=options.cwd)
+    asked = settled_resources(options.resources, resources, cluster=cluster or options.cluster)
+    return replace(options, resources=asked)
+
+
 def _backend(options: LaunchOptions) -> Backend:
     return backend_for(infra_for(options.resources, options.cluster))
 
@@ -233,7 +244,10 @@ def _plan(
     checked = check_launch(backend, loaded, options, say=say, with_environment=with_environment)
     machines = checked.placement.machines
     resources = machines.resources if machines else None
-    budget = chosen_budget(options.max_cost, options.hourly_cost, resources)
+    max_cost = options.max_cost
+    if max_cost is None:
+        max_cost = settled_max_cost(has_price=has_price(options.hourly_cost, resources))
+    budget = chosen_budget(max_cost, options.hourly_cost, resources)
     words = describe_budget(budget, resources, machines.num_nodes if machines else 1)
     if words is not None:
         say(words)
