@@ -81,7 +81,7 @@ def test_a_token_opens_what_is_gated_or_is_said_to_be_no_good(server: Hub) -> No
 @pytest.mark.parametrize(
     ("source", "setting", "words"),
     [
-        (DataSource(path="someone/there"), "data.train.0.path", "the columns fit no format: question, solution, lang"),
+        (DataSource(path="someone/there", filter={"x": 1}), "data.train.0.filter", "no field `x`"),
         (
             DataSource(path="someone/there", template={"text": "{problem}"}),
             "data.train.0.template",

@@ -19,7 +19,13 @@ Json: TypeAlias = Any
 """What `json.loads` returns: dict, list, str, int, float, bool, None."""
 
 Method: TypeAlias = Literal["sft", "cpt", "dpo", "grpo"]
-Format: TypeAlias = Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"]
+Format: TypeAlias = Literal[
+    "messages", "prompt_completion", "alpaca", "stanford_alpaca", "sharegpt", "text", "preference", "prompt_only"
+]
+
+EDITION = 2
+"""The newest edition of the rules by which rows are read. 1: `alpaca` is Stanford's wording, and a number is no answer.
+2: `alpaca` is turns where the model has a chat template."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,9 @@ class Data:
     layout: str | None = field(default=None, metadata={INTERNAL: True})
     """The layout of rows to take (`RowLayout`'s value), when a run is measured again; None: what all entries can take.
     No recipe says it."""
+    edition: int = field(default=1, metadata={INTERNAL: True})
+    """The edition of the rules by which rows are read (`EDITION`), written by the launch; older records have none, and
+    mean the first. No recipe says it."""
 
     @property
     def has_evaluation(self) -> bool:
@@ -195,11 +204,13 @@ class Recipe:
     def to_mapping(self) -> dict[str, Json]:
         """Return the recipe as JSON, in the form of its dataclasses. `from_mapping` reads it.
 
-        `Data.layout` is left out: no recipe has it, and records and digests stay what they were.
+        `Data.layout` is left out, and the first `Data.edition`: records and digests stay what they were.
         """
         mapping = dataclasses.asdict(self)
         for recipe in (mapping, *mapping["stages"]):
             del recipe["data"]["layout"]
+            if recipe["data"]["edition"] == 1:
+                del recipe["data"]["edition"]
         return mapping
 
     @classmethod
@@ -214,6 +225,7 @@ class Recipe:
                     train=tuple(DataSource(**source) for source in data["train"]),
                     eval=tuple(DataSource(**source) for source in data["eval"]),
                     eval_from_train=data["eval_from_train"],
+                    edition=data.get("edition", 1),
                 ),
                 "checkpoint": Checkpoint(**mapping["checkpoint"]),
                 "watchdog": Watchdog(**mapping.get("watchdog", {})),  # older records have none

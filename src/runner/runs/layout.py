@@ -36,6 +36,7 @@
       reopened/<n>.cancel.json, .finish.json   as ``cancel.json`` and ``finish.json``, since it was reopened
       replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
+      claims/<n>.json                   `launch --once` is about to start the run again; created if absent
       marks/<n>.json                    tags and notes that people have put on it; created if absent
     marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
     removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
@@ -63,6 +64,7 @@ FINISH = "finish.json"
 REOPENED = "reopened/"
 REPLACED = "replaced/"
 BUDGET = "budget/"
+CLAIMS = "claims/"
 MARKS = "marks/"
 MARKED = "marked/"
 REMOVING = "removing/"

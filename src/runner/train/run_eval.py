@@ -19,7 +19,7 @@ from typing import Any
 from runner.errors import UserError
 from runner.exit_codes import FAILED, MISTAKE, SUCCEEDED
 from runner.process import die_with_parent
-from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.recipe.recipe import DataSource, Recipe
 from runner.runs.attempts import newest_hardware
 from runner.runs.checkpoints.choice import no_evaluation_data, no_model
 from runner.runs.layout import CheckpointName
@@ -150,7 +150,11 @@ def evaluation_recipe(
     Raises:
         UserError: there is nothing to evaluate on.
     """
-    eval_data = recipe.data if data is None else Data(train=recipe.data.train, eval=tuple(data), layout=layout)
+    eval_data = (
+        recipe.data
+        if data is None
+        else dataclasses.replace(recipe.data, eval=tuple(data), eval_from_train=None, layout=layout)
+    )
     if not eval_data.has_evaluation:
         raise no_evaluation_data(recipe.name)
     evaluate = recipe.evaluate if prompts is None else dataclasses.replace(recipe.evaluate, prompts=tuple(prompts))

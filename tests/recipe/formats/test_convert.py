@@ -24,7 +24,8 @@ def convert(name, row, shape=None, **conversion):
         ("sharegpt", {"conversations": SHAREGPT}, RowLayout.CONVERSATION),
         ("prompt_completion", {"prompt": "a", "completion": " b"}, RowLayout.PAIR),
         ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[1:]}, RowLayout.MESSAGE_PAIR),
-        ("alpaca", {"instruction": "a", "output": "b"}, RowLayout.PAIR),
+        ("alpaca", {"instruction": "a", "output": "b"}, RowLayout.MESSAGE_PAIR),
+        ("stanford_alpaca", {"instruction": "a", "output": "b"}, RowLayout.PAIR),
         ("text", {"text": "a"}, RowLayout.TEXT),
     ],
 )
@@ -97,8 +98,8 @@ def test_content_in_text_parts_is_joined():
     assert convert("messages", {"messages": messages})["messages"] == TURNS
 
 
-def test_alpaca_gets_its_own_wording():
-    assert convert("alpaca", {"instruction": "Count.", "input": "a b c", "output": "3"}) == {
+def test_stanfords_alpaca_gets_its_own_wording():
+    assert convert("stanford_alpaca", {"instruction": "Count.", "input": "a b c", "output": "3"}) == {
         "prompt": "Below is an instruction that describes a task, paired with an input that provides further context. "
         "Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nCount.\n\n### Input:\na b c\n\n### Response:\n",
@@ -107,8 +108,8 @@ def test_alpaca_gets_its_own_wording():
 
 
 @pytest.mark.parametrize("further", ["", None, "  "])
-def test_alpaca_without_an_input_gets_the_shorter_wording(further):
-    prompt = convert("alpaca", {"instruction": "Count.", "input": further, "output": "3"})["prompt"]
+def test_stanfords_alpaca_without_an_input_gets_the_shorter_wording(further):
+    prompt = convert("stanford_alpaca", {"instruction": "Count.", "input": further, "output": "3"})["prompt"]
     assert prompt == (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nCount.\n\n### Response:\n"
@@ -117,8 +118,10 @@ def test_alpaca_without_an_input_gets_the_shorter_wording(further):
 
 def test_alpaca_among_conversations_is_a_turn_of_each_without_the_wording():
     row = {"instruction": "Count.", "input": "a b c", "output": "3"}
-    turns = [{"role": "user", "content": "Count.\n\na b c"}, {"role": "assistant", "content": "3"}]
+    turns = [{"role": "user", "content": "Count.\na b c"}, {"role": "assistant", "content": "3"}]
     assert convert("alpaca", row, RowLayout.CONVERSATION) == {"messages": turns, "tools": None}
+    stanfords = [{"role": "user", "content": "Count.\n\na b c"}, turns[1]]
+    assert convert("stanford_alpaca", row, RowLayout.CONVERSATION) == {"messages": stanfords, "tools": None}
     assert convert("alpaca", row, RowLayout.MESSAGE_PAIR) == {
         "prompt": turns[:1],
         "completion": turns[1:],
@@ -325,9 +328,9 @@ def test_a_system_turn_of_the_conversation_wins_over_the_column():
 def test_system_and_history_of_alpaca_become_turns():
     row = {"instruction": "i", "input": "x", "output": "o", "system": "Be kind.", "history": [["q1", "a1"]]}
     with pytest.raises(NeedsPairs, match="`system` and `history`"):
-        convert("alpaca", row)
+        convert("stanford_alpaca", row)
     history = [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]
-    expected = [SYSTEM, *history, {"role": "user", "content": "i\n\nx"}]
+    expected = [SYSTEM, *history, {"role": "user", "content": "i\nx"}]
     for written in (row, {**row, "history": '[["q1", "a1"]]'}):
         made = convert("alpaca", written, RowLayout.MESSAGE_PAIR)
         assert (made["prompt"], made["completion"]) == (expected, [{"role": "assistant", "content": "o"}])

@@ -10,7 +10,16 @@ from runner.errors import UserError
 from runner.recipe.formats.template import fill_template, template_fields
 from support.recipes import Check, Refuse, settings_of
 
-ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags": ["a", "é"], "none": None}
+ROW = {
+    "system": "",
+    "question": "Why {x}?",
+    "chosen": "Because.",
+    "n": 5,
+    "tags": ["a", "é"],
+    "none": None,
+    "right?": "yes",
+    "#odd": "!",
+}
 
 
 @pytest.mark.parametrize(
@@ -20,6 +29,14 @@ ROW = {"system": "", "question": "Why {x}?", "chosen": "Because.", "n": 5, "tags
         ("Q: {question}\nA: {chosen}", "Q: Why {x}?\nA: Because."),
         ("{{literal}} {n} [{none}]", "{literal} 5 []"),
         ("no field", "no field"),
+        ("{question}\n\n{none?}", "Why {x}?"),
+        ("{question}\n\n{n?}\nA:", "Why {x}?\n\n5\nA:"),
+        ("{question}\n\n{none?}\nA:", "Why {x}?\nA:"),
+        ("{system?}\n\n{question}", "Why {x}?"),
+        ("{question}{#none}\n### Input:\n{none}{/none}{#n} ({n}){/n}", "Why {x}? (5)"),
+        ("{^none}Nothing.{/none}{^n}No number.{/n}", "Nothing."),
+        ("{#n}{^none}{n}{/none}{/n}", "5"),
+        ("{right?}{#odd}", "yes!"),
     ],
 )
 def test_fields_are_filled_in_once(template: str, text: str) -> None:
@@ -38,8 +55,8 @@ def test_the_fields_are_those_between_braces() -> None:
     assert template_fields({"a": "{x} {{y}} {z}", "b": [{"role": "user", "content": "{x}{w}"}]}) == ["x", "z", "w"]
 
 
-@pytest.mark.parametrize("template", ["{", "a } b", "{}", "{{x}"])
-def test_a_lone_brace_is_a_mistake(template: str) -> None:
+@pytest.mark.parametrize("template", ["{", "a } b", "{}", "{{x}", "{#x}a", "a{/x}", "{#x}{#y}{/x}{/y}", "{^x}{/y}"])
+def test_a_lone_brace_or_condition_is_a_mistake(template: str) -> None:
     with pytest.raises(UserError, match="is unmatched"):
         template_fields({"text": template})
 
@@ -155,3 +172,16 @@ def test_doubled_braces_are_seen_without_rows_too(refuse: Refuse) -> None:
 
 def test_a_field_that_some_rows_lack_is_empty_there() -> None:
     assert fill_template({"text": "{a}{b}"}, {"a": "x"}) == {"text": "x"}
+
+
+def test_a_condition_names_a_field_like_any_other(refuse: Refuse, tmp_path: Path) -> None:
+    template = {"prompt": "{q}{#inptu}\n{inptu}{/inptu}\n{sytem?}", "completion": "{r}"}
+    error = refuse(*on_rows(tmp_path, {"q": "a", "r": "b", "input": ""}, template))
+    assert "has no field `inptu` and `sytem`" in error.what
+
+
+def test_a_column_of_turns_can_have_another_name(check: Check, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    loaded = check(*on_rows(tmp_path, {"talk": turns}, {"messages": "{talk}"}))
+    assert loaded.sources[0][0].format == "messages"
+    assert fill_template({"messages": "{talk}"}, {"talk": turns}) == {"messages": turns}

@@ -22,7 +22,8 @@ from runner.sweeps.definition import Definition, read_definition
 from runner.sweeps.events import Entry
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import trial_run_id
-from runner.sweeps.state import SweepState, Trial
+from runner.sweeps.members import Trial
+from runner.sweeps.state import SweepState
 
 RUNNER = Path(sys.executable).parent / "runner"
 MARK = "RUNNER_TEST_MARK"

@@ -10,7 +10,7 @@ import pytest
 from runner.control.launching.rows import read_all_rows
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
-from runner.recipe.recipe import Data, DataSource, Recipe
+from runner.recipe.recipe import EDITION, Data, DataSource, Recipe
 from runner.train.data.mixture import load_data
 
 USER, GOOD = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
@@ -32,6 +32,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "a late column": [FINE, {"messages": [USER], "id": 3}],
     "an empty text": [{"text": ""}, {"text": "x"}],
     "no format": [{"a": 1}],
+    "alpaca": [{"instruction": "i", "input": "x", "output": "o"}],
+    "names that tell": [{"question": "q", "context": None, "answer": "a", "id": 1}, {"question": "q", "answer": ""}],
     "tools that are none": [{**FINE, "tools": 5}, FINE],
 }
 
@@ -43,7 +45,7 @@ def test_a_launch_says_what_the_training_will(tmp_path: Path, name: str) -> None
     (tmp_path / "r.yaml").write_text(
         "method: sft\nmodel: {model_name_or_path: builtin:tiny-llama}\ndata: {train: [{path: rows.jsonl}]}\n"
     )
-    recipe = Recipe(name="t", method="sft", model={}, data=Data(train=(DataSource(path=str(path)),)))
+    recipe = Recipe(name="t", method="sft", model={}, data=Data(train=(DataSource(path=str(path)),), edition=EDITION))
     refusal = None
     try:
         notes = list(load_data(recipe, inputs=Path).notes)

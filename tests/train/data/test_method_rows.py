@@ -105,8 +105,9 @@ def test_raw_text_from_any_column(load: Any) -> None:
     assert data.train[:] == {"code": ["x = 1"]}
     data = load("cpt", rows[0], source=replace(ONE, template={"text": "# {path}\n{code}\n"}))
     assert data.train[:] == {"text": ["# a.py\nx = 1\n"]}
-    with pytest.raises(UserError, match=r"fit no format: code, path"):
-        load("cpt", *rows)
+    assert load("cpt", *rows).train[:] == {"text": ["x = 1"]}, "the name tells"
+    with pytest.raises(UserError, match=r"fit no format: page, path"):
+        load("cpt", {"page": "x", "path": "a"})
 
 
 def test_a_template_with_a_field_that_is_not_there_says_so(load: Any) -> None:

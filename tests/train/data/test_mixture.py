@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -129,6 +130,47 @@ def test_the_builtin_data_are_pairs():
 
 def test_only_the_columns_that_are_trained_on_are_left(pairs):
     assert load(DataSource(path=pairs)).train.column_names == ["prompt", "completion"]
+
+
+@pytest.mark.parametrize(
+    ("edition", "has_template", "prompt"),
+    [
+        (2, True, [{"role": "user", "content": "Count.\nto 3"}]),
+        (2, False, "### Instruction:\nCount.\n\n### Input:\nto 3\n\n### Response:\n"),
+        (1, True, "### Instruction:\nCount.\n\n### Input:\nto 3\n\n### Response:\n"),
+    ],
+)
+def test_alpaca_is_turns_where_there_is_a_template_and_stays_what_it_was_in_older_runs(
+    tmp_path, edition, has_template, prompt
+):
+    path = write_rows(tmp_path / "a.jsonl", [{"instruction": "Count.", "input": "to 3", "output": "1, 2, 3"}])
+    for written in ({}, {"format": "alpaca"}):
+        what = recipe(DataSource(path=path, **written))
+        what = replace(what, data=replace(what.data, edition=edition))
+        restored = Recipe.from_mapping(json.loads(json.dumps(what.to_mapping())))
+        data = load_data(restored, inputs=Path, chat_template=lambda: has_template)
+        made = data.train[0]["prompt"]
+        assert made == prompt or (isinstance(made, str) and made.endswith(prompt))
+        assert bool(data.notes) is (edition > 1), "what was taken is said, where there was a choice"
+
+
+def test_a_record_from_before_the_editions_is_of_the_first(pairs):
+    mapping = recipe(DataSource(path=pairs)).to_mapping()
+    assert "edition" not in mapping["data"]
+    assert Recipe.from_mapping(mapping).data.edition == 1
+
+
+def test_columns_with_telling_names_are_taken_and_that_is_said(tmp_path):
+    path = write_rows(tmp_path / "q.jsonl", [{"question": "a", "answer": "b"}])
+    data = load(DataSource(path=path))
+    assert data.train[0] == {
+        "prompt": [{"role": "user", "content": "a"}],
+        "completion": [{"role": "assistant", "content": "b"}],
+    }
+    [note] = data.notes
+    assert 'prompt: [{role: user, content: "{question}"}]' in note
+    data = load_data(recipe(DataSource(path=path)), inputs=Path, chat_template=lambda: False)
+    assert data.train[0] == {"prompt": "a\n\n", "completion": "b"}
 
 
 def test_conversations_of_all_spellings_and_alpaca_mix(tmp_path, conversations):
@@ -317,7 +359,7 @@ def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):
 
 def mistakes(tmp_path):
     text = write_rows(tmp_path / "text.jsonl", [{"text": "a"}, {"text": "b"}])
-    odd = write_rows(tmp_path / "odd.jsonl", [{"question": "a", "answer": "b"}])
+    odd = write_rows(tmp_path / "odd.jsonl", [{"question": "a", "answers": ["b"]}])
     blank = write_rows(tmp_path / "blank.jsonl", [{"text": " "}])
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "torn.jsonl").write_text('{"text": "a"}\n{"text": ')
@@ -331,7 +373,11 @@ def mistakes(tmp_path):
             r"train\.0\.path: .*torn\.jsonl: line 2 is not JSON",
         ),
         ((DataSource(path=str(tmp_path / "data.xyz")),), {}, r"what kind of data data\.xyz holds\n.*\.jsonl"),
-        ((DataSource(path=odd),), {}, r"data\.train\.0: the columns fit no format: question, answer\n.*instruction"),
+        (
+            (DataSource(path=odd),),
+            {},
+            r"the columns fit no format: question, answers\n.*text: .\{question\}",
+        ),
         ((DataSource(path=text, format="alpaca"),), {}, r"data\.train\.0\.format: .* needs `instruction` and `output`"),
         ((DataSource(path=blank),), {}, r"data\.train\.0: no row can be used as text: 1 with empty text"),
         ((DataSource(path=text, split="test"),), {}, r"data\.train\.0\.split: .* no split 'test'"),

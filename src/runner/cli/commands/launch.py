@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     help="Change a setting, such as training.learning_rate=1e-4.",
 )
 @click.option("--name", metavar="NAME", help="The run's id; launched again, an unfinished run of that name goes on.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Name it after recipe, settings and commit, and join the run of that name if it is there.",
+)
 @machine_options
 @budget_options
 @cluster_option
@@ -48,6 +53,7 @@ def launch(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
+    once: bool,
     resource_options: "ResourceOptions",
     max_cost: float | None,
     hourly_cost: float | None,
@@ -78,11 +84,13 @@ def launch(
     from runner.control.launch import LaunchOptions
     from runner.control.launch import dry_run as rehearse
     from runner.control.launch import launch as start
+    from runner.control.once import launch_once
 
     options = LaunchOptions(
         recipe=recipe,
         overrides=overrides,
         name=name,
+        once=once,
         resources=resource_options,
         cluster=cluster,
         image=image,
@@ -94,7 +102,8 @@ def launch(
     )
     if not dry_run:
         confirm = ask_on_terminal(yes=yes)
-        launched = start(store, options, confirm=confirm, say=say, typed=as_typed, output=other_output())
+        begin = launch_once if once else start
+        launched = begin(store, options, confirm=confirm, say=say, typed=as_typed, output=other_output())
         raise click.exceptions.Exit(follow(store, launched, detach=detach, as_json=as_json))
     found = rehearse(store, options, say=say)
     if found.message:

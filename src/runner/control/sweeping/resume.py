@@ -85,9 +85,9 @@ def refuse_if_nothing_is_left(journal: Journal) -> None:
     """
     from datetime import UTC, datetime
 
-    from runner.sweeps.controller import Controller
+    from runner.sweeps.ending import reason_to_stop
 
-    reason = Controller(journal.definition).reason_to_stop(journal.state, now=datetime.now(UTC))
+    reason = reason_to_stop(journal.definition, journal.state, now=datetime.now(UTC))
     if reason is not None:
         raise UserError(
             reason, where=journal.definition.sweep_id, remedy="go on with a larger --max-cost, or --max-hours"

@@ -6,6 +6,10 @@ from typing import Any
 from runner.recipe.formats.layouts import NeedsPairs, Row, UnusableRow
 from runner.recipe.formats.tools import parse_json
 from runner.recipe.formats.turns import with_system
+from runner.recipe.recipe import Format
+
+ALPACA: tuple[Format, ...] = ("alpaca", "stanford_alpaca")
+"""The formats of such rows: as turns, and in Alpaca's own wording."""
 
 # The wording of https://github.com/tatsu-lab/stanford_alpaca#data-release, to the letter. The line break at its end is
 # part of the prompt, as in its successors: tokenizers that merge ":" and "\n" into one token then do so in both.
@@ -37,13 +41,26 @@ def alpaca_pair(row: Mapping[str, Any]) -> Row:
 
 
 def alpaca_messages(row: Mapping[str, Any]) -> Row:
-    """Return prompt and completion as messages, without the wording.
+    """Return prompt and completion as messages: the input in the line after the instruction, as LLaMA-Factory does.
+
+    Raises:
+        UnusableRow: a part is missing.
+    """
+    instruction, _, output = _parts(row)
+    return _as_messages(row, "\n".join(filter(None, (instruction, _input(row)))), output)
+
+
+def pair_in_messages(row: Mapping[str, Any]) -> Row:
+    """Return the parts of `alpaca_pair` as messages, without the wording: for rows that it has no place for.
 
     Raises:
         UnusableRow: a part is missing.
     """
     instruction, further, output = _parts(row)
-    request = f"{instruction}\n\n{further}" if further else instruction
+    return _as_messages(row, f"{instruction}\n\n{further}" if further else instruction, output)
+
+
+def _as_messages(row: Mapping[str, Any], request: str, output: str) -> Row:
     turns = [*_history(row), {"role": "user", "content": request}]
     return {
         "prompt": with_system(turns, _system(row)),
@@ -67,8 +84,12 @@ def text_of(row: Mapping[str, Any], column: str, *, may_be_empty: bool = False) 
 
 
 def _parts(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return text_of(row, "instruction"), _input(row).strip(), text_of(row, "output")
+
+
+def _input(row: Mapping[str, Any]) -> str:
     further = row.get("input")
-    return text_of(row, "instruction"), further.strip() if isinstance(further, str) else "", text_of(row, "output")
+    return further if isinstance(further, str) and further.strip() else ""
 
 
 def _system(row: Mapping[str, Any]) -> str | None:

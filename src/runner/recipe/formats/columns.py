@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from runner.recipe.formats.alpaca import ALPACA
 from runner.recipe.formats.detection import COLUMNS, OF_TURNS
 from runner.recipe.formats.layouts import RowLayout, UnusableRow
 from runner.recipe.recipe import Format
@@ -51,7 +52,7 @@ def columns_read(name: Format, layout: RowLayout, columns: Collection[str], text
         return set(columns)  # reward functions get them
     if name == "text":
         return {text_field}
-    if name == "alpaca":
+    if name in ALPACA:
         return {"instruction", "input", "output", "system", "history"} | (
             {"chat_template_kwargs"} if layout.is_conversational else set()
         )
@@ -76,9 +77,9 @@ def column_check(name: Format, layout: RowLayout, columns: Collection[str]) -> C
     media = [column for column in _MEDIA if column in columns and name != "text"]
     verdicts = [column for column in _VERDICTS if column in columns and name not in ("text", "preference")]
     verdicts = verdicts if name != "prompt_only" else []
-    in_strings = layout in (RowLayout.PAIR, RowLayout.PREFERENCE) and name != "alpaca"
+    in_strings = layout in (RowLayout.PAIR, RowLayout.PREFERENCE) and name not in ALPACA
     turns = ["system"] if "system" in columns and in_strings else []
-    turns += ["history"] if "history" in columns and name not in ("alpaca", "text", "prompt_only") else []
+    turns += ["history"] if "history" in columns and name not in (*ALPACA, "text", "prompt_only") else []
     arguments = "chat_template_kwargs" in columns and name == "prompt_only"
 
     def check(row: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from runner.recipe.formats.alpaca import alpaca_messages, alpaca_pair, text_of
+from runner.recipe.formats.alpaca import ALPACA, alpaca_messages, alpaca_pair, pair_in_messages, text_of
 from runner.recipe.formats.layouts import NeedsPairs, Row, RowLayout, UnusableRow
 from runner.recipe.formats.tools import parse_json, tools_of, without_nulls
 from runner.recipe.formats.turns import answers_to_learn, is_answer, read_messages, read_turns, with_system
@@ -55,10 +55,11 @@ class _Converter:
         layout, name = self._layout, self._name
         if name == "text":
             return lambda row: {"text": text_of(row, "text")}
-        if name == "alpaca":
-            if layout is RowLayout.PAIR:
-                return alpaca_pair
-            return alpaca_messages if layout is RowLayout.MESSAGE_PAIR else _joined(alpaca_messages)
+        if name == "stanford_alpaca" and layout is RowLayout.PAIR:
+            return alpaca_pair
+        if name in ALPACA:
+            as_messages = alpaca_messages if name == "alpaca" else pair_in_messages
+            return as_messages if layout is RowLayout.MESSAGE_PAIR else _joined(as_messages)
         if name == "prompt_completion":
             if layout is RowLayout.PAIR:
                 return _string_pair

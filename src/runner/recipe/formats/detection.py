@@ -7,8 +7,9 @@ messages            ``messages``: role, content                a conversation
 sharegpt            ``conversations``: from, value             a conversation
 prompt_completion   ``prompt``, ``completion``: two strings    a pair of strings
                     …: two lists of messages                   a pair of messages
-alpaca              ``instruction``, ``input``, ``output``     a pair of strings in Alpaca's own wording
+alpaca              ``instruction``, ``input``, ``output``     a pair of messages, if the model has a chat template
                     … and ``system`` or ``history``            a pair of messages
+stanford_alpaca     the same                                   a pair of strings in Alpaca's own wording
 text                ``text``                                   text
 preference          ``prompt``, ``chosen``, ``rejected``       a prompt with two answers, strings or messages
 prompt_only         ``prompt``, and any other                  a prompt, a string or messages, and the others
@@ -21,6 +22,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runner.recipe.formats.alpaca import ALPACA
 from runner.recipe.formats.layouts import RowLayout
 from runner.recipe.recipe import Format, Method
 
@@ -29,6 +31,7 @@ COLUMNS: Mapping[Format, tuple[str, ...]] = {
     "prompt_completion": ("prompt", "completion"),
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
+    "stanford_alpaca": ("instruction", "output"),
     "text": ("text",),
     "preference": ("chosen", "rejected"),
     "prompt_only": ("prompt",),
@@ -36,7 +39,7 @@ COLUMNS: Mapping[Format, tuple[str, ...]] = {
 """The columns that each format requires."""
 
 FORMATS: Mapping[Method, tuple[Format, ...]] = {
-    "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "text"),
+    "sft": ("messages", "prompt_completion", "sharegpt", "alpaca", "stanford_alpaca", "text"),
     "cpt": ("text",),
     "dpo": ("preference",),
     "grpo": ("prompt_only",),
@@ -62,7 +65,7 @@ def detect_format(row: Mapping[str, Any], method: Method = "sft") -> Format | No
 
 def describe_formats(method: Method) -> str:
     """List the formats of a method with their columns, for errors."""
-    return "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in FORMATS[method])
+    return "; ".join(f"{name}: {', '.join(COLUMNS[name])}" for name in FORMATS[method] if name != "stanford_alpaca")
 
 
 def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout:
@@ -71,8 +74,8 @@ def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout
         return RowLayout.TEXT
     if name in OF_TURNS:
         return RowLayout.CONVERSATION
-    if name == "alpaca":
-        return RowLayout.PAIR
+    if name in ALPACA:
+        return RowLayout.MESSAGE_PAIR if name == "alpaca" else RowLayout.PAIR
     column = "chosen" if name == "preference" else "prompt"
     first = next((row[column] for row in rows if isinstance(row.get(column), str | list)), "")
     of_strings, of_messages = {

@@ -1,7 +1,7 @@
 """One entry of a recipe's data section: its format, its layout, and the function that converts its rows."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import UserError
@@ -15,7 +15,9 @@ from runner.recipe.formats.detection import (
     detect_format,
     natural_layout,
 )
+from runner.recipe.formats.guess import guess_template, in_yaml, propose_template
 from runner.recipe.formats.layouts import TURNS_OF, EntryLayout, NeedsPairs, Row, RowLayout, UnusableRow, in_strings
+from runner.recipe.formats.reading import Reading
 from runner.recipe.formats.reasoning import from_conversation, from_fields
 from runner.recipe.formats.template import check_fields, fill_template, template_fields
 from runner.recipe.problems import show
@@ -67,6 +69,10 @@ class Entry:
     """The name of its column of plain text."""
     needs_pairs: NeedsPairs | None = None
     """Why its rows can only be pairs of messages, if so."""
+    taken: str | None = None
+    """A sentence on what its rows are taken for, where they could be taken for something else."""
+    guessed: bool = False
+    """Whether its template is a guess by the names of the columns."""
 
     @property
     def thinks(self) -> bool:
@@ -104,7 +110,9 @@ class Entry:
         else:
             convert = row_converter(self.format, layout, conversion)
         mentioned = set(source.filter or ())
-        check = column_check(self.format, layout, () if template else set(self.columns) - mentioned)
+        check = column_check(
+            self.format, layout, () if template and not self.guessed else set(self.columns) - mentioned
+        )
 
         def convert_checked(row: Mapping[str, Any]) -> list[Row]:
             check(row)
@@ -123,7 +131,8 @@ class Entry:
             read = set(template_fields(self.source.think))
         else:
             read = columns_read(self.format, layout, self.columns, self.text_field)
-            read |= {*(self.source.template or ()), *template_fields(self.source.template or {})}
+            template = self.source.template or {}
+            read |= {*template, *template_fields(template, self.columns)}
         read |= {*(self.source.filter or ()), *also_read}
         return [column for column in self.columns if column not in read]
 
@@ -184,7 +193,7 @@ def check_templates(source: DataSource, where: str, columns: Sequence[str] | Non
     """
     key, texts = ("think", source.think) if isinstance(source.think, Mapping) else ("template", source.template or {})
     try:
-        fields = template_fields(texts)
+        fields = template_fields(texts, columns or ())
         check_fields(texts, columns)
     except UserError as error:
         raise EntryFault(error.what, key=key, where=where, remedy=error.remedy) from error
@@ -204,6 +213,7 @@ def recognize_entry(
     rows: Iterable[Mapping[str, Any]],
     text_field: str,
     method: Method,
+    reading: Reading | None = None,
 ) -> Entry:
     """Recognize the format of an entry by its first rows.
 
@@ -214,6 +224,7 @@ def recognize_entry(
         rows: its rows, as read; may be iterated more than once, and no more of them is read than is needed.
         text_field: the name of the column of plain text.
         method: the training method, which decides between formats.
+        reading: what decides where the format leaves it open; None for a recipe of today and a model that is not known.
 
     Raises:
         EntryFault: the columns fit no format, or not what the recipe says of them.
@@ -228,6 +239,7 @@ def recognize_entry(
             layout=RowLayout.MESSAGE_PAIR,
             columns=tuple(columns),
         )
+    reading = reading or Reading()
     template = source.template or {}
     prepared = _Prepared(rows, template, text_field)
     first = prepared.first(where)
@@ -237,11 +249,31 @@ def recognize_entry(
     detected = detect_format(row, method)
     name = source.format or detect_format(template, method) or detected
     if name is None:
-        raise EntryFault(
-            f"the columns fit no format: {', '.join(made) or 'none'}",
-            where=where,
-            remedy=f"rename them to fit one ({describe_formats(method)}), or write a `template:`",
+        guess = None
+        if not template and source.think is None:
+            guess = guess_template(first, method, as_turns=reading.chat_template() is not False)
+        if guess is None:
+            raise EntryFault(
+                f"the columns fit no format: {', '.join(made) or 'none'}",
+                where=where,
+                remedy=f"write `{propose_template(first, method)}` with the columns that are meant, or rename them to "
+                f"fit a format ({describe_formats(method)})",
+            )
+        entry = recognize_entry(
+            replace(source, template=guess),
+            where,
+            columns=columns,
+            rows=rows,
+            text_field=text_field,
+            method=method,
+            reading=reading,
         )
+        turns = reading.only_if if entry.layout.is_conversational else ""
+        said = (
+            f"{where}: the columns fit no format by their names; they are taken by "
+            f"`template: {in_yaml(guess)}`{turns}. Another template in the entry replaces it."
+        )
+        return replace(entry, taken=said, guessed=True)
     missing = [column for column in COLUMNS[name] if column not in named]
     if missing and not (name in OF_TURNS and {"messages", "conversations"} & named):
         needed = " and ".join(f"`{column}`" for column in missing)
@@ -251,6 +283,9 @@ def recognize_entry(
             where=where,
             remedy=f"write `format: {detected}`, which they fit" if detected else "rename the columns",
         )
+    taken: str | None = None
+    if name == "alpaca":
+        name, taken = _alpaca(where, reading)
     layout = natural_layout(name, prepared)
     if layout is RowLayout.PREFERENCE and "prompt" not in named:
         raise EntryFault(
@@ -266,7 +301,24 @@ def recognize_entry(
             remedy='write `think: {prompt: "{question}", reasoning: "{solution}"}`, with its fields',
         )
     layout = RowLayout.MESSAGE_PAIR if source.think else layout
-    return Entry(where=where, source=source, format=name, layout=layout, columns=made, text_field=text_field)
+    return Entry(
+        where=where, source=source, format=name, layout=layout, columns=made, text_field=text_field, taken=taken
+    )
+
+
+def _alpaca(where: str, reading: Reading) -> tuple[Format, str | None]:
+    """Return the format that `alpaca` stands for, and the sentence that says so; None in the first edition."""
+    if reading.alpaca_as_turns:
+        return "alpaca", (
+            f"{where}: rows of alpaca are taken as turns, through the chat template{reading.only_if}; "
+            "`format: stanford_alpaca` takes Alpaca's own wording."
+        )
+    if reading.edition == 1:
+        return "stanford_alpaca", None
+    return (
+        "stanford_alpaca",
+        f"{where}: rows of alpaca are taken in Alpaca's own wording: the model has no chat template.",
+    )
 
 
 class _Prepared:

@@ -1,30 +1,39 @@
 """An entry's `template`: columns that are built from the fields of a row.
 
-``{name}`` inserts the field of that name; ``{{`` and ``}}`` are braces. A column is text, or a list of messages whose
-texts are filled in. A system message that turns out empty is left out.
+``{name}`` inserts the field of that name; ``{{`` and ``}}`` are braces. ``{name?}`` inserts it with the white space
+before it, or nothing of both where the field is empty; ``{#name}…{/name}`` is there only if the field has text, and
+``{^name}…{/name}`` only if it has none (as in Mustache). A column is text, or a list of messages whose texts are filled
+in; one that is ``{name}`` alone may also take a list of turns. A system message that turns out empty is left out.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.formats.layouts import UnusableRow
-from runner.recipe.formats.turns import ROLES
+from runner.recipe.formats.template_text import fields_of, fill_text, parse_text, single_field
+from runner.recipe.formats.turns import ROLES, is_turns
 from runner.recipe.rows.numbers import written_text
 from runner.recipe.suggestions import closest
 
-_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 _LONGEST = 100_000
 """Characters of one text: it is filled in for every row."""
+_OF_TURNS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected")
+"""Columns that may hold turns."""
 _DOUBLED = re.compile(r"\{\{\s*([A-Za-z_][\w .-]*?)\s*\}\}")
 
 
-def template_fields(template: Mapping[str, Any]) -> list[str]:
+def template_fields(template: Mapping[str, Any], columns: Collection[str] = ()) -> list[str]:
     """Return the fields that a template uses, in order.
 
+    Args:
+        template: the template.
+        columns: the row's fields, as far as they are known: a name such as ``right?`` may be one of them.
+
     Raises:
-        UserError: a brace is unmatched, a text is too long, or a message has a role that no chat template knows.
+        UserError: a brace or a condition is unmatched, a text is too long, or a message has a role that no chat
+            template knows.
     """
     names: dict[str, None] = {}
     for text in _texts(template):
@@ -33,14 +42,7 @@ def template_fields(template: Mapping[str, Any]) -> list[str]:
                 f"a text of {len(text):,} characters in a template: more than {_LONGEST:,}",
                 remedy="write the fields and the words around them, and keep data in its own files",
             )
-        for brace in _BRACES.finditer(text):
-            if brace[0] in ("{", "}"):
-                raise UserError(
-                    f"a `{brace[0]}` is unmatched in `{text[:60]}`",
-                    remedy="write `{field}` for a field of the row, `{{` and `}}` for braces",
-                )
-            if brace[1] is not None:
-                names[brace[1]] = None
+        names |= dict.fromkeys(fields_of(parse_text(text, columns)))
     for message in _messages(template):
         _check_role(message)
     return list(names)
@@ -56,7 +58,7 @@ def check_fields(template: Mapping[str, Any], columns: Sequence[str] | None) -> 
     Raises:
         UserError: with what to write.
     """
-    has_fields = bool(template_fields(template))
+    has_fields = bool(template_fields(template, columns or ()))
     for text in _texts(template):
         for name in _DOUBLED.findall(text):
             if name in columns if columns is not None else not has_fields:
@@ -78,12 +80,21 @@ def fill_template(template: Mapping[str, Any], row: Mapping[str, Any]) -> dict[s
     Raises:
         UnusableRow: a field holds a list, or an object such as a message, which has no text of its own.
     """
-    return {column: _fill(part, row) for column, part in template.items()}
+    return {column: _fill_column(column, part, row) for column, part in template.items()}
+
+
+def _fill_column(column: str, part: Any, row: Mapping[str, Any]) -> Any:
+    """Fill in a column. One that is a single field takes its turns as they are, where a format has turns."""
+    if isinstance(part, str) and column in _OF_TURNS and (name := single_field(part, row)) is not None:
+        value = row.get(name)
+        if is_turns(value):
+            return value
+    return _fill(part, row)
 
 
 def _fill(part: Any, row: Mapping[str, Any]) -> Any:
     if isinstance(part, str):
-        return _BRACES.sub(lambda brace: _as_text(brace[1], row.get(brace[1])) if brace[1] else brace[0][0], part)
+        return fill_text(parse_text(part, row), lambda name: _as_text(name, row.get(name)))
     if isinstance(part, Mapping):
         return {key: _fill(text, row) for key, text in part.items()}
     messages = [_fill(message, row) for message in part]

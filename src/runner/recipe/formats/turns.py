@@ -70,6 +70,14 @@ def read_messages(value: Any, *, from_structs: bool = False) -> list[Row]:
     return read_turns(value, from_structs=from_structs)[0]
 
 
+def is_turns(value: Any) -> bool:
+    """Whether a value looks like one or more turns: objects with a role, or a speaker, and what is said."""
+    turns = [value] if isinstance(value, Mapping) else value
+    if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns or not isinstance(turns[0], Mapping):
+        return False
+    return bool({"role", "from"} & set(turns[0])) and bool({"content", "value", "tool_calls"} & set(turns[0]))
+
+
 def role_of(speaker: Any) -> str:
     """Return the role that chat templates know, whatever its case and the space around it.
 

@@ -52,6 +52,18 @@ def local_template(model: str, chat_template_path: Any) -> str | None:
     return _of_folder(pathlib.Path(model)) if is_local(model) else None
 
 
+def has_template(model: str, chat_template_path: Any) -> bool | None:
+    """Return whether a model will be trained with a chat template; None if this machine does not have the model.
+
+    Args:
+        model: the model's resolved name.
+        chat_template_path: that setting.
+    """
+    if chat_template_path or model.startswith("builtin:"):
+        return True
+    return local_template(model, None) is not None if is_local(model) else None
+
+
 def _of_folder(folder: pathlib.Path) -> str | None:
     """Return a folder's template, as transformers looks for it: a file of its own wins."""
     if (folder / "chat_template.jinja").is_file():

@@ -96,6 +96,7 @@ def _convert(
             return ConvertedRows()
         try:
             count = 0
+            notes[:0] = [source.entry.taken for source in current if source.entry and source.entry.taken]
             for source in current:
                 if source.entry is None:
                     continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runner.errors import UserError
 from runner.recipe.formats.detection import COLUMNS, FORMATS, detect_format
 from runner.recipe.formats.entries import Entry, EntryFault, check_settings, check_templates, recognize_entry
+from runner.recipe.formats.reading import Reading
 from runner.recipe.formats.selection import row_filter
 from runner.recipe.inputs.local_rows import LocalRow, can_read, rows_of, structs_of
 from runner.recipe.inputs.references import BUILTIN_DATA, SAVED_TO_DISK, is_local
@@ -20,7 +21,13 @@ FIRST_ROWS = 100
 MOST_ROWS = 10_000
 """Rows that a check reads at most, if the first ones cannot be used or do not pass the filter."""
 
-_CONVERSATIONAL: Mapping[Format | None, bool] = {"messages": True, "sharegpt": True, "alpaca": False, "text": False}
+_CONVERSATIONAL: Mapping[Format | None, bool] = {
+    "messages": True,
+    "sharegpt": True,
+    "alpaca": True,
+    "stanford_alpaca": False,
+    "text": False,
+}
 """Whether a format is conversational, if it decides that; prompts and completions may be either."""
 
 
@@ -56,6 +63,7 @@ def inspect_source(
     problems: list[Problem],
     *,
     first_row: Callable[[str], Mapping[str, Json] | None] | None = None,
+    reading: Reading | None = None,
 ) -> SourceFacts:
     """Inspect one entry whose path is resolved.
 
@@ -66,6 +74,7 @@ def inspect_source(
         text_field: `training.dataset_text_field`.
         problems: new ones are appended.
         first_row: returns the first row of data that are not on this machine.
+        reading: what decides where a format leaves it open.
     """
     source = DataSource(**entry)
     where = ".".join(map(str, at))
@@ -80,7 +89,7 @@ def inspect_source(
             rows = [] if row is None else [LocalRow(file=pathlib.Path(source.path), number=1, row=row)]
         if not rows:
             check_templates(source, where, None)
-            return _unread(at, source, method)
+            return _unread(at, source, method, reading or Reading())
         columns = list(dict.fromkeys(itertools.chain.from_iterable(row.row for row in rows)))
         recognized = recognize_entry(
             source,
@@ -89,6 +98,7 @@ def inspect_source(
             rows=[row.row for row in rows if keeps(row.row)] or [row.row for row in rows],
             text_field=text_field,
             method=method,
+            reading=reading,
         )
     except EntryFault as fault:
         problems.append(Problem((*at, fault.key or "path"), _about_file(fault, source), fault.remedy))
@@ -107,7 +117,7 @@ def inspect_source(
         files=tuple(files or ()),
         structs=structs_of(files or []),
         whole=whole,
-        columns=(*columns, *(name for name in source.template or () if name not in columns)),
+        columns=(*columns, *(name for name in recognized.source.template or () if name not in columns)),
     )
 
 
@@ -115,7 +125,7 @@ def _about_file(fault: EntryFault, source: DataSource) -> str:
     return fault.what if fault.key is not None or source.path in fault.what else f"{source.path}: {fault.what}"
 
 
-def _unread(at: RecipePath, source: DataSource, method: Method) -> SourceFacts:
+def _unread(at: RecipePath, source: DataSource, method: Method, reading: Reading) -> SourceFacts:
     """Return what an entry's settings alone tell."""
     template = source.template or {}
     declared = source.format or detect_format(template, method)
@@ -123,6 +133,8 @@ def _unread(at: RecipePath, source: DataSource, method: Method) -> SourceFacts:
         return SourceFacts(at, "prompt_completion", True)
     if len(FORMATS[method]) == 1:
         declared = FORMATS[method][0]
+    if declared == "alpaca" and not reading.alpaca_as_turns:
+        declared = "stanford_alpaca"
     decisive = template.get(COLUMNS[declared][0]) if declared else None
     conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
     return SourceFacts(at, declared, conversational)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.errors import UserError
-from runner.recipe.inputs.chat_template import local_template, marks_assistant
+from runner.recipe.formats.reading import Reading
+from runner.recipe.inputs.chat_template import has_template, local_template, marks_assistant
 from runner.recipe.inputs.content import read_json, require_content
 from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_rows
 from runner.recipe.inputs.datasets import SourceFacts, inspect_source
@@ -51,6 +52,11 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     facts: list[SourceFacts] = []
     text_field = data.get("training", {}).get("dataset_text_field", "text")
     before = len(problems)
+    reading = Reading(
+        chat_template=lambda: has_template(
+            model["model_name_or_path"], data.get("training", {}).get("chat_template_path")
+        )
+    )
     for section in ("train", "eval"):
         entries = data["data"].get(section, ())
         if isinstance(entries, dict):
@@ -61,7 +67,7 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
             path = _resolve(entry["path"], base((*at, "path")), "data", (*at, "path"), problems)
             sections[section].append({**entry, "path": path or entry["path"]})
             facts.append(
-                inspect_source(at, sections[section][-1], data["method"], text_field, problems)
+                inspect_source(at, sections[section][-1], data["method"], text_field, problems, reading=reading)
                 if path
                 else SourceFacts(at, None, None)
             )

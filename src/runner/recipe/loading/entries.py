@@ -42,16 +42,19 @@ def evaluation_entry(
     value: Json = parse_value(written, name=where) if written.lstrip().startswith("{") else {"path": written}
     entry = value if isinstance(value, dict) else {"path": written}
     problems, checked, facts = _check(entry, recipe, cwd)
-    if problems and not entry.keys() & {"format", "template"}:
+    guessed = facts is not None and facts.entry is not None and facts.entry.guessed
+    if (problems or guessed) and not entry.keys() & {"format", "template"}:
         example = (*recipe.data.eval, *recipe.data.train)[0]
         other_problems, like_example, other_facts = _check({**entry, **_row_settings(example)}, recipe, cwd)
         if not other_problems:
-            problems, checked, facts = [], like_example, other_facts
+            problems, checked, facts, guessed = [], like_example, other_facts, False
             say(f"{where}: read like the run's own data, {example.path}")
     if problems:
         raise RecipeError(problems, lambda path: where, where=where)
     if facts is not None and facts.entry is not None:
         say(f"{where}: the format is {facts.format}")
+        if guessed and facts.entry.taken:
+            say(facts.entry.taken.removesuffix("."))
         if (trained_in := layout_called(layout)) is not None:
             _try_layout(facts, trained_in, where, say)
     return checked

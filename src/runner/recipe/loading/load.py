@@ -20,7 +20,18 @@ from runner.recipe.loading.starts import ResolveStart, RunStart, resolve_start
 from runner.recipe.loading.strict_yaml import Document, parse_document
 from runner.recipe.loading.written_in_python import document_of, name_of
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path, warning_about
-from runner.recipe.recipe import Checkpoint, Data, DataSource, Evaluate, ExactMatch, Export, Json, Recipe, Watchdog
+from runner.recipe.recipe import (
+    EDITION,
+    Checkpoint,
+    Data,
+    DataSource,
+    Evaluate,
+    ExactMatch,
+    Export,
+    Json,
+    Recipe,
+    Watchdog,
+)
 from runner.recipe.rules.context import RuleContext
 from runner.recipe.rules.registry import find_contradictions, find_warnings
 from runner.recipe.rules.strategy import strategy_of_a_stage
@@ -242,6 +253,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
             train=tuple(DataSource(**entry) for entry in data["data"]["train"]),
             eval=() if isinstance(evaluation, dict) else tuple(DataSource(**entry) for entry in evaluation),
             eval_from_train=held_out,
+            edition=EDITION,
         ),
         adapter=data.get("adapter"),
         training=data.get("training", {}),

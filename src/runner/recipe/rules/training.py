@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.errors import UserError
 from runner.recipe.batch import split_batch
+from runner.recipe.formats.alpaca import ALPACA
 from runner.recipe.problems import Problem, show
 from runner.recipe.recipe import Json
 from runner.recipe.rules.context import RuleContext, problem_at
@@ -81,7 +82,7 @@ def packing(context: RuleContext) -> Iterator[Problem]:
 def loss(context: RuleContext) -> Iterator[Problem]:
     """Require data with completions, or assistant turns, for a loss on only these."""
     for key, ok, words in (
-        ("completion_only_loss", lambda known: known.format in ("prompt_completion", "alpaca"), "no completions"),
+        ("completion_only_loss", lambda known: known.format in ("prompt_completion", *ALPACA), "no completions"),
         ("assistant_only_loss", lambda known: known.conversational, "no assistant's turns"),
     ):
         known = [source for source in context.sources if source.format and source.conversational is not None]

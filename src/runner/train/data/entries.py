@@ -8,6 +8,7 @@ from typing import Any
 from datasets import Dataset
 
 from runner.recipe.formats.entries import Entry, EntryNeedsPairs, recognize_entry
+from runner.recipe.formats.reading import Reading
 from runner.recipe.recipe import DataSource, Method
 from runner.train.data.origins import RowNumbers, numbered
 from runner.train.data.sampling import select_rows
@@ -43,6 +44,7 @@ def read_entry(
     seed: int,
     text_field: str,
     method: Method,
+    reading: Reading,
     notes: list[str],
 ) -> EntryRows:
     """Read an entry, select its rows and recognize their format.
@@ -54,6 +56,7 @@ def read_entry(
         seed: the run's.
         text_field: the name of the column of plain text.
         method: the training method.
+        reading: what decides where a format leaves it open.
         notes: gets sentences for the log.
 
     Raises:
@@ -61,7 +64,15 @@ def read_entry(
     """
     dataset = read_source(source, where=where, inputs=inputs, notes=notes)
     rows = select_rows(dataset, source, where, seed, notes)
-    entry = recognize_entry(source, where, columns=rows.column_names, rows=rows, text_field=text_field, method=method)
+    entry = recognize_entry(
+        source,
+        where,
+        columns=rows.column_names,
+        rows=rows,
+        text_field=text_field,
+        method=method,
+        reading=reading,
+    )
     numbers = RowNumbers(
         path=source.path.rpartition("/")[2] if source.path.startswith("inputs/") else source.path,
         file=lambda: _file(source, inputs),

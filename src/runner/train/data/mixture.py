@@ -17,6 +17,7 @@ from runner.errors import UserError
 from runner.recipe.formats.columns import unread_sentence
 from runner.recipe.formats.entries import Entry, EntryNeedsPairs
 from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout, layout_called, trained_layout
+from runner.recipe.formats.reading import reading_of
 from runner.recipe.recipe import DataSource, ExactMatch, Recipe
 from runner.runs.record_types.result import DroppedRecord
 from runner.train.data.conversion import PROMPT_LAYOUTS, ConvertedRows, MixSettings, mix
@@ -76,7 +77,9 @@ def keep_temporary_files_in(folder: Path) -> None:
             os.environ["TMPDIR"] = before
 
 
-def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
+def load_data(
+    recipe: Recipe, *, inputs: Callable[[str], Path], chat_template: Callable[[], bool] = lambda: True
+) -> TrainingData:
     """Return the training and evaluation data of a recipe.
 
     Turns off the caching of `datasets` in this process: rows that an earlier attempt converted, perhaps with an earlier
@@ -85,6 +88,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     Args:
         recipe: the stage's.
         inputs: returns the local copy of a file that was uploaded with the recipe (``inputs/<digest>/<name>``).
+        chat_template: returns whether the model has a chat template; called only if the rows' meaning depends on it.
 
     Raises:
         UserError: the data cannot be read as the recipe's `data` says.
@@ -93,6 +97,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
     seed = int(recipe.training.get("seed", DEFAULT_SEED))
     text_field = str(recipe.training.get("dataset_text_field", "text"))
     notes: list[str] = []
+    reading = reading_of(recipe.data, chat_template)
 
     def parts(section: str, sources: Sequence[DataSource]) -> list[EntryRows]:
         return [
@@ -103,6 +108,7 @@ def load_data(recipe: Recipe, *, inputs: Callable[[str], Path]) -> TrainingData:
                 seed=seed,
                 text_field=text_field,
                 method=recipe.method,
+                reading=reading,
                 notes=notes,
             )
             for index, source in enumerate(sources)
@@ -174,6 +180,7 @@ def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Seque
         except EntryNeedsPairs as need:
             parts = [part.as_pairs(need) if part.entry.where == need.where else part for part in parts]
             continue
+        notes[:0] = [part.entry.taken for part in parts if part.entry.taken]
         notes += [note for part in parts if (note := _unread(part.entry, layout, answer))]
         return _Mixed(layout=layout, train=train, eval=evaluation, notes=notes, dropped=dropped)
 

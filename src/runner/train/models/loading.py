@@ -46,15 +46,7 @@ def load_model(
         UserError: the model does not exist, is not a language model, or cannot be loaded on this machine.
     """
     model = recipe.model
-    name = str(model["model_name_or_path"])
-    source = str(materialize(name, cache_dir)) if is_builtin(name) else name
-    shared: dict[str, Any] = {
-        "trust_remote_code": bool(recipe.training.get("trust_remote_code")),
-    }
-    if not Path(source).is_dir():
-        if Path(source).is_absolute():
-            raise UserError(f"there is no folder {source}", where="model.model_name_or_path")
-        shared["revision"] = model.get("model_revision") or "main"
+    name, source, shared = _source(recipe, cache_dir)
     quantization = quantization_config(model)
     arguments: dict[str, Any] = {"dtype": model_dtype(model)}
     if quantization is not None:
@@ -88,6 +80,45 @@ def load_model(
     disable_cpu_repacking(loaded)
     forget_lengths(loaded)
     return loaded, tokenizer
+
+
+def load_tokenizer(recipe: Recipe, *, cache_dir: Path, adapter: Path | None = None) -> PreTrainedTokenizerBase:
+    """Load a recipe's tokenizer alone, without the weights.
+
+    Args:
+        recipe: names the model.
+        cache_dir: where a built-in model is made, once for all runs on this machine.
+        adapter: the folder of an adapter that a stage goes on with, which has its own.
+
+    Raises:
+        UserError: the model does not exist, or has no tokenizer.
+    """
+    name, source, shared = _source(recipe, cache_dir)
+    if adapter is not None:
+        source, shared = str(adapter), {"trust_remote_code": shared["trust_remote_code"]}
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **shared)
+    except (OSError, ValueError, ImportError) as error:
+        raise _explain(error, name) from error
+    if adapter is None:
+        check_tokenizer(tokenizer, name)
+    return tokenizer
+
+
+def _source(recipe: Recipe, cache_dir: Path) -> tuple[str, str, dict[str, Any]]:
+    """Return a model's name, where it is loaded from, and what all of its parts are loaded with.
+
+    Raises:
+        UserError: it is a folder that is not there.
+    """
+    name = str(recipe.model["model_name_or_path"])
+    source = str(materialize(name, cache_dir)) if is_builtin(name) else name
+    shared: dict[str, Any] = {"trust_remote_code": bool(recipe.training.get("trust_remote_code"))}
+    if not Path(source).is_dir():
+        if Path(source).is_absolute():
+            raise UserError(f"there is no folder {source}", where="model.model_name_or_path")
+        shared["revision"] = recipe.model.get("model_revision") or "main"
+    return name, source, shared
 
 
 def _explain(error: Exception, name: str) -> Exception:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from peft import LoraConfig, PeftModel
@@ -22,7 +23,6 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from runner.recipe.recipe import continues_adapter
 from runner.runs.attempts import describe_hardware
@@ -44,7 +44,7 @@ from runner.train.evaluation.measure import GENERATION_BATCH, generate, measure
 from runner.train.export.pipeline import check_exports
 from runner.train.loggers.trackers import finish_reporting, make_trackers, replay_metrics
 from runner.train.models.adapters import check_head, copy_to_reference, lora_config, make_scalable
-from runner.train.models.loading import load_model
+from runner.train.models.loading import load_model, load_tokenizer
 from runner.train.models.targets import check_can_be_merged, check_targets
 from runner.train.models.vocabulary import check_named_tokens
 from runner.train.stages.artifacts import commit_artifacts, push_to_hub
@@ -68,7 +68,7 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
     attempt = context.attempt
     attempt.events.phase("loading", "data")
     keep_temporary_files_in(attempt.folder)
-    data = load_data(context.recipe, inputs=attempt.input_path)
+    data = load_data(context.recipe, inputs=attempt.input_path, chat_template=partial(_has_chat_template, context))
     if context.measures_only:
         data = replace(data, train=data.train.select(range(min(len(data.train), _ROWS_FOR_A_TRAINER))))
     attempt.events.phase("loading", "model")
@@ -79,12 +79,25 @@ def load(context: StageContext) -> tuple[TrainingData, Any, PreTrainedTokenizerB
         check_exports(context.recipe, model, tokenizer, attempt.folder / "check")
     if context.adapter is not None:
         model = cast(Any, PeftModel.from_pretrained(model, str(context.adapter), is_trainable=True))
-        trust_remote_code = bool(context.recipe.training.get("trust_remote_code"))
-        tokenizer = AutoTokenizer.from_pretrained(context.adapter, trust_remote_code=trust_remote_code)
+        tokenizer = load_tokenizer(context.recipe, cache_dir=attempt.cache, adapter=context.adapter)
     data = fit_to_template(data, tokenizer, context.recipe.training)
     for note in data.notes if attempt.process_info.is_main_process else ():
         logger.info(f"data: {note}")
     return data, model, tokenizer
+
+
+def _has_chat_template(context: StageContext) -> bool:
+    """Whether rows of turns have a chat template to go through: the tokenizer's, or one that the recipe names.
+
+    Raises:
+        UserError: the model has no tokenizer, or does not exist.
+    """
+    if context.recipe.training.get("chat_template_path"):
+        return True
+    return (
+        load_tokenizer(context.recipe, cache_dir=context.attempt.cache, adapter=context.adapter).chat_template
+        is not None
+    )
 
 
 def new_adapter(context: StageContext, model: Any) -> LoraConfig | None:
