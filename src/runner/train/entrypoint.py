@@ -30,7 +30,6 @@ from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import Store
-from runner.train.agent.ending import exit_code_of_call
 from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
@@ -39,6 +38,7 @@ from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
 from runner.train.agent.notifying.attempt_news import tell_missed_end
 from runner.train.agent.notifying.webhooks import Webhooks, find_webhooks
+from runner.train.agent.records.ending import exit_code_of_call
 from runner.train.agent.records.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn, training_environment
 from runner.train.agent.timing import DEFAULT_TIMING, Timing

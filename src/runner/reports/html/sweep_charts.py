@@ -8,7 +8,7 @@ from runner.reports.html.charts import COLORS, ROOM, Made, frame, plot_section
 from runner.reports.html.markup import Markup, table
 from runner.reports.sweep_tables import newest_value, short_name, short_value
 from runner.reports.tables import number
-from runner.sweeps.state import Trial
+from runner.sweeps.members import Trial
 from runner.sweeps.views.importance import finite, importances
 from runner.sweeps.views.overview import Overview
 from runner.sweeps.views.verdicts import ordinal
