@@ -85,7 +85,7 @@ def inspect_source(
     try:
         check_settings(source, where, method)
         if first_row is None:
-            files, rows, whole = _local_rows(source)
+            files, rows, whole = local_rows(source)
         else:
             row = first_row(source.path)
             files, whole = None, False
@@ -147,7 +147,7 @@ def _unread(at: RecipePath, source: DataSource, method: Method, reading: Reading
     return SourceFacts(at, declared, conversational)
 
 
-def _local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[LocalRow], bool]:
+def local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[LocalRow], bool]:
     """Return an entry's files, its first rows, and whether these are all; no files: only the training side can read it.
 
     Raises:

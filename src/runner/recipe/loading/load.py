@@ -31,6 +31,7 @@ from runner.recipe.recipe import (
     ExactMatch,
     Export,
     Json,
+    Notification,
     Recipe,
     Watchdog,
 )
@@ -276,6 +277,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
             }
         ),
         export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
+        notify=tuple(Notification.from_mapping(entry) for entry in data.get("notify", ())),
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )
