@@ -86,6 +86,14 @@ def test_system_sampling() -> None:
     assert "with ten times the sampling / without" in text
 
 
+def test_report() -> None:
+    small = ("--trials", "30", "--steps", "20", "--rounds", "1", "--no-browser")
+    text, figures = figures_of(run("report.py", *small))
+    assert "report: median" in text
+    assert figures["trials"] == 30
+    check_figures([figures["seconds"], figures["megabytes"]])
+
+
 def test_stall() -> None:
     small = ("--model", "tiny", "--steps", "4", "--save-steps", "2", "--length", "32", "--repeats", "2")
     text, report = figures_of(run("stall.py", *small, "--json"))
