@@ -1361,6 +1361,11 @@ class Training(TypedDict, total=False):
 class SFTTraining(Training, total=False):
     """The names of TRL's `SFTConfig`, and ours."""
 
+    train_on_turns: Literal["all", "last", "marked"] | None
+    """Which of the assistant's turns the loss is on, with any chat template: all of them (as `assistant_only_loss:
+    true`), the last of each conversation, or those with `train: true` or `weight: 1`; null: the loss is on all
+    tokens of conversations."""
+
     learning_rate: float
     """The initial learning rate for AdamW. Default: 2e-05."""
 

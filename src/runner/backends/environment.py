@@ -9,10 +9,13 @@ from runner.errors import UserError
 from runner.notebook import notebook_secret
 from runner.recipe.webhooks import VARIABLE, is_webhook
 from runner.redaction import holds_token
+from runner.remembered import SETTINGS, read_file
 from runner.runs.layout import OWN_VARIABLES, SECRET_NAMES
 
 NO_WEBHOOKS: Mapping[str, str] = {}
 """Of a recipe without `notify`."""
+PROJECT_VARIABLE = SETTINGS["project"].variable
+"""Names the project that W&B logs to."""
 
 
 def chosen_environment(
@@ -44,6 +47,8 @@ def chosen_environment(
     for name in checked_names(secrets):
         _require(name, chosen, "--secret", f"export {name}=…, or put it into a file and pass `--env-file FILE`")
     for name in needed:
+        if name == PROJECT_VARIABLE and name not in chosen and not os.environ.get(name):
+            continue  # it was remembered where the run was launched: `_with_project` knows what counts here
         _require(
             name,
             chosen,
@@ -65,6 +70,14 @@ def chosen_environment(
             raise UserError(f"{name} is runner's own variable", where="--env-file or --secret", remedy="leave it out")
     if chosen:
         chosen[SECRET_NAMES] = ",".join(sorted(chosen))
+    return _with_project(chosen)
+
+
+def _with_project(chosen: dict[str, str]) -> dict[str, str]:
+    """Add the project that was settled once for all, unless a variable says another. It is no secret, so not hidden."""
+    if PROJECT_VARIABLE not in chosen and not os.environ.get(PROJECT_VARIABLE):
+        project = read_file().get("project")
+        return chosen if project is None else {**chosen, PROJECT_VARIABLE: str(project)}
     return chosen
 
 

@@ -19,8 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.errors import UserError
-from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.exit_codes import FAILED, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.recipe.recipe import Watchdog
@@ -28,11 +27,10 @@ from runner.redaction import Redactor
 from runner.runs.layout import SECRET_NAMES
 from runner.runs.record_types.money import PriceRecord
 from runner.runs.records import result_and_reopenings, run_result
-from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
-from runner.storage.store import Store, StoreUnavailable
-from runner.train.agent.hangs.reach import StoreNotReached, reach_store
+from runner.storage.store import Store
+from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
 from runner.train.agent.money.price import Money, find_money
@@ -40,6 +38,7 @@ from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
 from runner.train.agent.notifying.attempt_news import tell_missed_end
 from runner.train.agent.notifying.webhooks import Webhooks, find_webhooks
+from runner.train.agent.records.ending import exit_code_of_call
 from runner.train.agent.records.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn, training_environment
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
@@ -64,27 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_stdin()
     redact = Redactor.of_environment(os.environ, os.environ.get(SECRET_NAMES, "").split(","))
     set_up_logging(redact=redact)
-    try:
-        return run_attempt(
+    return exit_code_of_call(
+        lambda: run_attempt(
             open_store(options.store),
             options.run,
             options.work_dir,
             redact=redact,
             give_up_after=options.give_up_after,
             until_step=options.until_step,
-        )
-    except UserError as error:
-        _log.error("%s", error)
-        return MISTAKE
-    except StoreNotReached as error:
-        _log.error("%s", error)
-        return FAILED
-    except StoreUnavailable as error:
-        _log.error("the store does not answer: %s", error)
-        return INTERRUPTED
-    except Damaged as error:
-        _log.error("damaged in the store: %s", error)
-        return FAILED
+        ),
+        _log,
+    )
 
 
 def start_worker(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":

@@ -1,8 +1,9 @@
 """Check a launch as far as this machine can tell, before anything is written or started: for runs and sweeps alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from runner.backends.base import Backend, Placement, ResourceOptions
 from runner.backends.environment import chosen_environment
@@ -33,6 +34,28 @@ class PlaceOptions:
     """Files of variables that the run is given."""
     secrets: Sequence[str] = ()
     """Names of variables that the run is given; their values come from this process's environment."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether something that ran before may have to go on elsewhere than where it was."""
+        return self.resources.any or self.cluster is not None or self.image is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions(PlaceOptions):
+    """The same for a run, with what it may cost."""
+
+    max_cost: float | None = None
+    """The most that all attempts together may cost, in US dollars; None: any, or as before."""
+    hourly_cost: float | None = None
+    """What an hour of one machine costs, in US dollars; None: as before if it stays where it was, else what
+    `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
+    detach: bool = False
+    """Whether the run goes on in the background."""
+
+    def fields(self) -> dict[str, Any]:
+        """Each of them by its name, to make the options of one operation."""
+        return {field.name: getattr(self, field.name) for field in fields(StartOptions)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -301,19 +301,10 @@ class SweepWorker:
             gone = list(lost_workers(self.store, self.definition.sweep_id, self._journal.state))
         except STORE_ERRORS:
             return False
-        for worker in gone:
-            if worker.name != self.name:
-                self._append(
-                    lambda state, worker=worker: self._controller.lost(  # type: ignore[misc]
-                        state,
-                        worker.name,
-                        last_sign=worker.last_sign,
-                        reason=worker.reason,
-                        now=datetime.now(UTC),
-                        steps=worker.steps,
-                    )
-                )
-        return any(worker.name != self.name for worker in gone)
+        others = [worker for worker in gone if worker.name != self.name]
+        for worker in others:
+            self._append(worker.events(self._controller))
+        return bool(others)
 
     def _append(self, decide: Callable[[SweepState], Sequence[Event]]) -> None:
         self._patiently(lambda: self._journal.append(decide))
