@@ -15,6 +15,8 @@ from runner.cli.streams import writing_output
 from runner.control.wait import RunWaiter
 from runner.control.watching.choose import short_names
 from runner.reports.drawing.plot import COLORS
+from runner.reports.drawing.sparkline import is_plain
+from runner.reports.tables import output_width, shortened
 from runner.runs.logs import Cursor, open_log, pieces_for_terminal
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 """What each line of an attempt's log begins with."""
+
+_SHORTEST_NAME = 12
+"""Characters that a name has on the narrowest terminal, if it needs them."""
 
 _MOST_CHARACTERS = 1 << 20
 """A longer line is printed in parts: it must fit into memory."""
@@ -36,7 +41,7 @@ def show_logs(store: "Store", run_ids: Sequence[str], *, follow: bool, tail: int
         follow: whether to go on until all have ended or stopped.
         tail: begin with so many of the last lines of each; None: at the beginning.
     """
-    names = short_names(run_ids)
+    names = line_names(run_ids)
     width, colors = max(map(len, names.values())), has_colors(sys.stdout)
     prefixes = {
         run_id: click.style(f"{names[run_id]:{width}} | ", fg=COLORS[number % len(COLORS)])
@@ -61,6 +66,19 @@ def show_logs(store: "Store", run_ids: Sequence[str], *, follow: bool, tail: int
         left = [run_id for run_id in left if run_id not in at_rest]
         if left:
             time.sleep(poll_seconds(store))
+
+
+def line_names(run_ids: Sequence[str]) -> dict[str, str]:
+    """Return the names that lines of several runs begin with.
+
+    On a terminal, they take a third of its width at most, unless two would look the same.
+    """
+    names, width = short_names(run_ids), output_width()
+    if width is None:
+        return names
+    most, plain = max(_SHORTEST_NAME, width // 3), is_plain(sys.stdout)
+    cut = {run_id: shortened(name, most, plain=plain) for run_id, name in names.items()}
+    return cut if len(set(cut.values())) == len(cut) else names
 
 
 def lines_of(pieces: Iterable[str]) -> Iterator[str]:

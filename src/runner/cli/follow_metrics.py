@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.backends.base import poll_seconds
+from runner.cli.follow_logs import line_names
 from runner.cli.output import has_colors, show, show_parts
 from runner.control.wait import RunWaiter
 from runner.control.watching.choose import short_names
@@ -88,7 +89,7 @@ def follow_table(store: "Store", run_ids: Sequence[str], tail: int | None, *, sy
 
     Until all runs have ended or stopped.
     """
-    names = short_names(run_ids)
+    names = line_names(run_ids)
     waiters = {run_id: RunWaiter(store, run_id) for run_id in run_ids}
     width = max(map(len, names.values()))
     prefixes = {run_id: f"{names[run_id]:{width}}  " if len(run_ids) > 1 else "" for run_id in run_ids}

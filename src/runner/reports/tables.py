@@ -28,6 +28,20 @@ def output_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def shortened(name: str, width: int | None, *, plain: bool = False) -> str:
+    """Leave out the middle of a name that is too long: names are told apart by their ends.
+
+    Args:
+        name: any text.
+        width: the most characters; None: no limit.
+        plain: whether only ASCII may be used.
+    """
+    if width is None or len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return name[: width - 1 - tail] + ("~" if plain else "…") + name[len(name) - tail :]
+
+
 def fitting_table(columns: Sequence[Column], width: int | None) -> str:
     """Return a table of the columns that fit into `width`: all that must be there, then the optional ones in order.
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from runner.reports.drawing.sparkline import common_scale, sparkline
-from runner.reports.tables import Column, duration, fitting_table, number
+from runner.reports.tables import Column, duration, fitting_table, number, shortened
 from runner.runs.measured.recent import Details
 from runner.runs.measured.spending import in_dollars
 from runner.runs.status import RunStatus
@@ -132,7 +132,7 @@ def _columns(rows: Sequence[WatchedRun | WatchedSweep], now: datetime, width: in
 
     trials = {trial.status.run_id for row in rows if isinstance(row, WatchedSweep) for trial in row.trials}
     longest = None if width is None else max(20, width // 2 - 10)
-    column("RUN", [_shortened(_name(row, trials), longest, plain) for row in rows], right=False)
+    column("RUN", [shortened(_name(row, trials), longest, plain=plain) for row in rows], right=False)
     column("STATE", [cut(_state(row), longest and longest // 2 + 2, plain=plain) for row in rows], right=False)
     of_runs("STEP", lambda run: _step(run.status))
     of_runs("LOSS", lambda run: number(run.status.loss))
@@ -162,14 +162,6 @@ def _name(row: WatchedRun | WatchedSweep, trials: set[str]) -> str:
         return row.overview.definition.sweep_id
     run_id = row.status.run_id
     return f"  trial {int(run_id.rpartition('-')[2])}" if run_id in trials else run_id
-
-
-def _shortened(name: str, width: int | None, plain: bool) -> str:
-    """Leave out the middle of a name that is too long: names are told apart by their ends."""
-    if width is None or len(name) <= width:
-        return name
-    tail = (width - 1) // 2
-    return name[: width - 1 - tail] + ("~" if plain else "…") + name[len(name) - tail :]
 
 
 def _state(row: WatchedRun | WatchedSweep) -> str:

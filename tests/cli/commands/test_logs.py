@@ -1,5 +1,6 @@
 """`runner logs` of several runs."""
 
+import re
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -7,9 +8,13 @@ from click.testing import CliRunner
 from runner.cli.main import cli
 from runner.runs.attempts import attempts
 from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import chunk_key
 from runner.storage.open import open_store
 from runner.storage.store import Store
+from support import stored
+from support.bench import Bench
 from support.compared import trained
+from support.terminal import shown
 
 
 def write_log(store: Store, run_id: str, *lines: str) -> None:
@@ -51,3 +56,17 @@ def test_the_last_lines_are_those_of_each(tmp_path: Path) -> None:
         write_log(store, name, *(f"2026-01-01T00:00:0{second}Z line {second}" for second in range(5)))
     result = CliRunner().invoke(cli, ["logs", "one", "two", "--tail", "1", "--follow", "--store", store.url])
     assert [line.split("Z ")[-1] for line in result.stdout.splitlines()] == ["line 4", "line 4"]
+
+
+def test_on_a_terminal_names_leave_room_for_what_is_said(bench: Bench) -> None:
+    names = ["support-bot-20260101-000000-abcd", "code-helper-with-a-long-name-20260101-000000-ef01"]
+    for name in names:
+        stored.running(bench.store, name)
+        bench.store.create(chunk_key(name, "logs", stored.TOKEN, 1), b"2026-01-01T00:00:01Z step 1\n")
+    for columns in (60, 100):
+        lines = shown(bench, columns, "logs", *names)
+        assert [re.sub(r"\x1b\[[0-9]*m", "", line).index(" | ") <= columns // 3 for line in lines] == [True, True]
+        assert any("abcd" in line for line in lines)
+        assert any("ef01" in line for line in lines)
+    assert any(names[1] in line for line in shown(bench, 160, "logs", *names))
+    assert bench.runner("logs", *names).stdout.startswith(names[0]), "programs get whole names"

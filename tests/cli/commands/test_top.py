@@ -1,13 +1,6 @@
 """`runner top` where it prints once: what is alive, and nothing else."""
 
-import fcntl
 import json
-import os
-import struct
-import subprocess
-import sys
-import termios
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +9,7 @@ from runner.runs.status import run_status
 from support import stored
 from support.bench import Bench, wait_until
 from support.sweeping.launched import launched, tell
+from support.terminal import shown
 
 GPU = {"index": 0, "utilization_percent": 97.0, "memory_gib": 61.2, "memory_total_gib": 80.0}
 LONG = "a-run-with-a-name-that-is-rather-long-for-a-terminal-20260101-abcd"
@@ -54,24 +48,7 @@ def test_a_run_is_shown_with_all_that_is_known_of_it(alive: Bench) -> None:
 
 @pytest.mark.parametrize("columns", [60, 80, 140])
 def test_no_line_is_longer_than_the_terminal(alive: Bench, columns: int) -> None:
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in alive.environment.items() if name not in ("COLUMNS", "LINES")}
-    command = [sys.executable, "-m", "runner", "top", "--once"]
-    with Path(alive.folder, "said").open("w") as said:
-        process = subprocess.Popen(
-            command, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=said
-        )
-    os.close(theirs)
-    shown = b""
-    try:
-        while piece := os.read(ours, 4096):
-            shown += piece
-    except OSError:  # how Linux says that nobody writes to it any more
-        pass
-    os.close(ours)
-    assert process.wait(60) == 0
-    lines = shown.decode().splitlines()
+    lines = shown(alive, columns, "top", "--once")
     assert max(map(len, lines)) <= columns
     assert lines[0].split()[:3] == ["RUN", "STATE", "STEP"]
     assert any("abcd" in line and "4/10" in line for line in lines)
