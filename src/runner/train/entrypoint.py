@@ -30,14 +30,16 @@ from runner.runs.records import result_and_reopenings, run_result
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
 from runner.storage.store import Store
-from runner.train.agent.ending import exit_code_of_call
 from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
 from runner.train.agent.money.price import Money, find_money
 from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
-from runner.train.agent.run_record import load_or_register_run
+from runner.train.agent.notifying.attempt_news import tell_missed_end
+from runner.train.agent.notifying.webhooks import Webhooks, find_webhooks
+from runner.train.agent.records.ending import exit_code_of_call
+from runner.train.agent.records.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn, training_environment
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 
@@ -133,17 +135,21 @@ def run_attempt(
         timing=timing,
         counted_by_caller=give_up_after is None,
     )
+    recipe = run["recipe"]
+    # A sweep says itself when it ends: nobody wants to hear from hundreds of trials.
+    webhooks = Webhooks() if run.get("sweep") is not None else find_webhooks(recipe, os.environ)
     if result is not None:
+        tell_missed_end(store, run, result, reopened=reopened, webhooks=webhooks, patience_seconds=timing.notify)
         _log.info("run %s has %s already", run_id, result["state"])
         return SUCCEEDED if result["state"] == "succeeded" else FAILED
     money = Money(price=price)
     if price is None:
         money = retrying(lambda: find_money(store, run), until=after(timing.store))
-    recipe = run["recipe"]
     stages = recipe.get("stages") or []
     first = stages[0] if stages else recipe
     use_cpu = bool(first.get("training", {}).get("use_cpu"))
     watchdog: Any = recipe.get("watchdog") or {}
+    hide_urls = Redactor(webhooks.urls)
     setup = AgentSetup(
         store=store,
         run_id=run_id,
@@ -155,7 +161,9 @@ def run_attempt(
         reopened=reopened,
         money=money,
         watchdog=Watchdog(**watchdog),
-        redact=redact,
+        webhooks=webhooks,
+        recipe_name=run["name"],
+        redact=lambda text: hide_urls(redact(text)),
         timing=timing,
     )
     if not setup.topology.is_head:

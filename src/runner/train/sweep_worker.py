@@ -25,9 +25,9 @@ from runner.storage.retry import after, retrying
 from runner.storage.store import NotFound
 from runner.sweeps.definition import read_definition
 from runner.sweeps.workers.prices import find_worker_price
-from runner.train.agent.ending import exit_code_of_call
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.agent.money.gpu import find_accelerator_name
+from runner.train.agent.records.ending import exit_code_of_call
 from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming

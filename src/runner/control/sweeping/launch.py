@@ -10,6 +10,7 @@ from runner.backends.registry import backend_for, infra_for, worker_backend_for
 from runner.backends.workers import WorkersRequest
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
+from runner.control.launching.settled import settled_resources
 from runner.control.launching.start import make_reporter
 from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.define import SweepOptions, define_sweep, grid_size, planned_trials, workers_of
@@ -181,6 +182,7 @@ def _place(options: SweepOptions, loaded: LoadedSweep) -> PlaceOptions:
     )
     if asked.infra in (("local",), ("docker",)):  # asked for by name: the file's machines are for another day
         resources = ResourceOptions(infra=asked.infra)
+    resources = settled_resources(resources, loaded.recipe.recipe.resources)
     return PlaceOptions(resources=resources, image=options.image, env_files=options.env_files, secrets=options.secrets)
 
 

@@ -16,6 +16,7 @@ from runner.control.sweeping.launch import LaunchedSweep
 from runner.control.sweeping.stop import note_lost
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.recipe.webhooks import webhook_variables
 from runner.storage.store import Store
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition, read_definition, refuse_other_version
@@ -62,7 +63,7 @@ def resume_sweep(
     journal = Journal(store, definition, by="resume")
     note_lost(store, journal)
     placement = _placement(definition, options, say)
-    needed = needed_worker_environment(store, options.sweep_id)
+    needed = sorted({*needed_worker_environment(store, options.sweep_id), *webhook_variables(definition.resolved)})
     environment = chosen_environment(options.env_files, options.secrets, needed=needed)
     if backend_for(placement.infra).shares_environment:
         refuse_other_version(definition)
