@@ -218,7 +218,7 @@ class Sweep:
             gpu, infra, spot: other machines, as in `sweep`.
 
         Raises:
-            UserError: its budget is spent, or no machine would do.
+            UserError: nothing is left to train, its budget is spent, or no machine would do.
         """
         options = ResumeSweepOptions(
             sweep_id=self._sweep_id,
