@@ -1,10 +1,17 @@
 """What is left of an attempt when it has ended: its exit code, and its record in the store."""
 
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from runner.errors import UserError
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.runs.record_types.result import Result
 from runner.runs.records import utc_now
+from runner.storage.manifest import Damaged
+from runner.storage.store import StoreUnavailable
+from runner.train.agent.hangs.reach import StoreNotReached
 from runner.train.agent.outcome import Outcome
 
 EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERRUPTED, "superseded": INTERRUPTED}
@@ -14,6 +21,24 @@ EXIT_CODES = {"succeeded": SUCCEEDED, "cancelled": FAILED, "interrupted": INTERR
 def interrupted(reason: str, *, retry: bool = True) -> Outcome:
     """Return the outcome of an attempt that the agent itself ends, or has to end."""
     return Outcome(kind="interrupted", reason=reason, retry=retry)
+
+
+def exit_code_of_call(call: Callable[[], int], log: logging.Logger) -> int:
+    """Return what `call` returns, or the exit code of what a program of the training side raises, which is logged."""
+    try:
+        return call()
+    except UserError as error:
+        log.error("%s", error)
+        return MISTAKE
+    except StoreNotReached as error:
+        log.error("%s", error)
+        return FAILED
+    except StoreUnavailable as error:
+        log.error("the store does not answer: %s", error)
+        return INTERRUPTED
+    except Damaged as error:
+        log.error("damaged in the store: %s", error)
+        return FAILED
 
 
 def exit_code_of(outcome: Outcome, *, mistake: bool, counts_attempts: bool) -> int:
@@ -66,6 +91,40 @@ def ended_record(outcome: Outcome, *, state: str, exit_code: int, hung: bool, ag
     if outcome.cause is not None:
         record["cause"] = outcome.cause
     return record
+
+
+def result_record(
+    outcome: Outcome,
+    *,
+    progress: Mapping[str, Any],
+    attempts: int,
+    cost: float | None,
+    duration_seconds: float,
+    machine: Mapping[str, Any],
+) -> Result:
+    """Return the run's `Result`.
+
+    Args:
+        outcome: how the run ended.
+        progress: how far it got, as its heartbeat says it.
+        attempts: the number of the last attempt.
+        cost: what all attempts have cost, in US dollars; None: no machine had a price.
+        duration_seconds: how long they took.
+        machine: what is said of the last attempt's machine if the run has succeeded.
+    """
+    result: dict[str, Any] = {
+        "state": outcome.kind,
+        "reason": outcome.reason,
+        "ended_at": utc_now(),
+        "attempts": attempts,
+        "cost": cost,
+        "duration_seconds": duration_seconds,
+        **(machine if outcome.kind == "succeeded" else {}),
+        **{name: progress.get(name) for name in ("step", "max_steps")},
+        **{name: progress[name] for name in ("stage", "stage_number") if name in progress},
+        **(outcome.result or {}),
+    }
+    return cast(Result, result)
 
 
 def oom_kills() -> int:

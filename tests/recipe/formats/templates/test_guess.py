@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.recipe.formats.guess import guess_template, in_yaml
+from runner.recipe.formats.templates.guess import guess_template, in_yaml
 from runner.recipe.loading.strict_yaml import parse_value
 from support.recipes import Check, Refuse
 

@@ -10,7 +10,7 @@ import yaml
 from runner.errors import UserError
 from runner.runs.layout import RUN_VARIABLE
 from runner.storage.open import open_store
-from runner.train.agent.run_record import load_or_register_run
+from runner.train.agent.records.run_record import load_or_register_run
 
 
 def record(path: str = "builtin:python-docstrings") -> dict[str, Any]:

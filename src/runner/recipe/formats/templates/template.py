@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.formats.layouts import UnusableRow
-from runner.recipe.formats.template_text import fields_of, fill_text, parse_text, single_field
+from runner.recipe.formats.templates.text import fields_of, fill_text, parse_text, single_field
 from runner.recipe.formats.turns import ROLES, is_turns
 from runner.recipe.rows.numbers import written_text
 from runner.recipe.suggestions import closest

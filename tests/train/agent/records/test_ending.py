@@ -1,8 +1,8 @@
 """The exit code and the record of an attempt follow from its outcome."""
 
-from runner.train.agent.ending import ended_record, exit_code_of, interrupted
 from runner.train.agent.outcome import Outcome
 from runner.train.agent.pausing import paused
+from runner.train.agent.records.ending import ended_record, exit_code_of, interrupted
 
 
 def test_a_pause_is_interrupted_whoever_counts_the_attempts() -> None:

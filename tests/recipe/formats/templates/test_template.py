@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.errors import UserError
-from runner.recipe.formats.template import fill_template, template_fields
+from runner.recipe.formats.templates.template import fill_template, template_fields
 from support.recipes import Check, Refuse, settings_of
 
 ROW = {
