@@ -49,8 +49,10 @@ def awaited_runs(store: Store) -> Iterator[tuple[int, AwaitedRecord, RunStatus]]
                 continue
             try:
                 yield number, record, run_status(store, run_id)
-            except (NotFound, Damaged):
-                continue  # it was deleted, or cannot be read: `runner ps` says so
+            except NotFound:  # it was deleted: there is nothing to report
+                note_reported(store, run_id, number)
+            except Damaged:
+                continue  # `runner ps` says so
 
 
 def note_reported(store: Store, run_id: str, number: int) -> None:
