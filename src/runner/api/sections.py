@@ -474,7 +474,19 @@ class DataSource(TypedDict, total=False):
     revision: str | None
     """The branch, tag or commit of a hub dataset."""
 
-    format: Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"] | None
+    format: (
+        Literal[
+            "messages",
+            "prompt_completion",
+            "alpaca",
+            "stanford_alpaca",
+            "sharegpt",
+            "text",
+            "preference",
+            "prompt_only",
+        ]
+        | None
+    )
     """How the rows are read; null: detected from the columns."""
 
     template: Mapping[str, Sequence[Mapping[str, str]] | str] | None
