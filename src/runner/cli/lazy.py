@@ -1,6 +1,7 @@
 """A group of commands that costs what Click costs: each is imported when it is asked for."""
 
 import importlib
+import keyword
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +45,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.table:
             return None
-        module = importlib.import_module(f"{self._package}.{cmd_name}")
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name  # `import` is no name of a module
+        module = importlib.import_module(f"{self._package}.{name}")
         return next(
             value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
         )

@@ -12,7 +12,7 @@ from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock, RunLocked
 from runner.backends.registry import ANY, backend_for, infra_for
 from runner.control.launching.budget import chosen_budget, describe_budget, has_price, set_budget_again
-from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
+from runner.control.launching.checks import CheckedLaunch, StartOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, choose_once, find_interrupted_run, once_name
 from runner.control.launching.rows import read_all_rows
 from runner.control.launching.settled import settled_max_cost, settled_resources, written_resources
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchOptions(PlaceOptions):
+class LaunchOptions(StartOptions):
     """What a launch is asked for."""
 
     recipe: str | Mapping[str, Any]
@@ -57,12 +57,6 @@ class LaunchOptions(PlaceOptions):
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
     once: bool = False
     """Whether it is named by what is trained (`once_name`), so that a second launch finds it; not with `name`."""
-    max_cost: float | None = None
-    """The most that all attempts together may cost, in US dollars; None: any."""
-    hourly_cost: float | None = None
-    """What an hour of one machine costs, in US dollars; None: what `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
-    detach: bool = False
-    """Whether the run goes on in the background."""
     cwd: Path = field(default_factory=Path.cwd)
     """The folder that relative paths begin in."""
 
@@ -180,7 +174,8 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     backend = backend_for(next(iter(options.resources.infra), ANY))
     plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
-    request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
+    names = [*checked_names(options.secrets), *plan.environment]
+    request = backend.request(store_url, plan.document(run_id), environment=names)
     return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
 
 

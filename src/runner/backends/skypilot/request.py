@@ -16,12 +16,10 @@ from runner.errors import UserError
 from runner.planning.feasibility import fits_on
 from runner.recipe.recipe import Recipe
 from runner.remembered import remembered
+from runner.runs.layout import IMAGE_VARIABLE
 
 NO_IMAGE = "none"
 """Stands for no image: the machine is set up from the pinned lock."""
-
-IMAGE_VARIABLE = "RUNNER_IMAGE"
-"""Names the image of remote runs that `--image` does not name."""
 
 
 def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -> Placement:

@@ -65,6 +65,8 @@ class LaunchedSweep:
     """What it is."""
     detached: bool
     """Whether its workers go on without this process."""
+    since: int = 0
+    """The newest entry of its journal before that: whoever follows it has not asked for what is older."""
 
 
 def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], None]) -> PreparedSweep:
@@ -141,6 +143,7 @@ def launch_sweep(
     for line in prepared.plan.lines():
         say(line)
     if prepared.definition.rungs:
+        say(describe_rule(prepared.definition))
         say(_describe_schedule(prepared.definition))
     _confirm_cost(prepared, confirm)
     known = _known(store, options, prepared, say)
@@ -217,6 +220,18 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
             where="RUNNER_ASK_ABOVE",
             remedy="set --max-cost, ask for other machines, or raise the limit",
         )
+
+
+def describe_rule(definition: Definition) -> str:
+    """Return who goes on from a rung; the definition has rungs."""
+    share = f"1 in {definition.eta:g}"
+    rules = {
+        "successive_halving": f"of all trials that come to a rung, the best {share} goes on as soon as that is certain",
+        "asha": f"of the trials that have come to a rung so far, the best {share} goes on",
+        "hyperband": f"brackets begin at later and later rungs; of the trials of each, the best {share} goes on",
+        "stop": f"a trial that comes to a rung behind the best {share} so far stops, and the others go on",
+    }
+    return f"{rules[definition.scheduler]} (runner.scheduler: {definition.scheduler})"
 
 
 def _describe_schedule(definition: Definition) -> str:

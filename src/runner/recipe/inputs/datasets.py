@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ FIRST_ROWS = 100
 """Rows of a file that a check reads."""
 MOST_ROWS = 10_000
 """Rows that a check reads at most, if the first ones cannot be used or do not pass the filter."""
+
+_LONE_FIELD = re.compile(r"\{[^{}?#^/]+\}")
 
 _CONVERSATIONAL: Mapping[Format | None, bool] = {
     "messages": True,
@@ -136,7 +139,11 @@ def _unread(at: RecipePath, source: DataSource, method: Method, reading: Reading
     if declared == "alpaca" and not reading.alpaca_as_turns:
         declared = "stanford_alpaca"
     decisive = template.get(COLUMNS[declared][0]) if declared else None
-    conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
+    if decisive is None or (isinstance(decisive, str) and _LONE_FIELD.fullmatch(decisive)):
+        # A field alone is taken as it is: turns stay turns, and only the rows would tell.
+        conversational = _CONVERSATIONAL.get(declared)
+    else:
+        conversational = not isinstance(decisive, str)
     return SourceFacts(at, declared, conversational)
 
 
