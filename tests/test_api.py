@@ -12,8 +12,10 @@ import pytest
 import runner
 from runner.backends.base import Placement, ResolvedResources
 from runner.backends.local import backend
+from runner.backends.lock import lock_holder
 from runner.control.launching.cost import CostQuestion
 from runner.errors import UserError
+from runner.paths import state_folder
 from runner.runs.status import RunStatus
 from runner.storage.local import LocalStore
 from runner.storage.store import StoreUnavailable
@@ -76,6 +78,7 @@ def test_an_interrupted_run_is_resumed(here: InProcess) -> None:
     assert run.result() is None
     here.plan({})
     assert runner.resume(run).wait(60).state == "succeeded"
+    wait_until(lambda: lock_holder(state_folder(run.store, run.run_id)) is None)  # its supervisor leaves after that
     with pytest.raises(UserError, match="the run has succeeded"):
         runner.resume("try")
 
