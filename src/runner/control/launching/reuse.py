@@ -10,9 +10,10 @@ from runner.control.launching.submit import LONGEST_ID
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUNS
-from runner.runs.listing import EndedRuns, look_at
+from runner.runs.listing import look_at
 from runner.runs.record_types.run import CodeRecord
 from runner.runs.records import run_document
+from runner.runs.remembered.ended import EndedRuns
 from runner.runs.status import RunStatus, run_status
 from runner.storage.manifest import canonical_json
 from runner.storage.store import NotFound, Store
