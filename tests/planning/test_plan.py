@@ -10,7 +10,7 @@ from runner.control.launching.cost import estimate_cost
 from runner.fit.accelerators import ACCELERATORS
 from runner.fit.model_shape import bundled_config
 from runner.fit.throughput import DATASET_ROWS, SPOT_OVERHEAD, spot_overhead
-from runner.planning.plan import Row, dollar_range, hours_range, plan, plan_line
+from runner.planning.plan import Row, dollar_range, hours_in_words, hours_range, plan, plan_line
 from runner.planning.prices import Offer, Prices, snapshot
 from runner.recipe.recipe import Checkpoint, Data, DataSource, Recipe
 from runner.train.builtin.catalog import builtin_dataset
@@ -175,3 +175,8 @@ def test_ranges_read_well() -> None:
         "10.0-40 h",
     ]
     assert [dollar_range(each) for each in ((0.05, 0.2), (12.3, 48.1))] == ["$0.05-0.20", "$12-48"]
+
+
+def test_a_range_is_said_with_its_middle() -> None:
+    assert hours_in_words((1.2, 3.4)) == "about 2.0 h (80%: 1.2-3.4 h)"
+    assert hours_in_words((0.1, 0.4)) == "about 12 min (80%: 6-24 min)"

@@ -1,5 +1,6 @@
 """Plan a recipe: on which GPUs and clouds it runs, how long that takes and what it costs."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -176,7 +177,7 @@ def plan_line(row: Row) -> str:
     where = f" on {row.infra}{' (spot)' if row.spot else ''}" if row.infra else ""
     words = [f"{machines}{where}: {fit.reason}", f"about {fit.memory_gib:.1f} of {fit.capacity_gib:.0f} GiB"]
     if row.time is not None:
-        words.append(f"{hours_range(row.time.hours)}, {row.time.steps} steps")
+        words.append(f"{hours_in_words(row.time.hours)}, {row.time.steps} steps")
     if row.cost is not None:
         words.append(f"{dollar_range(row.cost)} at ${row.price_per_hour:.2f}/h")
     return "; ".join(words)
@@ -188,6 +189,13 @@ def hours_range(hours: tuple[float, float]) -> str:
     if high < 1.5:
         return f"{max(1, round(low * 60))}-{max(2, round(high * 60))} min"
     return f"{_short(low)}-{_short(high)} h"
+
+
+def hours_in_words(hours: tuple[float, float]) -> str:
+    """Say an interval of hours: ``about 2.0 h (80%: 1.2-3.4 h)``; the middle is the geometric one."""
+    middle = math.sqrt(max(hours[0], 1 / 60) * hours[1])
+    about = f"{max(1, round(middle * 60))} min" if hours[1] < 1.5 else f"{_short(middle)} h"
+    return f"about {about} (80%: {hours_range(hours)})"
 
 
 def dollar_range(dollars: tuple[float, float]) -> str:
