@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +17,10 @@ from runner.errors import UserError
 from runner.runs.status import RunStatus
 from runner.storage.local import LocalStore
 from runner.storage.store import StoreUnavailable
-from support.bench import STAND_IN, Bench, wait_until
 from support.bench import bench as bench
-from support.paths import ROOT, TESTS
-
-
-class InProcess:
-    """The bench with its folders and the stand-in in this process's own environment."""
-
-    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.bench = bench
-        self._monkeypatch = monkeypatch
-        monkeypatch.setenv("PYTHONPATH", str(TESTS))
-        monkeypatch.setattr(backend, "ENTRYPOINT", STAND_IN)
-        monkeypatch.chdir(bench.folder)
-        bench.recipe()
-        self.plan({})
-
-    def plan(self, plan: dict[str, Any]) -> None:
-        """What the stand-in does."""
-        self._monkeypatch.setenv("STAND_IN", json.dumps(plan))
-
-
-@pytest.fixture
-def here(bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[InProcess]:
-    yield InProcess(bench, monkeypatch)
-    printed = capfd.readouterr()
-    assert (printed.out, printed.err) == ("", "")
+from support.bench import wait_until
+from support.in_process import InProcess
+from support.in_process import here as here
 
 
 def test_a_run_from_its_launch_to_its_results(here: InProcess) -> None:
@@ -161,37 +137,12 @@ def test_a_store_that_does_not_answer_is_a_user_error(here: InProcess, monkeypat
             call()
 
 
-def test_the_notebook_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it, with a real run, in a work folder and a home of its own."""
-    nbclient = pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
-    home, work = tmp_path / "home", tmp_path / "work"
-    for folder in (home, work):
-        folder.mkdir()
-    for name in [name for name in os.environ if name.startswith(("XDG_", "JUPYTER_", "RUNNER_", "IPYTHON"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    notebook = nbformat.read(ROOT / "docs/notebooks/api.ipynb", as_version=4)
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(work)}}
-    )
-    client.execute()
-    outputs = "".join(
-        output.get("text") or output["data"]["text/plain"]
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    )
-    assert "succeeded" in outputs
-    assert "artifacts/model/model.safetensors" in outputs
-    assert sorted(path.name for path in work.iterdir()) == ["quickstart-model"]
-
-
 def test_importing_runner_imports_nothing_else() -> None:
     code = "import sys; import runner; print([name for name in sys.modules if name.startswith('runner.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ)
     assert done.stdout == "[]\n", done
-    assert set(dir(runner)) == {"Run", "Sweep", "__version__", "compare", "launch", "list_runs", "resume", "sweep"}
+    kinds = {"Recipe", "Run", "RunFailed", "RunResult", "Sweep", "UserError", "__version__"}
+    assert set(dir(runner)) == {*kinds, "compare", "launch", "list_runs", "list_sweeps", "resume", "sweep"}
+    assert all(getattr(runner, name) is not None for name in dir(runner))
     with pytest.raises(AttributeError, match="no attribute 'lunch'"):
         _ = runner.lunch

@@ -4,10 +4,44 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runner.api.comparing import compare
-    from runner.api.runs import Run, launch, list_runs, resume
-    from runner.api.sweeps import Sweep, sweep
+    from runner.api.launching import launch, resume
+    from runner.api.recipes import Recipe
+    from runner.api.results import RunFailed, RunResult
+    from runner.api.runs import Run, list_runs
+    from runner.api.sweeps import Sweep, list_sweeps, sweep
+    from runner.errors import UserError
 
-__all__ = ["Run", "Sweep", "__version__", "compare", "launch", "list_runs", "resume", "sweep"]
+_PLACES = {
+    "Recipe": "runner.api.recipes",
+    "Run": "runner.api.runs",
+    "RunFailed": "runner.api.results",
+    "RunResult": "runner.api.results",
+    "Sweep": "runner.api.sweeps",
+    "UserError": "runner.errors",
+    "compare": "runner.api.comparing",
+    "launch": "runner.api.launching",
+    "list_runs": "runner.api.runs",
+    "list_sweeps": "runner.api.sweeps",
+    "resume": "runner.api.launching",
+    "sweep": "runner.api.sweeps",
+}
+"""Where each public name is."""
+
+__all__ = [
+    "Recipe",
+    "Run",
+    "RunFailed",
+    "RunResult",
+    "Sweep",
+    "UserError",
+    "__version__",
+    "compare",
+    "launch",
+    "list_runs",
+    "list_sweeps",
+    "resume",
+    "sweep",
+]
 
 __version__ = "0.1.0"
 
@@ -18,12 +52,8 @@ def __getattr__(name: str) -> Any:
 
     if name == "runs":
         return importlib.import_module("runner.runs")  # which can be called: `runner.runs()`
-    if name in ("Run", "launch", "list_runs", "resume"):
-        return getattr(importlib.import_module("runner.api.runs"), name)
-    if name == "compare":
-        return importlib.import_module("runner.api.comparing").compare
-    if name in ("Sweep", "sweep"):
-        return getattr(importlib.import_module("runner.api.sweeps"), name)
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

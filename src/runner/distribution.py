@@ -6,7 +6,6 @@ import shlex
 import shutil
 import sys
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -52,7 +51,7 @@ def _source(origin: Mapping[str, Any], extras: str) -> tuple[list[str], str]:
     """
     address = re.sub(r"(://)[^/@]*@", r"\1", str(origin.get("url") or ""))  # no name and password
     if address.startswith("file:"):
-        path = urllib.request.url2pathname(urllib.parse.urlsplit(address).path)
+        path = urllib.parse.unquote(urllib.parse.urlsplit(address).path)
         if not Path(path).exists():
             return [], UNKNOWN_SOURCE + extras
         return ["--editable"] if (origin.get("dir_info") or {}).get("editable") else [], path + extras

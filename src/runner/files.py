@@ -1,9 +1,11 @@
-"""Read files that somebody named: in bounded memory, and without waiting for what is no file (a pipe, a device)."""
+"""Read and write files that somebody named: in bounded memory, and without waiting for what is no file (a pipe)."""
 
 import errno
 import os
 import stat
 from pathlib import Path
+
+from runner.errors import UserError
 
 
 def read_head(path: Path, most_bytes: int) -> bytes:
@@ -38,3 +40,25 @@ def read_whole(path: Path, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB", str(path))
     return data
+
+
+def write_new_file(path: Path, content: str | bytes) -> Path:
+    """Write a file that is not there yet, with the folders above it.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UserError: there is one, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except FileExistsError as error:
+        remedy = "name another file, or move that one away"
+        raise UserError("there is such a file already", where=str(path), remedy=remedy) from error
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise UserError(what, where=str(path), remedy="name another file") from error
+    return path

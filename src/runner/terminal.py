@@ -20,8 +20,12 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     plain = _COLOR.sub("", text).replace("\r\n", "\n")
-    return "".join(letter if _is_harmless(letter) else "\N{REPLACEMENT CHARACTER}" for letter in plain)
+    return "\n".join(line if line.isprintable() else _replaced(line) for line in plain.split("\n"))
+
+
+def _replaced(line: str) -> str:
+    return "".join(letter if _is_harmless(letter) else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def _is_harmless(letter: str) -> bool:
-    return letter.isprintable() or letter in "\n\t" or letter in _JOINERS or category(letter) == "Zs"
+    return letter.isprintable() or letter == "\t" or letter in _JOINERS or category(letter) == "Zs"

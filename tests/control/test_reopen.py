@@ -8,9 +8,10 @@ import pytest
 from runner.control.results.pull import pull
 from runner.control.wait import wait_for_end
 from runner.paths import listing_cache
-from runner.runs.listing import EndedRuns, list_runs
+from runner.runs.listing import list_runs
 from runner.runs.metrics import read_metrics
 from runner.runs.records import run_result, times_reopened, write_cancel_request
+from runner.runs.remembered.ended import EndedRuns
 from runner.runs.reopened import current_document, newest_reopening, reopen_run, reward_files
 from runner.runs.status import exit_code, run_status
 from support.bench import Bench

@@ -14,6 +14,7 @@ import pytest
 
 from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import newest_launch
+from runner.runs.measured.machine import read_machines
 from runner.storage.open import open_store
 from support.containers.image import ROOT, SHORT, Built, podman
 from support.runs import assert_same, outcome
@@ -83,6 +84,7 @@ def test_a_run_succeeds_and_records_the_image_it_is_pinned_to(here: Here, calm: 
     assert calm["state"] == "succeeded"
     document = json.loads(here.store.get("runs/calm/run.json"))
     assert (document["infra"], document["image"]) == ("docker", image.report["id"])
+    assert read_machines(here.store, "calm")[1].get("image") == image.report["id"]
     assert containers() == []
 
 

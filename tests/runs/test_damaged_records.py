@@ -293,8 +293,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr("runner.backends.skypilot.job_status.refresh_in_background", lambda url, run_ids: None)
     # What a listing remembers would hide the next damage.
-    monkeypatch.setattr("runner.runs.listing.EndedRuns.read", lambda self: {})
-    monkeypatch.setattr("runner.runs.listing.EndedRuns.add", lambda self, statuses: list(statuses))
+    monkeypatch.setattr("runner.runs.remembered.ended.EndedRuns.read", lambda self: {})
+    monkeypatch.setattr("runner.runs.remembered.ended.EndedRuns.add", lambda self, statuses: list(statuses))
 
 
 def harmless(text: str) -> None:

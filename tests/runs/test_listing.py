@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.paths import listing_cache
-from runner.runs.listing import EndedRuns, list_runs
+from runner.runs.listing import list_runs
+from runner.runs.remembered.ended import EndedRuns
 from runner.runs.status import RunStatus, run_status
 from support.bench import Bench
 

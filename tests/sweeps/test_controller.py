@@ -2,6 +2,7 @@
 
 import pytest
 
+from runner.sweeps.ending import reason_to_stop
 from support.sweeping.spaces import make_space
 from support.sweeping.story import NAN, Story
 
@@ -151,7 +152,7 @@ def test_a_failed_trial_may_be_taken_again_by_command() -> None:
 def test_ten_failures_in_a_row_with_one_cause_stop_the_sweep_and_say_it() -> None:
     sweep = story(run_cap=None)
     for number in range(10):
-        assert sweep.controller.reason_to_stop(sweep.state, now=sweep.clock) is None
+        assert reason_to_stop(sweep.definition, sweep.state, now=sweep.clock) is None
         sweep.draw(number)
         sweep.fail(number, kind="mistake", reason=f"no file data-{number}.jsonl")
     assert sweep.work().kind == "leave"
@@ -165,7 +166,7 @@ def test_failures_with_several_causes_or_with_successes_between_do_not_stop_it()
         sweep.fail(number, reason="loss is nan")
         sweep.fail(number + 1, kind="out_of_memory", reason="CUDA out of memory")
         sweep.reach({number + 2: 1.0})
-    assert sweep.controller.reason_to_stop(sweep.state, now=sweep.clock) is None
+    assert reason_to_stop(sweep.definition, sweep.state, now=sweep.clock) is None
 
 
 def test_a_resumed_sweep_begins_to_count_failures_anew() -> None:
@@ -245,7 +246,7 @@ def test_idle_workers_and_retries_are_paid_too() -> None:
     sweep = story("a", "idle", max_cost=4.0)
     sweep.work("a")
     sweep.wait(hours=2)
-    assert sweep.controller.reason_to_stop(sweep.state, now=sweep.clock) == "the budget is spent: $4.00 of $4.00"
+    assert reason_to_stop(sweep.definition, sweep.state, now=sweep.clock) == "the budget is spent: $4.00 of $4.00"
 
 
 def test_a_drain_lets_running_trials_reach_their_rung_and_takes_no_other() -> None:
@@ -287,13 +288,13 @@ def test_a_changed_grid_adds_its_points_to_what_was_drawn() -> None:
     assert finish_all(sweep) == [1, 2, 3]
     sweep.tell({"event": "changed", "space": make_space(x={"values": [3, 4]}).to_mapping()}, {"event": "resumed"})
     assert finish_all(sweep) == [1, 2, 3, 4]
-    assert sweep.controller.run_cap(sweep.state) == 4
+    assert sweep.controller.draws.run_cap(sweep.state) == 4
 
 
 def test_points_of_a_grid_that_are_known_are_not_trained_again() -> None:
     sweep = story(method="grid", run_cap=None, space=make_space(x={"values": [1, 2, 3]}).to_mapping())
     sweep.tell({"event": "known", "source": "before", "values": {"x": 2}, "step": 1, "value": 0.5})
-    assert sweep.controller.run_cap(sweep.state) == 2
+    assert sweep.controller.draws.run_cap(sweep.state) == 2
     assert finish_all(sweep) == [1, 3]
 
 
@@ -312,7 +313,7 @@ def test_the_search_is_told_what_trials_showed_and_nothing_of_machines() -> None
     sweep.take(4)
     sweep.release(4)
     sweep.tell({"event": "known", "source": "before", "values": {"x": 12}, "step": 30, "value": 0.9})
-    told = {one.trial: (one.state, one.step, one.value) for one in sweep.controller.observations(sweep.state)}
+    told = {one.trial: (one.state, one.step, one.value) for one in sweep.controller.draws.observations(sweep.state)}
     assert told == {
         0: ("complete", 10, -0.5),  # lower is better
         1: ("infeasible", 10, None),
@@ -322,3 +323,20 @@ def test_the_search_is_told_what_trials_showed_and_nothing_of_machines() -> None
         5: ("running", None, None),
         -1: ("complete", 30, -0.9),
     }
+
+
+@pytest.mark.parametrize("left", ["ready", "running", "promotable", "to draw", "nothing"])
+def test_whether_anything_is_left_is_what_a_worker_would_be_told(left: str) -> None:
+    rungs = {"scheduler": "successive_halving", "rungs": (10,), "max_steps": 30, "eta": 2.0}
+    sweep = story("w", "v", run_cap=3 if left == "to draw" else 2, **rungs)
+    sweep.draw(0, 1)
+    if left == "running":
+        sweep.take(0)
+        sweep.take(1, "v")
+    elif left in ("promotable", "to draw", "nothing"):
+        sweep.reach({0: 1.0, 1: 2.0})
+    if left == "nothing":
+        assert sweep.promote() == 0
+        sweep.reach({0: 0.5})
+    reason = sweep.controller.nothing_left(sweep.state)
+    assert (reason is not None) == (left == "nothing")

@@ -15,6 +15,7 @@ from runner.sweeps import journal as journal_module
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.layout import journal_key, snapshot_key
+from runner.sweeps.snapshot import make_snapshot
 from runner.sweeps.state import SweepState
 from support.sweeping.definitions import make_definition
 
@@ -45,7 +46,7 @@ def test_two_that_write_at_once_take_no_number_twice_and_end_with_one_state(stor
     # Each decision saw all before it: 100 draws made 100 trials, numbered without a gap.
     assert [list(state.trials) for state in states] == [list(range(100))] * 4
     assert [state.number for state in states] == [100] * 4
-    assert len({json.dumps(state.to_mapping(), sort_keys=True) for state in states}) == 1
+    assert len({json.dumps(make_snapshot(state), sort_keys=True) for state in states}) == 1
 
 
 def test_who_comes_second_decides_again_on_what_the_first_has_written(store: Store) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from runner.storage.open import open_store
 from runner.sweeps.journal import Journal
+from runner.sweeps.snapshot import make_snapshot
 from support.sweeping.simulated import Simulation, curve, simulate
 
 
@@ -79,7 +80,7 @@ def test_the_journal_alone_gives_the_same_state(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     simulation = simulate(store, run_cap=27, workers=4, mean_life_seconds=60.0)
     read = Journal(store, simulation.definition, by="reader").catch_up()
-    shown = [json.dumps(state.to_mapping(), sort_keys=True) for state in (read, simulation.journal.state)]
+    shown = [json.dumps(make_snapshot(state), sort_keys=True) for state in (read, simulation.journal.state)]
     assert shown[0] == shown[1]
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.sweeps.snapshot import make_snapshot, restore_snapshot
 from runner.sweeps.state import SweepState
 from support.sweeping.story import NAN, START, Story
 
@@ -16,8 +17,8 @@ RUNGS = {"scheduler": "successive_halving", "rungs": (10, 30), "max_steps": 90, 
 
 def restored(story: Story) -> SweepState:
     """The state after a snapshot was written and read."""
-    text = json.dumps(story.state.to_mapping())
-    return SweepState.from_mapping(json.loads(text), rungs=story.state.rung_count, sign=story.definition.sign)
+    text = json.dumps(make_snapshot(story.state))
+    return restore_snapshot(json.loads(text), rungs=story.state.rung_count, sign=story.definition.sign)
 
 
 def everything(state: SweepState) -> Any:
@@ -28,7 +29,7 @@ def everything(state: SweepState) -> Any:
         if rung.ranked
     }
     return (
-        json.dumps(state.to_mapping(), sort_keys=True),
+        json.dumps(make_snapshot(state), sort_keys=True),
         boards,
         state.ready,
         state.running,
@@ -111,9 +112,9 @@ def test_what_follows_a_snapshot_is_folded_as_if_there_had_been_none(before: lis
 
 def test_a_snapshot_of_an_older_version_may_lack_what_a_newer_one_has_added() -> None:
     story = Story("w", **RUNGS)
-    mapping = story.state.to_mapping()
+    mapping = make_snapshot(story.state)
     del mapping["last_reason"]
-    assert SweepState.from_mapping(mapping, rungs=3, sign=1).last_reason is None
+    assert restore_snapshot(mapping, rungs=3, sign=1).last_reason is None
 
 
 def test_an_entry_out_of_order_is_refused() -> None:

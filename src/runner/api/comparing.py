@@ -1,14 +1,37 @@
 """The Python API for comparisons. Public as `runner.compare`."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.api.opening import opened_store, user_errors
 from runner.api.runs import Run
+from runner.api.tables import data_frame
 from runner.control.results.compare import choose_runs
 from runner.control.results.compare import compare as compare_runs
-from runner.reports.comparison import comparison_document
+from runner.reports.comparison import comparison_document, rows
 from runner.storage.manifest import Damaged
+
+
+class Comparison(dict[str, Any]):
+    """Runs side by side: what ``runner compare --json`` prints.
+
+    Args:
+        document: that.
+        rows: each run in a flat row.
+    """
+
+    def __init__(self, document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(document)
+        self._rows = rows
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`: a row for each run, with its results and the settings that differ.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        return data_frame(self._rows)
 
 
 def compare(
@@ -16,7 +39,7 @@ def compare(
     store: str | os.PathLike[str] | None = None,
     sort: str | None = None,
     everything: bool = False,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare runs: results, learning curves, and what differs between them.
 
     Args:
@@ -28,6 +51,7 @@ def compare(
     Returns:
         What ``runner compare --json`` prints: ``best``, ``metric``, ``goal``, ``runs``, ``settings``, ``data``,
         ``code``, ``libraries``, ``hardware``, ``same_training``, ``same_evaluation_data`` and ``damaged``.
+        It has `to_pandas`.
 
     Raises:
         UserError: there is no such run or column, or the store does not answer.
@@ -43,4 +67,5 @@ def compare(
     with user_errors(opened):
         chosen = choose_runs(opened, words, everything=everything, on_damaged=damaged.__setitem__)
         comparison = compare_runs(opened, chosen, sort=sort, on_damaged=damaged.__setitem__)
-    return comparison_document(comparison, {run_id: str(error) for run_id, error in damaged.items()})
+    document = comparison_document(comparison, {run_id: str(error) for run_id, error in damaged.items()})
+    return Comparison(document, rows(comparison))

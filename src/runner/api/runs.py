@@ -1,30 +1,33 @@
-"""The Python API for runs: launch them, follow them and fetch their results. Public as `runner.launch`, `runner.Run`, …
+"""The Python API for runs: follow them and fetch their results. Public as `runner.Run`, `runner.list_runs`.
 
 Everything here raises `runner.errors.UserError`, whose message says what is wrong, where, and what to write instead.
-Nothing is printed: what a command would say on the way goes to the logger ``runner``, at level INFO.
+Nothing but the progress of `Run.follow` is printed: what a command would say on the way goes to the logger ``runner``,
+at level INFO.
 """
 
+import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.api.opening import confirm_or_refuse, opened_store, several, user_errors
-from runner.backends.base import ResourceOptions
+from runner.api.chatting import Chat
+from runner.api.opening import opened_store, user_errors
+from runner.api.results import RunFailed, RunResult, result_from
+from runner.api.tables import Table
 from runner.control.cancel import cancel_run, finish_run
-from runner.control.launch import LaunchOptions
-from runner.control.launch import launch as launch_run
-from runner.control.launching.cost import CostQuestion
+from runner.control.chat import ChatProcess
 from runner.control.results.pull import pull as pull_run
-from runner.control.resume import ResumeOptions
-from runner.control.resume import resume as resume_run
 from runner.control.wait import wait_for_end
+from runner.reports.notebook import NotebookDisplay, in_notebook
+from runner.reports.progress import open_display, progress_line
 from runner.runs.listing import find_run
 from runner.runs.listing import list_runs as all_runs
 from runner.runs.logs import read_log
 from runner.runs.metrics import read_metrics
-from runner.runs.record_types.result import MetricRecord, Result
+from runner.runs.record_types.result import MetricRecord
 from runner.runs.records import run_result
 from runner.runs.status import RunStatus, run_status
 from runner.storage.manifest import Damaged
@@ -92,12 +95,12 @@ class Run:
         with user_errors(self._store):
             return run_status(self._store, self._run_id)
 
-    def metrics(self) -> list[MetricRecord]:
+    def metrics(self) -> Table[MetricRecord]:
         """Read the run's metrics.
 
         Returns:
             One record for each optimizer step (``stage``, ``step``, ``loss``, ``learning_rate``, …) and one for each
-            evaluation, in their order. After a resume each step is there once.
+            evaluation, in their order. After a resume each step is there once. The list has `to_pandas`.
 
         Raises:
             UserError: the store does not answer, or its data is damaged.
@@ -106,7 +109,18 @@ class Run:
             >>> losses = [record["loss"] for record in run.metrics() if "loss" in record]
         """
         with user_errors(self._store):
-            return read_metrics(self._store, self._run_id)
+            return Table(read_metrics(self._store, self._run_id), _metric_row)
+
+    def to_pandas(self) -> Any:
+        """Return the run's metrics as a `pandas.DataFrame`: a row for each optimizer step and each evaluation.
+
+        Raises:
+            UserError: pandas is not installed, or the store does not answer.
+
+        Example:
+            >>> run.to_pandas().plot(x="step", y="loss")
+        """
+        return self.metrics().to_pandas()
 
     def logs(self) -> str:
         """Read everything that the run's attempts have printed so far.
@@ -120,40 +134,116 @@ class Run:
         with user_errors(self._store):
             return read_log(self._store, self._run_id)[0]
 
-    def result(self) -> Result | None:
+    def result(self) -> RunResult | None:
         """Read the run's result.
 
         Returns:
-            What ``result.json`` holds: its state, evaluations, samples and artifacts. None if the run has not ended.
+            How it ended: its state, what was measured before and after, samples and artifacts. It is a mapping too,
+            with the fields of ``result.json``. None if the run has not ended.
 
         Raises:
             UserError: the store does not answer.
 
         Example:
-            >>> run.result()["state"]
-            'succeeded'
+            >>> run.result().after["eval_loss"]
+            2.31
         """
         with user_errors(self._store):
-            return run_result(self._store, self._run_id)
+            record = run_result(self._store, self._run_id)
+        return None if record is None else result_from(self._run_id, record)
 
-    def wait(self, timeout_seconds: float | None = None) -> RunStatus:
+    def wait(self, timeout_seconds: float | None = None, *, check: bool = False) -> RunStatus:
         """Wait until the run has ended, or is interrupted and will not be continued.
 
         Args:
             timeout_seconds: the longest time to wait; None to wait as long as it takes.
+            check: whether a run that has failed, was cancelled or is interrupted is an error.
 
         Returns:
             The run's status then; its state is ``running`` or ``pending`` if the time is up.
 
         Raises:
             UserError: the store does not answer, and time is up.
+            RunFailed: with `check`, the run has not succeeded.
 
         Example:
             >>> run.wait(timeout_seconds=3600).state
             'succeeded'
         """
         with user_errors(self._store):
-            return wait_for_end(self._store, self._run_id, timeout_seconds=timeout_seconds)
+            status = wait_for_end(self._store, self._run_id, timeout_seconds=timeout_seconds)
+        return _checked(status) if check else status
+
+    def follow(self, timeout_seconds: float | None = None, *, check: bool = False) -> RunStatus:
+        """Wait as `wait` does, and show the progress: in a notebook below the cell, elsewhere on standard error.
+
+        Interrupting it (Ctrl-C, the notebook's stop button) leaves the run running.
+
+        Args:
+            timeout_seconds: the longest time to wait; None to wait as long as it takes.
+            check: whether a run that has failed, was cancelled or is interrupted is an error.
+
+        Returns:
+            The run's status then.
+
+        Raises:
+            UserError: the store does not answer, and time is up.
+            RunFailed: with `check`, the run has not succeeded.
+
+        Example:
+            >>> run.follow().state
+            quickstart-20260101-120000-ab12: training · step 60/300 · loss 2.31 · 40s left
+            'succeeded'
+        """
+        display = NotebookDisplay() if in_notebook() else open_display(sys.stderr)
+        try:
+            with user_errors(self._store):
+                status = wait_for_end(
+                    self._store, self._run_id, timeout_seconds=timeout_seconds, say=display.say, show=display.show
+                )
+            if not isinstance(display, NotebookDisplay):  # whose line stays, and says the same
+                display.say(f"{self._run_id} {status.state}: {progress_line(status, None)}")
+        finally:
+            display.close()
+        return _checked(status) if check else status
+
+    def chat(
+        self,
+        *,
+        temperature: float = 0.7,
+        max_new_tokens: int = 256,
+        with_base: bool = True,
+        checkpoint: str | int | None = None,
+    ) -> Chat:
+        """Load the run's model on this machine, in a process of its own, to talk to it.
+
+        Args:
+            temperature: 0 for the most likely answer.
+            max_new_tokens: the longest answer, in tokens.
+            with_base: whether the model that it was made from answers too.
+            checkpoint: the step of a checkpoint (STAGE-STEP in a run with stages), or ``best``, ``last``; None for the
+                model that the run ended with.
+
+        Returns:
+            The conversation. Close it, or use it in a ``with`` statement, to free the memory.
+
+        Raises:
+            UserError: there is no such model yet, it cannot be loaded here, or what training needs is not installed.
+
+        Example:
+            >>> with run.chat(temperature=0) as chat:
+            ...     print(chat.ask("Write a haiku about rain."))
+        """
+        with user_errors(self._store):
+            process = ChatProcess(
+                self._store,
+                self._run_id,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                with_base=with_base,
+                checkpoint=None if checkpoint is None else str(checkpoint),
+            )
+        return Chat(process, with_base=with_base)
 
     def cancel(self, *, keep_model: bool = False) -> RunStatus:
         """End the run for good, wherever it runs, and wait until it has ended.
@@ -197,149 +287,8 @@ class Run:
             return pull_run(self._store, self._run_id, Path(folder or self._run_id), say=_log.info).folder
 
 
-def launch(
-    recipe: str | os.PathLike[str],
-    *,
-    gpu: str | Sequence[str] | None = None,
-    infra: str | Sequence[str] | None = None,
-    nodes: int | None = None,
-    spot: bool | None = None,
-    store: str | os.PathLike[str] | None = None,
-    overrides: Mapping[str, Any] | Sequence[str] | None = None,
-    name: str | None = None,
-    image: str | None = None,
-    cluster: str | None = None,
-    env_files: Sequence[str | os.PathLike[str]] = (),
-    secrets: Sequence[str] = (),
-    max_hourly_cost: float | None = None,
-    max_cost: float | None = None,
-    hourly_cost: float | None = None,
-    confirm: Callable[[CostQuestion], bool] | None = None,
-) -> Run:
-    """Start a run of a recipe in the background, as ``runner launch --detach`` does.
-
-    Args:
-        recipe: the name of a recipe (``runner jobs`` lists them), or the path of a YAML file.
-        gpu: the GPU and how many a machine has, such as ``"A100:8"``; several: any of them.
-        infra: where: ``"local"`` or ``"docker"`` on this machine, or through SkyPilot ``"aws"``, ``"gcp/us-central1"``,
-            ``"slurm/CLUSTER"``, …; several: any of them. None for this machine or, with `gpu`, for SkyPilot's choice.
-        nodes: how many machines.
-        spot: True for spot machines, False for others; None for what the recipe says.
-        store: where the run lives, a folder or URL; None for ``RUNNER_STORE``, or else runner's own folder.
-        overrides: settings of the recipe to change: values by dotted name, or ``"KEY=VALUE"`` strings.
-        name: the run's id. An unfinished run of that name with the same settings continues instead.
-        image: the image, by name or digest.
-        cluster: the SkyPilot cluster to run on, instead of machines of the run's own.
-        env_files: files of ``NAME=value`` lines that the run is given.
-        secrets: names of environment variables that the run is given.
-        max_hourly_cost: the most that one hour of a machine may cost, in US dollars.
-        max_cost: the most that all attempts together may cost, in US dollars: then the run saves and is interrupted.
-        hourly_cost: what an hour of a machine costs, where no catalog knows it; None for ``RUNNER_HOURLY_COST``.
-        confirm: called with a question (`text`, `cost`, `limit`) if the run may cost more than ``RUNNER_ASK_ABOVE``;
-            the run is launched if it returns True.
-
-    Returns:
-        The run; its first attempt has begun, or SkyPilot has it.
-
-    Raises:
-        UserError: the recipe, the machine, the hub or the store is not as it has to be; or the run may cost more than
-            the limit, and `confirm` is None or returned False.
-
-    Example:
-        >>> run = runner.launch("quickstart", overrides={"training.max_steps": 20})
-        >>> run.wait().state
-        'succeeded'
-    """
-    strings, values = _split_overrides(overrides)
-    opened = opened_store(store)
-    options = LaunchOptions(
-        recipe=os.fspath(recipe),
-        overrides=strings,
-        values=values,
-        name=name,
-        resources=ResourceOptions(
-            gpus=several(gpu), infra=several(infra), nodes=nodes, use_spot=spot, max_hourly_cost=max_hourly_cost
-        ),
-        cluster=cluster,
-        image=image,
-        env_files=[Path(file) for file in env_files],
-        secrets=several(secrets),
-        max_cost=max_cost,
-        hourly_cost=hourly_cost,
-        detach=True,
-    )
-    with user_errors(opened):
-        launched = launch_run(opened, options, confirm=confirm_or_refuse(confirm), say=_log.info)
-    return Run._known(opened, launched.run_id)
-
-
-def resume(
-    run: Run | str,
-    *,
-    gpu: str | Sequence[str] | None = None,
-    infra: str | Sequence[str] | None = None,
-    nodes: int | None = None,
-    spot: bool | None = None,
-    store: str | os.PathLike[str] | None = None,
-    image: str | None = None,
-    cluster: str | None = None,
-    env_files: Sequence[str | os.PathLike[str]] = (),
-    secrets: Sequence[str] = (),
-    replace: Sequence[str | os.PathLike[str]] = (),
-    max_hourly_cost: float | None = None,
-    max_cost: float | None = None,
-    hourly_cost: float | None = None,
-    confirm: Callable[[CostQuestion], bool] | None = None,
-) -> Run:
-    """Continue a run from its last checkpoint in the background, as ``runner resume --detach`` does.
-
-    The run was interrupted, or it has failed and its cause is mended.
-    Without options it continues where it was; with them, elsewhere. They are those of `launch`.
-
-    Args:
-        run: the run, or its id.
-        gpu, infra, nodes, spot, image, cluster, max_hourly_cost: the machines, as in `launch`.
-        store: where the run lives, if `run` is an id.
-        env_files: files of variables that the run is given.
-        secrets: names of variables that the run is given besides those of its launch.
-        replace: mended reward files, each in place of the one of that name in the recipe.
-        max_cost, hourly_cost: as in `launch`; None for what counted before.
-        confirm: as in `launch`.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: the run has succeeded or was cancelled, or may be running; a variable that it was launched with is
-            not set, or it cannot run there.
-
-    Example:
-        >>> runner.resume("last", gpu="L4", spot=True).wait().state
-        'succeeded'
-    """
-    if isinstance(run, str):
-        run = Run(run, store)
-    options = ResumeOptions(
-        run_id=run.run_id,
-        resources=ResourceOptions(
-            gpus=several(gpu), infra=several(infra), nodes=nodes, use_spot=spot, max_hourly_cost=max_hourly_cost
-        ),
-        cluster=cluster,
-        image=image,
-        env_files=[Path(file) for file in env_files],
-        secrets=several(secrets),
-        max_cost=max_cost,
-        hourly_cost=hourly_cost,
-        replace=[Path(file) for file in replace],
-        detach=True,
-    )
-    with user_errors(run._store):
-        resume_run(run._store, options, confirm=confirm_or_refuse(confirm), say=_log.info)
-    return run
-
-
-def list_runs(store: str | os.PathLike[str] | None = None) -> list[Run]:
-    """List the runs of a store, the newest first.
+def list_runs(store: str | os.PathLike[str] | None = None) -> Table[Run]:
+    """List the runs of a store, the newest first. The list has `to_pandas`: the columns are those of `Run.status`.
 
     Args:
         store: a folder or URL; None for ``RUNNER_STORE``, or else runner's own folder.
@@ -353,14 +302,25 @@ def list_runs(store: str | os.PathLike[str] | None = None) -> list[Run]:
     """
     opened = opened_store(store)
     with user_errors(opened):
-        return [Run._known(opened, status.run_id) for status in all_runs(opened, on_damaged=_warn)]
+        statuses = {status.run_id: status for status in all_runs(opened, on_damaged=warn_of_damage)}
+    return runs_table([Run._known(opened, run_id) for run_id in statuses], statuses)
 
 
-def _warn(run_id: str, error: Damaged) -> None:
-    _log.warning("%s is damaged in the store: %s", run_id, error)
+def runs_table(runs: list[Run], statuses: Mapping[str, RunStatus]) -> Table[Run]:
+    """Return runs as a table; those without a status in `statuses` are looked at when it is made a data frame."""
+    return Table(runs, lambda run: dataclasses.asdict(statuses.get(run.run_id) or run.status()))
 
 
-def _split_overrides(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[Sequence[str], Mapping[str, Any]]:
-    if isinstance(overrides, Mapping):
-        return (), overrides
-    return several(overrides), {}
+def warn_of_damage(name: str, error: Damaged) -> None:
+    """Log that a run or a sweep is left out because it cannot be read."""
+    _log.warning("%s is damaged in the store: %s", name, error)
+
+
+def _checked(status: RunStatus) -> RunStatus:
+    if status.state in ("failed", "cancelled", "interrupted"):
+        raise RunFailed(status)
+    return status
+
+
+def _metric_row(record: MetricRecord) -> Mapping[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("generations", "not_finite")}

@@ -3,27 +3,54 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.api.opening import confirm_or_refuse, opened_store, several, user_errors
-from runner.api.runs import Run
+from runner.api.runs import Run, runs_table, warn_of_damage
+from runner.api.tables import Table
 from runner.backends.base import ResourceOptions, poll_seconds
 from runner.control.launching.cost import CostQuestion
 from runner.control.sweeping.best import best_trials
 from runner.control.sweeping.define import SweepOptions
-from runner.control.sweeping.find import find_sweep
+from runner.control.sweeping.find import find_sweep, journal_of
+from runner.control.sweeping.find import list_sweeps as sweeps_at_a_glance
 from runner.control.sweeping.launch import launch_sweep
+from runner.control.sweeping.results import sweep_overview
 from runner.control.sweeping.resume import ResumeSweepOptions, resume_sweep
 from runner.control.sweeping.status import sweep_status
 from runner.control.sweeping.stop import note_lost, stop_sweep
-from runner.control.sweeping.writer import journal_of
 from runner.storage.store import Store
 from runner.sweeps.layout import trial_run_id
-from runner.sweeps.views.overview import Overview
+from runner.sweeps.views.overview import Overview, TrialRow
 
 _log = logging.getLogger("runner")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What became of a trial."""
+
+    number: int
+    """Its number in the sweep, counted from 0 in the order in which the trials were drawn."""
+    run_id: str
+    """Its run's id."""
+    outlook: str
+    """What becomes of it: ``finished``, ``running``, ``stopped``, …"""
+    why: str
+    """Why, in words."""
+    settings: Mapping[str, Any]
+    """What was drawn, by the dotted name of the setting."""
+    value: float | None
+    """The metric's newest value."""
+    step: int
+    """The step of its newest known checkpoint."""
+    seconds: float
+    """How long workers have had it."""
+    cost: float
+    """What that cost, in US dollars."""
 
 
 class Sweep:
@@ -84,7 +111,7 @@ class Sweep:
             return sweep_status(self._store, self._sweep_id).overview
 
     def best(self) -> dict[str, Any]:
-        """Return the recipe of the best trial, which `runner.launch` takes as a file.
+        """Return the recipe of the best trial, which `runner.launch` takes as it is.
 
         Raises:
             UserError: no trial has a result yet.
@@ -106,11 +133,33 @@ class Sweep:
             _, trials = best_trials(self._store, self._sweep_id, say=_log.info)
         return Run._known(self._store, trials[0].run_id)
 
-    def runs(self) -> list[Run]:
-        """Return the runs of the trials, in the order in which they were drawn."""
+    def runs(self) -> Table[Run]:
+        """Return the runs of the trials, in the order in which they were drawn; the list has `to_pandas`."""
         with user_errors(self._store):
             numbers = sorted(journal_of(self._store, self._sweep_id).catch_up().trials)
-        return [Run._known(self._store, trial_run_id(self._sweep_id, number)) for number in numbers]
+        return runs_table([Run._known(self._store, trial_run_id(self._sweep_id, number)) for number in numbers], {})
+
+    def trials(self) -> "Table[TrialResult]":
+        """Return the trials, the best first; the list has `to_pandas`, with a column for each setting.
+
+        Raises:
+            UserError: the store does not answer.
+
+        Example:
+            >>> sweep.trials()[0].settings
+            {'training.learning_rate': 0.0021}
+        """
+        with user_errors(self._store):
+            overview = sweep_overview(self._store, self._sweep_id)
+        return Table([_trial_result(row) for row in overview.trials], _trial_columns)
+
+    def to_pandas(self) -> Any:
+        """Return the trials as a `pandas.DataFrame`, the best first.
+
+        Raises:
+            UserError: pandas is not installed, or the store does not answer.
+        """
+        return self.trials().to_pandas()
 
     def wait(self, timeout_seconds: float | None = None) -> Overview:
         """Wait until the sweep has ended, or is stopped and no trial runs.
@@ -183,6 +232,26 @@ class Sweep:
         with user_errors(self._store):
             resume_sweep(self._store, options, say=_log.info)
         return self
+
+
+def list_sweeps(store: str | os.PathLike[str] | None = None) -> Table[Sweep]:
+    """List the sweeps of a store, the newest first. The list has `to_pandas`.
+
+    Args:
+        store: a folder or URL; None for ``RUNNER_STORE``, or else runner's own folder.
+
+    Raises:
+        UserError: the store does not answer.
+
+    Example:
+        >>> [sweep.sweep_id for sweep in runner.list_sweeps() if sweep.status().condition == "running"]
+        []
+    """
+    opened = opened_store(store)
+    with user_errors(opened):
+        overviews, _ = sweeps_at_a_glance(opened, on_damaged=warn_of_damage)
+    known = {overview.definition.sweep_id: overview for overview in overviews}
+    return Table([Sweep._known(opened, name) for name in known], lambda sweep: _sweep_columns(known[sweep.sweep_id]))
 
 
 def sweep(
@@ -258,3 +327,39 @@ def sweep(
     with user_errors(opened):
         launched = launch_sweep(opened, options, confirm=confirm_or_refuse(confirm), say=_log.info)
     return Sweep._known(opened, launched.sweep_id)
+
+
+def _trial_result(row: TrialRow) -> TrialResult:
+    trial = row.trial
+    return TrialResult(
+        number=trial.number,
+        run_id=row.run_id,
+        outlook=row.outlook,
+        why=row.why,
+        settings=dict(trial.settings),
+        value=trial.value,
+        step=trial.step,
+        seconds=trial.seconds,
+        cost=trial.cost,
+    )
+
+
+def _trial_columns(trial: TrialResult) -> dict[str, Any]:
+    columns = {name: value for name, value in vars(trial).items() if name != "settings"}
+    return {**columns, **{name: value for name, value in trial.settings.items() if name not in columns}}
+
+
+def _sweep_columns(overview: Overview) -> dict[str, Any]:
+    best = overview.best
+    return {
+        "sweep_id": overview.definition.sweep_id,
+        "created_at": overview.definition.created_at,
+        "condition": overview.condition,
+        "reason": overview.reason,
+        "trials": len(overview.trials),
+        "metric": overview.definition.metric,
+        "best_trial": best.number if best else None,
+        "best_value": best.value if best else None,
+        "spent": overview.spent,
+        "hours": overview.hours,
+    }

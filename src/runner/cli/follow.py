@@ -38,10 +38,15 @@ def follow(store: "Store", launched: "Launched", *, detach: bool, as_json: bool)
         return _report_end(store, run_id, supervision, as_json=as_json)
     if not detach:
         return _watch(store, run_id, as_json=as_json)
-    if as_json:
-        print_json(run_outcome(run_status(store, run_id), store.url))
+    joined = started.pid is None and started.job is None
+    status = run_status(store, run_id) if as_json or joined else None
+    if as_json and status is not None:
+        print_json(run_outcome(status, store.url))
     else:
         show(run_id)
+    if joined and status is not None and status.terminal:
+        say(ending(store, status))
+        return exit_code(status)
     where = "It runs in the background." if started.pid is not None else "It runs without this command."
     follow_it = [(as_typed(f"logs -f {run_id}"), "follow it"), (as_typed(f"wait {run_id}"), "wait for its end")]
     say(f"{where}\n{summary.next_commands(follow_it)}")

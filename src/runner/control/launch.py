@@ -1,19 +1,21 @@
 """Launch a recipe: check it, decide on a new run or an interrupted one, and have a backend start it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from runner.backends.base import Backend, Placement, Request
+from runner.backends.base import Backend, Placement, Request, poll_seconds
 from runner.backends.environment import checked_names, chosen_environment
-from runner.backends.lock import RunLock
+from runner.backends.lock import RunLock, RunLocked
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
-from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
-from runner.control.launching.reuse import Match, choose_by_name, find_interrupted_run
+from runner.control.launching.budget import chosen_budget, describe_budget, has_price, set_budget_again
+from runner.control.launching.checks import CheckedLaunch, StartOptions, check_launch, check_what_it_needs
+from runner.control.launching.reuse import Match, choose_by_name, choose_once, find_interrupted_run, once_name
 from runner.control.launching.rows import read_all_rows
+from runner.control.launching.settled import settled_max_cost, settled_resources, written_resources
 from runner.control.launching.start import (
     Launched,
     acquire_run,
@@ -42,25 +44,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchOptions(PlaceOptions):
+class LaunchOptions(StartOptions):
     """What a launch is asked for."""
 
-    recipe: str
-    """A recipe's name, or a path."""
+    recipe: str | Mapping[str, Any]
+    """A recipe's name, a path, or the recipe itself."""
     overrides: Sequence[str] = ()
     """``KEY=VALUE`` each, the key dotted, the value in YAML."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """The same as values by dotted key; they count more than `overrides`."""
     name: str | None = None
     """The run's id; an unfinished run of that name with the same settings continues. None for a fresh id."""
-    max_cost: float | None = None
-    """The most that all attempts together may cost, in US dollars; None: any."""
-    hourly_cost: float | None = None
-    """What an hour of one machine costs, in US dollars; None: what `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
-    detach: bool = False
-    """Whether the run goes on in the background."""
+    once: bool = False
+    """Whether it is named by what is trained (`once_name`), so that a second launch finds it; not with `name`."""
     cwd: Path = field(default_factory=Path.cwd)
     """The folder that relative paths begin in."""
+
+
+class RunIsThere(Exception):
+    """The run that a launch with `LaunchOptions.once` means is in the store already."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(run_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +103,12 @@ def launch(
     Raises:
         UserError: something is wrong with the recipe, the machine, the hub, or the run of that name; or `confirm`
             said no. Nothing has been started.
+        RunIsThere: with `LaunchOptions.once`, if it is.
     """
+    options = _settled(options)
     plan = _plan(_backend(options), options, say, start=start_resolver(store))
+    if options.once and (match := _choose(store, plan)).exists:
+        raise RunIsThere(match.run_id)
     loaded = plan.checked.loaded
     check_what_it_needs(store, plan.checked, say=say)
     if plan.placement.machines is not None:
@@ -133,6 +143,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
+    options = _settled(options)
     plan = _plan(_backend(options), options, say, start=start_resolver(store))
     read_all_rows(plan.checked.loaded, say=say)
     match = _choose(store, plan)
@@ -159,10 +170,12 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     if any(backend_for(infra).supervised_here for infra in options.resources.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
+    options = _settled(options, cluster="any")
     backend = backend_for(next(iter(options.resources.infra), ANY))
     plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
-    request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
+    names = [*checked_names(options.secrets), *plan.environment]
+    request = backend.request(store_url, plan.document(run_id), environment=names)
     return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
 
 
@@ -212,6 +225,13 @@ class _Plan:
         return document
 
 
+def _settled(options: LaunchOptions, *, cluster: str | None = None) -> LaunchOptions:
+    """Fill in machines that were settled once for all; with any `cluster`, the launch goes elsewhere anyway."""
+    resources = written_resources(options.recipe, overrides=options.overrides, values=options.values, cwd=options.cwd)
+    asked = settled_resources(options.resources, resources, cluster=cluster or options.cluster)
+    return replace(options, resources=asked)
+
+
 def _backend(options: LaunchOptions) -> Backend:
     return backend_for(infra_for(options.resources, options.cluster))
 
@@ -230,10 +250,19 @@ def _plan(
     )
     say_start(loaded.start, say)
     name = None if options.name is None else checked_name(options.name)
+    if options.once and name is not None:
+        remedy = "leave out one of the two: --once names the run after its recipe, settings and commit"
+        raise UserError("--once takes no --name", where=f"--name {name}", remedy=remedy)
     checked = check_launch(backend, loaded, options, say=say, with_environment=with_environment)
+    if options.once:
+        prepared = checked.prepared
+        name = once_name(prepared.recipe["name"], prepared.digest, checked.code, checked.placement.image)
     machines = checked.placement.machines
     resources = machines.resources if machines else None
-    budget = chosen_budget(options.max_cost, options.hourly_cost, resources)
+    max_cost = options.max_cost
+    if max_cost is None:
+        max_cost = settled_max_cost(has_price=has_price(options.hourly_cost, resources))
+    budget = chosen_budget(max_cost, options.hourly_cost, resources)
     words = describe_budget(budget, resources, machines.num_nodes if machines else 1)
     if words is not None:
         say(words)
@@ -242,6 +271,8 @@ def _plan(
 
 def _choose(store: Store, plan: _Plan) -> Match:
     """Decide whether the launch starts a new run or resumes one."""
+    if plan.name is not None and plan.options.once:
+        return choose_once(store, plan.name)
     if plan.name is not None:
         return choose_by_name(store, plan.name, plan.prepared.recipe, plan.prepared.digest)
     recipe_name = plan.prepared.recipe["name"]
@@ -258,10 +289,13 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
 
     Raises:
         UserError: a run of that name is running, or this machine's state folder cannot be written.
+        RunIsThere: with `LaunchOptions.once`, if it is.
     """
     while True:
         match = _choose(store, plan)
         run_id = match.run_id
+        if match.exists and plan.options.once:
+            raise RunIsThere(run_id)
         if match.why:
             say(match.why)
         if not plan.backend.supervised_here:
@@ -278,7 +312,13 @@ def _begin(store: Store, plan: _Plan, say: Callable[[str], None]) -> tuple[RunDo
             with closed_on_error(lock):
                 _set_budget(store, run_id, plan, say, moves=False)
                 return run_placement(store, run_id), lock
-        lock = take_lock(store, run_id)
+        try:
+            lock = take_lock(store, run_id)
+        except UserError as error:
+            if not plan.options.once or not isinstance(error.__cause__, RunLocked):
+                raise
+            time.sleep(poll_seconds(store))  # another launch of the very same is about to submit it
+            continue
         with closed_on_error(lock):
             document = plan.document(run_id)
             if submit(store, document, plan.prepared.inputs, texts=plan.checked.code_texts):

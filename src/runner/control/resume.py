@@ -1,14 +1,15 @@
 """Continue a run that was interrupted or that failed, where it was or elsewhere."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from runner.backends.base import Backend, Placement, ResourceOptions
+from runner.backends.base import Backend, Placement
 from runner.backends.environment import chosen_environment
 from runner.backends.registry import backend_for, infra_for
 from runner.control.launching.budget import set_budget_again
+from runner.control.launching.checks import StartOptions
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.start import (
     Launched,
@@ -22,6 +23,7 @@ from runner.control.launching.start import (
 from runner.errors import UserError
 from runner.recipe.inputs.reward_refs import resolve_reward
 from runner.recipe.recipe import Recipe
+from runner.recipe.webhooks import webhook_variables
 from runner.runs.attempts import newest_number
 from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import (
@@ -43,34 +45,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResumeOptions:
+class ResumeOptions(StartOptions):
     """What is asked for when a run is resumed; what is left open stays as it was."""
 
     run_id: str
     """The run."""
-    resources: ResourceOptions = field(default_factory=ResourceOptions)
-    """The machines that are asked for."""
-    cluster: str | None = None
-    """The SkyPilot cluster to run on."""
-    image: str | None = None
-    """The image, by name or digest."""
-    env_files: Sequence[Path] = ()
-    """Files of variables that the run is given."""
-    secrets: Sequence[str] = ()
-    """Names of variables that the run is given besides those of its launch; values come from the environment."""
     replace: Sequence[Path] = ()
     """Mended reward files that take the place of those that were uploaded with the recipe."""
-    max_cost: float | None = None
-    """The most that all attempts together may cost, in US dollars; None: as before."""
-    hourly_cost: float | None = None
-    """What an hour of one machine costs, in US dollars; None: as before, if it goes on where it was."""
-    detach: bool = False
-    """Whether the run goes on in the background."""
-
-    @property
-    def moves(self) -> bool:
-        """Whether the run may have to continue elsewhere than where it was."""
-        return self.resources.any or self.cluster is not None or self.image is not None
 
 
 def resume(
@@ -107,6 +88,7 @@ def resume(
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
     document = run_document(store, run_id)
+    known |= {*webhook_variables(document["recipe"])}
     if (trial := document.get("sweep")) is not None:
         known |= {*needed_worker_environment(store, trial["sweep_id"])}
         say(

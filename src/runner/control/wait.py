@@ -65,7 +65,12 @@ class RunWaiter:
 
 
 def wait_for_end(
-    store: Store, run_id: str, *, timeout_seconds: float | None = None, say: Callable[[str], None] = lambda text: None
+    store: Store,
+    run_id: str,
+    *,
+    timeout_seconds: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    show: Callable[[RunStatus], None] = lambda status: None,
 ) -> RunStatus:
     """Look at a run until it has ended, is interrupted and will not be continued, or time is up.
 
@@ -74,6 +79,7 @@ def wait_for_end(
         run_id: the run.
         timeout_seconds: for how long; None: without a limit.
         say: called with a sentence when the run makes no progress any more, and when the store does not answer.
+        show: called with the status at each look.
 
     Raises:
         NotFound: there is no such run.
@@ -94,6 +100,7 @@ def wait_for_end(
             away = True
         else:
             away = False
+            show(status)
             if status.stalled and not stalled:
                 say(_stalled_sentence(status))
             stalled = bool(status.stalled)

@@ -1,10 +1,10 @@
 """What runs and sweeps have cost, for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runner.reports.tables import Column, duration, fitting_table
-from runner.runs.measured.spending import in_dollars
+from runner.runs.measured.spending import AttemptSpending, in_dollars
 from runner.terminal import printable
 
 
@@ -51,18 +51,19 @@ def cost_table(
     return fitting_table([*named[:2], time, cost, *named[2:]], width)
 
 
-def attempts_table(
-    attempts: Sequence[tuple[int, str, float, int, float | None, float | None]], width: int | None
-) -> str:
-    """A run's attempts: number, how each ended, seconds, machines, dollars for an hour of one, dollars."""
+def attempts_table(attempts: Sequence[AttemptSpending], width: int | None) -> str:
+    """A run's attempts: how each ended, its time, how much of that was useful, and what it has cost."""
+
+    def right(title: str, cell: Callable[[AttemptSpending], str]) -> Column:
+        return Column(title=title, cells=[cell(attempt) for attempt in attempts], right=True)
+
     columns = [
-        Column(title="ATTEMPT", cells=[str(row[0]) for row in attempts], right=True),
-        Column(title="ENDED", cells=[printable(row[1]) for row in attempts]),
-        Column(title="TIME", cells=[duration(row[2]) for row in attempts], right=True),
-        Column(title="MACHINES", cells=[str(row[3]) for row in attempts], right=True),
-        Column(title="$/H", cells=["-" if row[4] is None else f"{row[4]:.2f}" for row in attempts], right=True),
-        Column(
-            title="COST", cells=["no price" if row[5] is None else in_dollars(row[5]) for row in attempts], right=True
-        ),
+        right("ATTEMPT", lambda attempt: str(attempt.number)),
+        Column(title="ENDED", cells=[printable(attempt.outcome) for attempt in attempts]),
+        right("TIME", lambda attempt: duration(attempt.seconds)),
+        right("USEFUL", lambda attempt: "-" if attempt.useful_seconds is None else duration(attempt.useful_seconds)),
+        right("MACHINES", lambda attempt: str(attempt.machines)),
+        right("$/H", lambda attempt: "-" if attempt.price is None else f"{attempt.price:.2f}"),
+        right("COST", lambda attempt: "no price" if attempt.dollars is None else in_dollars(attempt.dollars)),
     ]
     return fitting_table(columns, width)

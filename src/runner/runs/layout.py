@@ -16,7 +16,7 @@
       finish.json                       somebody asked for it to stop training and keep the model that it has
       attempts/<n>.json                 claim: created if absent, before anything else is done
       attempts/<n>.restored.json        what the attempt continues from; written before its first step
-      attempts/<n>.heartbeat.json       the only key that is overwritten; a hint, never the truth
+      attempts/<n>.heartbeat.json       overwritten; a hint, never the truth
       attempts/<n>.price.json           what an hour of one of its machines costs; absent where it has no price
       attempts/<n>.hardware-<stage>.json   what it was computed with: device, precision, attention, optimizer, kernels
       attempts/<n>.fit-<stage>.json     how a stage was fitted to the GPU that the attempt found
@@ -36,8 +36,13 @@
       reopened/<n>.cancel.json, .finish.json   as ``cancel.json`` and ``finish.json``, since it was reopened
       replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
+      claims/<n>.json                   `launch --once` is about to start the run again; created if absent
+      notified/<reopened>-<event>-<attempt>.json   webhooks are told of that event; created before, so that it is once
       marks/<n>.json                    tags and notes that people have put on it; created if absent
     marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
+    ci/<run_id>/<n>.json                a CI job has left the run, to be reported when it has ended; created if absent
+    ci/<run_id>/<n>.done.json           that was done
+    listed/ended-runs.json.gz           what was read of runs that have ended, for listings: a hint, overwritten
     removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
     removing/sweeps/<sweep_id>.json     the same of a sweep
 
@@ -63,8 +68,11 @@ FINISH = "finish.json"
 REOPENED = "reopened/"
 REPLACED = "replaced/"
 BUDGET = "budget/"
+CLAIMS = "claims/"
+CI = "ci/"
 MARKS = "marks/"
 MARKED = "marked/"
+LISTED = "listed/ended-runs.json.gz"
 REMOVING = "removing/"
 
 RUN_VARIABLE = "RUNNER_RUN"
@@ -147,6 +155,11 @@ def life_key(run_id: str, name: str, *, reopened: int) -> str:
     return numbered_key(run_id, REOPENED, reopened, name.removesuffix(".json")) if reopened else run_key(run_id, name)
 
 
+def notified_key(run_id: str, event: str, *, reopened: int, attempt: int) -> str:
+    """The key that says that webhooks are told of an event; `reopened` as in `life_key`."""
+    return run_key(run_id, f"notified/{reopened}-{event}-{attempt:04d}.json")
+
+
 def node_key(run_id: str, number: int, node: str, kind: str = "") -> str:
     """The key of a record about one of an attempt's machines; `kind` as in `attempt_key`.
 
@@ -213,6 +226,10 @@ def chunk_key(run_id: str, kind: str, token: str, sequence: int) -> str:
     extension = {"metrics": "jsonl", "logs": "txt", "system": "jsonl"}[kind]
     return run_key(run_id, f"{kind}/{token}-{sequence:06d}.{extension}")
 
+
+IMAGE_VARIABLE = "RUNNER_IMAGE"
+"""The variable that tells an attempt which container image it is in, for the record of its machine; where runs are
+launched, it names the image of remote runs that ``--image`` does not name."""
 
 SECRET_NAMES = "RUNNER_SECRET_NAMES"
 """The variable that tells an attempt which variables hold secrets (their names, with commas), so that it keeps the

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, MutableMapping
 
-from runner.runs.checkpoints.lineage import Position, read_lineage
+from runner.runs.checkpoints.lineage import Lineage, Position, read_lineage
 from runner.runs.chunks import chunk_keys, read_chunks
 from runner.runs.layout import chunk_key
 from runner.runs.record_types.result import MetricRecord
@@ -31,22 +31,45 @@ def read_metrics(store: Store, run_id: str, *, cache: MutableMapping[str, bytes]
         DamagedRecord: a chunk holds something else than records.
     """
     lineage = read_lineage(store, run_id)
-    chunks = chunk_keys(store, run_id, "metrics")
     records: dict[tuple[Position, int, str], MetricRecord] = {}
+    for found in records_by_attempt(store, run_id, lineage, cache=cache).values():
+        for record in found:
+            phase = record.get("phase", "during") if record["kind"] == "eval" else ""
+            place = lineage.position(record["stage"], record["step"])
+            records.setdefault((place, _RANKS.get(phase, 2), phase), record)  # the first that was shown stays
+    return [records[place] for place in sorted(records)]
+
+
+def records_by_attempt(
+    store: Store, run_id: str, lineage: Lineage, *, cache: MutableMapping[str, bytes] | None = None
+) -> dict[str, list[MetricRecord]]:
+    """The records that count, by the token of the attempt that wrote them, the oldest attempt first.
+
+    Args:
+        store: where the run lives.
+        run_id: the run.
+        lineage: which count.
+        cache: as in `read_metrics`.
+
+    Raises:
+        Damaged, DamagedRecord: as `read_metrics`.
+    """
+    chunks = chunk_keys(store, run_id, "metrics")
+    records: dict[str, list[MetricRecord]] = {}
     for token in lineage.tokens:
         numbers = chunks.get(token, {})
         for expected, number in enumerate(numbers, 1):
             if number != expected:
                 raise Damaged(chunk_key(run_id, "metrics", token, expected), "missing")
         keys = list(numbers.values())
-        for key, data in zip(keys, read_chunks(store, keys, {} if cache is None else cache), strict=True):
-            for record in _records(key, data):
-                stage, step = record["stage"], record["step"]
-                phase = record.get("phase", "during") if record["kind"] == "eval" else ""
-                if lineage.holds(token, stage, step):
-                    # The first that was shown stays.
-                    records.setdefault((lineage.position(stage, step), _RANKS.get(phase, 2), phase), record)
-    return [records[place] for place in sorted(records)]
+        read = zip(keys, read_chunks(store, keys, {} if cache is None else cache), strict=True)
+        records[token] = [
+            record
+            for key, data in read
+            for record in _records(key, data)
+            if lineage.holds(token, record["stage"], record["step"])
+        ]
+    return records
 
 
 def _records(key: str, data: bytes) -> Iterator[MetricRecord]:

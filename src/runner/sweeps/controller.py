@@ -10,14 +10,12 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from runner.sweeps.definition import Definition
+from runner.sweeps.draws import Draws
+from runner.sweeps.ending import end_by_exhaustion, end_by_target, reason_to_stop
 from runner.sweeps.events import Event, FailureKind, Reached
 from runner.sweeps.halving import DelayedAsha, Halving, NoHalving, StopBehind, SuccessiveHalving, make_hyperband
-from runner.sweeps.search.base import Observation, Search, make_search
-from runner.sweeps.space.space import Space
-from runner.sweeps.state import WORST, SweepState, Trial
-
-MOST_FAILURES_IN_A_ROW = 10
-"""Failures one after the other with one cause that end a sweep."""
+from runner.sweeps.members import Trial
+from runner.sweeps.state import SweepState
 
 MOST_RELEASES = 10
 """How often a trial may be lost, one time after the other, without having got further."""
@@ -45,7 +43,8 @@ class Controller:
 
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
-        self._space_of: tuple[Mapping[str, Any], str, Space, Search] | None = None
+        self.draws = Draws(definition)
+        """What is drawn."""
         self._rule_of: tuple[int | None, Halving] | None = None
 
     # -- work ------------------------------------------------------------------------------------------------------
@@ -63,20 +62,20 @@ class Controller:
         """
         if state.ended is not None:
             return Work(kind="leave", reason=state.ended[1]), []
-        if state.stop is None and (reason := self.reason_to_stop(state, now=now)) is not None:
+        if state.stop is None and (reason := reason_to_stop(self._definition, state, now=now)) is not None:
             event: Event = {"event": "stop_requested", "reason": reason}
             return Work(kind="leave", reason=reason), [event]
         if state.stop is not None:
             return Work(kind="leave", reason=state.stop), []
-        if (end := self._end_by_target(state)) is not None:
-            return Work(kind="leave", reason=end["reason"]), [cast(Event, end)]
+        if (end := end_by_target(self._definition, state)) is not None:
+            return Work(kind="leave", reason=end["reason"]), [end]
         if worker in state.held:  # its own words were written, although the store did not say so
             trial = state.trials[state.held[worker]]
             return Work(kind="train", trial=trial.number, until=self.until(trial.rung)), []
         if state.ready:
             trial = min((state.trials[number] for number in state.ready), key=lambda trial: (-trial.rung, trial.number))
             return self._take(trial.number, trial.rung, worker, [])
-        rule, drawing = self.halving(state), self.may_draw(state)
+        rule, drawing = self.halving(state), self.draws.may_draw(state)
         promoted = rule.promotable(state, drawing=drawing)
         if promoted is not None:
             trial = state.trials[promoted]
@@ -91,8 +90,18 @@ class Controller:
                 return self._take(promoted, trial.rung + 1, worker, [self._promotion(trial)])
         if state.running:
             return Work(kind="wait", reason=f"{len(state.running)} trials are running, and no other may go on yet"), []
-        end = self._end(state)
-        return Work(kind="leave", reason=end["reason"]), [cast(Event, end)]
+        end = end_by_exhaustion(self._definition, state)
+        return Work(kind="leave", reason=end["reason"]), [end]
+
+    def nothing_left(self, state: SweepState) -> str | None:
+        """Why no worker is of any use; None: there is something to train, or to wait for."""
+        if (end := end_by_target(self._definition, state)) is not None:
+            return end["reason"]
+        if state.ready or state.running or self.draws.may_draw(state):
+            return None
+        if self.halving(state).promotable(state, drawing=False) is not None:
+            return None
+        return end_by_exhaustion(self._definition, state)["reason"]
 
     def until(self, rung: int) -> int | None:
         """The step of a rung; None for the end of the training."""
@@ -114,7 +123,7 @@ class Controller:
             return state.ended[1]
         if state.stop is not None:
             return None if state.drain else state.stop
-        return self.reason_to_stop(state, now=now)
+        return reason_to_stop(self._definition, state, now=now)
 
     # -- what a worker reports -------------------------------------------------------------------------------------
 
@@ -298,29 +307,12 @@ class Controller:
             if number in state.trials and state.trials[number].state == "failed"
         ]
 
-    # -- budget ----------------------------------------------------------------------------------------------------
-
-    def limit(self, state: SweepState, name: Literal["max_cost", "max_hours"]) -> float | None:
-        """The budget as it is now."""
-        return state.limits[name] if name in state.limits else getattr(self._definition, name)
-
-    def reason_to_stop(self, state: SweepState, *, now: datetime) -> str | None:
-        """Why no more may be trained; None: the sweep goes on."""
-        max_cost, max_hours = self.limit(state, "max_cost"), self.limit(state, "max_hours")
-        if max_cost is not None and (spent := state.spent(now)) >= max_cost:
-            return f"the budget is spent: ${spent:.2f} of ${max_cost:.2f}"
-        if max_hours is not None and (hours := state.hours(now)) >= max_hours:
-            return f"the time is up: {hours:.2f} of {max_hours:g} hours"
-        if state.failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
-            return f"{state.failures_in_a_row} failures in a row with one cause: {state.last_reason}"
-        return None
-
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def halving(self, state: SweepState) -> Halving:
         """The rule that decides who goes on."""
         needs_cap = len(self._definition.rungs) > 0 and self._definition.scheduler not in ("asha", "stop")
-        cap = self.run_cap(state) if needs_cap else None
+        cap = self.draws.run_cap(state) if needs_cap else None
         if self._rule_of is None or self._rule_of[0] != cap:
             self._rule_of = cap, self._make_rule(cap)
         return self._rule_of[1]
@@ -339,67 +331,12 @@ class Controller:
             return make_hyperband(rungs=rungs, eta=definition.eta, run_cap=cap)
         return SuccessiveHalving(rungs=rungs, eta=definition.eta, sizes=(cap,))
 
-    def run_cap(self, state: SweepState) -> int | None:
-        """How many trials there will be at most; None: nobody knows."""
-        cap = state.run_cap if state.run_cap is not None else self._definition.run_cap
-        if (state.method or self._definition.method) != "grid":
-            return cap
-        space = self._space(state)[0]
-        grid = space.grid()
-        size = grid.size if grid is not None else 0
-        if state.space is not None:  # what was drawn from another space counts besides
-            size += sum(space.quantiles_of(trial.values) is None for trial in state.trials.values())
-        if state.known:  # and what is known is not drawn again
-            drawn = [trial.values for trial in state.trials.values()]
-            known = [one["values"] for one in state.known if space.quantiles_of(one["values"]) is not None]
-            size -= sum(values not in drawn and values not in known[:index] for index, values in enumerate(known))
-        return size if cap is None else min(cap, size)
-
-    def observations(self, state: SweepState) -> list[Observation]:
-        """What the search is told: each trial with what it reached, and what is known from outside of the sweep."""
-        sign = self._definition.sign
-        told = [_observation(state, trial, self._definition) for trial in state.trials.values()]
-        for index, known in enumerate(state.known):
-            value = known.get("value")
-            told.append(
-                Observation(
-                    trial=-1 - index,
-                    values=known["values"],
-                    quantiles=known.get("quantiles", {}),
-                    state="infeasible" if value is None else "complete",
-                    step=known.get("step"),
-                    value=None if value is None else sign * value,
-                )
-            )
-        return told
-
-    def may_draw(self, state: SweepState) -> bool:
-        """Whether there may be more trials than there are."""
-        cap = self.run_cap(state)
-        return cap is None or len(state.trials) < cap
-
     def _draw(self, state: SweepState, rule: Halving) -> dict[str, Any] | None:
-        number = len(state.trials)
-        space, search = self._space(state)
-        drawn = search.draw(number, self.observations(state) if search.looks_back else [])
-        if drawn is None:
+        fields, number = self.draws.next_values(state), len(state.trials)
+        if fields is None:
             return None
-        event: dict[str, Any] = {"event": "drawn", "trial": number, "values": dict(drawn.values)}
-        settings = space.settings(drawn.values)
-        if settings != event["values"]:
-            event["settings"] = settings
-        if drawn.quantiles:
-            event["quantiles"] = dict(drawn.quantiles)
         bracket = rule.bracket_of(number)
-        return {**event, "bracket": bracket, "rung": rule.first_rung(bracket)}
-
-    def _space(self, state: SweepState) -> tuple[Space, Search]:
-        mapping = self._definition.space if state.space is None else state.space
-        method = state.method or self._definition.method
-        if self._space_of is None or self._space_of[0] is not mapping or self._space_of[1] != method:
-            space = Space.from_mapping(mapping)
-            self._space_of = mapping, method, space, make_search(space, method=method, seed=self._definition.seed)
-        return self._space_of[2:]
+        return {"event": "drawn", "trial": number, **fields, "bracket": bracket, "rung": rule.first_rung(bracket)}
 
     def _take(self, trial: int, rung: int, worker: str, before: Sequence[Event]) -> tuple[Work, list[Event]]:
         until = self.until(rung)
@@ -412,41 +349,3 @@ class Controller:
     def _has(self, state: SweepState, trial: int, worker: str) -> bool:
         entry = state.trials.get(trial)
         return entry is not None and entry.state == "running" and entry.worker == worker
-
-    def _end_by_target(self, state: SweepState) -> dict[str, Any] | None:
-        target = self._definition.target
-        if target is None or not state.finished:
-            return None
-        score, trial = state.finished[0]
-        if score > self._definition.sign * target:
-            return None
-        name = self._definition.metric
-        reason = f"trial {trial} reached the target: {name} {state.trials[trial].value:g} (target {target:g})"
-        return {"event": "ended", "state": "succeeded", "reason": reason}
-
-    def _end(self, state: SweepState) -> dict[str, Any]:
-        good = [number for score, number in state.finished if score < WORST]
-        if not good:
-            failed = [trial for trial in state.trials.values() if trial.failure is not None]
-            why = f"; trial {failed[-1].number}: {failed[-1].failure}" if failed else ""
-            reason = f"no trial of {len(state.trials)} was trained to its end with a {self._definition.metric}{why}"
-            return {"event": "ended", "state": "failed", "reason": reason}
-        best = state.trials[good[0]]
-        reason = f"all trials are done: trial {best.number} is the best, {self._definition.metric} {best.value:g}"
-        return {"event": "ended", "state": "succeeded", "reason": reason}
-
-
-def _observation(state: SweepState, trial: Trial, definition: Definition) -> Observation:
-    told: Mapping[str, Any] = {"trial": trial.number, "values": trial.values, "quantiles": trial.quantiles}
-    if trial.state == "failed":
-        says_something = trial.kind in ("diverged", "out_of_memory")
-        return Observation(**told, state="infeasible" if says_something else "failed", step=trial.step)
-    if not trial.scores:
-        return Observation(**told, state="running")
-    steps = [*definition.rungs, definition.max_steps]
-    scores = {rung: state.score(value) for rung, value in trial.scores.items()}
-    newest = max(scores)
-    if scores[newest] == WORST:
-        return Observation(**told, state="infeasible", step=steps[newest])
-    results = {step: score for rung, score in scores.items() if (step := steps[rung]) is not None and score < WORST}
-    return Observation(**told, state="complete", step=steps[newest], value=scores[newest], results=results)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.sweeps.state import WORST, Rung, SweepState
+from runner.sweeps.members import WORST, Rung
+from runner.sweeps.state import SweepState
 
 
 class Halving(Protocol):

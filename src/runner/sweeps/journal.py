@@ -21,6 +21,7 @@ from runner.sweeps import events
 from runner.sweeps.definition import Definition
 from runner.sweeps.events import Entry, Event
 from runner.sweeps.layout import journal_key, snapshot_key, sweep_key
+from runner.sweeps.snapshot import make_snapshot, restore_snapshot
 from runner.sweeps.state import SweepState
 from runner.terminal import printable
 
@@ -178,7 +179,7 @@ class Journal:
 
     def _write_snapshot(self) -> None:
         assert self._state is not None
-        data = json.dumps(self._state.to_mapping(), separators=(",", ":")).encode()
+        data = json.dumps(make_snapshot(self._state), separators=(",", ":")).encode()
         self._store.create(snapshot_key(self._definition.sweep_id, self._state.number), data)
 
     def _newest_snapshot(self) -> SweepState | None:
@@ -187,7 +188,7 @@ class Journal:
         for number in sorted(numbered_records(self._store, folder), reverse=True):
             try:
                 mapping = json.loads(self._store.get(snapshot_key(self._definition.sweep_id, number)))
-                state = SweepState.from_mapping(mapping, **self._shape())
+                state = restore_snapshot(mapping, **self._shape())
             except (NotFound, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue
             if state.number == number:

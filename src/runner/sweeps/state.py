@@ -3,142 +3,12 @@
 import bisect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any
 
-from runner.runs.record_types.check import check_for
-from runner.runs.record_types.rules import Count, Time
 from runner.sweeps.attendance import Attendance
 from runner.sweeps.events import Entry
-from runner.sweeps.fields import check_fields
-
-TrialState = Literal["ready", "running", "paused", "finished", "failed"]
-
-WORST = math.inf
-"""The score of a trial whose metric is no number: it is behind every other, and never goes on."""
-
-
-@dataclass(kw_only=True)
-class Trial:
-    """One trial, as the journal knows it."""
-
-    number: int
-    values: Mapping[str, Any]
-    """By parameter."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """What they set in the recipe, by dotted name."""
-    quantiles: Mapping[str, float] = field(default_factory=dict)
-    bracket: int = 0
-    """Hyperband's; 0 elsewhere."""
-    state: TrialState = "ready"
-    rung: int = 0
-    """Which rung it is on its way to, or waits at; counted from 0."""
-    worker: str | None = None
-    """Who has it."""
-    taken_at: str | None = None
-    step: int = 0
-    """The step of its newest known checkpoint."""
-    scores: dict[int, float | None] = field(default_factory=dict)
-    """The metric by rung, in the journal's own sign; None: no number."""
-    value: float | None = None
-    """The metric's newest value."""
-    failure: str | None = None
-    """Why it failed."""
-    kind: str | None = None
-    """The kind of the failure."""
-    failures: int = 0
-    """How often it has failed."""
-    releases: int = 0
-    """How often workers have lost it since it last got further."""
-    interruptions: int = 0
-    """How often workers have lost it in all."""
-    seconds: float = 0.0
-    """How long workers have had it."""
-    cost: float = 0.0
-    """What that cost, in US dollars."""
-    after: int = 0
-    """The journal's entry that its values were drawn after: what the search knew."""
-
-
-@dataclass(kw_only=True)
-class Worker:
-    """One worker, as the journal knows it."""
-
-    name: str
-    joined_at: str
-    left_at: str | None = None
-    reason: str | None = None
-    """Why it left."""
-    host: str | None = None
-    accelerator: str | None = None
-    dollars_per_hour: float = 0.0
-
-
-class Rung:
-    """The trials that have reached a rung of a bracket, the best first.
-
-    Equal scores are in the order of the trials' numbers; a score that is no number is behind all others.
-    """
-
-    def __init__(self) -> None:
-        self.ranked: list[tuple[float, int]] = []
-        """Score (less is better) and number of each trial that has reached it."""
-        self.promoted: set[int] = set()
-        """The trials that have gone on from it."""
-        self.waiting: list[tuple[float, int]] = []
-        """Those that have not, the best first."""
-
-    def add(self, trial: int, score: float) -> None:
-        """Note that a trial has reached it."""
-        bisect.insort(self.ranked, (score, trial))
-        bisect.insort(self.waiting, (score, trial))
-
-    def promote(self, trial: int, score: float) -> None:
-        """Note that a trial has gone on."""
-        self.promoted.add(trial)
-        place = bisect.bisect_left(self.waiting, (score, trial))
-        if place < len(self.waiting) and self.waiting[place] == (score, trial):
-            del self.waiting[place]
-
-    def rank(self, trial: int, score: float) -> int:
-        """A trial's place among those that have reached it, counted from 0."""
-        return bisect.bisect_left(self.ranked, (score, trial))
-
-
-_AS_THEY_ARE = (
-    *("known", "stop", "drain", "space", "method", "run_cap", "limits"),
-    *("failures_in_a_row", "last_failure", "last_reason"),
-)
-"""What a snapshot holds as the state does."""
-
-
-class Snapshot(TypedDict):
-    """``snapshots/<n>.json``: a state, without what follows from the rest."""
-
-    number: Count
-    at: Time | None
-    trials: list[Any]
-    """Each the fields of a `Trial`."""
-    workers: list[Any]
-    """Each the fields of a `Worker`."""
-    promoted: list[list[Any]]
-    """Bracket, rung, and the numbers of the trials that went on from it."""
-    lost: list[list[int]]
-    """Bracket, rung, and how many trials have failed on their way to it."""
-    ended: list[str] | None
-    attendance: Mapping[str, Any]
-    """`Attendance.to_mapping`."""
-    known: list[Mapping[str, Any]]
-    stop: str | None
-    drain: bool
-    space: Mapping[str, Any] | None
-    method: str | None
-    run_cap: Count | None
-    limits: Mapping[str, float | None]
-    failures_in_a_row: Count
-    last_failure: str | None
-    last_reason: NotRequired[str | None]
+from runner.sweeps.members import WORST, Rung, Trial, Worker
 
 
 class SweepState:
@@ -245,10 +115,14 @@ class SweepState:
         if entry["number"] != self.number + 1:
             raise ValueError(f"entry {entry['number']} does not follow {self.number}")
         for event in entry["events"]:
-            handler = getattr(self, f"_on_{event['event']}", None)
-            if handler is not None:  # what a newer version has added says nothing to this one
-                handler(event, entry["at"])
+            self.apply_event(event, entry["at"])
         self.number, self.at = entry["number"], entry["at"]
+
+    def apply_event(self, event: Mapping[str, Any], at: str) -> None:
+        """Add one event: of an entry, or to see what would be, in a copy of this state."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:  # what a newer version has added says nothing to this one
+            handler(event, at)
 
     def _on_drawn(self, event: Mapping[str, Any], at: str) -> None:
         trial = Trial(
@@ -384,75 +258,6 @@ class SweepState:
 
     def _note_success(self) -> None:
         self.failures_in_a_row, self.last_failure = 0, None
-
-    # -- snapshots -------------------------------------------------------------------------------------------------
-
-    def to_mapping(self) -> dict[str, Any]:
-        """The state in JSON, to be encoded at once: it shares its values with the state. What follows is left out."""
-        promoted = [
-            [bracket, number, sorted(rung.promoted)]
-            for (bracket, number), rung in sorted(self.board.items())
-            if rung.promoted
-        ]
-        return {
-            "version": 1,
-            "number": self.number,
-            "at": self.at,
-            "trials": [dict(vars(trial)) for trial in self.trials.values()],
-            "workers": [dict(vars(worker)) for worker in self.workers.values()],
-            "attendance": self.attendance.to_mapping(),
-            "promoted": promoted,
-            "lost": [[bracket, rung, count] for (bracket, rung), count in sorted(self.lost.items())],
-            "ended": self.ended,
-            **{name: getattr(self, name) for name in _AS_THEY_ARE},
-        }
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], *, rungs: int, sign: int) -> "SweepState":
-        """Restore what `to_mapping` returned.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is no state.
-        """
-        check_for(Snapshot)(mapping, "")
-        state = cls(rungs=rungs, sign=sign)
-        state.number, state.at = mapping["number"], mapping["at"]
-        for name in _AS_THEY_ARE:
-            setattr(state, name, mapping[name] if name in mapping else getattr(state, name))
-        state.ended = None if mapping["ended"] is None else tuple(mapping["ended"])
-        state.workers = {
-            entry["name"]: Worker(**check_fields(Worker, entry, joined_at=Time, left_at=Time | None))
-            for entry in mapping["workers"]
-        }
-        state.attendance = Attendance.from_mapping(mapping["attendance"])
-        for worker in state.workers.values():
-            if worker.left_at is None:
-                joined = datetime.fromisoformat(worker.joined_at)
-                state.attendance.join(worker.name, joined, worker.dollars_per_hour)
-        state.lost = {(bracket, rung): count for bracket, rung, count in mapping["lost"]}
-        for entry in mapping["trials"]:
-            fields = check_fields(Trial, entry, state=TrialState, taken_at=Time | None, number=Count, rung=Count)
-            fields["scores"] = scores = {int(rung): value for rung, value in fields["scores"].items()}
-            trial = Trial(**fields)
-            state.trials[trial.number] = trial
-            state.entered[trial.bracket] = state.entered.get(trial.bracket, 0) + 1
-            if trial.state == "ready":
-                state.ready.add(trial.number)
-            elif trial.state == "running":
-                state.running.add(trial.number)
-                state.held[str(trial.worker)] = trial.number
-            elif trial.state == "finished":
-                state.finished.append((state.score(trial.value), trial.number))
-            for rung, value in scores.items():
-                board = state.rung(trial.bracket, rung)
-                board.ranked.append((state.score(value), trial.number))
-        state.finished.sort()
-        for bracket, rung, numbers in mapping["promoted"]:
-            state.rung(bracket, rung).promoted = set(numbers)
-        for board in state.board.values():
-            board.ranked.sort()
-            board.waiting = [entry for entry in board.ranked if entry[1] not in board.promoted]
-        return state
 
 
 def _cause(event: Mapping[str, Any]) -> str:

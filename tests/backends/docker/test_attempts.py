@@ -51,6 +51,14 @@ def test_folders_of_models_and_data_are_mounted_in_every_stage(tmp_path: Path) -
     assert mounts(exported, tmp_path) == {base}
 
 
+def test_an_attempt_is_told_which_image_it_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name that can mean no other, not by what the shell says of remote runs."""
+    monkeypatch.setenv("RUNNER_IMAGE", "registry.example.com/other")
+    runner = ContainerRunner(Containers(program="podman"), "sha256:01", recipe(tmp_path).to_mapping())
+    said = [part for part in runner.command(str(tmp_path / "store"), "run") if part.startswith("--env=RUNNER_IMAGE")]
+    assert said[-1:] == ["--env=RUNNER_IMAGE=sha256:01"]
+
+
 def test_a_path_in_another_setting_is_not_mounted(tmp_path: Path) -> None:
     private = folder(tmp_path, "private")
     model = {"model_name_or_path": "builtin:tiny-llama", "model_revision": private, "attn_implementation": private}

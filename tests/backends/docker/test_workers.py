@@ -64,6 +64,7 @@ def test_it_is_given_variables_by_name(command: list[str]) -> None:
     names = {part.removeprefix("--env=") for part in command if part.startswith("--env=")}
     assert {"HF_TOKEN", "OTHER", "RUNNER_SECRET_NAMES"} <= names
     assert "UNRELATED" not in names
+    assert "RUNNER_IMAGE=sha256:01" in names, "for the record of the machine"
     assert not any("hush" in part for part in command)
 
 

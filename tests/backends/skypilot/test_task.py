@@ -138,9 +138,11 @@ def test_an_image_stands_for_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     content, _ = remote_task(document(recipe(), with_image.machines), "s3://bucket", environ=KEYS)
     assert content["resources"]["image_id"] == "docker:registry.example.com/team/runner:cuda"
     assert "setup" not in content
+    assert content["envs"]["RUNNER_IMAGE"] == "registry.example.com/team/runner:cuda", "for the record of the machine"
     without = plan(recipe(), ResourceOptions(gpus=("T4",)), "none")
     content, _ = remote_task(document(recipe(), without.machines), "s3://bucket", environ=KEYS)
     assert content["setup"] == "bash ~/runner-setup/setup.sh\n"
+    assert "RUNNER_IMAGE" not in content["envs"]
     with pytest.raises(UserError, match="this machine alone"):
         plan(recipe(), ResourceOptions(), "sha256:0123")
 

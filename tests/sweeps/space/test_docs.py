@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from runner.sweeps.space import reading
 from runner.sweeps.space.distributions import KEYS
 from runner.sweeps.space.file import RunnerSection
+from runner.sweeps.space.reading.read import TOP_KEYS
 from support.paths import ROOT
 from support.sweeping.files import SweepFiles
 
@@ -22,7 +22,7 @@ def test_each_example_is_a_sweep(files: SweepFiles, example: str) -> None:
 
 
 def test_each_key_and_distribution_is_named() -> None:
-    keys = [*reading.TOP_KEYS, *(part.name for part in dataclasses.fields(RunnerSection)), *KEYS]
+    keys = [*TOP_KEYS, *(part.name for part in dataclasses.fields(RunnerSection)), *KEYS]
     missing = [key for key in keys if not re.search(rf"^\| [^|]*`{key}`[^|]*\|", FILE, flags=re.MULTILINE)]
     assert missing == ["recipe"]  # which the row of `program` has in its text
 

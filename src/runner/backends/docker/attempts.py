@@ -23,7 +23,7 @@ from runner.process import boot_id
 from runner.recipe.inputs.machine_paths import machine_paths
 from runner.recipe.inputs.references import is_local
 from runner.recipe.recipe import Recipe
-from runner.runs.layout import SECRET_NAMES
+from runner.runs.layout import IMAGE_VARIABLE, SECRET_NAMES
 from runner.runs.liveness import newest_attempt, write_killed
 from runner.storage.store import Store
 
@@ -132,6 +132,7 @@ class ContainerRunner(AttemptRunner):
         options += [f"--env={variable}" for variable in named]
         # torch asks who the user is, and the image knows no name for this id.
         places = {"HOME": home, "USER": "runner", "XDG_CACHE_HOME": runner_cache.parent, "HF_HOME": hub}
+        places |= {IMAGE_VARIABLE: self._image}
         options += [f"--env={variable}={value}" for variable, value in places.items()]
         return options
 

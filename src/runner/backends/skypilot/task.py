@@ -13,13 +13,15 @@ import yaml
 
 from runner.backends.workers import WORKER, SweepWorkers
 from runner.runs.launches import task_name
-from runner.runs.layout import RUN_VARIABLE, SECRET_NAMES
+from runner.runs.layout import IMAGE_VARIABLE, RUN_VARIABLE, SECRET_NAMES
 
 GIVE_UP_AFTER = 10
 """Attempts in a row without a newer checkpoint after which a run stops being started again, since it would for ever."""
 
 SETUP_FOLDER = "~/runner-setup"
 """Where a task without an image finds runner and its locks on the machine."""
+_DOCKER = "docker:"
+"""What SkyPilot's `image_id` begins with if it is a container's."""
 
 _IMAGE_PYTHON = "/opt/venv/bin/python"
 _SETUP_PYTHON = '"$HOME/runner-environment/bin/python"'
@@ -81,6 +83,12 @@ def workers_task(workers: SweepWorkers, name: str, context: TaskContext) -> dict
     )
 
 
+def _container_image(resources: Mapping[str, Any]) -> str | None:
+    """Return the container image that all machines run; None for images of virtual machines, or several."""
+    name = resources.get("image_id")
+    return name.removeprefix(_DOCKER) if isinstance(name, str) and name.startswith(_DOCKER) else None
+
+
 def _task(
     place: Mapping[str, Any],
     context: TaskContext,
@@ -104,6 +112,8 @@ def _task(
     """
     secrets = sorted({*context.secrets, *own.get("secrets", ())})
     envs = {**(context.environment or {}), **own.get("envs", {}), **envs}
+    if (image := _container_image(place["resources"])) is not None:
+        envs[IMAGE_VARIABLE] = image
     if secrets:
         envs[SECRET_NAMES] = ",".join(secrets)
     mounts = {**own.get("file_mounts", {})}

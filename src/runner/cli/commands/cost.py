@@ -90,13 +90,16 @@ def _show(found: "Sequence[Cost]", group: "Group | None") -> None:
         names = [(each.name, each.state, each.gpu, each.infra, each.recipe) for each in found]
         show(cost_table(("RUN", "STATE", "GPU", "WHERE", "RECIPE"), names, found, width))
     if len(found) == 1 and found[0].attempts:
-        attempts = [(a.number, a.outcome, a.seconds, a.machines, a.price, a.dollars) for a in found[0].attempts]
-        show("\n" + attempts_table(attempts, width))
+        show("\n" + attempts_table(found[0].attempts, width))
     whole = total(found)
     show(f"\ntotal: {amount(whole)} for {duration(whole.seconds)} of machines")
     lost = sum(each.lost_seconds for each in found)
     if lost:
         say(f"of that, {duration(lost)} in attempts that were interrupted or failed, or in workers that waited")
+    for each in found:
+        if each.kind == "run" and each.useful_seconds is not None and len(each.attempts) > 1:
+            paid = "" if each.useful_dollars is None else f", {in_dollars(each.useful_dollars)},"
+            say(f"{each.name}: {duration(each.useful_seconds)}{paid} of that led to what it has")
     if whole.unpriced_seconds:
         say(f"{duration(whole.unpriced_seconds)} have no price: `--hourly-cost` at the launch gives a machine one")
     for source in dict.fromkeys(source for each in found for source in each.sources):

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import checkpoint_option, environment_options, json_option, run_argument, store_option
+from runner.cli.options import checkpoint_option, json_option, run_argument, store_option
 from runner.cli.output import print_json, say, show
+from runner.cli.placement import environment_options
 
 if TYPE_CHECKING:
     from runner.storage.store import Store

@@ -1,24 +1,15 @@
 """``runner extend``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from runner.cli.options import (
-    cluster_option,
-    environment_options,
-    image_option,
-    json_option,
-    machine_options,
-    run_argument,
-    store_option,
-    yes_option,
-)
+from runner.cli.options import json_option, run_argument, store_option
 from runner.cli.output import other_output, say
+from runner.cli.placement import start_options
 
 if TYPE_CHECKING:
-    from runner.backends.base import ResourceOptions
+    from runner.control.launching.checks import StartOptions
     from runner.storage.store import Store
 
 
@@ -37,12 +28,7 @@ if TYPE_CHECKING:
     "recipe's schedule, with its warm-up, once more over these steps.",
 )
 @click.option("--name", metavar="NAME", help="The new run's id.")
-@machine_options
-@cluster_option
-@image_option
-@environment_options
-@yes_option
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@start_options
 @json_option
 @store_option
 def extend(
@@ -52,13 +38,8 @@ def extend(
     epochs: float | None,
     schedule: Literal["constant", "rewarm"],
     name: str | None,
-    resource_options: "ResourceOptions",
-    cluster: str | None,
-    image: str | None,
-    env_files: tuple[str, ...],
-    secrets: tuple[str, ...],
+    options: "StartOptions",
     yes: bool,
-    detach: bool,
     as_json: bool,
 ) -> None:
     """Train a run that has ended for more steps, as a run of its own.
@@ -84,13 +65,8 @@ def extend(
         epochs=epochs,
         schedule=schedule,
         name=name,
-        resources=resource_options,
-        cluster=cluster,
-        image=image,
-        env_files=[Path(file) for file in env_files],
-        secrets=secrets,
-        detach=detach,
+        **options.fields(),
     )
     talk = Talk(confirm=ask_on_terminal(yes=yes), say=say, typed=as_typed, output=other_output())
     launched = start(store, find_run(store, run), options, talk=talk)
-    raise click.exceptions.Exit(follow(store, launched, detach=detach, as_json=as_json))
+    raise click.exceptions.Exit(follow(store, launched, detach=options.detach, as_json=as_json))

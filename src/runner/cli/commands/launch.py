@@ -1,25 +1,15 @@
 """``runner launch``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import (
-    budget_options,
-    cluster_option,
-    environment_options,
-    image_option,
-    json_option,
-    machine_options,
-    recipe_argument,
-    store_option,
-    yes_option,
-)
+from runner.cli.options import json_option, recipe_argument, store_option
 from runner.cli.output import other_output, print_json, say, show
+from runner.cli.placement import start_options
 
 if TYPE_CHECKING:
-    from runner.backends.base import ResourceOptions
+    from runner.control.launching.checks import StartOptions
     from runner.storage.store import Store
 
 
@@ -33,13 +23,12 @@ if TYPE_CHECKING:
     help="Change a setting, such as training.learning_rate=1e-4.",
 )
 @click.option("--name", metavar="NAME", help="The run's id; launched again, an unfinished run of that name goes on.")
-@machine_options
-@budget_options
-@cluster_option
-@image_option
-@environment_options
-@yes_option
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Name it after recipe, settings and commit, and join the run of that name if it is there.",
+)
+@start_options
 @click.option("--dry-run", is_flag=True, help="Print what would be written and run, and do nothing.")
 @json_option
 @store_option
@@ -48,15 +37,9 @@ def launch(
     recipe: str,
     overrides: tuple[str, ...],
     name: str | None,
-    resource_options: "ResourceOptions",
-    max_cost: float | None,
-    hourly_cost: float | None,
-    cluster: str | None,
-    image: str | None,
-    env_files: tuple[str, ...],
-    secrets: tuple[str, ...],
+    once: bool,
+    options: "StartOptions",
     yes: bool,
-    detach: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -78,24 +61,20 @@ def launch(
     from runner.control.launch import LaunchOptions
     from runner.control.launch import dry_run as rehearse
     from runner.control.launch import launch as start
+    from runner.control.once import launch_once
 
     options = LaunchOptions(
         recipe=recipe,
         overrides=overrides,
         name=name,
-        resources=resource_options,
-        cluster=cluster,
-        image=image,
-        env_files=[Path(file) for file in env_files],
-        secrets=secrets,
-        max_cost=max_cost,
-        hourly_cost=hourly_cost,
-        detach=detach,
+        once=once,
+        **options.fields(),
     )
     if not dry_run:
         confirm = ask_on_terminal(yes=yes)
-        launched = start(store, options, confirm=confirm, say=say, typed=as_typed, output=other_output())
-        raise click.exceptions.Exit(follow(store, launched, detach=detach, as_json=as_json))
+        begin = launch_once if once else start
+        launched = begin(store, options, confirm=confirm, say=say, typed=as_typed, output=other_output())
+        raise click.exceptions.Exit(follow(store, launched, detach=options.detach, as_json=as_json))
     found = rehearse(store, options, say=say)
     if found.message:
         say(found.message)

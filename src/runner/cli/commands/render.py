@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import image_option, machine_options, recipe_argument, secret_option
+from runner.cli.options import recipe_argument
 from runner.cli.output import say, show
+from runner.cli.placement import image_option, machine_options, secret_option
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -47,7 +48,7 @@ def render(
     """
     from runner.control.launch import LaunchOptions
     from runner.control.launch import render as build
-    from runner.paths import default_store
+    from runner.remembered import default_store
 
     options = LaunchOptions(
         recipe=recipe, overrides=overrides, name=name, resources=resource_options, image=image, secrets=secrets

@@ -1,26 +1,17 @@
 """``runner reproduce``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import (
-    cluster_option,
-    environment_options,
-    image_option,
-    json_option,
-    machine_options,
-    run_argument,
-    store_option,
-    yes_option,
-)
+from runner.cli.options import json_option, run_argument, store_option
 from runner.cli.output import other_output, print_json, say, show
+from runner.cli.placement import start_options
 from runner.errors import UserError
 from runner.exit_codes import FAILED, SUCCEEDED
 
 if TYPE_CHECKING:
-    from runner.backends.base import ResourceOptions
+    from runner.control.launching.checks import StartOptions
     from runner.storage.store import Store
 
 
@@ -28,12 +19,7 @@ if TYPE_CHECKING:
 @run_argument
 @click.option("--against", metavar="RUN", help="Launch nothing: compare with this run.")
 @click.option("--name", metavar="NAME", help="The new run's id.")
-@machine_options
-@cluster_option
-@image_option
-@environment_options
-@yes_option
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@start_options
 @json_option
 @store_option
 def reproduce(
@@ -41,13 +27,8 @@ def reproduce(
     run: str,
     against: str | None,
     name: str | None,
-    resource_options: "ResourceOptions",
-    cluster: str | None,
-    image: str | None,
-    env_files: tuple[str, ...],
-    secrets: tuple[str, ...],
+    options: "StartOptions",
     yes: bool,
-    detach: bool,
     as_json: bool,
 ) -> None:
     """Launch the same training again, and say whether the result is identical.
@@ -63,13 +44,14 @@ def reproduce(
       runner reproduce quickstart-ab12 --gpu A100
       runner reproduce quickstart-ab12 --against quickstart-cd34
     """
+    from runner.control.launching.checks import StartOptions
     from runner.control.results.reproduce import compare_reproduction
     from runner.runs.listing import find_run
 
     run_id = find_run(store, run)
     if against is not None:
         other = find_run(store, against)
-        if resource_options.any or cluster or image or name or detach:
+        if name is not None or options.fields() != StartOptions().fields():
             raise UserError("nothing is launched with it", where="--against", remedy="leave the other options out")
     else:
         from runner.cli.confirm import ask_on_terminal
@@ -78,19 +60,14 @@ def reproduce(
         from runner.control.results.again import AgainOptions, Talk
         from runner.control.results.reproduce import reproduce as start
 
-        options = AgainOptions(
+        again = AgainOptions(
             name=name,
-            resources=resource_options,
-            cluster=cluster,
-            image=image,
-            env_files=[Path(file) for file in env_files],
-            secrets=secrets,
-            detach=detach,
+            **options.fields(),
         )
         talk = Talk(confirm=ask_on_terminal(yes=yes), say=say, typed=as_typed, output=other_output())
-        launched = start(store, run_id, options, talk=talk)
+        launched = start(store, run_id, again, talk=talk)
         other = launched.run_id
-        if detach:
+        if options.detach:
             code = follow(store, launched, detach=True, as_json=as_json)
             say(f"`{as_typed(f'reproduce {run_id} --against {other}')}` compares them when it has ended")
             raise click.exceptions.Exit(code)

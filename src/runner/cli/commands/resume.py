@@ -1,35 +1,20 @@
 """``runner resume``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import (
-    budget_options,
-    cluster_option,
-    environment_options,
-    image_option,
-    json_option,
-    machine_options,
-    run_argument,
-    store_option,
-    yes_option,
-)
+from runner.cli.options import json_option, run_argument, store_option
 from runner.cli.output import other_output, say
+from runner.cli.placement import start_options
 
 if TYPE_CHECKING:
-    from runner.backends.base import ResourceOptions
+    from runner.control.launching.checks import StartOptions
     from runner.storage.store import Store
 
 
 @click.command()
 @run_argument
-@machine_options
-@budget_options
-@cluster_option
-@image_option
-@environment_options
 @click.option(
     "--replace",
     metavar="FILE",
@@ -37,23 +22,15 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False),
     help="A mended reward file, in place of the one of that name in the recipe. May be repeated.",
 )
-@yes_option
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@start_options
 @json_option
 @store_option
 def resume(
     store: "Store",
     run: str,
-    resource_options: "ResourceOptions",
-    max_cost: float | None,
-    hourly_cost: float | None,
-    cluster: str | None,
-    image: str | None,
-    env_files: tuple[str, ...],
-    secrets: tuple[str, ...],
+    options: "StartOptions",
     replace: tuple[str, ...],
     yes: bool,
-    detach: bool,
     as_json: bool,
 ) -> None:
     """Continue a run that was interrupted, or that failed, from its last checkpoint.
@@ -80,15 +57,7 @@ def resume(
 
     options = ResumeOptions(
         run_id=find_run(store, run),
-        resources=resource_options,
-        cluster=cluster,
-        image=image,
-        env_files=[Path(file) for file in env_files],
-        secrets=secrets,
-        max_cost=max_cost,
-        hourly_cost=hourly_cost,
-        replace=[Path(file) for file in replace],
-        detach=detach,
+        **options.fields(),
     )
     confirm = ask_on_terminal(yes=yes)
     launched = start(
@@ -100,4 +69,4 @@ def resume(
         typed=as_typed,
         output=other_output(),
     )
-    raise click.exceptions.Exit(follow(store, launched, detach=detach, as_json=as_json))
+    raise click.exceptions.Exit(follow(store, launched, detach=options.detach, as_json=as_json))

@@ -49,7 +49,7 @@ def usage(store: Store, run_ids: Sequence[str] | None = None) -> Usage:
         if is_sweep_id(sweep_id):
             sweeps[sweep_id] += info.size
     others["other"] = _size(infos) - sum(_size(group) for group in groups.values())
-    for prefix in ("probes/", "marked/", "removing/"):
+    for prefix in ("probes/", "marked/", "removing/", "listed/"):
         others["other"] += sum(info.size for info in store.objects(prefix))
     for prefix in (RUNS, SWEEPS):
         for leftover in find_leftovers(store, prefix):

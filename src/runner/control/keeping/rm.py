@@ -18,11 +18,13 @@ from runner.runs.keeping.bases import bases
 from runner.runs.keeping.removals import end_removal, removals, sweep_removals, write_removal
 from runner.runs.keeping.usage import bytes_by_kind
 from runner.runs.layout import RUN, RUNS, is_run_id, marked_key, run_key, run_prefix
-from runner.runs.listing import EndedRuns, find_run
+from runner.runs.listing import find_run
 from runner.runs.marks.marks import KEEP, read_marks
 from runner.runs.record_types.marks import RemovalRecord
 from runner.runs.record_types.run import RunDocument
 from runner.runs.records import exists, run_document
+from runner.runs.remembered.ended import EndedRuns
+from runner.runs.remembered.shared import forget_shared
 from runner.runs.status import RunStatus, run_status
 from runner.storage.leftovers.find import delete_leftovers, find_leftovers
 from runner.storage.manifest import Damaged
@@ -130,6 +132,7 @@ def remove(store: Store, removal: Removal, *, say: Callable[[str], None] = lambd
             remove_run(store, run_id, in_sweep=in_sweep)
         except UserError as error:
             say(str(error))
+    forget_shared(store, removal.run_ids)
     for sweep_id in removal.sweep_ids:
         _delete_all(store, sweep_prefix(sweep_id))
         shutil.rmtree(sweep_folder(store.url, sweep_id), ignore_errors=True)

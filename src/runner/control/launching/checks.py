@@ -1,8 +1,9 @@
 """Check a launch as far as this machine can tell, before anything is written or started: for runs and sweeps alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from runner.backends.base import Backend, Placement, ResourceOptions
 from runner.backends.environment import chosen_environment
@@ -11,7 +12,7 @@ from runner.control.launching.left_behind import warnings_about_paths
 from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.rows import read_all_rows
-from runner.control.launching.taken_along import describe_code_and_files
+from runner.control.launching.taken_along import describe_code_and_files, webhook_places
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe
 from runner.runs.record_types.run import CodeRecord
@@ -33,6 +34,28 @@ class PlaceOptions:
     """Files of variables that the run is given."""
     secrets: Sequence[str] = ()
     """Names of variables that the run is given; their values come from this process's environment."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether something that ran before may have to go on elsewhere than where it was."""
+        return self.resources.any or self.cluster is not None or self.image is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions(PlaceOptions):
+    """The same for a run, with what it may cost."""
+
+    max_cost: float | None = None
+    """The most that all attempts together may cost, in US dollars; None: any, or as before."""
+    hourly_cost: float | None = None
+    """What an hour of one machine costs, in US dollars; None: as before if it stays where it was, else what
+    `RUNNER_HOURLY_COST` or SkyPilot's catalog says."""
+    detach: bool = False
+    """Whether the run goes on in the background."""
+
+    def fields(self) -> dict[str, Any]:
+        """Each of them by its name, to make the options of one operation."""
+        return {field.name: getattr(self, field.name) for field in fields(StartOptions)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +100,12 @@ def check_launch(
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
-    environment = chosen_environment(place.env_files, place.secrets) if with_environment else {}
+    webhooks = webhook_places(loaded)
+    environment = (
+        chosen_environment(place.env_files, place.secrets, webhooks=webhooks)
+        if with_environment
+        else dict.fromkeys(webhooks, "")
+    )
     prepared = prepare(loaded)
     git_revision = revision_of(loaded.path.parent)
     code, code_texts = record_code(loaded.path.parent, git_revision, say=say)

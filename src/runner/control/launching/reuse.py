@@ -4,13 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from blake3 import blake3
+
 from runner.control.launching.submit import LONGEST_ID
 from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.runs.layout import RUNS
-from runner.runs.listing import EndedRuns, look_at
+from runner.runs.listing import look_at
+from runner.runs.record_types.run import CodeRecord
 from runner.runs.records import run_document
+from runner.runs.remembered.ended import EndedRuns
 from runner.runs.status import RunStatus, run_status
+from runner.storage.manifest import canonical_json
 from runner.storage.store import NotFound, Store
 
 _MOST_LOOKS = 50
@@ -54,6 +59,55 @@ def choose_by_name(store: Store, name: str, recipe: Mapping[str, Any], recipe_di
             )
         if not newest.terminal and document["digest"] == recipe_digest:
             return Match(run_id=run_id, exists=True, why=f"{run_id} is {newest.state}: resuming it")
+        number += 1
+
+
+def once_name(recipe_name: str, recipe_digest: str, code: CodeRecord | None, image: str | None) -> str:
+    """Return the id of the one run that ``launch --once`` means: the recipe's name and a digest of what is trained.
+
+    Where it runs, on which GPU and for how much is not in it: that changes how, never what.
+
+    Args:
+        recipe_name: the recipe's.
+        recipe_digest: of the recipe as resolved, `--set` included, and of the contents of its local data.
+        code: the commit of the recipe's folder, and what is not committed there.
+        image: that it runs in.
+
+    Raises:
+        UserError: what is not committed is not known, so that two different states could get one name.
+    """
+    identity: dict[str, Any] = {"recipe": recipe_digest, "image": image}
+    if code is not None:
+        identity["commit"] = code["git_revision"]
+        if code["dirty"]:
+            if code.get("diff_key") is None:
+                raise UserError(
+                    "the repository has changes that are not committed and not known",
+                    where="--once",
+                    remedy="commit them, or launch with --name",
+                )
+            identity["changes"] = code["diff_key"]
+    end = f"-{blake3(canonical_json(identity)).hexdigest()[:12]}"
+    return recipe_name[: LONGEST_ID - len(end) - len("-99")] + end
+
+
+def choose_once(store: Store, name: str) -> Match:
+    """Find the run that ``launch --once`` means: that of this name, or its first successor that was not cancelled.
+
+    What was cancelled has ended for good, so that who launches it again gets ``name-2`` (``name-3``, …).
+    """
+    number = 1
+    cancelled = None
+    while True:
+        run_id = name if number == 1 else f"{name}-{number}"
+        try:
+            status = run_status(store, run_id)
+        except NotFound:
+            why = cancelled and f"{cancelled} was cancelled: this is a new run"
+            return Match(run_id=run_id, exists=False, why=why)
+        if status.state != "cancelled":
+            return Match(run_id=run_id, exists=True, why=None)
+        cancelled = run_id
         number += 1
 
 

@@ -12,9 +12,9 @@ from runner.errors import UserError
 from runner.paths import listing_cache
 from runner.recipe.loading.starts import RunStart
 from runner.runs.layout import RUN, is_run_id, new_nonce, run_key
-from runner.runs.listing import EndedRuns
 from runner.runs.record_types.run import CodeRecord, RunDocument, RunLineage
 from runner.runs.records import encoded, exists
+from runner.runs.remembered.ended import EndedRuns
 from runner.runs.submission.prepare import PreparedRecipe
 from runner.runs.submission.run_json import run_json
 from runner.storage.commit import digest

@@ -14,14 +14,17 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from runner import __version__
 from runner.backends.environment import chosen_environment
 from runner.backends.registry import backend_for, infra_for
-from runner.control.launching.checks import PlaceOptions
+from runner.control.launching.budget import chosen_budget, describe_budget
+from runner.control.launching.checks import StartOptions
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.start import Launched, closed_on_error, make_reporter, start, take_lock
 from runner.control.launching.submit import checked_name, new_run_id, submit
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.recipe.webhooks import webhook_variables
 from runner.runs.inputs import fetch_input, input_keys
 from runner.runs.launches import needed_environment, newest_launch, run_placement
+from runner.runs.measured.budget import Budget, read_budget
 from runner.runs.record_types.run import RunDocument, RunLineage
 from runner.storage.store import Store
 
@@ -30,18 +33,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgainOptions(PlaceOptions):
+class AgainOptions(StartOptions):
     """How a run that is made from another one is started; what is left open is as it was there."""
 
     name: str | None = None
     """The new run's id; None for a fresh one."""
-    detach: bool = False
-    """Whether the run goes on in the background."""
-
-    @property
-    def moves(self) -> bool:
-        """Whether it may have to run elsewhere than the other run did."""
-        return self.resources.any or self.cluster is not None or self.image is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +84,14 @@ def start_from_record(
     run_id = source["run_id"]
     launch = newest_launch(store, run_id)
     needed = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
+    needed |= {*webhook_variables(recipe)}
     environment = chosen_environment(options.env_files, options.secrets, needed=sorted(needed))
     before = run_placement(store, run_id)
     backend = backend_for(before["infra"])
     if options.moves and (options.resources.infra or backend.supervised_here):
         backend = backend_for(infra_for(options.resources, options.cluster))
     checked = Recipe.from_mapping(recipe)
+    machines = None
     fields: dict[str, Any] = {
         key: before[key] for key in ("infra", "accelerators", "resources", "num_nodes", "image") if key in before
     }
@@ -104,17 +102,23 @@ def start_from_record(
             talk.say(note)
         backend.require(store, placement)
         fields = placement.fields()
-        if placement.machines is not None:
+        machines = placement.machines
+        if machines is not None:
             from runner.control.launching.cost import confirm_cost
 
-            confirm_cost(checked, placement.machines, confirm=talk.confirm, say=talk.say)
+            confirm_cost(checked, machines, confirm=talk.confirm, say=talk.say)
     require_hub_access(
         checked, recipe["export"], backend, environment, where=run_id, locate=lambda path: run_id, say=talk.say
     )
+    budget = _budget(store, source, options, fields.get("resources"))
+    words = describe_budget(budget, fields.get("resources"), machines.num_nodes if machines else 1)
+    if words is not None:
+        talk.say(words)
     now = datetime.now(UTC)
     name = new_run_id(source["name"], now) if options.name is None else checked_name(options.name)
     document: dict[str, Any] = {
-        **{key: copy.deepcopy(value) for key, value in source.items() if key not in ("sweep", "submission")},
+        **{key: copy.deepcopy(value) for key, value in source.items() if key not in ("sweep", "submission", "budget")},
+        **({"budget": budget.to_record()} if budget != Budget() else {}),
         **fields,
         "run_id": name,
         "recipe": copy.deepcopy(dict(recipe)),
@@ -124,9 +128,6 @@ def start_from_record(
         "created_at": now.isoformat(timespec="seconds"),
         "lineage": dict(lineage),
     }
-    if options.moves and "budget" in document:
-        # What an hour costs was said of other machines; the cap stays.
-        document["budget"] = {key: value for key, value in document["budget"].items() if key != "hourly_cost"}
     lock = take_lock(store, name) if backend.supervised_here else None
     with closed_on_error(lock), TemporaryDirectory(prefix="runner-inputs-") as folder:
         keys = dict.fromkeys([*input_keys(recipe), *_changes(source)])
@@ -143,6 +144,18 @@ def start_from_record(
         detach=options.detach,
         reporter=make_reporter(talk.say, talk.typed, talk.output),
     )
+
+
+def _budget(store: Store, source: RunDocument, options: StartOptions, resources: Mapping[str, Any] | None) -> Budget:
+    """Return what counts for the new run: what is said now, else what counted for the other one in the end.
+
+    Raises:
+        UserError: as `chosen_budget`.
+    """
+    before = read_budget(store, source)
+    # What an hour costs was said of other machines; the cap stays.
+    stays = Budget(max_cost=before.max_cost, hourly_cost=None if options.moves else before.hourly_cost)
+    return chosen_budget(options.max_cost, options.hourly_cost, resources, before=stays)
 
 
 def _changes(source: RunDocument) -> list[str]:

@@ -13,7 +13,8 @@ from runner.control.sweeping.find import sweep_definitions
 from runner.runs.listing import list_runs, look_at
 from runner.runs.marks.marks import read_marks
 from runner.runs.measured.budget import read_budget
-from runner.runs.measured.spending import AttemptSpending, spending
+from runner.runs.measured.spending import AttemptSpending, Spending
+from runner.runs.measured.useful import spending_with_use
 from runner.runs.records import run_document
 from runner.runs.status import RunStatus
 from runner.storage.manifest import Damaged
@@ -55,6 +56,10 @@ class Cost:
     """The time of machines that have no price."""
     lost_seconds: float
     """Of the time of the machines, that of attempts that did not end as they should: killed, interrupted, failed."""
+    useful_seconds: float | None = None
+    """Of the time of the machines, that which has led to what a run has; None: not known."""
+    useful_dollars: float | None = None
+    """What that has cost; None: not known, or it has no price."""
     sources: tuple[str, ...] = ()
     """Whose prices they are."""
     max_cost: float | None = None
@@ -87,11 +92,12 @@ def cost_of_run(store: Store, status: RunStatus, *, since: datetime | None = Non
         NotFound: it was deleted.
         DamagedRecord: a record cannot be trusted.
     """
-    attempts = spending(store, status.run_id).attempts
+    spent = spending_with_use(store, status.run_id)
+    attempts = spent.attempts
     if since is not None:
         attempts = tuple(clipped for attempt in attempts if (clipped := _since(attempt, since)) is not None)
-    known = [attempt.dollars for attempt in attempts if attempt.dollars is not None]
-    dollars = sum(known) if known else None
+        spent = Spending(attempts=attempts)
+    dollars = spent.dollars
     forecast = None
     if status.state == "running" and status.eta_seconds is not None and status.cost_per_hour:
         forecast = (dollars or 0.0) + status.eta_seconds / 3600 * status.cost_per_hour
@@ -105,13 +111,15 @@ def cost_of_run(store: Store, status: RunStatus, *, since: datetime | None = Non
         month=status.created_at[:7],
         tags=tuple(sorted(read_marks(store, status.run_id).tags)),
         attempts=attempts,
-        seconds=sum(attempt.seconds * attempt.machines for attempt in attempts),
+        seconds=spent.machine_seconds,
         dollars=dollars,
-        unpriced_seconds=sum(each.seconds * each.machines for each in attempts if each.dollars is None),
+        unpriced_seconds=spent.unpriced_seconds,
+        useful_seconds=spent.useful_machine_seconds,
+        useful_dollars=spent.useful_dollars,
         lost_seconds=sum(
             each.seconds * each.machines for each in attempts if each.outcome not in ("succeeded", "running")
         ),
-        sources=tuple(dict.fromkeys(attempt.source for attempt in attempts if attempt.source)),
+        sources=spent.sources,
         max_cost=read_budget(store, run_document(store, status.run_id)).max_cost,
         forecast=forecast,
     )
@@ -225,7 +233,8 @@ def _since(attempt: AttemptSpending, since: datetime) -> AttemptSpending | None:
     if seconds <= 0:
         return None
     share = seconds / attempt.seconds
-    return replace(attempt, seconds=seconds, dollars=None if attempt.dollars is None else attempt.dollars * share)
+    dollars = None if attempt.dollars is None else attempt.dollars * share
+    return replace(attempt, seconds=seconds, dollars=dollars, useful_seconds=None)  # which part was useful, nobody says
 
 
 def _ended_before(status: RunStatus, since: datetime) -> bool:
@@ -259,6 +268,8 @@ def rows(found: Sequence[Cost]) -> Iterator[dict[str, object]]:
             "machine_seconds": round(cost.seconds, 1),
             "unpriced_seconds": round(cost.unpriced_seconds, 1),
             "lost_seconds": round(cost.lost_seconds, 1),
+            "useful_seconds": None if cost.useful_seconds is None else round(cost.useful_seconds, 1),
+            "useful_dollars": None if cost.useful_dollars is None else round(cost.useful_dollars, 6),
             "max_cost": cost.max_cost,
             "forecast": None if cost.forecast is None else round(cost.forecast, 6),
             "sources": list(cost.sources),
@@ -267,6 +278,7 @@ def rows(found: Sequence[Cost]) -> Iterator[dict[str, object]]:
                     "number": attempt.number,
                     "outcome": attempt.outcome,
                     "seconds": round(attempt.seconds, 1),
+                    "useful_seconds": None if attempt.useful_seconds is None else round(attempt.useful_seconds, 1),
                     "machines": attempt.machines,
                     "dollars_per_hour": attempt.price,
                     "dollars": None if attempt.dollars is None else round(attempt.dollars, 6),

@@ -16,7 +16,7 @@ from runner.storage.commit import digest
 from runner.storage.store import Store
 from runner.sweeps.definition import Definition
 from runner.sweeps.layout import trial_run_id
-from runner.sweeps.state import Trial
+from runner.sweeps.members import Trial
 from runner.terminal import printable
 
 _INPUTS = "inputs/"

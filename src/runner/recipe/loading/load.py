@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.errors import UserError
 from runner.recipe import schema
 from runner.recipe.inputs.datasets import SourceFacts
 from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
+from runner.recipe.loading.other_tools import PEERS, detect
 from runner.recipe.loading.overrides import LayeredRecipe, apply_overrides
 from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
 from runner.recipe.loading.starts import ResolveStart, RunStart, resolve_start
 from runner.recipe.loading.strict_yaml import Document, parse_document
+from runner.recipe.loading.written_in_python import document_of, name_of
 from runner.recipe.problems import Problem, RecipeError, RecipePath, dotted_path, warning_about
 from runner.recipe.recipe import (
     EDITION,
@@ -28,6 +31,7 @@ from runner.recipe.recipe import (
     ExactMatch,
     Export,
     Json,
+    Notification,
     Recipe,
     Watchdog,
 )
@@ -70,7 +74,7 @@ class LoadedRecipe:
 
 
 def load_recipe(
-    name_or_path: str,
+    name_or_path: str | Mapping[str, Any],
     *,
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
@@ -80,7 +84,8 @@ def load_recipe(
     """Find a recipe, apply the command line to it, and check all of it. Writes nothing and uses no network.
 
     Args:
-        name_or_path: a name in ``jobs/`` (the working directory's first, then the shipped ones), or a path.
+        name_or_path: a name in ``jobs/`` (the working directory's first, then the shipped ones), a path, or the recipe
+            itself as a mapping; its relative paths begin in `cwd`.
         overrides: ``training.learning_rate=1e-4`` each, as given to ``--set``; they win over the recipe.
         flags: values by dotted key, as other options set them; they win over `overrides`.
         cwd: the working directory.
@@ -89,9 +94,22 @@ def load_recipe(
     Raises:
         UserError: anything is wrong, with place and remedy; a `RecipeError` lists all problems.
     """
+    if not isinstance(name_or_path, str):
+        document, name = document_of(name_or_path), name_of(name_or_path)
+        path, shown_as = cwd.absolute() / name, f"recipe {name}"
+        return check_recipe(
+            document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd, start=start
+        )
     path = find_recipe(name_or_path, cwd)
     shown_as = _relative_to_cwd(path, cwd)
     document = parse_document(read_recipe(path, shown_as=shown_as), name=shown_as)
+    peer = detect(document.data)
+    if peer is not None:
+        raise UserError(
+            f"this is a config of {PEERS[peer]}, not a recipe",
+            where=shown_as,
+            remedy=f"`runner import {shown_as} -o recipe.yaml` writes the recipe that it means",
+        )
     return check_recipe(document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd, start=start)
 
 
@@ -294,6 +312,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
             }
         ),
         export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
+        notify=tuple(Notification.from_mapping(entry) for entry in data.get("notify", ())),
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )

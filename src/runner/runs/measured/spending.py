@@ -45,7 +45,8 @@ class AttemptSpending:
     outcome: str
     """``succeeded``, ``failed``, ``cancelled``, ``interrupted``, ``superseded``, ``killed`` or ``running``."""
     useful_seconds: float | None = None
-    """How much of the time the run would have needed without interruptions; None: not known."""
+    """How much of the time has led to what the run has; None: not known. `spending` does not look for it
+    (`runner.runs.measured.useful`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,23 @@ class Spending:
     def machine_seconds(self) -> float:
         """The time of all machines of all attempts."""
         return sum(attempt.seconds * attempt.machines for attempt in self.attempts)
+
+    @property
+    def useful_machine_seconds(self) -> float | None:
+        """How much of the time of all machines has led to what the run has; None: not known of an attempt."""
+        known = [each.useful_seconds * each.machines for each in self.attempts if each.useful_seconds is not None]
+        return sum(known) if len(known) == len(self.attempts) else None
+
+    @property
+    def useful_dollars(self) -> float | None:
+        """What that part of the time has cost, as far as it has a price; None: none has, or the part is not known."""
+        if self.useful_machine_seconds is None or self.dollars is None:
+            return None
+        return sum(
+            each.dollars * (each.useful_seconds or 0.0) / each.seconds
+            for each in self.attempts
+            if each.dollars is not None and each.seconds
+        )
 
     @property
     def dollars(self) -> float | None:

@@ -117,6 +117,27 @@ class StartRecord(TypedDict):
     """An adapter that the first stage goes on training; None: a new one, if any."""
 
 
+class StartClaim(TypedDict):
+    """``claims/<n>.json``: `launch --once` is about to start a run again that it has found so. Written once."""
+
+    number: Size
+    """Counted from 1, as in the key."""
+    nonce: Line
+    """Tells apart two writers that take the same number."""
+    claimed_at: Time
+    """When."""
+    attempts: Count
+    """The number of the run's newest attempt then."""
+    launches: Count
+    """How often it had been handed to SkyPilot then."""
+    host: NotRequired[Line]
+    """Where."""
+    user: NotRequired[Line]
+    """Who, as the machine calls them."""
+    pid: NotRequired[Count]
+    """The process."""
+
+
 class RunDocument(TypedDict):
     """``run.json``: what was launched. Written once."""
 

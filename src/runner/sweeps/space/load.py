@@ -23,7 +23,7 @@ from runner.sweeps.space.file import Metric, RunnerSection, SweepFile
 from runner.sweeps.space.metrics import default_metric, find_unknown_metric, is_evaluated, recorded_name
 from runner.sweeps.space.names import Name, flat_settings, is_section, resolve_name, unknown_name
 from runner.sweeps.space.parameters import Written
-from runner.sweeps.space.reading import read_sweep
+from runner.sweeps.space.reading.read import read_sweep
 from runner.sweeps.space.rungs import evaluations_at, rungs_in_steps
 from runner.sweeps.space.space import Parameter, Space
 

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition
+from runner.sweeps.ending import limit
 from runner.sweeps.layout import trial_run_id
-from runner.sweeps.state import WORST, SweepState, Trial, Worker
+from runner.sweeps.members import WORST, Trial, Worker
+from runner.sweeps.state import SweepState
 from runner.sweeps.views.forecast import forecast, total_steps
 from runner.sweeps.views.verdicts import Outlook, Verdicts
 
@@ -117,15 +119,15 @@ def make_overview(definition: Definition, state: SweepState, *, now: datetime) -
         rungs=_rungs(definition, state, rows),
         trials=rows,
         outlooks=Counter(row.outlook for row in rows),
-        run_cap=controller.run_cap(state),
+        run_cap=controller.draws.run_cap(state),
         best=next(iter(state.best()), None),
         workers=workers,
         workers_gone=len(state.workers) - len(workers),
         spent=state.spent(now),
         hours=state.hours(now),
         machine_hours=state.machine_hours(now),
-        max_cost=controller.limit(state, "max_cost"),
-        max_hours=controller.limit(state, "max_hours"),
+        max_cost=limit(definition, state, "max_cost"),
+        max_hours=limit(definition, state, "max_hours"),
         forecast=None if state.ended is not None else _forecast(definition, state, controller),
         known=len(state.known),
         number=state.number,
@@ -214,7 +216,7 @@ def _firsts(state: SweepState, bracket: int) -> list[int]:
 
 def _forecast(definition: Definition, state: SweepState, controller: Controller) -> float | None:
     """Return how many times the steps so far all steps are, if every trial trains as planned."""
-    cap = controller.run_cap(state)
+    cap = controller.draws.run_cap(state)
     done = sum(trial.step for trial in state.trials.values())
     planned = None if cap is None else total_steps(forecast(definition, cap))
     return max(1.0, planned / done) if planned and done else None

@@ -10,7 +10,8 @@ from typing import Literal
 from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition
 from runner.sweeps.halving import DelayedAsha, StopBehind, SuccessiveHalving
-from runner.sweeps.state import WORST, Rung, SweepState, Trial
+from runner.sweeps.members import WORST, Rung, Trial
+from runner.sweeps.state import SweepState
 
 Outlook = Literal["running", "ready", "waits", "stopped", "finished", "failed"]
 """What becomes of a trial: a worker has it; the next free worker takes it; nobody knows yet; it stays where it is; it
@@ -64,7 +65,7 @@ class Verdicts:
         self._definition = definition
         self._state = state
         self._rule = controller.halving(state)
-        self._drawing = state.ended is None and controller.may_draw(state)
+        self._drawing = state.ended is None and controller.draws.may_draw(state)
         self._is_over = state.ended is not None and state.ended[0] != "stopped"
         self._steps = definition.steps_of_rungs()
         self._places: dict[tuple[int, int], _Place] = {}

@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import (
-    environment_options,
-    image_option,
-    json_option,
-    machine_options,
-    store_option,
-    yes_option,
-)
+from runner.cli.options import json_option, store_option
 from runner.cli.output import other_output, print_json, say, show
+from runner.cli.placement import detach_option, environment_options, image_option, machine_options, yes_option
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -43,7 +37,7 @@ if TYPE_CHECKING:
 @image_option
 @environment_options
 @yes_option
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@detach_option
 @click.option("--dry-run", is_flag=True, help="Check all of it, print what it will take, and do nothing.")
 @json_option
 @store_option

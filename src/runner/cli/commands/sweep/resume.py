@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.options import (
-    environment_options,
-    image_option,
-    json_option,
-    machine_options,
-    store_option,
-    sweep_argument,
-)
+from runner.cli.options import json_option, store_option, sweep_argument
 from runner.cli.output import other_output, say
+from runner.cli.placement import detach_option, environment_options, image_option, machine_options
 
 if TYPE_CHECKING:
     from runner.backends.base import ResourceOptions
@@ -39,7 +33,7 @@ if TYPE_CHECKING:
 @machine_options
 @image_option
 @environment_options
-@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background, and print its id.")
+@detach_option
 @json_option
 @store_option
 def resume(

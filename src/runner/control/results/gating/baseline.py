@@ -64,7 +64,9 @@ def _run(store: Store, text: str, beside: RunStatus) -> RunStatus:
         commits = commits_until(Path.cwd(), text)
         if commits is not None:
             # A revision that ends in -dirty is no commit, and what was trained then is not what the branch has.
-            return _newest(store, beside, text, lambda run_id: run_document(store, run_id)["git_revision"] in commits)
+            return _newest(
+                store, beside, text, lambda run_id: run_document(store, run_id).get("git_revision") in commits
+            )
     try:
         return run_status(store, find_run(store, text))
     except UserError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from runner.runs.attempts import Claim
+from runner.runs.layout import IMAGE_VARIABLE
 from runner.runs.measured.machine import write_machine
 from runner.runs.record_types.measured import MachineRecord
 from runner.storage.retry import after, retry_store_call
@@ -24,8 +25,6 @@ _log = logging.getLogger(__name__)
 
 CLUSTER_INFO = "SKYPILOT_CLUSTER_INFO"
 """SkyPilot's variable: JSON with ``cloud``, ``region`` and ``zone`` of the machine."""
-IMAGE = "RUNNER_IMAGE"
-"""The container's image, where whoever started it says so."""
 _GIB = 1 << 30
 _WRITE_SECONDS = 120.0
 
@@ -65,7 +64,7 @@ def machine_record(token: str, environ: Mapping[str, str]) -> MachineRecord:
         "cuda": described.cuda,
         "python": platform.python_version(),
         "versions": installed_versions(),
-        "image": environ.get(IMAGE) or None,
+        "image": environ.get(IMAGE_VARIABLE) or None,
     }
 
 

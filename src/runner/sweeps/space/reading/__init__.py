@@ -1,0 +1,1 @@
+"""Reading a sweep's file: its keys, and what each takes."""
