@@ -174,7 +174,7 @@ def test_a_whole_number_written_as_a_float_becomes_one(check: Check) -> None:
         ("training.label_names=x", "a list or null expected, not the text `x`", "write a list: [x]"),
         ("adapter={lora_dropout: 1}", "1 is out of bounds", "at least 0 and below 1"),
         ("adapter={eva_config: {rho: x}}", "a number expected", "the default is 2.0"),
-        ("model=gpt2", "a mapping expected, not the text `gpt2`", "`key: value` lines"),
+        ("model=gpt2", "a mapping expected, not the text `gpt2`", "write `model: {model_name_or_path: gpt2}`"),
         ("model={}", "`model_name_or_path` is missing", "builtin:tiny-llama"),
         ("data={train: []}", "an empty list is not enough", "at least one entry"),
         ("data.train=x.jsonl", "a list expected, not the text `x.jsonl`", "`[{path: …}]`"),

@@ -7,9 +7,10 @@
 import functools
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runner.recipe.foreign_values import remedy_for_value
 from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
 from runner.recipe.suggestions import closest, remedy_for_unknown
@@ -37,6 +38,8 @@ _BOUNDS = {
     "exclusiveMaximum": "below {}",
 }
 _TRUE, _FALSE = ("yes", "on", "y", "1"), ("no", "off", "n", "0")
+_LIKE = 0.8
+"""How like a choice a word of another length must be to be taken for it."""
 _METHODS_TO_COME = ("kto", "orpo", "ppo", "reward", "rloo", "distillation")
 
 
@@ -228,11 +231,13 @@ def _methods_with(key: str) -> list[str]:
 def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
     choices = _choices(schema)
     texts = [choice for choice in choices if isinstance(choice, str)]
+    if foreign := remedy_for_value(path, value):
+        return Problem(path, f"{show(value)} is not one of {', '.join(map(_plain, choices[:12]))}", foreign)
     if path == ("method",) and value in _METHODS_TO_COME:
         return Problem(path, f"`{value}` is not supported yet", f"methods so far: {', '.join(texts)}")
     if isinstance(value, list) and value:
         value = next((item for item in value if item not in choices), value)
-    meant = closest(value.lower(), texts) if isinstance(value, str) else None
+    meant = _meant(value.lower(), texts) if isinstance(value, str) else None
     names = _names_in_text(value)
     if names and any("array" in _types(part) for part in schema.get("anyOf", ())):
         return Problem(path, f"{show(value)} is one text, not a list", f"write a list: [{', '.join(names)}]")
@@ -246,6 +251,11 @@ def _choice(path: RecipePath, value: Json, schema: Schema) -> Problem:
     else:
         remedy = "write one of them" if few else f"choices: {listed}"
     return Problem(path, f"{show(value)} is not one of {listed if few else 'the choices'}", remedy)
+
+
+def _meant(word: str, texts: Sequence[str]) -> str | None:
+    """Return the choice that a word is most like, one of its length in case of doubt: `simpo` is not `ipo`."""
+    return closest(word, texts, likeness=_LIKE) or closest(word, [text for text in texts if len(text) == len(word)])
 
 
 def _names_in_text(value: Json) -> list[str]:
@@ -265,6 +275,8 @@ def _choices(schema: Schema) -> list[Json]:
 
 def _remedy_for_type(path: RecipePath, value: Json, schema: Schema) -> str | None:
     types = _types(schema)
+    if foreign := remedy_for_value(path, value):
+        return foreign
     remedy = None
     if value is None:
         remedy = "write something there, or leave the line out"

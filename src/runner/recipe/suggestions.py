@@ -50,7 +50,7 @@ _TRAINING = {
     "dataset_train_split": "write it under `data:`, as `train: [{path: …, split: …}]`",
     "dataset_test_split": "write it under `data:`, as `eval: [{path: …, split: …}]`",
     "formatting_func": "write `template:` at the entry under `data.train`",
-    "max_prompt_length": "leave it out: TRL no longer has it; `max_length` cuts whole sequences",
+    "max_prompt_length": "leave it out: TRL no longer has it; `sft` and `dpo` cut whole sequences at `max_length`",
     "ref_model": "leave it out: the model before training is the reference",
     "reward_model": "write `reward_funcs`, with functions of a Python file",
     "response_template": "write `completion_only_loss: true` with prompt/completion data",
@@ -119,6 +119,20 @@ _TRAINING = {
     "pref_beta": "write `beta`",
     "pref_loss": "write `loss_type`",
     "dataset_prepared_path": "leave it out: rows are read anew by each attempt",
+    "unfrozen_parameters": "not supported yet: all weights are trained, or an adapter's",
+    "freeze_trainable_layers": "not supported yet: all weights are trained, or an adapter's",
+    "desirable_weight": "leave it out: it belongs to KTO, which is not supported yet",
+    "undesirable_weight": "leave it out: it belongs to KTO, which is not supported yet",
+    "embedding_learning_rate": "not supported yet: all weights have one `learning_rate`",
+    "loraplus_lr_ratio": "not supported yet: all weights have one `learning_rate`",
+    "loss_watchdog_threshold": "leave it out: `early_stopping_patience` ends a run that gets no better",
+    "loss_watchdog_patience": "leave it out: `early_stopping_patience` ends a run that gets no better",
+    "plot_loss": "leave it out: `runner report RUN` draws every curve",
+    "streaming": "leave it out: `sample` at the entry under `data.train` takes a part of it",
+    "gradient_accumulation_fusion": "leave it out",
+    "roles_to_train": "write `train_on_turns: all`",
+    "train_on_eos": "leave it out: the end of an answer is trained on",
+    "mask_history": "write `train_on_turns: last`",
     "max_samples": "write `sample` at the entry under `data.train`",
 }
 _MODEL = {
@@ -198,7 +212,17 @@ _TOP = {
     "lora": "write `adapter:`",
     "peft": "write `adapter:`",
     "sweep": "a sweep has its own file",
-    "stage": "write `stages: [{method: …}, {method: …}]`",
+    "stage": "write `method: sft`, or another: cpt, dpo, grpo; for several, `stages: [{method: …}, {method: …}]`",
+    "finetuning_type": "write `adapter: {r: 16}` for LoRA; leave it out to train all weights",
+    "num_nodes": "leave it out, and launch with `--nodes N`",
+    "run": "leave it out: runner writes the command",
+    "workdir": "leave it out: runner brings its own code",
+    "template": "leave it out: the model's own chat template is used; another is `training: {chat_template_path: …}`",
+    "chat_template": "write `training: {chat_template_path: …}`, a .jinja file or a model",
+    "val_set_size": "write `data: {eval: {from_train: …}}`",
+    "eos_token": "write `training: {eos_token: …}`",
+    "special_tokens": "leave it out: the model's own are used; `training:` has `eos_token` and `pad_token`",
+    "deepspeed": "write `training: {strategy: zero2}` or `zero3`",
     "args": "write `training:`",
     "trainer": "write `training:`",
     "training_args": "write `training:`",
@@ -221,6 +245,9 @@ _DATA = {
     "test": "write `eval`",
     "val": "write `eval`",
     "eval_from_train": "write `eval: {from_train: …}`",
+    "chat_template": "write `training: {chat_template_path: …}`; a chat template belongs to the model, not to the data",
+    "val_set_size": "write `eval: {from_train: …}`",
+    "test_size": "write `eval: {from_train: …}`",
     "shuffle": "leave it out: the mixture is always shuffled, by `training.seed`",
 }
 _SOURCE = {
@@ -231,6 +258,13 @@ _SOURCE = {
     "weight": "write `sample`, a number of rows or a fraction of them",
     "data_files": "write `path`, with the file's name",
     "columns": 'write `template: {text: "{column}"}`',
+    "chat_template": "write `training: {chat_template_path: …}`; a chat template belongs to the model, not to the data",
+    "field_messages": 'write `template: {messages: "{column}"}`',
+    "message_field_role": "leave it out: `role` and `from` are both read",
+    "message_property_mappings": "leave it out: `role`/`content` and `from`/`value` are both read",
+    "roles": "leave it out: the usual names of speakers are read",
+    "train_on_split": "write `split`",
+    "formatting": "write `format`",
     "rename": 'write `template: {text: "{column}"}`',
 }
 _STAGE = {
@@ -262,6 +296,35 @@ FORMER: Mapping[str, Mapping[str, str]] = {
 """For each section, former names and names of other tools, and what to write instead."""
 
 
+_REFUSED: Mapping[str, str] = {
+    "output_dir": "leave it out: a run keeps its results in the store, and `runner pull RUN DIR` downloads them",
+    "push_to_hub": "write `export: {push_to_hub: true}`",
+    "hub_model_id": "write `export: {push_to_hub: true, hub_model_id: …}`",
+    "hub_private_repo": "write `export: {push_to_hub: true, hub_private_repo: …}`",
+    "hub_strategy": "leave it out; `export: {push_to_hub: true}` pushes at the end",
+    "hub_always_push": "leave it out; `export: {push_to_hub: true}` pushes at the end",
+    "hub_revision": "leave it out: runner pushes to the hub's main branch",
+    "hub_token": "leave it out: a recipe must not contain a secret; set HF_TOKEN in the environment",
+    "resume_from_checkpoint": "leave it out; `runner resume RUN` continues a run",
+    "save_strategy": "leave it out; `checkpoint:` says when state is saved",
+    "save_only_model": "leave it out: a run cannot be resumed exactly without the optimizer's state",
+    "save_on_each_node": "leave it out: checkpoints go to the store, once",
+    "auto_find_batch_size": "write `training: {effective_batch_size: …}`",
+    "eval_on_start": "write `evaluate: {before_and_after: true}`",
+    "logging_strategy": "leave it out: every step is recorded",
+    "disable_tqdm": "leave it out: `runner launch` and `runner logs -f` show progress",
+    "model_init_kwargs": "leave it out: the model is loaded with the settings under `model:`",
+    "fsdp": "write `training: {strategy: zero3}`; of a quantized model with an adapter, leave it out",
+    "fsdp_config": "write `training: {strategy: zero3}`; of a quantized model with an adapter, leave it out",
+    "ignore_data_skip": "leave it out: a resumed run goes on where it was",
+    "enable_jit_checkpoint": "leave it out: the runner checkpoints at SIGTERM itself",
+    "include_for_metrics": "leave it out: runner does not use it",
+    "batch_eval_metrics": "leave it out: runner does not use it",
+    "do_predict": "leave it out; `evaluate: {prompts: […]}` generates texts",
+    "local_rank": "leave it out: the runner places processes itself",
+}
+"""Settings under `training:` that are refused there, too: what to write instead, wherever else they stand."""
+
 _GENERIC = frozenset(
     {"name", "path", "type", "config", "columns", "test", "val", "token", "method", "target", "weight"}
 )
@@ -283,21 +346,26 @@ def remedy_for_unknown(path: RecipePath, known: Iterable[str], schema: Mapping[s
     former = FORMER.get(section, {}).get(key)
     if former:
         return former
-    if section in ("", "training", "model", "adapter", "stages") and (remedy := _lora_remedy(key, section, value)):
+    if remedy := _lora_remedy(key, section, value):
         return remedy
     sections = {name: list(part.get("properties", ())) for name, part in schema["properties"].items()}
+    if section != "training" and key in _REFUSED:
+        return _REFUSED[key]
     homes = [name for name, keys in sections.items() if key in keys and name != section]
     if homes:
         return f"`{key}` belongs under `{homes[0]}:`"
     for name, names in FORMER.items():
         if key in names and key not in _GENERIC and name in sections:
-            return f"under `{name}:`, {names[key]}" if section != name else names[key]
+            remedy = names[key]
+            says_where = section == name or "under `" in remedy or remedy.startswith(("leave it out", "not supported"))
+            says_where = says_where or any(f"`{other}: " in remedy for other in sections)
+            return remedy if says_where else f"under `{name}:`, {remedy}"
     if close := difflib.get_close_matches(key, known, n=1, cutoff=0.75):
         return f"did you mean `{close[0]}`?"
     everywhere = {other: name for name, keys in sections.items() for other in keys}
     if elsewhere := difflib.get_close_matches(key, everywhere, n=1, cutoff=0.85):
         return f"did you mean `{elsewhere[0]}` under `{everywhere[elsewhere[0]]}:`?"
-    if loose := difflib.get_close_matches(key, known, n=1, cutoff=0.6):
+    if loose := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
         return f"did you mean `{loose[0]}`?"
     if len(known) <= 15:
         return f"known here: {', '.join(known)}"

@@ -300,7 +300,7 @@ def recognize_entry(
         )
     taken: str | None = None
     if name == "alpaca":
-        name, taken = _alpaca(where, reading)
+        name, taken = _alpaca(where, reading, named)
     layout = natural_layout(name, prepared)
     if layout is RowLayout.PREFERENCE and "prompt" not in named:
         if not common_beginning(str(row["chosen"]), str(row["rejected"])):
@@ -331,12 +331,13 @@ def recognize_entry(
     )
 
 
-def _alpaca(where: str, reading: Reading) -> tuple[Format, str | None]:
+def _alpaca(where: str, reading: Reading, columns: Collection[str]) -> tuple[Format, str | None]:
     """Return the format that `alpaca` stands for, and the sentence that says so; None in the first edition."""
     if reading.alpaca_as_turns:
+        beside = " and ".join(f"`{column}`" for column in ("system", "history") if column in columns)
         return "alpaca", (
-            f"{where}: rows of alpaca are taken as turns, through the chat template{reading.only_if}; "
-            "`format: stanford_alpaca` takes Alpaca's own wording."
+            f"{where}: rows of alpaca are taken as turns{', with ' + beside if beside else ''}, through the chat "
+            f"template{reading.only_if}; `format: stanford_alpaca` takes Alpaca's own wording."
         )
     if reading.edition == 1:
         return "stanford_alpaca", None

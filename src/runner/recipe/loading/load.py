@@ -161,7 +161,7 @@ def check_layers(
         loaded = _check_stages(layers, path, folders, lambda problems: RecipeError(problems, locate, where=shown_as))
         return dataclasses.replace(loaded, locate=locate, written=written, start=starts_from)
     if problems := schema.check(layers.data):
-        raise RecipeError(problems, locate, where=shown_as)
+        raise RecipeError([*problems, *_behind(layers, problems, folders)], locate, where=shown_as)
     problems = merge_save_aliases(layers)
     recipe, settings, inspection, other_problems, warnings = _build_recipe(layers, folders)
     if problems := [*problems, *other_problems]:
@@ -178,6 +178,41 @@ def check_layers(
         written=written,
         start=starts_from,
     )
+
+
+def _behind(
+    layers: LayeredRecipe, found: Sequence[Problem], folders: tuple[pathlib.Path, pathlib.Path]
+) -> list[Problem]:
+    """Return what the rules and the data say once the settings are gone that the schema refuses: all in one round.
+
+    Empty if that leaves no recipe. What is said of a setting, or of the section, that was taken out is left out.
+    """
+    rest = dataclasses.replace(layers, data=copy.deepcopy(layers.data))
+    taken = [problem.path for problem in found]
+    for path in sorted(taken, key=len, reverse=True):
+        if not path or not _take_out(rest.data, path):
+            return []
+    rest.data.setdefault("name", "unnamed")
+    if schema.check(rest.data):
+        return []
+    problems = merge_save_aliases(rest)
+    _, _, _, more, _ = _build_recipe(rest, folders)
+    known = {path[:length] for path in taken for length in range(1, len(path) + 1)}
+    return [problem for problem in (*problems, *more) if problem.path not in known]
+
+
+def _take_out(data: Json, path: RecipePath) -> bool:
+    """Take a setting out of a recipe's mapping; return whether it was one."""
+    *above, key = path
+    for step in above:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if not isinstance(data, dict) or key not in data:
+        return False
+    del data[key]
+    return True
 
 
 def _check_stages(

@@ -90,7 +90,9 @@ def loss(context: RuleContext) -> Iterator[Problem]:
         without = [source for source in known if not ok(source)]
         if context.value(f"training.{key}") and known and len(without) == len(context.sources):
             what = f"the data ({', '.join(dict.fromkeys(str(source.format) for source in without))}) have {words}"
-            yield problem_at(f"training.{key}", what, "leave it out")
+            turns = key == "completion_only_loss" and all(source.conversational for source in without)
+            remedy = "write `assistant_only_loss: true`, which puts the loss on the answers alone" if turns else None
+            yield problem_at(f"training.{key}", what, remedy or "leave it out")
 
 
 def data_loader(context: RuleContext) -> Iterator[Problem]:
