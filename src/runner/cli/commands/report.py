@@ -25,7 +25,8 @@ def report(store: "Store", runs: tuple[str, ...], out: str | None, open_it: bool
     Example:
       runner report last --open
     """
-    from runner.control.results.compare import choose_runs, compare
+    from runner.control.results.compare import compare
+    from runner.control.results.comparing.choose import choose_runs
     from runner.control.results.report import run_details
     from runner.reports.html.runs_page import runs_page
     from runner.storage.atomic import atomic_write
