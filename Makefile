@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all test-image test-browser test-sky check lock clean
+.PHONY: help quickstart test test-all test-image test-browser test-sky check lock dist release clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,10 @@ test-browser: .venv-browser/.installed  ## talk to a run's model in a real brows
 
 test-sky: .venv/.sky-tested  ## drive a real Slurm through a real SkyPilot (root, Debian; not again until something changes)
 
-check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-linter, deptry, hadolint
+ACTIONS := action.yml collect/action.yml
+WORKFLOWS := $(wildcard .github/workflows/*.yml) $(wildcard docs/examples/ci/github/*.yml)
+
+check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-linter, deptry, hadolint, zizmor, schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,6 +44,10 @@ check: .venv/.train .venv/.dev  ## ruff, mypy --strict, generated files, import-
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/hadolint Dockerfile benchmarks/pytorch.Dockerfile
+	$(BIN)/zizmor --offline --no-progress --quiet $(ACTIONS) $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions $(ACTIONS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci docs/examples/ci/gitlab/*.yml
 
 # Every package must be a file whose hash the lock names. Only torch is not in the lock: which build there is for a CPU,
 # and what that build needs besides, is for the package index to say.
@@ -98,6 +105,12 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 
 lock: .venv/.dev  ## write the lock files from pyproject.toml; OPTIONS="--upgrade-package trl" takes newer versions
 	$(BIN)/python tools/lock.py $(OPTIONS)
+
+dist: .venv/.dev  ## build wheel and sdist, and check both in fresh environments of Python 3.11, 3.12 and 3.13
+	$(BIN)/python tools/release.py build
+
+release: .venv/.dev  ## the same, with version, changelog section, commit and tag: make release VERSION=0.2.0; nothing is pushed
+	$(BIN)/python tools/release.py release $(VERSION)
 
 clean:  ## remove everything that the targets above made
 	rm -rf .venv .venv-browser .venv-servers .venv-sky .venv-wandb-sweeps .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def pytest_configure() -> None:
     """Let Ctrl-C reach what the tests start: a shell starts background jobs deaf to it, and children inherit that."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What the person who runs the tests has settled for launches is none of theirs.
+    os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "runner-tests-settle-nothing")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:

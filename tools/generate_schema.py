@@ -39,6 +39,7 @@ from training_schema import training_by_method
 
 from runner.recipe import recipe
 from runner.recipe.loading.stages import STAGE_NAME
+from runner.recipe.webhooks import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src/runner/recipe/recipe.schema.json"
@@ -97,6 +98,8 @@ OURS_BOUNDS: dict[tuple[str, str], Schema] = {
     ("Watchdog", "timeout_seconds"): {"minimum": 0},
     ("Watchdog", "median_steps"): {"minimum": 1},
     ("Evaluate", "max_new_tokens"): POSITIVE,
+    ("Notification", "secret"): {"pattern": f"^{VARIABLE.pattern}$"},
+    ("Notification", "events"): {"minItems": 1},
     ("ExactMatch", "answer"): PATH,
     ("ExactMatch", "max_samples"): POSITIVE,
     ("ExactMatch", "max_new_tokens"): POSITIVE,
@@ -286,6 +289,8 @@ def generate() -> str:
             "watchdog": {"description": texts["watchdog"]} | ours(recipe.Watchdog),
             "evaluate": {"description": texts["evaluate"]} | evaluate_section(),
             "export": {"description": texts["export"]} | ours(recipe.Export),
+            # No default, so that `run.json` lists it among the settings only where a recipe has it.
+            "notify": {"description": texts["notify"], "type": "array", "items": ours(recipe.Notification)},
             "resources": RESOURCES,
             "sky": SKY,
             "stages": stages_section(method),

@@ -31,9 +31,17 @@ from typing import Any, Literal, Required, TypedDict
 '''
 
 SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-NAMES = {"train": "DataSource", "eval": "HeldOut", "any_of": "Machine", "ordered": "Machine", "stages": "Stage"}
+NAMES = {
+    "notify": "Notification",
+    "train": "DataSource",
+    "eval": "HeldOut",
+    "any_of": "Machine",
+    "ordered": "Machine",
+    "stages": "Stage",
+}
 """Classes that are not called as the key is."""
 OURS = {
+    "Notification": "A webhook that is told what becomes of the run.",
     "DataSource": "One entry of a mixture.",
     "HeldOut": "Rows of the training data that are held out for evaluation.",
     "Machine": "One of several machines that would do.",
@@ -121,7 +129,18 @@ def generate() -> str:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     sections = Sections(schema)
     properties, shared = schema["properties"], schema["$defs"]["shared"]
-    for key in ("model", "adapter", "data", "checkpoint", "watchdog", "evaluate", "export", "resources", "sky"):
+    for key in (
+        "model",
+        "adapter",
+        "data",
+        "checkpoint",
+        "watchdog",
+        "evaluate",
+        "export",
+        "notify",
+        "resources",
+        "sky",
+    ):
         sections.type_of(key, properties[key])
     base = sections.add("Training", {**shared, "description": "What the methods have in common under `training`."})
     for definition, name in METHODS.items():

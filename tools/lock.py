@@ -67,7 +67,7 @@ LOCKS = (
     Lock(
         path="tests/requirements.lock",
         about="what the tests and checks need besides images/cpu.lock and images/build.lock",
-        sources=(*TRAIN, "--extra=deepspeed", "--group=test", "--constraint=images/cuda.lock"),
+        sources=(*TRAIN, "--extra=deepspeed", "--extra=report", "--group=test", "--constraint=images/cuda.lock"),
         beside=("images/cpu.lock", "images/build.lock"),
         without=CUDA_ONLY,
     ),

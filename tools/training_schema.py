@@ -96,6 +96,14 @@ OURS: dict[str, Schema] = {
 }
 
 
+TRAIN_ON_TURNS: Schema = {
+    "description": "Which of the assistant's turns the loss is on, with any chat template: all of them (as "
+    "`assistant_only_loss: true`), the last of each conversation, or those with `train: true` or `weight: 1`; null: "
+    "the loss is on all tokens of conversations.",
+    "enum": ["all", "last", "marked", None],
+    "default": None,
+}
+
 REWARD_FUNCS: Schema = {
     "description": "The reward functions, each a Python file's (`rewards.py:correct`) or built in "
     "(`builtin:exact-answer`); their rewards are added up.",
@@ -169,4 +177,5 @@ def _properties(cls: type) -> dict[str, Schema]:
     if cls.__name__ == "GRPOConfig":
         replace_type(properties["scale_rewards"], {"enum": [True, False, "group", "batch", "none"]})
         return {**OURS, "reward_funcs": REWARD_FUNCS, **properties}
-    return {**OURS, **properties}
+    turns = {"train_on_turns": TRAIN_ON_TURNS} if cls.__name__ == "SFTConfig" else {}
+    return {**OURS, **turns, **properties}

@@ -53,6 +53,24 @@ def commits_until(folder: Path, name: str) -> frozenset[str] | None:
     return None
 
 
+def changed_files(folder: Path, before: str) -> frozenset[Path] | None:
+    """Return the files that differ between a commit and the one that is checked out; None if git does not know it.
+
+    Args:
+        folder: somewhere in the repository.
+        before: the commit; what was changed is looked for since it and this one parted.
+    """
+    if before.startswith("-"):
+        return None
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    names = _git(folder, "diff", "--name-only", "--no-renames", "-z", "--merge-base", before, "HEAD", "--")
+    if names is None:  # they have no common history here, as after a forced push to a shallow clone
+        names = _git(folder, "diff", "--name-only", "--no-renames", "-z", before, "HEAD", "--")
+    if top is None or names is None:
+        return None
+    return frozenset(Path(top.rstrip("\n")) / name for name in names.split("\0") if name)
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git answers; None if it refuses."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}

@@ -55,8 +55,13 @@ def working_directory() -> Path:
 
 
 def default_store() -> str:
-    """Return the folder that is the store if neither ``--store`` nor ``RUNNER_STORE`` is set."""
+    """Return the folder that is the store if nobody names another one."""
     return str(_xdg("XDG_DATA_HOME", ".local/share") / "runner")
+
+
+def config_folder() -> Path:
+    """Return the folder of what a person has settled (`runner.remembered`)."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "runner"
 
 
 def make_folder(folder: Path) -> None:

@@ -44,6 +44,8 @@ _TOKENS = re.compile(
     | dop_v1_[0-9a-f]{64} | npm_[A-Za-z0-9]{36} | pypi-[\w-]{50,}
     | wandb_v1_[A-Za-z0-9_]{30,}
     )(?![A-Za-z0-9])
+    | (?<=://)hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/[\w/-]{8,400}  # webhooks
+    | (?<=://)(?:[a-z]{2,10}\.)?discord(?:app)?\.com/api/(?:v\d{1,2}/)?webhooks/\d{5,30}/[\w-]{20,200}
     | eyJ[\w-]{10,1000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}    # JSON web tokens
     | -----BEGIN[ ][A-Z ]{0,40}PRIVATE[ ]KEY-----
     | (?<=[Bb]earer[ ])[A-Za-z0-9._~+/-]{20,4000}=*

@@ -52,11 +52,13 @@ def test_every_key_of_the_schema_has_a_type(method: str, training: Any) -> None:
         "watchdog": sections.Watchdog,
         "evaluate": sections.Evaluate,
         "export": sections.Export,
+        "notify": sections.Notification,
         "resources": sections.Resources,
         "sky": sections.Sky,
     }
+    sections_of = {**properties, "notify": properties["notify"]["items"]}
     for name, typed in types.items():
-        known = {key for key, value in properties[name]["properties"].items() if value is not False}
+        known = {key for key, value in sections_of[name]["properties"].items() if value is not False}
         assert set(typing.get_type_hints(typed)) == known, name
 
 

@@ -63,6 +63,19 @@ def test_each_event_is_a_line_where_no_terminal_is(
     assert "sweep best sweep --out best.yaml" in shown.err
 
 
+def test_who_goes_on_with_a_sweep_is_not_told_again_what_was_before(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    definition = launched(store, tmp_path)
+    tell(store, {"event": "joined", "worker": "w"}, *trained(0, VALUES, value=2.5, settings=SETTINGS))
+    tell(store, *trained(1, VALUES, value=2.0, settings=SETTINGS), SUCCEEDED)
+    sweep = LaunchedSweep(sweep_id="sweep", definition=definition, detached=True, since=1)
+    assert follow(store, sweep, detach=False, as_json=False) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert "trial 1 is trained to its end: eval_loss 2.0000" in shown
+    assert not any(line.startswith("trial 0 ") for line in shown)
+
+
 def test_a_terminal_gets_a_table_that_is_taken_away_in_the_end(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,9 @@ def commands_of(name: str) -> list[tuple[str, str]]:
     return [(name, inner) for inner in group.list_commands(click.Context(group))]
 
 
-@pytest.mark.parametrize(("name", "inner"), [*commands_of("image"), *commands_of("sweep")])
+@pytest.mark.parametrize(
+    ("name", "inner"), [*commands_of("ci"), *commands_of("config"), *commands_of("image"), *commands_of("sweep")]
+)
 def test_a_command_of_a_group_is_documented_with_an_example_and_every_option(name: str, inner: str) -> None:
     group = command(name)
     assert isinstance(group, click.Group)

@@ -3,10 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner.control.watching.alive import AliveReader
 from runner.storage.open import open_store
+from runner.storage.store import Store
+from support import stored
 from support.bench import Bench
 from support.servers.s3 import BUCKET, S3Server
 
@@ -37,3 +41,34 @@ def test_a_run_in_a_bucket_is_launched_interrupted_resumed_and_pulled(remote: Be
     assert remote.runner("wait", "try").returncode == 0
     (row,) = json.loads(remote.runner("ps", "--json").stdout)
     assert (row["run_id"], row["state"], row["attempts"]) == ("try", "succeeded", 3)
+
+
+def test_what_is_alive_in_a_bucket_is_shown_and_costs_what_is_alive(remote: Bench) -> None:
+    """Between two looks, what has ended is not asked for again."""
+    for number in range(20):
+        stored.ended(remote.store, stored.submitted(remote.store, f"over-{number}"))
+    stored.running(remote.store, "alive", losses=[3.0, 2.0])
+    (row,) = json.loads(remote.runner("top", "--json").stdout)["runs"]
+    assert (row["run_id"], row["step"]) == ("alive", 2)
+    store = Counting(remote.store)
+    reader = AliveReader(store)
+    reader.look()
+    store.asked.clear()
+    reader.look()
+    assert not [key for key in store.asked if "over-" in key]
+    assert len(store.asked) < 20
+
+
+class Counting:
+    """A store that notes what it is asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(key: Any, *arguments: Any, **options: Any) -> Any:
+            self.asked.append(str(key))
+            return getattr(self._store, name)(key, *arguments, **options)
+
+        return self._store.url if name == "url" else call

@@ -35,6 +35,7 @@ COMMANDS = [
     "gc --dry-run",
     "gate done --require 'attempts == 1'",
     "image build --dry-run",
+    "import nothing.yaml",
     "jobs",
     "launch quickstart --dry-run",
     "launch small.yaml --infra aws",
@@ -109,7 +110,8 @@ def test_every_command_is_tried() -> None:
     modules = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py") if path.stem != "__init__"}
     tried = {tuple(command.split()[:2]) for command in COMMANDS}
     tried |= {words[:1] for words in tried}
-    assert {module.parts for module in modules} <= tried
+    # The module of `import` cannot be named as the command is.
+    assert {tuple(part.removesuffix("_") for part in module.parts) for module in modules} <= tried
 
 
 @pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.thorough), ">&- 2>&- <&-"])

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 from runner.runs.layout import chunk_key
+from runner.sweeps.definition import read_definition
+from runner.sweeps.journal import Journal
 from support import stored
-from support.bench import Bench
+from support.bench import Bench, wait_until
+from support.sweeping.launched import launched, tell
 
 LEAVE = b"\x1b[?1049l"
 """What takes a terminal back to what it showed before."""
@@ -112,6 +115,45 @@ def test_cancel_asks_first(terminal: Terminal, bench: Bench) -> None:
         time.sleep(0.05)
     terminal.press("q")
     assert terminal.end() == 0
+
+
+@pytest.fixture
+def with_sweep(bench: Bench) -> Iterator[Terminal]:
+    """A terminal on which a sweep is shown, chosen, with a trial that trains."""
+    launched(bench.store, bench.folder)
+    drawn = {"event": "drawn", "trial": 3, "values": {"lora_r": 4}, "settings": {"adapter.r": 4}}
+    taken = {"event": "taken", "trial": 3, "worker": "w", "until": 30}
+    tell(bench.store, {"event": "joined", "worker": "w"}, drawn, taken)  # type: ignore[arg-type]
+    stored.running(bench.store, "sweep-0003", losses=[2.0])
+    made = Terminal(bench)
+    made.wait_for(b"trial 3")
+    yield made
+    made.close()
+
+
+def test_a_sweep_can_be_stopped_after_a_question(with_sweep: Terminal, bench: Bench) -> None:
+    with_sweep.press("r")
+    with_sweep.wait_for(b"sweep is running: there is nothing to resume")
+    with_sweep.press("l")
+    with_sweep.wait_for(b"a sweep has no log of its own")
+    with_sweep.press("c")
+    with_sweep.wait_for(b"Stop the sweep sweep? Its trials save and pause. y/n")
+    with_sweep.press("n")
+    with_sweep.wait_for(b"q quit")
+    journal = Journal(bench.store, read_definition(bench.store, "sweep"), by="test")
+    assert journal.catch_up().stop is None
+    with_sweep.press("cy")
+    with_sweep.wait_for(b"sweep is being stopped")
+    wait_until(lambda: journal.catch_up().stop is not None)
+    with_sweep.press("q")
+    assert with_sweep.end() == 0
+
+
+def test_arrows_go_from_a_sweep_to_its_trials(with_sweep: Terminal) -> None:
+    with_sweep.press("\x1b[Bc")
+    with_sweep.wait_for(b"Cancel sweep-0003 for good? y/n")
+    with_sweep.press("nq")
+    assert with_sweep.end() == 0
 
 
 def test_resume_is_said_only_where_it_helps(terminal: Terminal) -> None:

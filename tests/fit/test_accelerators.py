@@ -15,7 +15,8 @@ from runner.fit.accelerators import (
 
 def test_the_table_has_the_gpus_that_people_rent() -> None:
     assert list(ACCELERATORS) == [
-        *("T4", "V100", "L4", "A10G", "L40S", "RTX4090", "A100", "A100-80GB", "H100", "H200", "B200")
+        *("T4", "V100", "L4", "A10", "A10G", "RTX3090", "L40", "L40S", "RTX4090", "RTX5090", "A6000", "RTX6000-Ada"),
+        *("A100", "A100-80GB", "H100", "RTXPRO6000", "H200", "B200", "B300"),
     ]
 
 
@@ -124,8 +125,25 @@ def test_a_device_is_recognized_by_its_name_and_memory(device_name: str, memory_
 
 
 def test_an_unknown_device_is_taken_as_it_is() -> None:
-    accelerator = identify_accelerator("NVIDIA RTX A6000", 47.4, (8, 6))
-    assert (accelerator.name, accelerator.memory_gib, accelerator.bf16) == ("RTX A6000", 47.4, True)
+    accelerator = identify_accelerator("NVIDIA RTX A5000", 23.7, (8, 6))
+    assert (accelerator.name, accelerator.memory_gib, accelerator.bf16) == ("RTX A5000", 23.7, True)
+
+
+@pytest.mark.parametrize(
+    ("device_name", "memory_gib", "name"),
+    [
+        ("NVIDIA A10", 22.07, "A10"),
+        ("NVIDIA L40", 44.4, "L40"),
+        ("NVIDIA RTX A6000", 47.4, "A6000"),
+        ("NVIDIA RTX 6000 Ada Generation", 47.4, "RTX6000-Ada"),
+        ("NVIDIA GeForce RTX 3090", 23.6, "RTX3090"),
+        ("NVIDIA GeForce RTX 5090", 31.4, "RTX5090"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 94.9, "RTXPRO6000"),
+        ("NVIDIA B300 SXM6 AC", 267.0, "B300"),
+    ],
+)
+def test_newer_and_workstation_cards_are_recognized(device_name: str, memory_gib: float, name: str) -> None:
+    assert identify_accelerator(device_name, memory_gib).name == name
 
 
 def test_a_slice_of_a_gpu_has_the_memory_of_the_slice() -> None:

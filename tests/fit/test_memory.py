@@ -11,9 +11,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from runner.fit.memory import Setup, base_bytes, estimate, layer_bytes_per_token
+from runner.fit.accelerators import GIB
+from runner.fit.activations import layer_bytes_per_token
+from runner.fit.memory import CONTEXT_BYTES, estimate
 from runner.fit.model_shape import bundled_config, lora_parameters, shape_of
 from runner.fit.optimizers import optimizer
+from runner.fit.setup import Setup
+from runner.fit.states import base_bytes
 from runner.recipe.strategy import Strategy
 
 ADAMW = optimizer("adamw_torch_fused")
@@ -146,57 +150,111 @@ def test_quantized_weights_take_what_bitsandbytes_takes() -> None:
 
 # -- against published peaks ------------------------------------------------------------------------------------------
 
-PUBLISHED: dict[str, tuple[Setup, float]] = {
-    # All three were measured with trainers that computed the whole logits (`fused_head=False`), in GB of 10^9 bytes.
-    "DeepSeek-R1-Distill-Qwen-1.5B, QLoRA r=16, 2 x 2048, checkpointing: 8 to 9 GB": (
-        setup(
-            "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B",
-            {"r": 16, "target_modules": LORA_TARGETS},
-            micro_batch=2,
-            length=2048,
-            checkpointing=True,
-            quantized_bits=4,
-            double_quantization=True,
-            weight_bytes=2,
-            adapter_bytes=2,
-            fused_head=False,
-        ),
-        8.5,
-    ),
-    # float16 weights, as the notebook for a T4 loads them; rows as long as max_length.
-    "Llama-3.2-1B, LoRA r=16, batch 2, T4: 8.2 GB": (
-        setup(
-            "unsloth/Llama-3.2-1B-Instruct",
-            {"r": 16, "target_modules": LORA_TARGETS},
-            micro_batch=2,
-            length=2048,
-            checkpointing=True,
-            weight_bytes=2,
-            fused_head=False,
-        ),
-        8.2,
-    ),
-    # Explained by training without checkpointing, with dropout in the adapter: 3 GB of weights and 6 GB of logits leave
-    # 16 GB for activations, which with checkpointing would be 1.
-    "Qwen2.5-Coder-1.5B, LoRA r=32 in bfloat16, 4 x 1024 padded, A100: 25 GB": (
-        setup(
-            "Qwen/Qwen2.5-Coder-1.5B-Instruct",
-            {"r": 32, "target_modules": "all-linear", "lora_dropout": 0.05},
-            micro_batch=4,
-            length=1024,
-            checkpointing=False,
-            weight_bytes=2,
-            fused_head=False,
-        ),
-        25.0,
-    ),
+MISTRAL = {
+    "model_type": "mistral",
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+}
+POWERLM = {
+    "model_type": "granite",
+    "vocab_size": 49152,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 36,
+    "tie_word_embeddings": True,
+}
+ATTENTION_LORA = {"r": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"], "lora_dropout": 0.1}
+FOREACH = optimizer("adamw_torch")
+
+PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
+    # torch.cuda.max_memory_allocated in GiB, weights and states in bfloat16, rows packed to 4096, with checkpointing on
+    # an A100 (foundation-model-stack/fms-acceleration, scripts/benchmarks/refs): (config, facts, measured).
+    "Mistral 7B, all weights, 8 rows": (MISTRAL, {"micro_batch": 8}, 67.461),
+    "PowerLM 3B, all weights, 4 rows": (POWERLM, {"micro_batch": 4}, 32.722),
+    "PowerLM 3B, all weights, 8 rows": (POWERLM, {"micro_batch": 8}, 43.827),
+    "PowerLM 3B, LoRA, 4 rows": (POWERLM, {"micro_batch": 4, "adapter": ATTENTION_LORA}, 18.785),
+    "PowerLM 3B, LoRA, 8 rows": (POWERLM, {"micro_batch": 8, "adapter": ATTENTION_LORA}, 30.876),
 }
 
 
 @pytest.mark.parametrize("which", PUBLISHED)
-def test_published_peaks_are_met_within_15_percent(which: str) -> None:
-    one, published = PUBLISHED[which]
-    assert estimate(one).total / 1e9 == pytest.approx(published, rel=0.15)
+def test_what_others_have_measured_is_met_within_5_percent(which: str) -> None:
+    config, facts, measured = PUBLISHED[which]
+    shape, adapter = shape_of(config), facts.get("adapter")
+    trained: dict[str, Any] = {"fully_trained": shape.parameters}
+    if adapter:
+        trained = {
+            "adapter_weights": lora_parameters(shape, adapter),
+            "adapter_inputs": tuple(linear.inner for linear, _ in shape.targets(adapter)),
+            "adapter_dropout": True,
+            "rank": adapter["r"],
+        }
+    one = Setup(
+        shape=shape,
+        optimizer=FOREACH,
+        micro_batch=facts["micro_batch"],
+        length=4096,
+        checkpointing=True,
+        packed=True,
+        padded=False,
+        weight_bytes=2,
+        adapter_bytes=2,
+        fused_head=False,
+        **trained,
+    )
+    memory = estimate(one)
+    assert memory.allocated_gib - CONTEXT_BYTES / GIB == pytest.approx(measured, rel=0.05)
+
+
+# -- moments of a step ------------------------------------------------------------------------------------------------
+
+QWEN = 8_190_735_360
+
+
+def test_the_step_of_torchs_adamw_is_the_peak_of_training_all_weights() -> None:
+    """Weights, gradients, two states, and the square roots that `foreach` makes of one of them at once."""
+    facts: dict[str, Any] = {"micro_batch": 1, "length": 512, "checkpointing": True, "weight_bytes": 2}
+    memory = estimate(setup("Qwen/Qwen3-8B", optimizer=FOREACH, **facts))
+    assert memory.activations == memory.head == 0
+    assert memory.weights + memory.gradients + memory.optimizer + memory.working == 5 * 2 * QWEN
+    fused = estimate(setup("Qwen/Qwen3-8B", optimizer=ADAMW, **facts))
+    assert memory.total - fused.total > 2 * QWEN - 0.5 * GIB
+
+
+def test_with_one_pass_to_a_step_gradients_are_not_there_when_the_logits_are() -> None:
+    facts: dict[str, Any] = {"micro_batch": 8, "length": 4096, "checkpointing": True, "weight_bytes": 2}
+    one = setup("HuggingFaceTB/SmolLM2-135M-Instruct", fused_head=False, **facts)
+    assert (estimate(one).head > 0, estimate(one).gradients) == (True, 0)
+    assert estimate(replace(one, accumulation=2)).gradients == 2 * 134_515_008
+
+
+def test_zero_holds_16_bits_and_makes_no_copies_of_them() -> None:
+    """DeepSpeed casts the model itself, and accelerate does not autocast under it."""
+    one = setup("Qwen/Qwen3-8B", micro_batch=4, length=4096, checkpointing=False, devices=2)
+    zero = estimate(replace(one, strategy="zero3"))
+    blocks = 2 * one.shape.linear_weights
+    assert estimate(one).activations - zero.activations > blocks
+    assert zero.optimizer == (4 + 8) * QWEN / 2
+    assert zero.gradients == 2 * QWEN / 2
+
+
+def test_zero2_has_its_whole_buckets_for_a_small_adapter_too() -> None:
+    adapter = {"r": 8, "target_modules": "all-linear"}
+    one = setup("Qwen/Qwen3-8B", adapter, micro_batch=1, length=512, checkpointing=True, devices=2, strategy="zero2")
+    assert estimate(one).buckets == 2 * 5e8 * 2
+
+
+def test_the_allocator_caches_less_where_there_is_less_room() -> None:
+    one = setup("unsloth/Llama-3.2-1B-Instruct", micro_batch=4, length=2048, checkpointing=False, weight_bytes=2)
+    free, tight = estimate(one), estimate(one, estimate(one).allocated_gib + 1)
+    assert tight.allocated_gib == free.allocated_gib
+    assert free.fragmentation > tight.fragmentation >= 0.03 * free.activations
 
 
 # -- in proportion ----------------------------------------------------------------------------------------------------
@@ -249,7 +307,8 @@ def test_zero_takes_no_more_than_ddp(one: Setup, devices: int) -> None:
     def total(strategy: Strategy) -> float:
         return estimate(replace(one, devices=devices, strategy=strategy)).total
 
-    assert total("zero2") <= total("ddp") * 1.001
+    if one.trained > 2e9:  # of less, its buckets of a fixed size take more than it shares out
+        assert total("zero2") <= total("ddp") * 1.001
     assert total("zero2_offload") <= total("zero2") * 1.001
     assert total("zero3_offload") <= total("zero3") * 1.001
     if one.shape.parameters > 3e9 and not one.quantized_bits and not one.generated:
@@ -266,5 +325,6 @@ def test_checkpointing_takes_less() -> None:
 def test_the_terms_add_up() -> None:
     memory = estimate(setup("Qwen/Qwen3-8B", micro_batch=1, length=512, checkpointing=True))
     assert memory.total == sum(vars(memory).values())
+    assert sum(memory.as_gib().values()) == pytest.approx(memory.gib, abs=0.01)
     # 4 bytes each for weights and gradients, 8 for AdamW's states (HF, "Model training anatomy").
     assert memory.weights + memory.gradients + memory.optimizer == 16 * 8_190_735_360

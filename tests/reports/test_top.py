@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runner.reports.top import Alive, WatchedRun, top_lines
+from runner.reports.top import Alive, Subject, WatchedRun, top_lines
 from runner.runs.measured.recent import Details
 from runner.runs.status import RunStatus
 
@@ -32,7 +32,7 @@ def test_no_line_is_longer_than_the_width_and_more_width_shows_more(plain: bool)
     for width in range(20, 220, 7):
         lines = top_lines(many, now=NOW, width=width, plain=plain)
         assert max(len(line.text) for line in lines) <= width
-        assert [line.run_id for line in lines[:3]] == [None, "r" * 90, "short"]
+        assert [line.subject for line in lines[:3]] == [None, Subject("r" * 90), Subject("short")]
         assert not plain or all(line.text.isascii() for line in lines)
     titles = " ".join(lines[0].text.split())
     assert titles == "RUN STATE STEP LOSS CURVE GPU GPU GIB SAVED COST ATTEMPTS"

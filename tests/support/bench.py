@@ -66,6 +66,7 @@ class Bench:
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
             "RUNNER_STORE": self.store.url,
             "PYTHONPATH": str(TESTS),
         }
@@ -146,7 +147,7 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """An empty store, and folders that nobody else uses, also for what runs in this process."""
     made = Bench(tmp_path)
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "RUNNER_STORE"):
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "RUNNER_STORE"):
         monkeypatch.setenv(name, made.environment[name])
     assert isinstance(made.store, LocalStore)
     return made

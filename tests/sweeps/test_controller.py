@@ -323,3 +323,20 @@ def test_the_search_is_told_what_trials_showed_and_nothing_of_machines() -> None
         5: ("running", None, None),
         -1: ("complete", 30, -0.9),
     }
+
+
+@pytest.mark.parametrize("left", ["ready", "running", "promotable", "to draw", "nothing"])
+def test_whether_anything_is_left_is_what_a_worker_would_be_told(left: str) -> None:
+    rungs = {"scheduler": "successive_halving", "rungs": (10,), "max_steps": 30, "eta": 2.0}
+    sweep = story("w", "v", run_cap=3 if left == "to draw" else 2, **rungs)
+    sweep.draw(0, 1)
+    if left == "running":
+        sweep.take(0)
+        sweep.take(1, "v")
+    elif left in ("promotable", "to draw", "nothing"):
+        sweep.reach({0: 1.0, 1: 2.0})
+    if left == "nothing":
+        assert sweep.promote() == 0
+        sweep.reach({0: 0.5})
+    reason = sweep.controller.nothing_left(sweep.state)
+    assert (reason is not None) == (left == "nothing")

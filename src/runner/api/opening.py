@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from runner.control.launching.cost import Confirm, CostQuestion
 from runner.errors import UserError
-from runner.paths import default_store
+from runner.remembered import default_store
 from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.store import NotFound, Store, StoreFull, StoreUnavailable

@@ -17,6 +17,7 @@ from runner.api.sections import (
     Export,
     GRPOTraining,
     Model,
+    Notification,
     Resources,
     SFTTraining,
     Sky,
@@ -48,6 +49,7 @@ class Recipe(Mapping[str, Any]):
         watchdog: when a run that hangs is ended and tried again.
         evaluate: what is measured before and after training.
         export: which artifacts are made.
+        notify: webhooks that are told when the run ends, is interrupted, stalls or goes on.
         resources: SkyPilot's `resources`, unchanged.
         sky: other keys of SkyPilot's task, unchanged.
         stages: methods one after the other, each from where the one before it ended.
@@ -77,6 +79,7 @@ class Recipe(Mapping[str, Any]):
         watchdog: Watchdog | None = None,
         evaluate: Evaluate | None = None,
         export: Export | None = None,
+        notify: Sequence[Notification] | None = None,
         resources: Resources | None = None,
         sky: Sky | None = None,
     ) -> None: ...
@@ -95,6 +98,7 @@ class Recipe(Mapping[str, Any]):
         watchdog: Watchdog | None = None,
         evaluate: Evaluate | None = None,
         export: Export | None = None,
+        notify: Sequence[Notification] | None = None,
         resources: Resources | None = None,
         sky: Sky | None = None,
     ) -> None: ...
@@ -113,6 +117,7 @@ class Recipe(Mapping[str, Any]):
         watchdog: Watchdog | None = None,
         evaluate: Evaluate | None = None,
         export: Export | None = None,
+        notify: Sequence[Notification] | None = None,
         resources: Resources | None = None,
         sky: Sky | None = None,
     ) -> None: ...
@@ -131,6 +136,7 @@ class Recipe(Mapping[str, Any]):
         watchdog: Watchdog | None = None,
         evaluate: Evaluate | None = None,
         export: Export | None = None,
+        notify: Sequence[Notification] | None = None,
         resources: Resources | None = None,
         sky: Sky | None = None,
     ) -> None: ...

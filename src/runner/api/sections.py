@@ -474,7 +474,19 @@ class DataSource(TypedDict, total=False):
     revision: str | None
     """The branch, tag or commit of a hub dataset."""
 
-    format: Literal["messages", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "prompt_only"] | None
+    format: (
+        Literal[
+            "messages",
+            "prompt_completion",
+            "alpaca",
+            "stanford_alpaca",
+            "sharegpt",
+            "text",
+            "preference",
+            "prompt_only",
+        ]
+        | None
+    )
     """How the rows are read; null: detected from the columns."""
 
     template: Mapping[str, Sequence[Mapping[str, str]] | str] | None
@@ -621,6 +633,21 @@ class Export(TypedDict, total=False):
 
     hub_private_repo: bool | None
     """Whether a new repository is private; null: the owner's default. An existing repository does not change."""
+
+
+class Notification(TypedDict, total=False):
+    """A webhook that is told what becomes of the run."""
+
+    secret: Required[str]
+    """The environment variable that holds the webhook's URL. The URL itself is a secret, and never stands here."""
+
+    format: Literal["slack", "discord", "json"] | None
+    """What the webhook takes: Slack's messages, Discord's, or plain JSON; null: by the URL's host, else JSON."""
+
+    events: Sequence[Literal["ended", "succeeded", "failed", "cancelled", "interrupted", "stalled", "resumed"]]
+    """When it is told: the run has ended (`ended`, or only if it ended as `succeeded`, `failed` or `cancelled`),
+    was interrupted, makes no progress, or goes on in another attempt. Default: ["ended", "interrupted", "stalled",
+    "resumed"]."""
 
 
 class AcceleratorArgs(TypedDict, total=False):
@@ -1333,6 +1360,11 @@ class Training(TypedDict, total=False):
 
 class SFTTraining(Training, total=False):
     """The names of TRL's `SFTConfig`, and ours."""
+
+    train_on_turns: Literal["all", "last", "marked"] | None
+    """Which of the assistant's turns the loss is on, with any chat template: all of them (as `assistant_only_loss:
+    true`), the last of each conversation, or those with `train: true` or `weight: 1`; null: the loss is on all
+    tokens of conversations."""
 
     learning_rate: float
     """The initial learning rate for AdamW. Default: 2e-05."""

@@ -15,14 +15,13 @@ from runner.backends.base import ResourceOptions, poll_seconds
 from runner.control.launching.cost import CostQuestion
 from runner.control.sweeping.best import best_trials
 from runner.control.sweeping.define import SweepOptions
-from runner.control.sweeping.find import find_sweep
+from runner.control.sweeping.find import find_sweep, journal_of
 from runner.control.sweeping.find import list_sweeps as sweeps_at_a_glance
 from runner.control.sweeping.launch import launch_sweep
 from runner.control.sweeping.results import sweep_overview
 from runner.control.sweeping.resume import ResumeSweepOptions, resume_sweep
 from runner.control.sweeping.status import sweep_status
 from runner.control.sweeping.stop import note_lost, stop_sweep
-from runner.control.sweeping.writer import journal_of
 from runner.storage.store import Store
 from runner.sweeps.layout import trial_run_id
 from runner.sweeps.views.overview import Overview, TrialRow

@@ -2,20 +2,28 @@
 
 import io
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.errors import UserError
 from runner.notebook import notebook_secret
+from runner.recipe.webhooks import VARIABLE, is_webhook
 from runner.redaction import holds_token
+from runner.remembered import SETTINGS, read_file
 from runner.runs.layout import OWN_VARIABLES, SECRET_NAMES
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NO_WEBHOOKS: Mapping[str, str] = {}
+"""Of a recipe without `notify`."""
+PROJECT_VARIABLE = SETTINGS["project"].variable
+"""Names the project that W&B logs to."""
 
 
 def chosen_environment(
-    env_files: Sequence[Path], secrets: Sequence[str], *, needed: Sequence[str] = ()
+    env_files: Sequence[Path],
+    secrets: Sequence[str],
+    *,
+    needed: Sequence[str] = (),
+    webhooks: Mapping[str, str] = NO_WEBHOOKS,
 ) -> dict[str, str]:
     """Collect the variables that an attempt is given on top of this process's own.
 
@@ -24,12 +32,14 @@ def chosen_environment(
         secrets: names of variables that must be in a file, in this process's environment, or among the secrets of the
             notebook that it is called from (Kaggle; Colab gives them to `runner.notebook.secrets` only).
         needed: names that the run was launched with, and that it needs again.
+        webhooks: names that hold the URLs of webhooks, each with the place that asks for it.
 
     Returns:
         Values by name: all of the files', and the secrets'. `SECRET_NAMES` lists them.
 
     Raises:
-        UserError: a file cannot be read, a name is not one of a variable, or a secret has no value.
+        UserError: a file cannot be read, a name is not one of a variable, a secret has no value, or a webhook's is no
+            URL.
     """
     chosen: dict[str, str] = {}
     for path in env_files:
@@ -37,17 +47,37 @@ def chosen_environment(
     for name in checked_names(secrets):
         _require(name, chosen, "--secret", f"export {name}=…, or put it into a file and pass `--env-file FILE`")
     for name in needed:
+        if name == PROJECT_VARIABLE and name not in chosen and not os.environ.get(name):
+            continue  # it was remembered where the run was launched: `_with_project` knows what counts here
         _require(
             name,
             chosen,
             "the run was launched with it",
             f"export {name}=…, or pass `--env-file FILE` as at its launch",
         )
+    for name, place in webhooks.items():
+        _require(
+            name,
+            chosen,
+            place,
+            f"export {name}=https://…, pass `--env-file FILE`, or launch without: `--set notify=[]`",
+        )
+        if not is_webhook(chosen[name]):
+            remedy = f"export {name}=https://…, the whole URL of the webhook"
+            raise UserError(f"the value of {name} is not a URL", where=place, remedy=remedy)
     for name in OWN_VARIABLES:
         if name in chosen:
             raise UserError(f"{name} is runner's own variable", where="--env-file or --secret", remedy="leave it out")
     if chosen:
         chosen[SECRET_NAMES] = ",".join(sorted(chosen))
+    return _with_project(chosen)
+
+
+def _with_project(chosen: dict[str, str]) -> dict[str, str]:
+    """Add the project that was settled once for all, unless a variable says another. It is no secret, so not hidden."""
+    if PROJECT_VARIABLE not in chosen and not os.environ.get(PROJECT_VARIABLE):
+        project = read_file().get("project")
+        return chosen if project is None else {**chosen, PROJECT_VARIABLE: str(project)}
     return chosen
 
 
@@ -58,7 +88,7 @@ def checked_names(secrets: Sequence[str]) -> Sequence[str]:
         UserError: one is not a name. The message does not show it, since it may be a value.
     """
     for name in secrets:
-        if _NAME.fullmatch(name) is None:
+        if VARIABLE.fullmatch(name) is None:
             raise UserError(
                 "not the name of an environment variable",
                 where="--secret",
@@ -95,7 +125,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     for binding in parse_stream(io.StringIO(text)):
         if binding.key is None and not binding.error:
             continue  # a comment, or nothing
-        named = binding.key is not None and _NAME.fullmatch(binding.key) is not None and not holds_token(binding.key)
+        named = binding.key is not None and VARIABLE.fullmatch(binding.key) is not None and not holds_token(binding.key)
         if binding.error or binding.value is None or not named:
             written = binding.original.string
             line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")

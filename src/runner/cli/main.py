@@ -27,10 +27,11 @@ _COMMANDS = {
     "logs": "Print what runs have written.",
     "metrics": "Print or draw the metrics of runs, one line per step.",
     "compare": "Show runs side by side: results, learning curves, and what differs between them.",
-    "report": "Write a report of runs: one HTML file that opens without a network.",
+    "report": "Write a report of runs or of a sweep: one HTML file that opens without a network.",
     "wait": "Wait until a run has ended, and exit as it did.",
     "cost": "Show what runs and sweeps have cost, idle and failed time included.",
     "gate": "Hold a run's results against requirements, and exit 1 if one does not hold.",
+    "ci": "Launch, wait and report in a job of a CI system.",
     "cancel": "End a run for good.",
     "resume": "Continue a run that was interrupted, or that failed, from its last checkpoint.",
     "extend": "Train a run that has ended for more steps, as a run of its own.",
@@ -47,15 +48,49 @@ _COMMANDS = {
     "rm": "Delete runs, or a sweep with its trials.",
     "gc": "Delete what nothing needs any more.",
     "sweep": "Search for the best values of a recipe's settings, over many runs.",
+    "init": "Write a recipe: from three questions, or from a model, data and a method.",
     "plan": "Show on which GPUs and clouds a recipe fits, and for how much.",
     "check": "Say whether recipes are valid, and what is wrong with them.",
-    "jobs": "List the recipes that can be launched by name.",
+    "preview": "Show rows of a recipe as they are trained on.",
+    "import": "Write the recipe that another tool's config means.",
+    "jobs": "List the recipes that can be launched by name, or print one.",
+    "config": "Show and change what is settled once for all launches.",
     "schema": "Print the JSON Schema of recipes, for editors.",
     "image": "Build the image that runs train in, and push it to a registry.",
     "doctor": "Look for what is missing on this machine.",
     "completion": "Print the script that completes commands in your shell.",
 }
 """Each command's name, which is its module in `runner.cli.commands`, and the first sentence of its help."""
+
+_MEANT = {
+    **dict.fromkeys(("run", "train", "start", "submit", "finetune", "fine-tune", "exec"), "launch …"),
+    **dict.fromkeys(("stop", "kill", "abort", "terminate", "end"), "cancel …"),
+    **dict.fromkeys(("status", "ls", "list", "runs", "queue", "history", "show", "info"), "ps"),
+    **dict.fromkeys(("watch", "dashboard", "ui", "monitor", "htop"), "top"),
+    **dict.fromkeys(("tail", "attach", "follow"), "logs -f …"),
+    **dict.fromkeys(("delete", "remove", "del", "down"), "rm …"),
+    **dict.fromkeys(("clean", "cleanup", "prune"), "gc"),
+    **dict.fromkeys(("download", "fetch", "get", "cp"), "pull …"),
+    **dict.fromkeys(("continue", "restart", "retry", "recover"), "resume …"),
+    **dict.fromkeys(("validate", "lint", "verify"), "check …"),
+    **dict.fromkeys(("estimate", "fit", "offers", "gpus", "show-gpus"), "plan …"),
+    **dict.fromkeys(("recipes", "recipe", "job", "templates", "examples"), "jobs …"),
+    **dict.fromkeys(("serve", "infer", "generate", "talk", "ask"), "chat …"),
+    **dict.fromkeys(("merge", "convert", "quantize", "publish", "upload", "push"), "export …"),
+    **dict.fromkeys(("evaluate", "test", "benchmark", "measure"), "eval …"),
+    **dict.fromkeys(("diff",), "compare …"),
+    **dict.fromkeys(("plot", "curves"), "metrics …"),
+    **dict.fromkeys(("price", "costs", "spend", "billing", "bill"), "cost"),
+    **dict.fromkeys(("tune", "search", "hpo", "sweeps"), "sweep launch …"),
+    **dict.fromkeys(("setup", "diagnose", "login", "env"), "doctor"),
+    **dict.fromkeys(("new", "create", "scaffold", "template"), "init"),
+    **dict.fromkeys(("settings", "configure", "set", "preferences"), "config list"),
+    **dict.fromkeys(("build",), "image build"),
+    **dict.fromkeys(("yaml", "task", "dryrun", "dry-run"), "render …"),
+    "help": "--help",
+    "version": "--version",
+}
+"""What people type who know other programs, and what they mean; ``…`` stands for what they typed behind it."""
 
 _MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 """What a machine lacks."""
@@ -156,6 +191,7 @@ def _trouble_with_the_store(error: Exception) -> str | None:
     table=_COMMANDS,
     package="runner.cli.commands",
     program="runner",
+    meant=_MEANT,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="runner", message="%(prog)s %(version)s")

@@ -68,11 +68,11 @@ def sweep_argument(command: F) -> F:
 
 def recipe_argument(command: F) -> F:
     """``RECIPE``, as it was written: the command gets `recipe`."""
-    return click.argument("recipe", metavar="RECIPE", shell_complete=_complete_recipe)(command)
+    return click.argument("recipe", metavar="RECIPE", shell_complete=complete_recipe)(command)
 
 
 def _open(url: str | None) -> "Store":
-    from runner.paths import default_store
+    from runner.remembered import default_store
     from runner.storage.open import open_store
 
     return open_store(url or default_store())
@@ -104,7 +104,8 @@ def _complete_folder(prefix: str, ctx: click.Context, incomplete: str) -> "list[
     return [CompletionItem(name) for name in ["last", *names] if name.startswith(incomplete)]
 
 
-def _complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+def complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Complete the name of a recipe, or a file."""
     from click.shell_completion import CompletionItem
 
     from runner.recipe.loading.finder import available_recipes

@@ -24,10 +24,11 @@ from runner.backends.base import poll_seconds
 from runner.cli.follow_logs import lines_of
 from runner.cli.hints import as_typed
 from runner.control.cancel import cancel_run
+from runner.control.sweeping.stop import stop_sweep
 from runner.errors import UserError
 from runner.redaction import hide_tokens
 from runner.reports.drawing.sparkline import is_plain
-from runner.reports.top import Alive, TopLine, cut, top_lines
+from runner.reports.top import Alive, Subject, TopLine, cut, top_lines
 from runner.runs.logs import open_log, pieces_for_terminal
 from runner.storage.manifest import Damaged
 from runner.storage.store import NotFound, StoreUnavailable
@@ -44,7 +45,7 @@ _LEAST_SECONDS = 2.0
 _DRAW_SECONDS = 0.5
 _KEYS = re.compile(rb"\x1b[\[O][A-D]|[^\x1b]|\x1b", re.DOTALL)
 _UP, _DOWN, _ESCAPE = (b"\x1b[A", b"\x1bOA", b"k"), (b"\x1b[B", b"\x1bOB", b"j"), b"\x1b"
-_HELP = "up/down choose  l log  c cancel  r resume  q quit"
+_HELP = "up/down choose  l log  c cancel or stop  r resume  q quit"
 
 
 def watch(store: "Store", reader: "AliveReader") -> None:
@@ -77,11 +78,11 @@ class _Screen:
         self._look: Future[tuple[Alive, str | None, list[str]]] | None = None
         self._next_look = 0.0
         self._cancelling: Future[str] | None = None
-        self._chosen: str | None = None
+        self._chosen: Subject | None = None
         self._log_of: str | None = None
         """The run whose log is shown; None: the table."""
-        self._asked: str | None = None
-        """The run about which is asked whether to cancel it."""
+        self._asked: Subject | None = None
+        """The run or sweep about which is asked whether to end it."""
         self._said = ""
         """What the last line says instead of the keys."""
         self._trouble = ""
@@ -113,10 +114,11 @@ class _Screen:
         """Do what a key asks for."""
         self._said = ""
         if self._asked is not None:
-            run_id, self._asked = self._asked, None
+            subject, self._asked = self._asked, None
             if key in (b"y", b"Y"):
-                self._said = f"{run_id} is being cancelled ..."
-                self._cancelling = _beside(lambda: _cancel(self._store, run_id))
+                self._said = f"{subject.name} is being {'stopped' if subject.is_sweep else 'cancelled'} ..."
+                end = _stop if subject.is_sweep else _cancel
+                self._cancelling = _beside(lambda: end(self._store, subject.name))
         elif key == b"q":
             if self._log_of is None:
                 self.is_left = True
@@ -127,8 +129,10 @@ class _Screen:
             self._choose(-1 if key in _UP else 1)
         elif self._chosen is None or self._alive is None:
             return
+        elif key == b"l" and self._chosen.is_sweep:
+            self._said = "a sweep has no log of its own: choose one of its trials"
         elif key == b"l":
-            self._log_of = None if self._log_of else self._chosen
+            self._log_of = None if self._log_of else self._chosen.name
             self._log, self._next_look = [], 0.0
         elif key == b"c":
             if self._cancelling is None:
@@ -142,11 +146,13 @@ class _Screen:
         if self._log_of:
             last = "the last lines of the log  l back  q back"
         if self._asked:
-            last = f"Cancel {self._asked} for good? y/n"
+            last = f"Cancel {self._asked.name} for good? y/n"
+            if self._asked.is_sweep:
+                last = f"Stop the sweep {self._asked.name}? Its trials save and pause. y/n"
         text = Text(no_wrap=True, overflow="crop", end="")
         shown = body[-(height - 2) :] if self._log_of else body[: height - 2]
         for line in shown:
-            chosen = line.run_id is not None and line.run_id == self._chosen and not self._log_of
+            chosen = line.subject is not None and line.subject == self._chosen and not self._log_of
             text.append(cut(visible(line.text), width, plain=self._plain) + "\n", style="reverse" if chosen else None)
         text.append("\n" * (height - 1 - len(shown)))
         said = "" if self._asked else self._said or self._trouble
@@ -157,15 +163,15 @@ class _Screen:
         if self._alive is None:
             return [TopLine(text="reading the store ...")]
         lines = top_lines(self._alive, now=datetime.now(UTC), width=width, plain=self._plain)
-        ids = [line.run_id for line in lines if line.run_id is not None]
-        if self._chosen not in ids:
-            self._chosen = ids[0] if ids else None
+        there = [line.subject for line in lines if line.subject is not None]
+        if self._chosen not in there:
+            self._chosen = there[0] if there else None
         if not lines:
             lines = [TopLine(text=f"nothing is alive in {self._store.url}")]
         lines += [TopLine(text=f"{name} is damaged: {error}") for name, error in self._alive.damaged.items()]
         if self._alive.asleep:
             lines.append(TopLine(text=f"{self._alive.asleep} more wait or are interrupted"))
-        place = next((index for index, line in enumerate(lines) if line.run_id and line.run_id == self._chosen), 0)
+        place = next((index for index, line in enumerate(lines) if line.subject and line.subject == self._chosen), 0)
         first = max(1, min(place - height // 2, len(lines) - (height - 3)))
         return [lines[0], *lines[first:]]
 
@@ -176,12 +182,17 @@ class _Screen:
         if self._alive is None or self._log_of:
             return
         lines = top_lines(self._alive, now=datetime.now(UTC), width=None)
-        ids = [line.run_id for line in lines if line.run_id is not None]
-        if self._chosen in ids:
-            self._chosen = ids[max(0, min(len(ids) - 1, ids.index(self._chosen) + way))]
+        there = [line.subject for line in lines if line.subject is not None]
+        if self._chosen in there:
+            self._chosen = there[max(0, min(len(there) - 1, there.index(self._chosen) + way))]
 
-    def _how_to_resume(self, run_id: str) -> str:
-        alive = self._alive
+    def _how_to_resume(self, subject: Subject) -> str:
+        alive, run_id = self._alive, subject.name
+        if subject.is_sweep:
+            sweeps = {sweep.overview.definition.sweep_id: sweep.overview for sweep in (alive.sweeps if alive else ())}
+            if run_id in sweeps and sweeps[run_id].condition == "running":
+                return f"{run_id} is running: there is nothing to resume"
+            return f"to resume it: {as_typed(f'sweep resume {run_id}')}"
         trials = [trial for sweep in alive.sweeps for trial in sweep.trials] if alive else []
         states = {run.status.run_id: run.status.state for run in [*(alive.runs if alive else ()), *trials]}
         if states.get(run_id) in ("interrupted", "failed"):
@@ -205,6 +216,17 @@ def _cancel(store: "Store", run_id: str) -> str:
     except (UserError, StoreUnavailable, NotFound, Damaged, OSError) as error:
         return printable(hide_tokens(f"{run_id} is not cancelled: {error}"))
     return f"{run_id} is {status.state}" if status.terminal else f"{run_id} was asked to end, and has not yet"
+
+
+def _stop(store: "Store", sweep_id: str) -> str:
+    """Stop a sweep; what became of it, in one line."""
+    try:
+        stopped = stop_sweep(store, sweep_id, say=lambda sentence: None)
+    except (UserError, StoreUnavailable, NotFound, Damaged, OSError) as error:
+        return printable(hide_tokens(f"{sweep_id} is not stopped: {error}"))
+    if not stopped.proven:
+        return f"{sweep_id} was told to stop; `{as_typed(f'sweep stop {sweep_id}')}` says what is still there"
+    return f"{sweep_id} is stopped; `{as_typed(f'sweep resume {sweep_id}')}` goes on with it"
 
 
 def _beside(call: Callable[[], T]) -> "Future[T]":

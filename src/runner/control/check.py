@@ -1,12 +1,13 @@
 """Check recipes without launching them."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.control.launching.packages import missing_extras, require_packages
-from runner.control.launching.taken_along import describe_code_and_files
+from runner.control.launching.taken_along import describe_code_and_files, missing_webhooks
 from runner.control.launching.warm_start import start_resolver
 from runner.errors import UserError
 from runner.fit.accelerators import accelerator_warnings
@@ -74,6 +75,7 @@ def check_recipe_named(
         )
         extras = [warning_about(problem, loaded.locate(problem.path)) for problem in missing_extras(loaded.recipe)]
         warnings += accelerator_warnings(loaded.recipe.resources)
+        warnings += missing_webhooks(loaded, os.environ)
         warnings += extras  # no mistake: the image has them, and so may the machine where it will run
         if online:
             from runner.hub.check import check_hub_access, run_token  # here: offline, a check is quick

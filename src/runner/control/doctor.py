@@ -13,7 +13,8 @@ from typing import Literal
 from runner import distribution
 from runner.backends.skypilot import client
 from runner.errors import UserError
-from runner.paths import default_store, huggingface_home, state_folder
+from runner.paths import huggingface_home, state_folder
+from runner.remembered import default_store
 from runner.storage.open import open_store
 from runner.storage.probe import probe
 from runner.storage.store import StoreUnavailable

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -11,10 +11,11 @@ from runner.backends.base import Backend, Placement, Request, poll_seconds
 from runner.backends.environment import checked_names, chosen_environment
 from runner.backends.lock import RunLock, RunLocked
 from runner.backends.registry import ANY, backend_for, infra_for
-from runner.control.launching.budget import chosen_budget, describe_budget, set_budget_again
+from runner.control.launching.budget import chosen_budget, describe_budget, has_price, set_budget_again
 from runner.control.launching.checks import CheckedLaunch, StartOptions, check_launch, check_what_it_needs
 from runner.control.launching.reuse import Match, choose_by_name, choose_once, find_interrupted_run, once_name
 from runner.control.launching.rows import read_all_rows
+from runner.control.launching.settled import settled_max_cost, settled_resources, written_resources
 from runner.control.launching.start import (
     Launched,
     acquire_run,
@@ -104,6 +105,7 @@ def launch(
             said no. Nothing has been started.
         RunIsThere: with `LaunchOptions.once`, if it is.
     """
+    options = _settled(options)
     plan = _plan(_backend(options), options, say, start=start_resolver(store))
     if options.once and (match := _choose(store, plan)).exists:
         raise RunIsThere(match.run_id)
@@ -141,6 +143,7 @@ def dry_run(store: Store, options: LaunchOptions, *, say: Callable[[str], None])
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
+    options = _settled(options)
     plan = _plan(_backend(options), options, say, start=start_resolver(store))
     read_all_rows(plan.checked.loaded, say=say)
     match = _choose(store, plan)
@@ -167,10 +170,12 @@ def render(store_url: str, options: LaunchOptions, *, say: Callable[[str], None]
     if any(backend_for(infra).supervised_here for infra in options.resources.infra):
         remedy = "`runner launch --dry-run` shows what a run on this machine would do"
         raise UserError("nothing is rendered for this machine", where="--infra", remedy=remedy)
+    options = _settled(options, cluster="any")
     backend = backend_for(next(iter(options.resources.infra), ANY))
     plan = _plan(backend, options, say, with_environment=False, start=start_resolver())
     run_id = plan.name or new_run_id(plan.prepared.recipe["name"], datetime.now(UTC))
-    request = backend.request(store_url, plan.document(run_id), environment=checked_names(options.secrets))
+    names = [*checked_names(options.secrets), *plan.environment]
+    request = backend.request(store_url, plan.document(run_id), environment=names)
     return DryRun(request=request, message=None, inputs=sorted(plan.prepared.inputs.values()))
 
 
@@ -220,6 +225,13 @@ class _Plan:
         return document
 
 
+def _settled(options: LaunchOptions, *, cluster: str | None = None) -> LaunchOptions:
+    """Fill in machines that were settled once for all; with any `cluster`, the launch goes elsewhere anyway."""
+    resources = written_resources(options.recipe, overrides=options.overrides, values=options.values, cwd=options.cwd)
+    asked = settled_resources(options.resources, resources, cluster=cluster or options.cluster)
+    return replace(options, resources=asked)
+
+
 def _backend(options: LaunchOptions) -> Backend:
     return backend_for(infra_for(options.resources, options.cluster))
 
@@ -247,7 +259,10 @@ def _plan(
         name = once_name(prepared.recipe["name"], prepared.digest, checked.code, checked.placement.image)
     machines = checked.placement.machines
     resources = machines.resources if machines else None
-    budget = chosen_budget(options.max_cost, options.hourly_cost, resources)
+    max_cost = options.max_cost
+    if max_cost is None:
+        max_cost = settled_max_cost(has_price=has_price(options.hourly_cost, resources))
+    budget = chosen_budget(max_cost, options.hourly_cost, resources)
     words = describe_budget(budget, resources, machines.num_nodes if machines else 1)
     if words is not None:
         say(words)

@@ -23,6 +23,7 @@ from runner.control.launching.start import (
 from runner.errors import UserError
 from runner.recipe.inputs.reward_refs import resolve_reward
 from runner.recipe.recipe import Recipe
+from runner.recipe.webhooks import webhook_variables
 from runner.runs.attempts import newest_number
 from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.launches import (
@@ -87,6 +88,7 @@ def resume(
     launch = newest_launch(store, run_id)
     known = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
     document = run_document(store, run_id)
+    known |= {*webhook_variables(document["recipe"])}
     if (trial := document.get("sweep")) is not None:
         known |= {*needed_worker_environment(store, trial["sweep_id"])}
         say(

@@ -80,6 +80,15 @@ _TABLE = (
         source="NVIDIA L4 datasheet: BF16 242 TFLOPS with sparsity, half of it dense, 300 GB/s",
     ),
     Accelerator(
+        name="A10",
+        memory_gib=21.95,
+        capability=(8, 6),
+        tflops=125,
+        bandwidth_gb_s=600,
+        device_name="A10",
+        source="NVIDIA A10 datasheet: FP16 tensor 125 TFLOPS dense, 600 GB/s",
+    ),
+    Accelerator(
         name="A10G",
         memory_gib=21.95,
         capability=(8, 6),
@@ -87,6 +96,25 @@ _TABLE = (
         bandwidth_gb_s=600,
         device_name="A10G",
         source="NVIDIA A10G datasheet: FP16 tensor 70 TFLOPS dense, 600 GB/s",
+    ),
+    Accelerator(
+        name="RTX3090",
+        memory_gib=23.5,
+        capability=(8, 6),
+        tflops=71,
+        bandwidth_gb_s=936,
+        device_name="RTX 3090",
+        catalog_names=("RTX3090-24GB",),
+        source="NVIDIA Ampere GA102 whitepaper: FP16 tensor with FP32 accumulate 71 TFLOPS dense, 936 GB/s",
+    ),
+    Accelerator(
+        name="L40",
+        memory_gib=44.3,
+        capability=(8, 9),
+        tflops=181,
+        bandwidth_gb_s=864,
+        device_name="L40",
+        source="NVIDIA L40 datasheet: BF16 181 TFLOPS dense, 864 GB/s",
     ),
     Accelerator(
         name="L40S",
@@ -106,6 +134,35 @@ _TABLE = (
         device_name="RTX 4090",
         catalog_names=("RTX4090-24GB",),
         source="NVIDIA Ada architecture whitepaper: FP16 tensor with FP32 accumulate 165.2 TFLOPS dense, 1008 GB/s",
+    ),
+    Accelerator(
+        name="RTX5090",
+        memory_gib=31.3,
+        capability=(12, 0),
+        tflops=209,
+        bandwidth_gb_s=1792,
+        device_name="RTX 5090",
+        catalog_names=("RTX5090-32GB",),
+        source="NVIDIA RTX Blackwell whitepaper: FP16 tensor with FP32 accumulate 209.5 TFLOPS dense, 1792 GB/s",
+    ),
+    Accelerator(
+        name="A6000",
+        memory_gib=47.4,
+        capability=(8, 6),
+        tflops=154,
+        bandwidth_gb_s=768,
+        device_name="A6000",
+        source="NVIDIA Ampere GA102 whitepaper, RTX A6000: FP16 tensor 154.8 TFLOPS dense, 768 GB/s",
+    ),
+    Accelerator(
+        name="RTX6000-Ada",
+        memory_gib=47.3,
+        capability=(8, 9),
+        tflops=364,
+        bandwidth_gb_s=960,
+        device_name="RTX 6000 Ada",
+        catalog_names=("RTX6000Ada",),
+        source="NVIDIA RTX 6000 Ada datasheet: FP8 1457 TFLOPS with sparsity, a quarter of it in FP16 dense, 960 GB/s",
     ),
     Accelerator(
         name="A100",
@@ -138,6 +195,15 @@ _TABLE = (
         source="NVIDIA H100 datasheet, SXM: BF16 1979 TFLOPS with sparsity, half of it dense, 3.35 TB/s",
     ),
     Accelerator(
+        name="RTXPRO6000",
+        memory_gib=94.9,
+        capability=(12, 0),
+        tflops=500,
+        bandwidth_gb_s=1597,
+        device_name="RTX PRO 6000",
+        source="NVIDIA RTX PRO 6000 Blackwell Server Edition datasheet: FP4 4 PFLOPS with sparsity, 1597 GB/s",
+    ),
+    Accelerator(
         name="H200",
         memory_gib=139.7,
         capability=(9, 0),
@@ -157,6 +223,15 @@ _TABLE = (
         catalog_names=("B200-SXM",),
         source="NVIDIA HGX B200 datasheet: BF16 36 PFLOPS with sparsity over 8 GPUs, half of it dense, 62 TB/s over 8",
     ),
+    Accelerator(
+        name="B300",
+        memory_gib=266,
+        capability=(10, 3),
+        tflops=2250,
+        bandwidth_gb_s=7700,
+        device_name="B300",
+        source="NVIDIA HGX B300 datasheet: BF16 36 PFLOPS with sparsity over 8 GPUs, half of it dense, 8 TB/s",
+    ),
 )
 
 ACCELERATORS: Mapping[str, Accelerator] = {accelerator.name: accelerator for accelerator in _TABLE}
@@ -167,10 +242,9 @@ _BY_ANY_NAME = {
 }
 
 _CATALOG = """
-    A2 A10 A16 A30 A40 A4000 A4500 A5000 A6000 B300 GB200 GB300 GH200 H100-NVL K80 L40 M60 M4000 P4 P40 P100 P4000
-    P5000 P6000 RTX2000-Ada RTX3060 RTX3070 RTX3080 RTX3090 RTX3090-Ti RTX4000 RTX4000-Ada RTX4070 RTX4070-Ti
-    RTX4080 RTX5000 RTX5000-Ada RTX5080 RTX5090 RTX6000 RTX6000-Ada RTXA2000 RTXA4000 RTXA4500 RTXA5000 RTXA6000
-    RTXPRO4500 RTXPRO6000 T4g V100-32GB
+    A2 A16 A30 A40 A4000 A4500 A5000 GB200 GB300 GH200 H100-NVL K80 M60 M4000 P4 P40 P100 P4000 P5000 P6000
+    RTX2000-Ada RTX3060 RTX3070 RTX3080 RTX3090-Ti RTX4000 RTX4000-Ada RTX4070 RTX4070-Ti RTX4080 RTX5000
+    RTX5000-Ada RTX5080 RTX6000 RTXA2000 RTXA4000 RTXA4500 RTXA5000 RTXA6000 RTXPRO4500 T4g V100-32GB
 """
 CATALOG_NAMES = tuple(_CATALOG.split())
 """NVIDIA GPUs in SkyPilot's catalogs about which runner has no facts: they go to SkyPilot as they stand."""

@@ -5,21 +5,26 @@ effective batch and every other hyperparameter are the recipe's. Pure: the contr
 side applies it to the GPU that it runs on.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from runner.errors import UserError
 from runner.fit.accelerators import Accelerator
-from runner.fit.memory import Attention, Memory, estimate
+from runner.fit.memory import Memory, estimate
 from runner.fit.model_shape import shape_of
+from runner.fit.row_lengths import RowLengths
+from runner.fit.setup import Attention
 from runner.fit.workload import Workload, checkpoints_activations, choose_dtype, precision, setting, setup, workload
 from runner.recipe.batch import split_batch
 from runner.recipe.recipe import Json, Recipe
 from runner.recipe.strategy import Strategy, offloads, zero_stage
 
-MARGIN = 0.10
-"""The share of a GPU's memory to leave free: estimates are off by up to this, and allocation is not perfect."""
+MARGIN = 0.02
+"""The share of a GPU's memory that no plan takes: what the estimate knows is in its terms."""
+COMFORT = 0.10
+"""The share that stays free where there is a choice: estimates are off by about this much."""
 LARGEST_MICRO_BATCH = 16
 """With larger ones a GPU is not faster, and padding to the longest row wastes more."""
 RECOMPUTING = 0.75
@@ -96,8 +101,8 @@ def fit(
 
     What the recipe sets itself (`per_device_train_batch_size`, `gradient_accumulation_steps`, `gradient_checkpointing`,
     `attn_implementation`, `bf16`, `fp16`, `dtype`, `strategy`) stays, and the fit says whether that fits. For the rest
-    the fastest way that fits is chosen; the estimate has to leave `MARGIN` of the GPU free. For a recipe with stages,
-    return the fit of the worst stage; each stage is fitted separately when it is trained.
+    the fastest way is chosen that leaves `COMFORT` of the GPU free, else the fastest that fits. For a recipe with
+    stages, return the fit of the worst stage; each stage is fitted separately when it is trained.
 
     Args:
         config: the model's `config.json`.
@@ -111,10 +116,15 @@ def fit(
     return worst_fit([fit_workload(work, accelerator, devices=devices, nodes=nodes) for work in works])
 
 
-def workloads(recipe: Recipe, config: Mapping[str, Json]) -> list[Workload]:
-    """Return the workload of each stage, in order. All stages train a model of the config's shape."""
+def workloads(recipe: Recipe, config: Mapping[str, Json], lengths: Sequence[RowLengths | None] = ()) -> list[Workload]:
+    """Return the workload of each stage, in order. All stages train a model of the config's shape.
+
+    Args:
+        lengths: how long each stage's training rows are, as far as that is known.
+    """
     shape = shape_of(config, name=str(recipe.model["model_name_or_path"]))
-    return [workload(stage, shape) for stage in recipe.in_order]
+    known = itertools.chain(lengths, itertools.repeat(None))
+    return [workload(stage, shape, each) for stage, each in zip(recipe.in_order, known, strict=False)]
 
 
 def worst_fit(fits: Sequence[Fit]) -> Fit:
@@ -135,14 +145,15 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
     except UserError as error:
         refusal = f"effective_batch_size: {error.what}; {error.remedy}"
         share = (1, 1)
-    best: tuple[float, _Candidate, Memory] | None = None
+    best: tuple[tuple[bool, float], _Candidate, Memory] | None = None
     smallest: tuple[_Candidate, Memory] | None = None
     for candidate in _candidates(work, share, devices * nodes):
         memory = _memory(work, accelerator, candidate, devices * nodes, attention)
         if smallest is None or memory.total < smallest[1].total:
             smallest = candidate, memory
         if memory.gib <= accelerator.memory_gib * (1 - MARGIN):
-            speed = _speed(work, candidate)
+            comfortable = memory.allocated_gib <= accelerator.memory_gib * (1 - COMFORT)
+            speed = comfortable, _speed(work, candidate)
             if best is None or speed > best[0]:
                 best = speed, candidate, memory
     assert smallest is not None
@@ -247,13 +258,15 @@ def _memory(
             work,
             accelerator,
             micro_batch=candidate.micro_batch,
+            accumulation=candidate.accumulation,
             generated=_generated(work, candidate, world),
             evaluation_batch=candidate.evaluation_batch,
             checkpointing=candidate.checkpointing,
             devices=world,
             strategy=candidate.strategy,
             attention=attention,
-        )
+        ),
+        accelerator.memory_gib * (1 - MARGIN),
     )
 
 

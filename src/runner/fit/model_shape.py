@@ -8,12 +8,13 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
+from runner.fit.families import COMPARED, UNGATED, Dimensions, Linear, attention, key_heads, mlp, others
 from runner.recipe.recipe import Json
 
 if TYPE_CHECKING:
@@ -29,39 +30,34 @@ UNSLOTH_SHARE = 0.15
 """Assumed share of the linear layers' weights that Unsloth's `…-unsloth-bnb-4bit` models keep in 16 bits, if the config
 that lists these layers is not available. For an 8B model these are 0.9 B weights."""
 
-_QKV_BIAS = {"qwen2", "qwen2_moe", "starcoder2"}
-"""Model types whose code gives the query, key and value projections a bias, whatever the config says."""
 _QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text", "olmo2", "olmo3"}
 """Model types that normalize queries and keys, each head by itself."""
-_FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text"}
+_FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text", "gemma4_text"}
 """Model types with norms also after attention and MLP."""
-_UNGATED = {"gpt2", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"}
-"""Model types whose MLP is two matrices instead of three."""
 _FORMER = {
     "hidden_size": ("n_embd", "d_model"),
-    "num_hidden_layers": ("n_layer", "num_layers"),
-    "num_attention_heads": ("n_head",),
-    "intermediate_size": ("n_inner", "ffn_dim"),
-    "max_position_embeddings": ("n_positions", "n_ctx"),
+    "num_hidden_layers": ("n_layer", "num_layers", "n_layers"),
+    "num_attention_heads": ("n_head", "num_heads", "n_heads"),
+    "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size"),
+    "max_position_embeddings": ("n_positions", "n_ctx", "max_seq_len"),
 }
 """Older names of the same facts."""
-_TIED_BY_DEFAULT = {"gpt2", "gpt_bigcode", "gemma", "gemma2", "gemma3", "gemma3_text", "bloom", "opt"}
-
-
-@dataclass(frozen=True)
-class Linear:
-    """One linear layer: ``out`` rows of ``inner`` weights."""
-
-    name: str
-    """Its name in the model, below the layer: ``self_attn.q_proj``."""
-    inner: int
-    out: int
-    bias: bool = False
-
-    @property
-    def weights(self) -> int:
-        """How many weights the matrix has."""
-        return self.inner * self.out
+_DERIVED = {"gpt2", "gpt_bigcode", "bloom", "falcon", "gptj", "gpt_neo", "codegen", "mpt"}
+"""Model types whose MLP is four times as wide as the model if the config does not say otherwise."""
+_TIED_BY_DEFAULT = {
+    "gpt2",
+    "gpt_bigcode",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "bloom",
+    "opt",
+    "falcon",
+    "gpt_neo",
+    "mpt",
+    "gemma4_text",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +80,15 @@ class Shape:
     linears: tuple[Linear, ...]
     """The linear layers of one block."""
     experts: int
-    """Weights of one block's experts. They are 3-dimensional parameters, neither quantized nor adapted."""
+    """Weights of the experts of all blocks. They are 3-dimensional parameters, neither quantized nor adapted."""
     experts_active: int
     """How many of these one token uses."""
     norms: int
     """Weights of one block's norms."""
+    gated: bool = True
+    """Whether the MLP has a gate, and so three products."""
+    other_weights: int = 0
+    """Weights elsewhere: positions, embeddings of single blocks, convolutions."""
     qk_norm: bool
     quantization: Mapping[str, Json]
     """The config's own `quantization_config`; empty: none."""
@@ -98,7 +98,16 @@ class Shape:
     @property
     def linear_weights(self) -> int:
         """Weights of all linear layers, without the head."""
-        return self.layers * sum(linear.weights for linear in self.linears)
+        return sum(linear.weights * self.blocks(linear) for linear in self.linears)
+
+    def blocks(self, linear: Linear) -> int:
+        """Return how many blocks have a linear layer."""
+        return self.layers if linear.blocks is None else linear.blocks
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether a test has counted models of this type."""
+        return self.model_type in COMPARED
 
     @property
     def embedding_weights(self) -> int:
@@ -108,19 +117,24 @@ class Shape:
     @property
     def small_weights(self) -> int:
         """Weights of norms and biases."""
-        biases = sum(linear.out for linear in self.linears if linear.bias)
-        return self.layers * (self.norms + biases) + self.hidden_size
+        biases = sum(linear.out * self.blocks(linear) for linear in self.linears if linear.bias)
+        return self.layers * self.norms + biases + self.hidden_size + self.other_weights
 
     @property
     def parameters(self) -> int:
         """All weights."""
-        return self.linear_weights + self.layers * self.experts + self.embedding_weights + self.small_weights
+        return self.linear_weights + self.experts + self.embedding_weights + self.small_weights
+
+    @property
+    def billions(self) -> str:
+        """All weights in words: ``8.03 B``."""
+        return f"{self.parameters / 1e9:.3g} B"
 
     @property
     def active_parameters(self) -> int:
         """Weights that compute with one token: without the embedding, which is only looked up."""
-        experts = self.layers * self.experts_active
-        return self.linear_weights + experts + self.small_weights + self.vocab_size * self.hidden_size
+        computing = self.linear_weights + self.experts_active + self.small_weights - self.other_weights
+        return computing + self.vocab_size * self.hidden_size
 
     @property
     def query_width(self) -> int:
@@ -145,7 +159,7 @@ class Shape:
         excluded = adapter.get("exclude_modules") or ()
         layers = []
         for linear in self.linears:
-            names = [f"model.layers.{index}.{linear.name}" for index in range(self.layers)]
+            names = [f"model.layers.{index}.{linear.name}" for index in range(self.blocks(linear))]
             count = sum(_is_target(name, wanted) and not _matches(name, excluded) for name in names)
             if count:
                 layers.append((linear, count))
@@ -193,28 +207,48 @@ def shape_of(config: Mapping[str, Json], *, name: str = "the model") -> Shape:
 
     hidden = number("hidden_size")
     heads = number("num_attention_heads")
-    key_heads = number("num_key_value_heads", heads)
-    head_dim = number("head_dim", hidden // heads)
-    layers = number("num_hidden_layers")
-    active, widths, experts = _mlp(config, kind, number, hidden)
-    bias = bool(config.get("attention_bias"))
-    linears = tuple(_linears(kind, hidden, heads * head_dim, key_heads * head_dim, widths, bias))
+    keys = key_heads(kind, config, heads)
+    has_experts = any(config.get(key) for key in ("moe_intermediate_size", "n_routed_experts"))
+    width = 4 * hidden if kind in _DERIVED else hidden if has_experts else None
+    of = Dimensions(
+        kind=kind,
+        config=config,
+        hidden=hidden,
+        width=number("intermediate_size", width),
+        layers=number("num_hidden_layers"),
+        heads=heads,
+        key_heads=keys if keys != heads else number("num_key_value_heads", heads),
+        head_dim=number("head_dim", hidden // heads),
+    )
+    dense, experts = mlp(of)
+    linears = (*attention(of), *dense)
+    vocabulary, longest = number("vocab_size"), number("max_position_embeddings", 32768)
+    layers, head_dim = of.layers, of.head_dim
+    ups = sum(
+        linear.out * (of.layers if linear.blocks is None else linear.blocks)
+        for linear in dense
+        if linear.name.endswith(("up_proj", "fc_in", "c_fc", "fc1", "dense_h_to_4h", "w3"))
+    )
+    if kind == "phi3":
+        ups //= 2
     qk_norm = kind in _QK_NORM or bool(config.get("use_qk_norm"))
     quantization = config.get("quantization_config") or {}
     shape = Shape(
         model_type=kind,
-        vocab_size=number("vocab_size"),
+        vocab_size=vocabulary,
         hidden_size=hidden,
-        intermediate_size=sum(widths) + active // (3 * hidden) if experts else sum(widths),
+        intermediate_size=(ups + experts.active // (3 * hidden)) // layers,
         layers=layers,
         heads=heads,
-        key_value_heads=key_heads,
+        key_value_heads=of.key_heads,
         head_dim=head_dim,
-        longest=number("max_position_embeddings", 32768),
+        longest=longest,
         tied=bool(config.get("tie_word_embeddings", kind in _TIED_BY_DEFAULT)),
         linears=linears,
-        experts=experts,
-        experts_active=active,
+        experts=experts.weights,
+        experts_active=experts.active,
+        gated=kind not in UNGATED,
+        other_weights=others(of, vocabulary, longest),
         norms=(4 if kind in _FOUR_NORMS else 2) * hidden + (2 * head_dim if qk_norm else 0),
         qk_norm=qk_norm,
         quantization=quantization,
@@ -236,47 +270,6 @@ def _bundled() -> Mapping[str, Any]:
     return models
 
 
-def _linears(kind: str, hidden: int, queries: int, keys: int, widths: Sequence[int], bias: bool) -> Iterator[Linear]:
-    if kind in ("gpt2", "gpt_bigcode"):
-        yield Linear("attn.c_attn", hidden, queries + 2 * keys, True)
-        yield Linear("attn.c_proj", queries, hidden, True)
-        for width in widths:
-            yield Linear("mlp.c_fc", hidden, width, True)
-            yield Linear("mlp.c_proj", width, hidden, True)
-        return
-    if kind == "phi3":
-        yield Linear("self_attn.qkv_proj", hidden, queries + 2 * keys)
-        yield Linear("self_attn.o_proj", queries, hidden)
-        for width in widths:
-            yield Linear("mlp.gate_up_proj", hidden, 2 * width)
-            yield Linear("mlp.down_proj", width, hidden)
-        return
-    qkv_bias = bias or kind in _QKV_BIAS
-    yield Linear("self_attn.q_proj", hidden, queries, qkv_bias)
-    yield Linear("self_attn.k_proj", hidden, keys, qkv_bias)
-    yield Linear("self_attn.v_proj", hidden, keys, qkv_bias)
-    yield Linear("self_attn.o_proj", queries, hidden, bias)
-    for width in widths:
-        if kind not in _UNGATED:
-            yield Linear("mlp.gate_proj", hidden, width)
-        yield Linear("mlp.up_proj", hidden, width)
-        yield Linear("mlp.down_proj", width, hidden)
-
-
-def _mlp(config: Mapping[str, Json], kind: str, number: Any, hidden: int) -> tuple[int, list[int], int]:
-    """Return a block's (weights of the experts that a token uses, widths of dense MLPs, weights of all experts)."""
-    experts = config.get("num_experts") or config.get("num_local_experts") or config.get("n_routed_experts") or 0
-    default = 4 * hidden if kind in ("gpt2", "gpt_bigcode") else None
-    if not experts:
-        return 0, [number("intermediate_size", default)], 0
-    width = int(config.get("moe_intermediate_size") or number("intermediate_size"))
-    expert = 3 * hidden * width
-    shared = int(config.get("shared_expert_intermediate_size") or 0)
-    chosen = int(config.get("num_experts_per_tok") or 1)
-    router = hidden * int(experts)
-    return chosen * expert + router, [shared] if shared else [], int(experts) * expert + router
-
-
 def _with_skipped(shape: Shape, quantization: Mapping[str, Json], name: str) -> Shape:
     """Set the share of linear weights that are not quantized by the config (`llm_int8_skip_modules`)."""
     if not quantization:
@@ -288,7 +281,7 @@ def _with_skipped(shape: Shape, quantization: Mapping[str, Json], name: str) -> 
         skipped_weights = sum(
             linear.weights
             for linear in shape.linears
-            for index in range(shape.layers)
+            for index in range(shape.blocks(linear))
             if any(_under(f"model.layers.{index}.{linear.name}", str(module)) for module in skipped)
         )
         share = skipped_weights / max(1, shape.linear_weights)
@@ -348,7 +341,7 @@ def lora_parameters(shape: Shape, adapter: Mapping[str, Json]) -> int:
         for linear, count in shape.targets(adapter)
     )
     if adapter.get("target_parameters"):
-        weights += shape.layers * math.ceil(rank * shape.experts / max(1, min(shape.hidden_size, 512)))
+        weights += math.ceil(rank * shape.experts / max(1, min(shape.hidden_size, 512)))
     return weights
 
 

@@ -12,6 +12,9 @@ class Optimizer:
     """Numbers per trained weight, in the weight's own type or of `bytes_each`."""
     bytes_each: float | None = None
     """Bytes per number. None: the weight's type (torch's optimizers follow the parameter)."""
+    temporaries: float = 0
+    """Numbers per trained weight, of its type, that a step allocates for all weights at once. Torch's `foreach`
+    implementations, which are the default on a GPU, do so; fused ones and bitsandbytes' kernels do not."""
     paged: bool = False
     """Kept in unified memory that moves to the host under pressure (bitsandbytes' paged ones)."""
 
@@ -23,23 +26,25 @@ class Optimizer:
 _BLOCKWISE = 1 + 4 / 256
 """bitsandbytes' 8-bit states: a byte each and a float32 maximum for each block of 256 (Dettmers et al. 2022)."""
 _ADAM = Optimizer(2)
+_ADAM_FOREACH = Optimizer(2, temporaries=1)
+"""Torch's own: `exp_avg_sq_sqrt` is a tensor for each weight (`torch.optim.adam._multi_tensor_adam`)."""
 _ADAM_32 = Optimizer(2, 4)
 _ADAM_8 = Optimizer(2, _BLOCKWISE)
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
     # torch's, whose state follows the parameter's type: 8 bytes for a float32 weight.
-    "adamw_torch": _ADAM,
+    "adamw_torch": _ADAM_FOREACH,
     "adamw_torch_fused": _ADAM,
     "adamw_torch_xla": _ADAM,
     "adamw_torch_npu_fused": _ADAM,
     "adamw_anyprecision": Optimizer(2, 4),
     "stable_adamw": _ADAM_32,
-    "schedule_free_adamw": _ADAM,
-    "schedule_free_radam": _ADAM,
+    "schedule_free_adamw": _ADAM_FOREACH,
+    "schedule_free_radam": _ADAM_FOREACH,
     "schedule_free_sgd": Optimizer(1),
     "grokadamw": Optimizer(3, 4),
-    "adagrad": Optimizer(1),
-    "rmsprop": Optimizer(1),
+    "adagrad": Optimizer(1, temporaries=2),
+    "rmsprop": Optimizer(1, temporaries=1),
     "sgd": Optimizer(1),  # none without momentum, which `optim_args` may set
     # One row and one column for each matrix instead of the matrix (Shazeer and Stern 2018).
     "adafactor": Optimizer(0.05, 4),
@@ -78,7 +83,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 """Every name that transformers' `optim` takes; a test holds it to the installed version."""
 
-UNKNOWN = Optimizer(3, 4)
+UNKNOWN = Optimizer(3, 4, temporaries=1)
 """For a name that is not listed: as much as the largest."""
 
 

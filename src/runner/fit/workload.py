@@ -5,9 +5,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from runner.fit.accelerators import Accelerator
-from runner.fit.memory import Attention, Setup
 from runner.fit.model_shape import Shape, fully_trained, lora_parameters
 from runner.fit.optimizers import optimizer
+from runner.fit.row_lengths import RowLengths
+from runner.fit.setup import Attention, Setup
 from runner.recipe.recipe import Recipe
 from runner.recipe.schema import methods
 
@@ -30,6 +31,8 @@ class Workload:
     """Tokens that GRPO generates per row; else 0."""
     assumptions: tuple[str, ...]
     """The assumptions, in sentences."""
+    lengths: RowLengths | None = None
+    """How long the training rows are; None: not known."""
 
     @property
     def quantized_bits(self) -> Literal[0, 4, 8]:
@@ -85,23 +88,41 @@ def checkpoints_activations(recipe: Recipe) -> bool | None:
     return None
 
 
-def workload(recipe: Recipe, shape: Shape) -> Workload:
-    """Extract what a plan needs from a recipe."""
+def workload(recipe: Recipe, shape: Shape, lengths: RowLengths | None = None) -> Workload:
+    """Extract what a plan needs from a recipe.
+
+    Args:
+        lengths: how long its training rows are, if that is known.
+    """
+    longest = lengths.longest if lengths is not None and lengths.complete and not setting(recipe, "packing") else None
     assumptions: list[str] = []
     completion = 0
     if recipe.method == "grpo":
         completion = int(setting(recipe, "max_completion_length") or 256)
-        length = PROMPT_TOKENS + completion
-        assumptions.append(f"prompts of at most {PROMPT_TOKENS} tokens")
+        prompt = lengths.longest_prompt if lengths is not None and lengths.complete else PROMPT_TOKENS
+        length = prompt + completion
+        assumptions.append(f"prompts of at most {prompt} tokens")
     else:
         length = setting(recipe, "max_length")
+        if longest is not None and longest < (shape.longest if length is None else int(length)):
+            length = longest
+            assumptions.append(f"rows of at most {longest} tokens: the longest of the training data has no more text")
         if length is None:
             length = shape.longest
             assumptions.append(f"rows as long as the model can read, {length} tokens: max_length is null")
+    if not shape.is_compared:
+        assumptions.append(
+            f"no test has compared the size of a model of type {shape.model_type}, about {shape.billions}"
+        )
     if shape.quantization and shape.share_not_quantized and "llm_int8_skip_modules" not in shape.quantization:
         assumptions.append(f"{shape.share_not_quantized:.0%} of the quantized model's layers kept in 16 bits")
     return Workload(
-        recipe=recipe, shape=shape, length=int(length), completion=completion, assumptions=tuple(assumptions)
+        recipe=recipe,
+        shape=shape,
+        length=int(length),
+        completion=completion,
+        assumptions=tuple(assumptions),
+        lengths=lengths,
     )
 
 
@@ -129,6 +150,7 @@ def setup(
     accelerator: Accelerator,
     *,
     micro_batch: int,
+    accumulation: int,
     generated: int,
     evaluation_batch: int,
     checkpointing: bool,
@@ -141,6 +163,7 @@ def setup(
     Args:
         work: from `workload`.
         micro_batch: rows in one pass.
+        accumulation: passes before a step of the optimizer.
         generated: completions that GRPO generates at a time on one GPU.
         evaluation_batch: rows of an evaluation pass; 0: none.
         checkpointing: whether activations are recomputed.
@@ -161,6 +184,7 @@ def setup(
         shape=shape,
         method=recipe.method,
         micro_batch=micro_batch,
+        accumulation=accumulation,
         length=work.length,
         checkpointing=checkpointing,
         fully_trained=work.fully_trained,

@@ -44,20 +44,36 @@ def request_status(endpoint: str, reference: HubReference, token: str | None) ->
     Raises:
         OSError: the hub cannot be reached.
     """
+    status, code, _ = _ask_for_a_file(endpoint, reference, token)
+    return status, code
+
+
+def request_commit(endpoint: str, reference: HubReference, token: str | None) -> str | None:
+    """Return the commit that a branch or tag of a repository stands for now; None if the hub does not say.
+
+    Raises:
+        OSError: the hub cannot be reached.
+    """
+    return _ask_for_a_file(endpoint, reference, token)[2]
+
+
+def _ask_for_a_file(endpoint: str, reference: HubReference, token: str | None) -> tuple[int, str, str | None]:
+    """Return the status, the error code and the commit of an answer, whether the file exists or not."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url  # not above: most commands ask no hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 
     file = "README.md" if reference.kind == "dataset" else "config.json"
     try:
         url = hf_hub_url(reference.repo, file, repo_type=reference.kind, revision=reference.revision, endpoint=endpoint)
-        get_hf_file_metadata(url, token=token or False, timeout=SECONDS, endpoint=endpoint)
+        found = get_hf_file_metadata(url, token=token or False, timeout=SECONDS, endpoint=endpoint)
     except HFValidationError:
-        return 404, "RepoNotFound"  # the hub has no such names
+        return 404, "RepoNotFound", None  # the hub has no such names
     except HfHubHTTPError as error:
-        return error.response.status_code, error.response.headers.get("X-Error-Code", "")
+        headers = error.response.headers
+        return error.response.status_code, headers.get("X-Error-Code", ""), headers.get("X-Repo-Commit")
     except HTTPError as error:
         raise OSError(str(error)) from error
-    return 200, ""
+    return 200, "", found.commit_hash
 
 
 def fetch_first_row(viewer: str, source: DataSource, token: str | None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.fit.accelerators import ACCELERATORS, Accelerator
 from runner.fit.fit import Fit, fit_workload, workloads, worst_fit
+from runner.fit.row_lengths import RowLengths
 from runner.fit.throughput import Time, estimate_time, spot_overhead, total_time
 from runner.fit.workload import Workload
 from runner.planning.prices import Offer, Prices, cheapest_offers
@@ -53,6 +54,7 @@ class Row:
             "reason": fit.reason,
             "notes": [*fit.notes, *(self.time.assumptions if self.time else ())],
             "memory_gib": fit.memory_gib,
+            "memory": None if fit.memory is None else dict(fit.memory.as_gib()),
             "capacity_gib": fit.capacity_gib,
             "micro_batch": fit.micro_batch,
             "accumulation": fit.accumulation,
@@ -78,6 +80,7 @@ def plan(
     wanted: Sequence[tuple[Accelerator, int]] = (),
     nodes: int = 1,
     spot: bool = False,
+    lengths: Sequence[RowLengths | None] = (),
 ) -> list[Row]:
     """Return every way to run a recipe: those that fit, by cost, then those that do not.
 
@@ -86,11 +89,12 @@ def plan(
         wanted: GPUs and their numbers. Empty: every known GPU, with the smallest number that fits and is offered.
         nodes: number of machines.
         spot: use spot machines; clouds without them are planned on demand.
+        lengths: how long each stage's training rows are, as far as that is known.
 
     Raises:
         UserError: the model cannot be planned, or does not have the adapter's targets.
     """
-    works = workloads(recipe, config)
+    works = workloads(recipe, config, lengths)
 
     @cache
     def fits(name: str, count: int) -> tuple[Fit, ...]:

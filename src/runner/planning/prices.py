@@ -18,6 +18,8 @@ from runner.paths import home_folder, price_cache
 from runner.storage.atomic import atomic_write
 
 SNAPSHOT = Path(__file__).with_name("prices.json")
+OLD_DAYS = 60
+"""Prices that are older are said to be."""
 CATALOG_VERSION = "v8"
 """The catalogs' schema version in SkyPilot 0.14."""
 _NAMES = {
@@ -64,6 +66,15 @@ class Prices:
     offers: tuple[Offer, ...]
     source: str
     """Which catalogs or which snapshot, and its date, in words."""
+    day: date | None = None
+    """The day that they are of; of a snapshot the first of its month."""
+
+    def too_old(self, today: date) -> str | None:
+        """Return a sentence if the prices are older than `OLD_DAYS`."""
+        age = 0 if self.day is None else (today - self.day).days
+        if age <= OLD_DAYS:
+            return None
+        return f"the prices are {age} days old; `sky gpus list` fetches newer ones"
 
     def of(self, accelerator: str, count: int) -> list[Offer]:
         """Return the machines with exactly this many of a GPU."""
@@ -90,8 +101,8 @@ def load_prices(catalogs: Path | None = None) -> Prices:
             clouds.append(file.parent.name)
             offers += cloud_offers
     if offers:
-        day = date.fromtimestamp(newest).isoformat()
-        return Prices(offers=tuple(offers), source=f"SkyPilot's catalogs ({', '.join(clouds)}), of {day}")
+        day = date.fromtimestamp(newest)
+        return Prices(offers=tuple(offers), source=f"SkyPilot's catalogs ({', '.join(clouds)}), of {day}", day=day)
     return snapshot()
 
 
@@ -100,7 +111,8 @@ def snapshot() -> Prices:
     content = json.loads(SNAPSHOT.read_text())
     offers = [Offer(**{key: value for key, value in row.items() if key != "source"}) for row in content["prices"]]
     words = f"a snapshot of {content['date']}, since SkyPilot's catalogs are not on this machine"
-    return Prices(offers=tuple(offers), source=words)
+    day = date.fromisoformat(f"{content['date']}-01")
+    return Prices(offers=tuple(offers), source=words, day=day)
 
 
 def _read_cached(file: Path) -> list[Offer]:

@@ -19,6 +19,8 @@ Json: TypeAlias = Any
 """What `json.loads` returns: dict, list, str, int, float, bool, None."""
 
 Method: TypeAlias = Literal["sft", "cpt", "dpo", "grpo"]
+WebhookFormat: TypeAlias = Literal["slack", "discord", "json"]
+WebhookEvent: TypeAlias = Literal["ended", "succeeded", "failed", "cancelled", "interrupted", "stalled", "resumed"]
 Format: TypeAlias = Literal[
     "messages", "prompt_completion", "alpaca", "stanford_alpaca", "sharegpt", "text", "preference", "prompt_only"
 ]
@@ -106,6 +108,25 @@ class Watchdog:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Notification:
+    """A webhook that is told what becomes of the run."""
+
+    secret: str
+    """The environment variable that holds the webhook's URL. The URL itself is a secret, and never stands here."""
+    format: WebhookFormat | None = None
+    """What the webhook takes: Slack's messages, Discord's, or plain JSON; null: by the URL's host, else JSON."""
+    events: tuple[WebhookEvent, ...] = ("ended", "interrupted", "stalled", "resumed")
+    """When it is told: the run has ended (``ended``, or only if it ended as ``succeeded``, ``failed`` or
+    ``cancelled``), was interrupted, makes no progress, or goes on in another attempt."""
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Json]) -> "Notification":
+        """Take an entry of a recipe, or of `Recipe.to_mapping`. Trusts its input."""
+        fields: dict[str, Any] = {key: tuple(value) if key == "events" else value for key, value in mapping.items()}
+        return cls(**fields)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExactMatch:
     """How final answers are checked: the model answers each evaluation row's prompt greedily, and both are compared."""
 
@@ -176,6 +197,8 @@ class Recipe:
     """What is measured before and after."""
     export: Export = Export()
     """Which artifacts are made."""
+    notify: tuple[Notification, ...] = ()
+    """Webhooks that are told when the run ends, is interrupted, stalls or goes on."""
     resources: Mapping[str, Json] = field(default_factory=dict)
     """SkyPilot's `resources`, unchanged."""
     sky: Mapping[str, Json] = field(default_factory=dict)
@@ -204,13 +227,16 @@ class Recipe:
     def to_mapping(self) -> dict[str, Json]:
         """Return the recipe as JSON, in the form of its dataclasses. `from_mapping` reads it.
 
-        `Data.layout` is left out, and the first `Data.edition`: records and digests stay what they were.
+        `Data.layout` is left out, the first `Data.edition`, and `notify` if it is empty: records and digests stay what
+        they were.
         """
         mapping = dataclasses.asdict(self)
         for recipe in (mapping, *mapping["stages"]):
             del recipe["data"]["layout"]
             if recipe["data"]["edition"] == 1:
                 del recipe["data"]["edition"]
+            if not recipe["notify"]:
+                del recipe["notify"]
         return mapping
 
     @classmethod
@@ -237,6 +263,7 @@ class Recipe:
                     }
                 ),
                 "export": Export(**{**mapping["export"], "gguf": tuple(mapping["export"].get("gguf", ()))}),
+                "notify": tuple(Notification.from_mapping(entry) for entry in mapping.get("notify", ())),
                 "stages": tuple(cls.from_mapping(stage) for stage in mapping.get("stages", ())),
             }
         )

@@ -276,8 +276,8 @@ def _remedy_for_type(path: RecipePath, value: Json, schema: Schema) -> str | Non
         remedy = f"write {'true' if value else 'false'}"
     elif "string" in types and isinstance(value, int | float):
         remedy = f'put quotes around it: "{_plain(value)}"'
-    elif "array" in types and "path" in schema.get("items", {}).get("properties", {}):
-        remedy = "write a list of entries: `[{path: …}]`"
+    elif "array" in types and (required := schema.get("items", {}).get("required")):
+        remedy = f"write a list of entries: `[{{{required[0]}: …}}]`"
     elif "array" in types and isinstance(value, str | int | float):
         remedy = f"write a list: [{', '.join(_names_in_text(value)) or _plain(value)}]"
     elif "path" in schema.get("properties", {}) and isinstance(value, str):

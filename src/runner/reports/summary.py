@@ -49,6 +49,8 @@ def summarize_success(
         + next_commands(
             [
                 (typed(f"pull {run_id}"), "fetch the model, its metrics and the record of how it was made"),
+                (typed(f"chat {run_id} --cli"), "talk to it, beside the model that it was made from"),
+                (typed(f"export {run_id} --gguf q4_k_m"), "a file for llama.cpp, Ollama and LM Studio"),
                 (typed(f"eval {run_id}"), "measure it again, or on other data with --data"),
                 (typed(f"metrics {run_id}"), "every step's numbers"),
                 (typed(f"logs {run_id}"), "everything it wrote"),

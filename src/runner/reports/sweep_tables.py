@@ -84,7 +84,7 @@ def trials_table(
     names = list(dict.fromkeys(name for row in rows for name in row.trial.values))
     parameters = [
         Column(
-            title=printable(_short(name, names)),
+            title=printable(short_name(name, names)),
             cells=[short_value(row.trial.values.get(name)) for row in rows],
             right=True,
             optional=True,
@@ -150,7 +150,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], width: int | None) -> str:
     must = {"trial", "state", "step"}
     columns = [
         Column(
-            title=printable(_short(name, names)),
+            title=printable(short_name(name, names)),
             cells=[short_value(row[name]) if name != "run_id" else str(row[name]) for row in rows],
             right=name not in ("run_id", "state"),
             optional=name not in must,
@@ -256,14 +256,14 @@ def short_value(value: object) -> str:
     return _cut(printable(number(value)), _LONGEST_VALUE)
 
 
-def _plain(value: object) -> object:
-    return json.dumps(value) if isinstance(value, dict | list) else value
-
-
-def _short(name: str, names: Sequence[str]) -> str:
-    """The last part of a dotted name, if no other has the same."""
+def short_name(name: str, names: Sequence[str]) -> str:
+    """Return the last part of a dotted name, if no other of `names` has the same; else all of it."""
     last = name.rpartition(".")[2]
     return last if last and sum(other.rpartition(".")[2] == last for other in names) == 1 else name
+
+
+def _plain(value: object) -> object:
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _cut(text: str, width: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.reports.drawing.sparkline import common_scale, sparkline
 from runner.reports.tables import Column, duration, fitting_table, number
@@ -58,14 +58,23 @@ class Alive:
     """What is wrong with runs and sweeps that cannot be read, by id."""
 
 
+class Subject(NamedTuple):
+    """A run or a sweep that keys can do something to."""
+
+    name: str
+    """Its id."""
+    is_sweep: bool = False
+    """Whether it is a sweep."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TopLine:
     """A line of the table."""
 
     text: str
     """What is shown."""
-    run_id: str | None = None
-    """The run that it is about; None: a title, a sweep or a remark."""
+    subject: Subject | None = None
+    """The run or sweep that it is about; None: a title or a remark."""
 
 
 def top_lines(alive: Alive, *, now: datetime, width: int | None, plain: bool = False) -> list[TopLine]:
@@ -85,13 +94,13 @@ def top_lines(alive: Alive, *, now: datetime, width: int | None, plain: bool = F
     text = fitting_table(_columns(rows, now, width, plain), width).split("\n")
     lines = [TopLine(text=text[0])]
     for row, line in zip(rows, text[1:], strict=True):
-        lines.append(TopLine(text=line, run_id=row.status.run_id if isinstance(row, WatchedRun) else None))
+        lines.append(TopLine(text=line, subject=_subject(row)))
     remarks = [
         f"{row.status.run_id}: {remark}" for row in rows if isinstance(row, WatchedRun) for remark in _remarks(row)
     ]
     if remarks:
         lines += [TopLine(text=""), *(TopLine(text=remark) for remark in remarks)]
-    return [TopLine(text=cut(line.text, width, plain=plain), run_id=line.run_id) for line in lines]
+    return [TopLine(text=cut(line.text, width, plain=plain), subject=line.subject) for line in lines]
 
 
 def run_facts(run: WatchedRun, *, now: datetime) -> dict[str, Any]:
@@ -140,6 +149,12 @@ def _columns(rows: Sequence[WatchedRun | WatchedSweep], now: datetime, width: in
     of_runs("FORECAST", lambda run: _dollars(run.forecast))
     of_runs("ATTEMPTS", lambda run: str(run.status.attempts))
     return columns
+
+
+def _subject(row: WatchedRun | WatchedSweep) -> Subject:
+    if isinstance(row, WatchedSweep):
+        return Subject(row.overview.definition.sweep_id, is_sweep=True)
+    return Subject(row.status.run_id)
 
 
 def _name(row: WatchedRun | WatchedSweep, trials: set[str]) -> str:

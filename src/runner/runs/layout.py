@@ -37,8 +37,11 @@
       replaced/<n>.json                 another reward file takes the place of one of the inputs, from an attempt on
       evaluations/<id>.json             what `runner eval` has measured, before the end or after it; never changes
       claims/<n>.json                   `launch --once` is about to start the run again; created if absent
+      notified/<reopened>-<event>-<attempt>.json   webhooks are told of that event; created before, so that it is once
       marks/<n>.json                    tags and notes that people have put on it; created if absent
     marked/<run_id>.json                the run may have marks: one listing finds all that have; written before them
+    ci/<run_id>/<n>.json                a CI job has left the run, to be reported when it has ended; created if absent
+    ci/<run_id>/<n>.done.json           that was done
     listed/ended-runs.json.gz           what was read of runs that have ended, for listings: a hint, overwritten
     removing/runs/<run_id>.json         the run is being deleted: written first, and deleted last
     removing/sweeps/<sweep_id>.json     the same of a sweep
@@ -66,6 +69,7 @@ REOPENED = "reopened/"
 REPLACED = "replaced/"
 BUDGET = "budget/"
 CLAIMS = "claims/"
+CI = "ci/"
 MARKS = "marks/"
 MARKED = "marked/"
 LISTED = "listed/ended-runs.json.gz"
@@ -149,6 +153,11 @@ def life_key(run_id: str, name: str, *, reopened: int) -> str:
         reopened: how often the run was reopened before that life.
     """
     return numbered_key(run_id, REOPENED, reopened, name.removesuffix(".json")) if reopened else run_key(run_id, name)
+
+
+def notified_key(run_id: str, event: str, *, reopened: int, attempt: int) -> str:
+    """The key that says that webhooks are told of an event; `reopened` as in `life_key`."""
+    return run_key(run_id, f"notified/{reopened}-{event}-{attempt:04d}.json")
 
 
 def node_key(run_id: str, number: int, node: str, kind: str = "") -> str:

@@ -93,6 +93,16 @@ class Controller:
         end = end_by_exhaustion(self._definition, state)
         return Work(kind="leave", reason=end["reason"]), [end]
 
+    def nothing_left(self, state: SweepState) -> str | None:
+        """Why no worker is of any use; None: there is something to train, or to wait for."""
+        if (end := end_by_target(self._definition, state)) is not None:
+            return end["reason"]
+        if state.ready or state.running or self.draws.may_draw(state):
+            return None
+        if self.halving(state).promotable(state, drawing=False) is not None:
+            return None
+        return end_by_exhaustion(self._definition, state)["reason"]
+
     def until(self, rung: int) -> int | None:
         """The step of a rung; None for the end of the training."""
         return self._definition.steps_of_rungs()[rung]

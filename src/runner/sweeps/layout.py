@@ -8,6 +8,7 @@
       journal/<n>.json                     what has happened, entry after entry; created if absent
       snapshots/<n>.json                   the state after entry n, so that readers need not begin at the first
       workers/<worker>.heartbeat.json      the only key that is overwritten; a hint, never the truth
+      notified/ended-<n>.json              webhooks are told of the end that the journal's entry n is; created before
       launches/<n>.json                    each time that workers were started, and with what
 
 A trial is a run of its own: ``runs/<sweep_id>-<number>/``.
@@ -48,6 +49,11 @@ def snapshot_key(sweep_id: str, number: int) -> str:
 def worker_key(sweep_id: str, worker: str) -> str:
     """The key of a worker's heartbeat."""
     return sweep_key(sweep_id, f"workers/{worker}.heartbeat.json")
+
+
+def notified_sweep_key(sweep_id: str, entry: int) -> str:
+    """The key that says that webhooks are told that the sweep has ended, with an entry of the journal."""
+    return sweep_key(sweep_id, f"notified/ended-{entry:04d}.json")
 
 
 def trial_run_id(sweep_id: str, number: int) -> str:

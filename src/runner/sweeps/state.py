@@ -115,10 +115,14 @@ class SweepState:
         if entry["number"] != self.number + 1:
             raise ValueError(f"entry {entry['number']} does not follow {self.number}")
         for event in entry["events"]:
-            handler = getattr(self, f"_on_{event['event']}", None)
-            if handler is not None:  # what a newer version has added says nothing to this one
-                handler(event, entry["at"])
+            self.apply_event(event, entry["at"])
         self.number, self.at = entry["number"], entry["at"]
+
+    def apply_event(self, event: Mapping[str, Any], at: str) -> None:
+        """Add one event: of an entry, or to see what would be, in a copy of this state."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:  # what a newer version has added says nothing to this one
+            handler(event, at)
 
     def _on_drawn(self, event: Mapping[str, Any], at: str) -> None:
         trial = Trial(

@@ -19,8 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.errors import UserError
-from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
+from runner.exit_codes import FAILED, SUCCEEDED
 from runner.paths import cache_folder
 from runner.process import die_with_parent, die_with_stdin
 from runner.recipe.recipe import Watchdog
@@ -28,17 +27,19 @@ from runner.redaction import Redactor
 from runner.runs.layout import SECRET_NAMES
 from runner.runs.record_types.money import PriceRecord
 from runner.runs.records import result_and_reopenings, run_result
-from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
-from runner.storage.store import Store, StoreUnavailable
-from runner.train.agent.hangs.reach import StoreNotReached, reach_store
+from runner.storage.store import Store
+from runner.train.agent.hangs.reach import reach_store
 from runner.train.agent.head_agent import HeadAgent
 from runner.train.agent.log import LOGGER, as_it_is, set_up_logging
 from runner.train.agent.money.price import Money, find_money
 from runner.train.agent.nodes.node_agent import NodeAgent
 from runner.train.agent.nodes.topology import detect_topology
-from runner.train.agent.run_record import load_or_register_run
+from runner.train.agent.notifying.attempt_news import tell_missed_end
+from runner.train.agent.notifying.webhooks import Webhooks, find_webhooks
+from runner.train.agent.records.ending import exit_code_of_call
+from runner.train.agent.records.run_record import load_or_register_run
 from runner.train.agent.setup import AgentSetup, Spawn, training_environment
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 
@@ -62,27 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_stdin()
     redact = Redactor.of_environment(os.environ, os.environ.get(SECRET_NAMES, "").split(","))
     set_up_logging(redact=redact)
-    try:
-        return run_attempt(
+    return exit_code_of_call(
+        lambda: run_attempt(
             open_store(options.store),
             options.run,
             options.work_dir,
             redact=redact,
             give_up_after=options.give_up_after,
             until_step=options.until_step,
-        )
-    except UserError as error:
-        _log.error("%s", error)
-        return MISTAKE
-    except StoreNotReached as error:
-        _log.error("%s", error)
-        return FAILED
-    except StoreUnavailable as error:
-        _log.error("the store does not answer: %s", error)
-        return INTERRUPTED
-    except Damaged as error:
-        _log.error("damaged in the store: %s", error)
-        return FAILED
+        ),
+        _log,
+    )
 
 
 def start_worker(arguments: Sequence[str], events: int) -> "subprocess.Popen[bytes]":
@@ -144,17 +135,21 @@ def run_attempt(
         timing=timing,
         counted_by_caller=give_up_after is None,
     )
+    recipe = run["recipe"]
+    # A sweep says itself when it ends: nobody wants to hear from hundreds of trials.
+    webhooks = Webhooks() if run.get("sweep") is not None else find_webhooks(recipe, os.environ)
     if result is not None:
+        tell_missed_end(store, run, result, reopened=reopened, webhooks=webhooks, patience_seconds=timing.notify)
         _log.info("run %s has %s already", run_id, result["state"])
         return SUCCEEDED if result["state"] == "succeeded" else FAILED
     money = Money(price=price)
     if price is None:
         money = retrying(lambda: find_money(store, run), until=after(timing.store))
-    recipe = run["recipe"]
     stages = recipe.get("stages") or []
     first = stages[0] if stages else recipe
     use_cpu = bool(first.get("training", {}).get("use_cpu"))
     watchdog: Any = recipe.get("watchdog") or {}
+    hide_urls = Redactor(webhooks.urls)
     setup = AgentSetup(
         store=store,
         run_id=run_id,
@@ -166,7 +161,9 @@ def run_attempt(
         reopened=reopened,
         money=money,
         watchdog=Watchdog(**watchdog),
-        redact=redact,
+        webhooks=webhooks,
+        recipe_name=run["name"],
+        redact=lambda text: hide_urls(redact(text)),
         timing=timing,
     )
     if not setup.topology.is_head:

@@ -16,19 +16,18 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from runner.errors import UserError
-from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE
+from runner.exit_codes import MISTAKE
 from runner.process import die_with_parent
 from runner.redaction import Redactor
 from runner.runs.layout import SECRET_NAMES, new_nonce
-from runner.storage.manifest import Damaged
 from runner.storage.open import open_store
 from runner.storage.retry import after, retrying
-from runner.storage.store import NotFound, StoreUnavailable
+from runner.storage.store import NotFound
 from runner.sweeps.definition import read_definition
 from runner.sweeps.workers.prices import find_worker_price
 from runner.train.agent.log import LOGGER, set_up_logging
 from runner.train.agent.money.gpu import find_accelerator_name
+from runner.train.agent.records.ending import exit_code_of_call
 from runner.train.agent.warm.processes import WarmProcesses
 from runner.train.entrypoint import start_worker
 from runner.train.sweeping.worker import SweepWorker, WorkerTiming
@@ -53,42 +52,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept_rows = options.work_dir / "rows"
     shutil.rmtree(kept_rows, ignore_errors=True)  # a machine that crashed may have left half of what was written
     try:
-        store = open_store(options.store)
-        definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
-        methods, builtin = preparations(definition.resolved)
-        warm = WarmProcesses(start_worker, methods=methods, builtin=builtin, kept_rows=kept_rows)
-        accelerator = find_accelerator_name(os.environ)
-        price = retrying(
-            lambda: find_worker_price(store, options.sweep, definition.prices, accelerator, os.environ),
-            until=after(WorkerTiming().store),
-        )
-        worker = SweepWorker(
-            store=store,
-            definition=definition,
-            name=worker_name(options.worker),
-            work_dir=options.work_dir,
-            spawn=warm,
-            prepare=warm.is_settled,
-            accelerator=accelerator,
-            price=price,
-            idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
-            redact=redact,
-        )
-        return worker.run()
-    except UserError as error:
-        _log.error("%s", error)
-        return MISTAKE
-    except NotFound:
+        return exit_code_of_call(lambda: _work(options, redact, kept_rows), _log)
+    except NotFound:  # it never was there, or was removed meanwhile
         _log.error("there is no sweep %s in %s", options.sweep, options.store)
         return MISTAKE
-    except StoreUnavailable as error:
-        _log.error("the store does not answer: %s", error)
-        return INTERRUPTED
-    except Damaged as error:
-        _log.error("damaged in the store: %s", error)
-        return FAILED
     finally:
         shutil.rmtree(kept_rows, ignore_errors=True)
+
+
+def _work(options: argparse.Namespace, redact: Redactor, kept_rows: Path) -> int:
+    store = open_store(options.store)
+    definition = retrying(lambda: read_definition(store, options.sweep), until=after(WorkerTiming().store))
+    methods, builtin = preparations(definition.resolved)
+    warm = WarmProcesses(start_worker, methods=methods, builtin=builtin, kept_rows=kept_rows)
+    accelerator = find_accelerator_name(os.environ)
+    price = retrying(
+        lambda: find_worker_price(store, options.sweep, definition.prices, accelerator, os.environ),
+        until=after(WorkerTiming().store),
+    )
+    worker = SweepWorker(
+        store=store,
+        definition=definition,
+        name=worker_name(options.worker),
+        work_dir=options.work_dir,
+        spawn=warm,
+        prepare=warm.is_settled,
+        accelerator=accelerator,
+        price=price,
+        idle_seconds=None if options.idle_minutes is None else 60 * options.idle_minutes,
+        redact=redact,
+    )
+    return worker.run()
 
 
 def preparations(recipe: Mapping[str, Any]) -> tuple[list[str], list[str]]:

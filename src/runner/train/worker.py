@@ -33,7 +33,7 @@ from runner.train.agent.timing import DEFAULT_TIMING
 from runner.train.agent.worker_group import WorkerAssignment
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.out_of_memory import OutOfMemory
-from runner.train.devices.triton import leave_triton_aside
+from runner.train.devices.triton import leave_triton_aside, use_small_tiles
 from runner.train.failures import Failure, Shown, WorkerOutcome, classify, ended
 from runner.train.loggers.libraries import quiet_libraries
 
@@ -115,6 +115,7 @@ def _train(options: argparse.Namespace, notice: PreemptionNotice, events: Events
     from runner.train.stages.run import run_stages
     from runner.train.start_model import make_start
 
+    use_small_tiles()
     assignment: WorkerAssignment = json.loads(sys.stdin.readline())
     claim = Claim(options.run, assignment["number"], assignment["token"])
     store = open_store(options.store)

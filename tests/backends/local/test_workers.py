@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from runner.backends.base import Placement, Reporter
+from runner.backends.local.slot_workers import workers_logs
 from runner.backends.local.slots import Slot, find_devices, make_slots
-from runner.backends.local.workers import LocalWorkers, workers_logs
+from runner.backends.local.workers import LocalWorkers
 from runner.backends.registry import worker_backend_for
 from runner.backends.workers import SweepWorkers
 from runner.errors import UserError

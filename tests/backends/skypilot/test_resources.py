@@ -145,9 +145,9 @@ def test_a_cluster_gets_an_autostop_and_what_becomes_of_it_is_said(
 
 
 def test_a_gpu_that_only_the_catalogs_have_goes_as_it_stands_and_is_said() -> None:
-    asked = resolve_resources({}, ResourceOptions(gpus=("a6000",)))
-    assert asked.resources["accelerators"] == "A6000:1"
-    assert any("A6000 goes to SkyPilot as it stands" in note for note in asked.notes)
+    asked = resolve_resources({}, ResourceOptions(gpus=("a5000",)))
+    assert asked.resources["accelerators"] == "A5000:1"
+    assert any("A5000 goes to SkyPilot as it stands" in note for note in asked.notes)
 
 
 @pytest.mark.parametrize(

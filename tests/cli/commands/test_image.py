@@ -142,3 +142,22 @@ def test_what_the_image_has_stand_ins_for_is_in_the_lock_and_in_the_target_devel
     (cuda,) = [line.partition("==")[2].partition(".")[0] for line in lines if line.startswith("nvidia-cuda-runtime==")]
     assert devel == {"triton", f"nvidia-cudnn-cu{cuda}", *(package for _, package in stand_ins if package)}
     assert {folder for folder, _ in stand_ins} == {f"cu{cuda}", "cudnn", "cusparselt", "nvshmem"}
+
+
+@pytest.mark.parametrize("remember", [True, False])
+def test_an_image_that_was_pushed_is_used_by_later_launches(bench: Bench, remember: bool) -> None:
+    """With its digest, and without another option; `--no-remember` leaves that as it was."""
+    digest = "sha256:" + "ab" * 32
+    inspected = '[{"Id": "sha256:1", "Size": 1, "RepoDigests": []}]'
+    program(
+        bench.folder / "bin",
+        "docker",
+        f"case \"$*\" in *push*) echo 'cuda: digest: {digest} size: 1';; *inspect*) echo '{inspected}';; esac",
+    )
+    path = {"PATH": str(bench.folder / "bin")}
+    command = ("image", "push", "registry.example/runner:cuda", "--engine", "docker", *["--no-remember"][remember:])
+    done = bench.runner(*command, env=path)
+    assert (done.returncode, done.stdout) == (0, f"registry.example/runner@{digest}\n"), done.stderr
+    bench.recipe()
+    task = bench.runner("render", "small.yaml", "--gpu", "L4", "--store", "s3://bucket-of-tests/x")
+    assert (f"docker:registry.example/runner@{digest}" in task.stdout) is remember, task.stderr

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,10 @@ from click.testing import CliRunner, Result
 from runner.cli.main import cli
 from runner.runs.attempts import attempts
 from runner.runs.chunks import ChunkWriter
+from runner.runs.layout import chunk_key
 from runner.storage.open import open_store
 from runner.storage.store import Store
+from support import stored
 from support.compared import trained
 
 
@@ -70,6 +75,37 @@ def test_what_the_machines_did_is_shown(store: Store) -> None:
     [row, _] = csv.DictReader(io.StringIO(metrics(store, "fast", "--system", "--csv").stdout))
     assert row["gpu0_memory_gib"] == "11.25"
     assert "GPU memory, GiB" in metrics(store, "fast", "--system", "--plot").stdout
+    followed = metrics(store, "fast", "--system", "-f").stdout.splitlines()
+    assert followed[0].split() == table.splitlines()[0].split()
+    assert [line.split() for line in followed[1:]] == [line.split() for line in table.splitlines()[1:]]
+    assert metrics(store, "fast", "--system", "-f", "--tail", "1").stdout.splitlines() == [followed[0], followed[2]]
+    assert "GPU memory, GiB" in metrics(store, "fast", "--system", "-f", "--plot").stdout
     nothing = metrics(store, "slow", "--system")
     assert nothing.exit_code == 0
     assert "slow has no records of its machines" in nothing.stderr
+
+
+def test_samples_are_followed_as_they_come_also_those_of_a_machine_that_is_behind(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    stored.running(store, "run")
+
+    def sample(sequence: int, time: float, node: int) -> None:
+        record = {"time": time, "node": node, "cpu_percent": 50.0, "memory_gib": 1.0, "memory_percent": 2.0}
+        store.create(chunk_key("run", "system", stored.TOKEN, sequence), json.dumps(record).encode() + b"\n")
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", "metrics", "run", "--system", "-f", "--store", store.url],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    assert "CPU %" in process.stdout.readline()
+    assert "00:00:01" in process.stdout.readline()
+    sample(2, 7.0, 0)
+    assert "00:00:07" in process.stdout.readline()
+    sample(1_000_001, 5.0, 1)
+    assert "00:00:05" in process.stdout.readline()
+    stored.ended(store, "run")
+    assert process.communicate(timeout=120)[0] == ""
+    assert process.returncode == 0

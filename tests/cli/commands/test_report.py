@@ -4,15 +4,17 @@ import hashlib
 import html
 import json
 import re
+import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from runner.cli.main import cli
 from runner.runs.attempts import Claim, read_claim
-from runner.runs.measured.machine import write_machine
+from runner.runs.measured.machine import write_inputs, write_machine
 from runner.runs.measured.spending import write_price
 from runner.storage.open import open_store
 from support.compared import trained
@@ -64,7 +66,19 @@ def test_the_report_of_one_run_says_what_it_learnt_what_it_cost_and_where_its_se
     token = read_claim(store, "first", 1)["token"]
     write_machine(store, "first", 1, {"token": token, "gpus": gpus, **machine})  # type: ignore[typeddict-item]
     write_price(store, Claim("first", 1, token), {"dollars_per_hour": 0.71, "source": "the catalog of SkyPilot"})
+    lengths: Any = {
+        "examples": 4,
+        "tokens": 40,
+        "least": 3,
+        "median": 8,
+        "greatest": 20,
+        "width": 7,
+        "counts": [1, 2, 1],
+    }
+    inputs: Any = {"model": "m", "model_commit": None, "tokenizer": "1", "rows": "2", "row_count": 4, "datasets": []}
+    write_inputs(store, "first", 1, "sft", {**inputs, "lengths": lengths})
     texts = _texts(_report(store.url, out, "first"))
+    assert "4 examples of 3 to 20 tokens" in texts
     assert "evaluation loss|4.0000|1.0000|-75.0%" in texts
     assert f"{EVIL}|early <b>|late & good" in texts
     assert "data.train.0|without messages|3|1237|17" in texts
@@ -101,12 +115,55 @@ def test_the_report_of_a_sweep_is_of_all_its_trials_also_of_those_without_a_run(
     page = Path("report-sweep.html").read_text()
     found = re.search(r'<script type="application/json" id="plots">(.*?)</script>', page)
     assert found is not None
-    assert set(json.loads(found[1])) == {"best_so_far", "parallel", "loss"}
+    assert set(json.loads(found[1])) == {"best_so_far", "parallel", "way", "loss"}
     texts = _texts(page)
     assert "10|9|3|0|6|0|0" in texts
     assert "of 9 at step 10: the best 3 went on" in texts
     assert "What follows is of 2 of its 9 trials" in texts
     assert "every trial to its end" in texts
+
+
+def test_a_picture_of_a_sweep_and_of_runs_has_their_main_plots(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    store = open_store(str(tmp_path / "store"))
+    simulate(store, run_cap=27)
+    trained(store, tmp_path, "sweep-0003", losses=[3.0, 2.0], sweep={"sweep_id": "sweep", "trial": 3})
+    for name in ("fast", "slow"):
+        trained(store, tmp_path, name, losses=[4.0, 2.0], evaluations={0: 4.0, 2: 1.5})
+    expected = {
+        ("sweep",): {"eval_loss of each trial, and the best so far", "The importance of each parameter"},
+        ("fast",): {"Training loss by step", "Evaluation loss by step"},
+        ("fast", "slow"): {"Training loss by step", "2 runs"},
+    }
+    for words, titles in expected.items():
+        png, svg = tmp_path / "picture.png", tmp_path / "picture.svg"
+        options = ["--png", str(png), "--svg", str(svg), "--store", store.url]
+        result = CliRunner().invoke(cli, ["report", *words, *options])
+        assert (result.exit_code, result.stdout) == (0, f"{png}\n{svg}\n"), result.output
+        assert png.read_bytes().startswith(b"\x89PNG")
+        drawn = svg.read_text()
+        assert titles <= set(re.findall(r"<text[^>]*>(.*?)</text>", drawn))
+        assert "var(--" not in drawn
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_picture_without_its_extra_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path / "store"))
+    trained(store, tmp_path, "first", losses=[4.0, 2.0])
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    result = CliRunner().invoke(cli, ["report", "first", "--png", str(tmp_path / "p.png"), "--store", store.url])
+    assert result.exit_code == 2
+    assert "the extra `report`" in result.stderr
+    assert "[report]" in result.stderr
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_a_picture_of_what_has_recorded_nothing_is_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    submitted(store, "waits")
+    result = CliRunner().invoke(cli, ["report", "waits", "--svg", str(tmp_path / "p.svg"), "--store", store.url])
+    assert result.exit_code == 2
+    assert "nothing to draw" in result.stderr
 
 
 def test_what_is_damaged_is_named_and_the_rest_is_reported(tmp_path: Path) -> None:

@@ -65,6 +65,14 @@ def test_status_shows_rungs_trials_and_why(store: Store) -> None:
     assert sum(line.endswith("finished: best of 1") for line in lines) == 1
 
 
+@pytest.mark.parametrize("options", [[], ["--drain"]])
+def test_stop_says_of_an_ended_sweep_that_it_has_ended(store: Store, options: list[str]) -> None:
+    simulate(store)
+    result = sweep(store, "stop", "last", *options)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "sweep has ended (succeeded), and none of its machines is left\n"
+
+
 def test_status_as_json_has_everything(store: Store) -> None:
     simulate(store)
     status = loaded(sweep(store, "status", "sweep", "--json"))

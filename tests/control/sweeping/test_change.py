@@ -123,6 +123,19 @@ def test_a_sweep_that_halves_needs_a_number_of_trials_for_its_new_method(memory:
         change_sweep(memory, "sweep", file, cwd=tmp_path)
 
 
+def test_that_nothing_more_will_be_drawn_is_said(memory: Store, tmp_path: Path) -> None:
+    launched(memory, tmp_path)
+    for number in range(3):
+        tell(memory, *trained(number, {"learning_rate": 1e-3, "lora_r": 4}, value=1.0, settings={}))
+    file = write_file(tmp_path, run_cap=2)
+    assert any(
+        note.startswith("no other trial will be drawn")
+        for note in change_sweep(memory, "sweep", file, cwd=tmp_path).notes
+    )
+    file = write_file(tmp_path, run_cap=20)
+    assert not any("will be drawn" in note for note in change_sweep(memory, "sweep", file, cwd=tmp_path).notes)
+
+
 def test_a_sweep_that_has_ended_needs_resume(memory: Store, tmp_path: Path) -> None:
     launched(memory, tmp_path)
     settings = {"training.learning_rate": 1e-3, "adapter.r": 4}

@@ -8,7 +8,7 @@ import yaml
 
 from runner.backends.base import ResourceOptions
 from runner.control.sweeping.define import SweepOptions
-from runner.control.sweeping.launch import PreparedSweep, prepare_sweep
+from runner.control.sweeping.launch import PreparedSweep, describe_rule, prepare_sweep
 from runner.errors import UserError
 from runner.storage.store import Store
 
@@ -40,6 +40,14 @@ def test_few_workers_wait_for_each_other_and_many_do_not(memory: Store, tmp_path
     assert prepared(memory, tmp_path, parallel=16).definition.scheduler == "asha"
     without_end = prepared(memory, tmp_path, content=with_section(max_hours=1))
     assert without_end.definition.scheduler == "asha", "halving needs to know how many there will be"
+
+
+@pytest.mark.parametrize("scheduler", ["successive_halving", "asha", "hyperband", "stop"])
+def test_who_goes_on_from_a_rung_is_said_before_anything_starts(memory: Store, tmp_path: Path, scheduler: str) -> None:
+    content = {**SWEEP, "runner": {**SWEEP["runner"], "scheduler": scheduler, "eta": 4}}
+    said = describe_rule(prepared(memory, tmp_path, content=content).definition)
+    assert said.endswith(f"(runner.scheduler: {scheduler})")
+    assert "1 in 4" in said
 
 
 def test_a_sweep_without_rungs_trains_to_the_end(memory: Store, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_the_foreground_is_killed_and_it_goes_on_from_another_home(
     here.wait_for_event("killed", "reached", count=2)
     launched.kill()
     launched.wait()
-    here.wait_for(lambda: not here.processes(), seconds=30)
+    here.wait_for(lambda: not here.processes())
     (elsewhere.folder / "small.yaml").write_text("not: the recipe")  # the sweep has its own
     elsewhere.run("sweep", "resume", "killed")
     assert_undisturbed(elsewhere, "killed", calm)
@@ -65,11 +65,14 @@ def test_anything_is_killed_at_random_moments(calm: Place, make_place: Callable[
 def test_of_two_that_go_on_at_once_no_trial_is_trained_by_both(calm: Place, make_place: Callable[..., Place]) -> None:
     here, elsewhere = make_place("here"), make_place("elsewhere")
     launched = here.launch("twice")
+    here.wait_for_event("twice", "joined", count=2)
     here.wait_for_event("twice", "taken")
-    both = [elsewhere.start("sweep", "resume", "twice"), here.start("sweep", "resume", "twice", "--parallel", "1")]
+    with here.suspended():
+        both = [elsewhere.start("sweep", "resume", "twice"), here.start("sweep", "resume", "twice", "--parallel", "1")]
+        here.wait_for_event("twice", "joined", count=5)
     for process in (launched, *both):
         ended(process)
     workers = here.state("twice").workers
     assert len(workers) == 5
     assert_undisturbed(here, "twice", calm)
-    here.wait_for(lambda: not [*here.processes(), *elsewhere.processes()], seconds=60)
+    here.wait_for(lambda: not [*here.processes(), *elsewhere.processes()])

@@ -14,8 +14,10 @@ pytestmark = pytest.mark.thorough
 def test_stop_pauses_what_trains_and_proves_that_nothing_is_left(calm: Place, place: Place) -> None:
     launched = place.launch("stopped")
     place.wait_for_event("stopped", "reached")
-    place.wait_for(lambda: place.of_kind("training"))
-    printed = place.run("sweep", "stop", "stopped")
+    with place.suspended():
+        stopping = place.start("sweep", "stop", "stopped")
+        place.wait_for_event("stopped", "stop_requested")
+    printed = ended(stopping)
     assert "stopped is stopped, and none of its machines is left" in printed
     ended(launched, code=75)
     assert not place.processes()
@@ -28,7 +30,8 @@ def test_stop_pauses_what_trains_and_proves_that_nothing_is_left(calm: Place, pl
 def test_drain_lets_trials_reach_their_rung(calm: Place, place: Place) -> None:
     launched = place.launch("drained")
     place.wait_for_event("drained", "taken", count=2)
-    place.run("sweep", "stop", "drained", "--drain")
+    with place.suspended():
+        place.run("sweep", "stop", "drained", "--drain")
     ended(launched, code=75)
     state = check_sweep(place, "drained")
     assert {event["event"] for event in events(place.entries("drained"))} & {"released"} == set()
@@ -75,7 +78,8 @@ def test_change_while_it_runs_counts_for_what_is_still_to_be_drawn(place: Place)
     place.write(
         name="new.yaml", parameters={"learning_rate": {"values": [0.004]}, "seed": {"min": 1, "max": 1000}}, run_cap=10
     )
-    place.run("sweep", "change", "changed", "./new.yaml")
+    with place.suspended():
+        place.run("sweep", "change", "changed", "./new.yaml")
     ended(launched)
     state = check_sweep(place, "changed")
     after = {trial.number: trial.values["learning_rate"] == 0.004 for trial in state.trials.values()}

@@ -7,6 +7,7 @@ import pytest
 from runner.recipe.formats.convert import Conversion, row_converter
 from runner.recipe.formats.detection import natural_layout
 from runner.recipe.formats.layouts import NeedsPairs, RowLayout, UnusableRow
+from runner.recipe.rows.numbers import WrittenFloat
 
 TURNS = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
 SHAREGPT = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "Three."}]
@@ -156,7 +157,7 @@ def test_pairs_of_strings_are_left_to_the_letter():
         ("prompt_completion", {"prompt": None, "completion": "b"}, "without prompt"),
         ("prompt_completion", {"prompt": TURNS[:1], "completion": TURNS[:1]}, "without an assistant's turn"),
         ("alpaca", {"instruction": "a", "output": ""}, "empty output"),
-        ("alpaca", {"instruction": 3, "output": "b"}, "instruction is not text"),
+        ("alpaca", {"instruction": [3], "output": "b"}, "instruction is not text"),
         ("text", {"text": "\n"}, "empty text"),
     ],
 )
@@ -360,3 +361,63 @@ def test_strings_among_turns_are_a_users_and_an_assistants():
     assert convert("prompt_only", {"prompt": "a", "x": 1}, RowLayout.PROMPT_MESSAGES) == {"prompt": pair[:1], "x": 1}
     with pytest.raises(UnusableRow, match="empty prompt"):
         convert("prompt_completion", {"prompt": "", "completion": "b"}, RowLayout.CONVERSATION)
+
+
+# -- preferences in other forms ----------------------------------------------------------------------------------------
+
+ASK, YES, NO = (
+    {"role": "user", "content": "q"},
+    {"role": "assistant", "content": "yes"},
+    {"role": "assistant", "content": "no"},
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [ASK], "chosen": YES, "rejected": NO},
+        {"prompt": "q", "chosen": YES, "rejected": [NO]},
+        {"prompt": ASK, "chosen": [YES], "rejected": [NO]},
+        {"messages": [ASK], "chosen": YES, "rejected": NO},
+        {
+            "conversations": [{"from": "human", "value": "q"}],
+            "chosen": {"from": "gpt", "value": "yes"},
+            "rejected": {"from": "gpt", "value": "no"},
+        },
+        {"messages": [ASK, YES], "chosen": [ASK, YES], "rejected": [ASK, NO]},
+        {"prompt": "q", "chosen": json.dumps([YES]), "rejected": json.dumps([NO])},
+    ],
+)
+def test_answers_of_one_message_are_compared(row):
+    layout = natural_layout("preference", [row])
+    made = convert("preference", row, RowLayout.PREFERENCE_MESSAGES)
+    assert {key: made[key] for key in ("prompt", "chosen", "rejected")} == {
+        "prompt": [ASK],
+        "chosen": [YES],
+        "rejected": [NO],
+    }
+    assert layout is (RowLayout.PREFERENCE if isinstance(row["chosen"], str) else RowLayout.PREFERENCE_MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected"),
+    [
+        ("\n\nHuman: a?\n\nAssistant: yes", "\n\nHuman: a?\n\nAssistant: no"),
+        ("same yes", "same"),
+        ("a b", "a c"),
+        ("x", "y"),
+    ],
+)
+def test_strings_without_a_prompt_begin_in_common_as_in_trl(chosen, rejected):
+    from trl.data_utils import extract_prompt
+
+    row = {"chosen": chosen, "rejected": rejected}
+    assert convert("preference", row) == extract_prompt(row)
+
+
+def test_a_number_is_an_answer_but_not_in_runs_of_the_first_edition():
+    row = {"prompt": "1 + 1", "completion": 2}
+    assert convert("prompt_completion", row) == {"prompt": "1 + 1", "completion": "2"}
+    assert convert("prompt_completion", {"prompt": True, "completion": WrittenFloat("1.50")})["completion"] == "1.50"
+    with pytest.raises(UnusableRow, match="completion is not text"):
+        convert("prompt_completion", row, numbers=False)

@@ -89,7 +89,7 @@ def data(folder: Path, *rows: dict[str, Any], **settings: Any) -> str:
         ({"messages": "hello"}, "can be used as messages: 1 with messages or tools that are neither a list nor JSON"),
         ({"messages": []}, "1 without messages; the first: line 1"),
         ({"conversations": [{"speaker": "x"}]}, "1 with a message that has no role"),
-        ({"text": 5}, "1 whose text is not text"),
+        ({"text": [5]}, "1 whose text is not text"),
         ({"prompt": {"x": 1}, "completion": "b"}, "prompt_completion: 1 whose prompt is not text"),
         ({"messages": [{"role": "assitant", "content": "x"}]}, "unknown role, 'assitant' (did you mean 'assistant'?)"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, TURNS[1]]}, "other than text (images"),

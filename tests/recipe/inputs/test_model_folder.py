@@ -123,25 +123,6 @@ def test_a_reward_file_may_be_a_pointer_too(refuse: Refuse, tmp_path: Path) -> N
     assert "`rewards.py` is a pointer of Git LFS" in str(error)
 
 
-def test_a_template_that_cannot_tell_whose_tokens_are_whose_is_refused(
-    check: Check, refuse: Refuse, tmp_path: Path, model: Path
-) -> None:
-    (tmp_path / "turns.jsonl").write_text(TURNS)
-    overrides = [MODEL, "data.train.0.path=./turns.jsonl", "training.assistant_only_loss=true"]
-    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    assert settings_of(refuse(*overrides)) == ["training.assistant_only_loss"]
-    marked = "{% for m in messages %}{%- generation -%}{{ m.content }}{% endgeneration %}{% endfor %}"
-    (tmp_path / "own.jinja").write_text(marked)
-    assert check(*overrides, "training.chat_template_path=./own.jinja")
-    (model / "chat_template.jinja").unlink()
-    (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
-    assert settings_of(refuse(*overrides)) == ["training.assistant_only_loss"]
-    (model / "tokenizer_config.json").write_text(
-        json.dumps({"chat_template": [{"name": "default", "template": marked}, {"name": "tools", "template": "x"}]})
-    )
-    assert check(*overrides)
-
-
 def test_the_templates_that_trl_replaces_are_those_of_the_installed_version() -> None:
     import re
 

@@ -34,6 +34,7 @@ PASSWORD = "correct-horse-battery"
         (f"sky.envs={{MYSQL_PWD: {PASSWORD}}}", "sky.envs", "MYSQL_PWD"),
         (f"sky.envs={{x-api-key: {PASSWORD}}}", "sky.envs", "x-api-key"),
         (f"resources.image_id=docker:me:{PASSWORD}@host/image", "resources.image_id", "SKYPILOT_DOCKER_PASSWORD"),
+        (f"sky.setup=curl https://hooks.slack.com/services/T0/B0/{PASSWORD}", "sky.setup", "NAME"),
         (f"training.nonsense=[1, {{a: {SECRET}}}]", "training.nonsense", "HF_TOKEN"),
         (f"evaluate.prompts=[one, {SECRET}]", "evaluate.prompts", "HF_TOKEN"),
     ],
@@ -46,6 +47,23 @@ def test_a_secret_is_refused_and_not_shown(refuse: Refuse, override: str, where:
     assert SECRET not in str(error)
     assert PASSWORD not in str(error)
     assert "12345678" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"notify=[{{secret: 'https://hooks.example.com/{PASSWORD}'}}]",
+        f"notify=[{{secret: {PASSWORD}}}]",
+        f"notify=[{{secret: HOOK, url: 'http://host/{PASSWORD}'}}]",
+        f"notify=https://discord.com/api/webhooks/1/{PASSWORD}",
+    ],
+)
+def test_a_webhooks_url_is_refused_and_not_shown(refuse: Refuse, override: str) -> None:
+    error = refuse(override)
+    assert str(error).startswith("--set notify=…: ")
+    assert "a recipe must not contain a secret" in str(error)
+    assert "`notify: [{secret: SLACK_WEBHOOK}]`" in str(error)
+    assert PASSWORD not in str(error)
 
 
 def test_a_secret_hides_what_else_is_wrong(refuse: Refuse) -> None:

@@ -170,7 +170,6 @@ def test_a_csv_row_that_is_too_short_has_nulls_and_empty_cells_too_many_are_left
         ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, and the header 2"),
         ("a.csv", 'a,b\n1,2\n3,"4\n5,6\n', "line 3 is not CSV: a quote that opens a cell there is never closed"),
         ("a.csv", 'a,b\n"x" y,2\n', "line 2 is not CSV: text follows the quote"),
-        ("a.csv", "a;b\n1;2\n", "its columns seem to be separated by semicolons"),
         ("a.csv", "a,b,a\n1,2,3\n", "names `a` twice"),
     ],
 )
@@ -189,3 +188,23 @@ def test_what_stands_before_a_broken_row_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": "\xe9"}\n')
     assert next(read_rows(path, where="a")) == (1, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'a;b\n"x;1";2,5\n'),
+        ("a.csv", "a\tb\nx;1\t2,5\n"),
+        ("a.csv", "\na|b\nx;1|2,5\n"),
+        ("a.tsv", "a\tb\nx;1\t2,5\n"),
+        ("a.csv", 'a,b\nx;1,"2,5"\n'),
+    ],
+)
+def test_the_header_says_what_separates_cells(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert [row for _, row in read_rows(tmp_path / name, where=name)] == [{"a": "x;1", "b": "2,5"}]
+
+
+def test_a_header_of_one_column_is_one_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\na;b\n")
+    assert [row for _, row in read_rows(tmp_path / "a.csv", where="a.csv")] == [{"text": "a;b"}]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from runner.reports.html.run_charts import interruptions, run_charts
+from runner.reports.html.run_charts import interruptions, lengths, run_charts
 from runner.runs.layout import CheckpointName
 from support.reported import attempt, details
 
@@ -28,6 +28,18 @@ def test_metrics_run_over_all_stages_and_interruptions_stand_at_the_steps_of_the
         (14, "Attempt 3 went on from step 14: attempt 2 interrupted (the spot machine was taken away)."),
     ]
     assert interruptions(ATTEMPTS[:1], records) == []
+
+
+def test_the_lengths_of_the_examples_are_drawn_and_said_for_each_stage() -> None:
+    record: Any = {"examples": 4, "tokens": 1231, "least": 3, "median": 8, "greatest": 1200, "width": 600}
+    record["counts"] = [3, 0, 1]
+    ((name, (shown, drawn)),) = lengths(details(lengths={"sft": record}))
+    assert name == "lengths_sft"
+    assert "4 examples of 3 to 1,200 tokens, half of them of 8 or fewer; 1,231 tokens in all" in shown
+    assert "1,200 to 1,799" in shown
+    assert drawn["data"]["values"][0] == {"from": 0, "to": 600, "examples": 3}
+    titles = [shown for _, (shown, _) in lengths(details(lengths={"sft": record, "dpo": record}))]
+    assert "of the stage dpo" in titles[1]
 
 
 def test_what_gpus_did_is_drawn_for_each_of_them_else_what_the_machine_did() -> None:

@@ -1,12 +1,14 @@
 """The report of a sweep."""
 
 import dataclasses
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from runner.reports.comparison import compare_runs
+from runner.reports.html.parallel import parallel_coordinates
 from runner.reports.html.runs_page import runs_page
-from runner.reports.html.sweep_charts import best_so_far, parallel_coordinates
+from runner.reports.html.sweep_charts import best_so_far, importance, way
 from runner.reports.html.sweep_sections import rungs, savings, standing, trials
 from runner.sweeps.views.overview import Overview, leaderboard, make_overview
 from support.reported import details
@@ -34,12 +36,48 @@ def test_parallel_coordinates_have_each_value_at_its_place_of_its_own_axis() -> 
     made = parallel_coordinates(_overview(_story()))
     assert made is not None
     lines, ends = made[1]["layer"]
-    places = {(one["trial"], one["axis"]): one["at"] for one in lines["data"]["values"]}
+    places = {
+        (one["trial"], axis): at
+        for one in lines["data"]["values"]
+        for axis, at in zip(one["axis"], one["at"], strict=True)
+    }
     assert [places[trial, "0"] for trial in range(4)] == [0.0, 0.5, 1.0, 0.25]
     assert [places[trial, "1"] for trial in range(4)] == [0.0, 1.0, 0.0, 1.0]
     assert places[2, "2"] == 0.0
     assert [one["text"] for one in ends["data"]["values"][:4]] == ["1.0e-04", "0.010", "</script><b>", "adam"]
+    assert lines["transform"] == [{"flatten": ["axis", "at"]}]
     assert '["rate", "optimizer", "eval_loss"]' in lines["encoding"]["x"]["axis"]["labelExpr"]
+
+
+def test_the_way_of_the_best_is_said_rung_by_rung() -> None:
+    made = way(_overview(_story()))
+    assert made is not None
+    points, lines, best = made[1]["layer"]
+    assert len(points["data"]["values"]) == 7
+    assert {one["trial"] for one in lines["data"]["values"]} == {0, 2, 3}
+    assert [(one["step"], one["value"]) for one in best["data"]["values"]] == [(100, 1.5), (400, 1.0)]
+    assert _rows(made[0]) == [["100", "1.50000", "1st of 4", "1.50000"], ["400", "1.00000", "1st of 3", "1.00000"]]
+
+
+def test_the_place_at_a_rung_is_among_those_that_came_to_it() -> None:
+    overview = _overview(_story())
+    third = next(row.trial for row in overview.trials if row.trial.number == 3)
+    made = way(dataclasses.replace(overview, best=third))
+    assert made is not None
+    assert [row[2] for row in _rows(made[0])] == ["3rd of 4", "3rd of 3"]
+
+
+def test_importance_says_what_the_best_trials_have() -> None:
+    story = Story("w", max_steps=400, space=LOGARITHMIC)
+    for number in range(40):
+        _draw(story, number, rate=10 ** -(1 + number / 10), optimizer=EVIL if number % 2 else "adam")
+        story.reach({number: 1.0 + number})
+    made = importance(_overview(story))
+    assert made is not None
+    rate, optimizer = _rows(made[0])
+    assert (rate[0], rate[3]) == ("rate", "0.0398 to 0.1000")
+    assert optimizer[3] == "adam (3), &lt;/script&gt;&lt;b&gt; (2)"
+    assert made[1]["layer"][0]["mark"]["type"] == "bar"
 
 
 def test_every_trial_says_why_it_stopped_and_the_saving_is_said() -> None:
@@ -60,7 +98,8 @@ def test_a_sweep_of_which_nothing_is_known_yet_has_a_page() -> None:
     story = Story(scheduler="asha", rungs=(100,), max_steps=400)
     for _ in range(2):
         overview = _overview(story)
-        assert (best_so_far(overview), parallel_coordinates(overview), savings(overview)) == (None, None, None)
+        for make in (best_so_far, parallel_coordinates, importance, way, savings):
+            assert make(overview) is None
         assert standing(overview)
         assert "sweep" in runs_page(compare_runs([details().run]), None, overview)
         story.draw(0, 1)
@@ -74,6 +113,13 @@ def test_the_page_of_500_trials_is_small() -> None:
         story.reach({number: NAN if number == 7 else 1.0 + number % 50})
     page = runs_page(compare_runs([details().run]), None, _overview(story))
     assert len(page) < 3_000_000
+
+
+def _rows(section: str) -> list[list[str]]:
+    """The texts of the cells of a section's table."""
+    body = re.search(r"<tbody.*?</tbody>", section)
+    assert body is not None
+    return [re.findall(r"<span>(.*?)</span>", row) for row in body[0].split("</tr>")[:-1]]
 
 
 def _story() -> Story:

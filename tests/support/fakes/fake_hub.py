@@ -44,6 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = 401, ""
         self.send_response(status)
         self.send_header("X-Error-Code", code)
+        if (commit := self.server.commit) is not None:  # type: ignore[attr-defined]
+            self.send_header("X-Repo-Commit", commit)
         if status == 307:
             self.send_header("Location", self.path.replace("renamed", "there"))
         self.send_header("Content-Length", "0")
@@ -73,11 +75,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Hub(ThreadingHTTPServer):
-    """The server; `asked` holds the paths of all requests."""
+    """The server; `asked` holds the paths of all requests, `commit` is where every branch is."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []
+        self.commit: str | None = None
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -173,6 +173,18 @@ class Place:
                 if _kind(process) == kind:
                     found.append(process)
         return sorted(found, key=lambda process: process.pid)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Within, no worker and no training gets any further, however fast the machine is."""
+        found = [*self.of_kind("worker"), *self.of_kind("training")]
+        for process in found:
+            kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in found:
+                kill(process, signal.SIGCONT)
 
     def wait_for(self, what: Callable[[], Any], *, seconds: float = _PATIENCE_SECONDS) -> Any:
         """Wait until something is true; return it."""

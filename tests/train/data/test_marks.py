@@ -1,6 +1,7 @@
 """Turns that are marked as not to be learned have no label when TRL has prepared the rows."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from trl import SFTConfig, SFTTrainer
 
 from runner.recipe.recipe import Data, DataSource, Recipe
 from runner.train.builtin.catalog import materialize
+from runner.train.data.loss.answers import tokenize_answers
 from runner.train.data.mixture import load_data
 
 USER = {"role": "user", "content": "one"}
@@ -33,3 +35,24 @@ def test_only_turns_without_a_mark_have_labels(tmp_path: Path, training: dict[st
         for row in trainer.train_dataset
     ]
     assert sorted(text.replace("<|im_end|>", "").strip() for text in learned) == ["FINE", "GOOD", "GOOD"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "answers"), [("all", ["a", "b", "c", "d"]), ("last", ["c", "d"]), ("marked", ["a", "d"])]
+)
+def test_the_recipe_says_which_answers_are_learned(tmp_path: Path, turns: str, answers: list[str]) -> None:
+    """Of a template without marks, too."""
+    a, b, c, d = ({"role": "assistant", "content": word} for word in "abcd")
+    rows = [{"messages": [USER, {**a, "weight": 1}, USER, b, USER, c]}, {"messages": [USER, {**d, "train": True}]}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training = {"train_on_turns": turns}
+    data = Data(train=(DataSource(path=str(tmp_path / "rows.jsonl")),))
+    loaded = load_data(Recipe(name="t", method="sft", model={}, data=data, training=training), inputs=Path)
+    tokenizer = AutoTokenizer.from_pretrained(materialize("builtin:tiny-llama", tmp_path / "cache"))
+    tokenizer.chat_template = re.sub(r"\{%-? (end)?generation -?%\}", "", tokenizer.chat_template)
+    made = tokenize_answers(loaded, tokenizer, training)
+    learned: list[str] = []
+    for row in made.train:
+        kept = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
+        learned += tokenizer.decode(kept).replace("<|im_end|>", " ").split()
+    assert sorted(learned) == answers

@@ -75,8 +75,16 @@ def test_a_template_makes_messages_of_fields(load: Any) -> None:
 
 
 def test_preferences_without_a_prompt_say_what_to_write(load: Any) -> None:
-    with pytest.raises(UserError, match=r"needs `prompt`; the columns are: question, chosen, rejected\n.*template: "):
-        load("dpo", {"question": "Why?", "chosen": "Because.", "rejected": "No."})
+    with pytest.raises(UserError, match=r"needs `prompt`.*the columns are: title, chosen, rejected\n.*template: "):
+        load("dpo", {"title": "Why?", "chosen": "Because.", "rejected": "No."})
+
+
+def test_preferences_without_a_prompt_have_it_in_a_column_that_tells_or_begin_with_it(load: Any) -> None:
+    data = load("dpo", {"question": "Why?", "chosen": "So.", "rejected": "So?"})
+    assert data.train[0]["prompt"] == [{"role": "user", "content": "Why?"}]
+    data = load("dpo", {"chosen": "Human: a Assistant: yes", "rejected": "Human: a Assistant: no"})
+    assert data.train[0] == {"prompt": "Human: a Assistant:", "chosen": " yes", "rejected": " no"}
+    assert "both begin with" in data.notes[0]
 
 
 def test_prompts_keep_the_columns_that_rewards_are_given(load: Any) -> None:

@@ -11,12 +11,14 @@ import pytest
 LOOK = """
 from runner.train.agent.log import set_up_logging
 set_up_logging()
-from runner.train.devices.triton import leave_triton_aside
+from runner.train.devices.triton import leave_triton_aside, use_small_tiles
 print(leave_triton_aside())
 from transformers.utils import is_triton_available
 print(is_triton_available())
 import torch, trl.kernels.chunked_logprob as kernels
 print(kernels._use_triton(torch.device("cuda")))
+use_small_tiles()
+print(kernels.TOKEN_CHUNK_SIZE)
 """
 
 COUNTER = "import torch; torch.version.cuda = '13.0'; import torch.utils.flop_counter"
@@ -47,7 +49,7 @@ def looked(installed: Path, path: str) -> list[str]:
 def test_without_a_compiler_neither_transformers_nor_trl_sees_triton(installed: Path, tmp_path: Path) -> None:
     said, *found = looked(installed, str(tmp_path))
     assert "Triton's kernels are not used" in said
-    assert found == ["True", "False", "False"]
+    assert found == ["True", "False", "False", "512"]  # tiles whose entries take 31 bytes instead of 2
 
 
 @pytest.mark.skipif(
@@ -57,7 +59,7 @@ def test_with_a_compiler_it_is_left_alone(installed: Path, tmp_path: Path) -> No
     compiler = tmp_path / "gcc"
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
-    assert looked(installed, str(tmp_path)) == ["False", "True", "True"]
+    assert looked(installed, str(tmp_path)) == ["False", "True", "True", "4096"]
 
 
 def test_where_triton_is_not_installed_nothing_is_said_of_it() -> None:

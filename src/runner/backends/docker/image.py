@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +18,7 @@ from runner.git import revision_of
 Accelerator: TypeAlias = Literal["cuda", "cpu"]
 
 _LONG_SECONDS = 3600.0
+_VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 _PARTS = ("torch and its libraries", "the other packages", "runner itself")
 """What the Dockerfile lays over one another in /opt/venv, in this order; an instruction's own words do not tell."""
 
@@ -85,18 +85,18 @@ def build_command(
     """
     lock = context / "images" / f"{accelerator}.lock"
     try:
-        project = tomllib.loads((context / "pyproject.toml").read_text())["project"]
+        [version] = _VERSION.findall((context / "src" / "runner" / "__init__.py").read_text())
         digest = sha256(lock.read_bytes()).hexdigest()
         (context / "Dockerfile").stat()
-    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
-            "there is nothing here to build the image from: no Dockerfile with its pyproject.toml and locks",
+            "there is nothing here to build the image from: no Dockerfile with its src/runner and locks",
             where=str(context),
             remedy="run it in a checkout of runner, or name one: `runner image build --context DIR`",
         ) from error
     values = {
         "ACCELERATOR": accelerator,
-        "VERSION": project["version"],
+        "VERSION": version,
         "REVISION": revision_of(context) or "unknown",
         "LOCK_DIGEST": f"sha256:{digest}",
     }

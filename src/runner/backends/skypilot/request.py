@@ -15,6 +15,7 @@ from runner.backends.workers import SweepWorkers
 from runner.errors import UserError
 from runner.planning.feasibility import fits_on
 from runner.recipe.recipe import Recipe
+from runner.remembered import remembered
 from runner.runs.layout import IMAGE_VARIABLE
 
 NO_IMAGE = "none"
@@ -27,12 +28,12 @@ def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -
     Args:
         recipe: what is to run.
         resource_options: the machines that are asked for.
-        image: as it was asked for: a reference, ``none``, or None for what `IMAGE_VARIABLE` says.
+        image: as it was asked for: a reference, ``none``, or None for what `IMAGE_VARIABLE` or `runner config` says.
 
     Raises:
         UserError: no machine would do, or what is asked for contradicts the recipe.
     """
-    named = image or os.environ.get(IMAGE_VARIABLE) or NO_IMAGE
+    named = image or os.environ.get(IMAGE_VARIABLE) or _remembered_image(recipe) or NO_IMAGE
     reference = None if named == NO_IMAGE else named.removeprefix("docker:")
     if reference is not None:
         check_image(reference)
@@ -43,6 +44,15 @@ def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -
         raise UserError("the recipe names an image too: `resources.image_id`", where="--image", remedy="keep one")
     machines = resolve_resources(recipe.resources, resource_options, fits=fits_on(recipe, resource_options.nodes or 1))
     return Placement(infra=machines.infra, image=reference, machines=with_image(machines, reference))
+
+
+def _remembered_image(recipe: Recipe) -> str | None:
+    """The image that was settled once for all; the recipe's own counts more."""
+    entries = [recipe.resources, *(recipe.resources.get("any_of") or ()), *(recipe.resources.get("ordered") or ())]
+    if any("image_id" in entry for entry in entries):
+        return None
+    image = remembered("image")
+    return None if image is None else str(image)
 
 
 def plan_again(before: Mapping[str, Any], resource_options: ResourceOptions, image: str | None) -> Placement:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from runner.cli.options import json_option
-from runner.cli.output import print_json, show
+from runner.cli.output import print_json, say, show
 
 _engine_option = click.option(
     "--engine", type=click.Choice(["docker", "podman"]), help="The program to use. Default: the one that is there."
@@ -114,20 +114,28 @@ def build(
 @image.command()
 @click.argument("ref", metavar="REF")
 @_engine_option
+@click.option(
+    "--remember/--no-remember", default=True, help="Use it in later launches without another option. Default: yes."
+)
 @json_option
 @click.argument("options", nargs=-1, metavar="[-- OPTION...]", type=click.UNPROCESSED)
-def push(ref: str, engine: str | None, as_json: bool, options: tuple[str, ...]) -> None:
+def push(ref: str, engine: str | None, remember: bool, as_json: bool, options: tuple[str, ...]) -> None:
     """Push an image to the registry that its name says.
 
-    Prints its name with its digest, which means this image for ever: give it to `runner launch --image`.
+    Prints its name with its digest, which means this image for ever, and remembers it: launches to machines elsewhere
+    use it from now on, unless --image, RUNNER_IMAGE or the recipe names another (`runner config unset image`).
 
     \b
     Example:
       runner image push registry.example.com/team/runner:cuda
     """
+    from runner.control.configuration import set_value
     from runner.control.image import push_image
 
     pinned = push_image(ref, engine=engine, more=options)
+    if remember:
+        set_value("image", pinned)
+        say("remembered: `runner launch` to machines elsewhere uses it from now on")
     if as_json:
         print_json({"image": pinned})
     else:

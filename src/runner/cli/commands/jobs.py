@@ -6,25 +6,34 @@ from typing import Any
 
 import click
 
-from runner.cli.options import json_option
+from runner.cli.options import complete_recipe, json_option
 from runner.cli.output import print_json, say, show
 from runner.errors import UserError
 from runner.paths import working_directory
 
 
 @click.command()
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_recipe)
+@click.option("--copy", is_flag=True, help="Copy it into ./jobs, with the files that it names, to change it.")
 @json_option
-def jobs(as_json: bool) -> None:
-    """List the recipes that can be launched by name.
+def jobs(name: str | None, copy: bool, as_json: bool) -> None:
+    """List the recipes that can be launched by name, or print one.
 
-    Those in ./jobs come first, and hide shipped ones of the same name.
+    Those in ./jobs come first, and hide shipped ones of the same name. NAME is a recipe's or a sweep's.
 
     \b
     Example:
       runner jobs
+      runner jobs quickstart
+      runner jobs quickstart --copy
     """
     from runner.recipe.loading.finder import available_recipes
 
+    if name is not None:
+        _one(name, copy=copy, as_json=as_json)
+        return
+    if copy:
+        raise UserError("which recipe?", where="--copy", remedy="write `runner jobs NAME --copy`")
     cwd = working_directory()
     rows = [_row(name, path, cwd) for name, path in available_recipes(cwd).items()]
     if as_json:
@@ -33,6 +42,26 @@ def jobs(as_json: bool) -> None:
         show(_table(rows))
     else:
         say("no recipes here: write one into ./jobs")
+
+
+def _one(name: str, *, copy: bool, as_json: bool) -> None:
+    """Print a recipe, or copy it."""
+    from runner.control.recipes import copy_recipe, find_any
+    from runner.recipe.loading.finder import read_recipe
+
+    cwd = working_directory()
+    path, is_sweep = find_any(name, cwd)
+    copied = copy_recipe(path, cwd, is_sweep=is_sweep) if copy else []
+    if as_json:
+        text = read_recipe(path, shown_as=str(path))
+        print_json({"name": path.stem, "path": str(path), "text": text, "copied": [str(file) for file in copied]})
+    elif copied:
+        for file in copied:
+            show(str(file.relative_to(cwd)))
+        launch = "sweep launch" if is_sweep else "launch"
+        say(f"`runner {launch} {path.stem}` takes this one from now on in this folder")
+    else:
+        show(read_recipe(path, shown_as=str(path)), nl=False)
 
 
 def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def metrics(
     Example:
       runner metrics last
       runner metrics last --tail 20 -f
+      runner metrics last --system -f
       runner metrics run-1 run-2 --plot --metric eval_loss
       runner metrics last --csv > metrics.csv
     """
@@ -62,9 +63,9 @@ def metrics(
         from runner.cli.follow_metrics import follow_plot, follow_table
 
         if as_plot or names:
-            follow_plot(store, run_ids, names)
+            follow_plot(store, run_ids, names, system=system)
         else:
-            follow_table(store, run_ids, tail)
+            follow_table(store, run_ids, tail, system=system)
         return
     records = {run_id: _last(_read(store, run_id, system=system), tail) for run_id in run_ids}
     if as_json:
@@ -85,8 +86,6 @@ def _refuse(
     if follow and (as_csv or as_json):
         remedy = "leave --follow out, or follow the table or the plot"
         raise UserError("only the table and the plot can be followed", where="--follow", remedy=remedy)
-    if follow and system:
-        raise UserError("records of machines are not followed", where="--follow", remedy="`runner top` shows them")
     if (as_csv or as_json) and (as_plot or names):
         where = "--plot" if as_plot else "--metric"
         raise UserError("only the plot takes it", where=where, remedy="leave out --csv or --json, or this")

@@ -1,6 +1,6 @@
 """``runner plan``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +11,9 @@ from runner.paths import working_directory
 
 if TYPE_CHECKING:
     from runner.planning.plan import Row
+
+
+_FOREMOST = 5
 
 
 @click.command()
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     help="Say where the run would be interrupted by this limit of `runner launch`.",
 )
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Plan with a setting changed.")
+@click.option("--explain", is_flag=True, help="Show what the memory is for, and what to change to make it fit.")
+@click.option("--all", "show_all", is_flag=True, help="Show every way, not the cheapest five and the quickest five.")
 @json_option
 def plan(
     recipe: str,
@@ -41,6 +46,8 @@ def plan(
     spot: bool | None,
     max_cost: float | None,
     overrides: tuple[str, ...],
+    explain: bool,
+    show_all: bool,
     as_json: bool,
 ) -> None:
     """Show on which GPUs and clouds a recipe fits, and for how much.
@@ -58,15 +65,55 @@ def plan(
     found = plan_recipe(recipe, gpus=gpus, nodes=nodes, spot=spot, overrides=overrides, cwd=working_directory())
     if as_json:
         limit = {} if max_cost is None else {"max_cost": max_cost}
-        print_json([{**row.as_json(), **limit} for row in found.rows])
+        changes = found.changes
+        print_json([{**row.as_json(), "change": changes.get(row.fit.accelerators), **limit} for row in found.rows])
         return
-    _print_table(found.rows, max_cost)
-    say(f"\nPrices: {found.prices}. Times and costs are estimates.")
+    rows = found.rows if show_all or gpus else _foremost(found.rows)
+    _print_table(rows, found.changes, max_cost)
+    if len(rows) < len(found.rows):
+        say(f"\n{len(found.rows) - len(rows)} more ways with --all.")
+    if explain:
+        for row in _each_fit(rows):
+            _print_memory(row, found.changes.get(row.fit.accelerators))
+    say(f"\nPrices: {found.prices}. Times are estimates: four of five should lie in their range.")
     for note in found.notes:
         say(f"Note: {note}.")
 
 
-def _print_table(rows: "Sequence[Row]", max_cost: float | None) -> None:
+def _foremost(rows: "Sequence[Row]") -> "Sequence[Row]":
+    """Return the cheapest five ways and the quickest five, one for each number of a GPU; then what does not fit."""
+    fitting = _each_fit([row for row in rows if row.fit.fits])
+    quickest = sorted(fitting, key=lambda row: sum(row.time.hours) if row.time else 0.0)[:_FOREMOST]
+    return [row for row in fitting if row in fitting[:_FOREMOST] or row in quickest] + [
+        row for row in rows if not row.fit.fits
+    ]
+
+
+def _each_fit(rows: "Sequence[Row]") -> "Sequence[Row]":
+    """Return the first row for each number of a GPU, in their order."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.fit.accelerators, row)
+    return list(first.values())
+
+
+def _print_memory(row: "Row", change: str | None) -> None:
+    """Show what the memory of one GPU is for at the peak."""
+    from runner.reports.tables import text_table
+
+    memory = row.fit.memory
+    if memory is None:
+        return
+    gib = memory.as_gib()
+    table = [(term, f"{gib[term]:.2f}", words) for term, words in memory.terms.items()]
+    total = ("total", f"{row.fit.memory_gib:.2f}", f"of {row.fit.capacity_gib:.2f} GiB")
+    show(f"\n{row.fit.accelerators}: {row.fit.reason}")
+    show(text_table(("MEMORY", "GIB", "AT THE PEAK"), [*table, total], right=(1,)))
+    if change is not None:
+        show(f"To make it fit: {change}")
+
+
+def _print_table(rows: "Sequence[Row]", changes: "Mapping[str, str]", max_cost: float | None) -> None:
     from runner.planning.plan import dollar_range, hours_range
     from runner.reports.tables import text_table
 
@@ -95,7 +142,9 @@ def _print_table(rows: "Sequence[Row]", max_cost: float | None) -> None:
     refused = [row for row in rows if not row.fit.fits]
     if refused:
         show("\nDoes not fit:" if fitting else "Fits on none of these:")
-        show("\n".join(f"  {row.fit.accelerators}: {row.fit.reason}" for row in refused))
+        for row in refused:
+            change = changes.get(row.fit.accelerators)
+            show(f"  {row.fit.accelerators}: {row.fit.reason}" + (f". It fits with {change}" if change else ""))
 
 
 def _held_to(cost: tuple[float, float], max_cost: float | None) -> str:

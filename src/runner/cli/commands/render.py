@@ -48,7 +48,7 @@ def render(
     """
     from runner.control.launch import LaunchOptions
     from runner.control.launch import render as build
-    from runner.paths import default_store
+    from runner.remembered import default_store
 
     options = LaunchOptions(
         recipe=recipe, overrides=overrides, name=name, resources=resource_options, image=image, secrets=secrets

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def top(store: "Store", once: bool, as_json: bool) -> None:
     """Watch all that is alive on one screen.
 
-    Arrows choose a run; l shows its log, c cancels it (it asks), r says how to resume it, q leaves.
+    Arrows choose a run or a sweep; l shows a run's log, c cancels a run or stops a sweep (it asks), r says how to
+    resume it, q leaves.
 
     \b
     Example:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.commands.ci.cancelling import cancelled_by_signals
 from runner.cli.options import json_option, run_argument, store_option
 from runner.cli.output import print_json, run_outcome, say
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument
 @click.option("--timeout", "timeout_seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait no longer.")
+@click.option("--cancel-on-signal", is_flag=True, help="Cancel the run if a signal ends this command, as in a CI job.")
 @json_option
 @store_option
-def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool) -> None:
+def wait(store: "Store", run: str, timeout_seconds: float | None, cancel_on_signal: bool, as_json: bool) -> None:
     """Wait until a run has ended, and exit as it did.
 
     Exits 0 if it succeeded, 1 if it failed or was cancelled, 2 if it failed by a mistake in its recipe or data, 75 if
@@ -32,7 +34,8 @@ def wait(store: "Store", run: str, timeout_seconds: float | None, as_json: bool)
     from runner.runs.status import exit_code
 
     run_id = find_run(store, run)
-    status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds, say=say)
+    with cancelled_by_signals(store, run_id, active=cancel_on_signal):
+        status = wait_for_end(store, run_id, timeout_seconds=timeout_seconds, say=say)
     if as_json:
         print_json(run_outcome(status, store.url) | (run_result(store, run_id) or {}))
     elif status.state == "running":

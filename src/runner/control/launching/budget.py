@@ -49,6 +49,17 @@ def chosen_budget(
     return budget
 
 
+def has_price(
+    hourly_cost: float | None, resources: Mapping[str, Any] | None, *, environ: Mapping[str, str] = os.environ
+) -> bool:
+    """Whether it is known what an hour of a launch's machines costs, so that a limit can be kept.
+
+    Raises:
+        UserError: `HOURLY_COST_VARIABLE` is not an amount.
+    """
+    return hourly_cost is not None or (_has_prices(resources) if resources else _stated(environ) is not None)
+
+
 def set_budget_again(
     store: Store,
     run_id: str,

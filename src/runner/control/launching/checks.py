@@ -12,7 +12,7 @@ from runner.control.launching.left_behind import warnings_about_paths
 from runner.control.launching.packages import require_extras, require_packages
 from runner.control.launching.preconditions import require_hub_access
 from runner.control.launching.rows import read_all_rows
-from runner.control.launching.taken_along import describe_code_and_files
+from runner.control.launching.taken_along import describe_code_and_files, webhook_places
 from runner.git import revision_of
 from runner.recipe.loading.load import LoadedRecipe
 from runner.runs.record_types.run import CodeRecord
@@ -100,7 +100,12 @@ def check_launch(
     Raises:
         UserError: something is wrong with the recipe, or with the machines that are asked for.
     """
-    environment = chosen_environment(place.env_files, place.secrets) if with_environment else {}
+    webhooks = webhook_places(loaded)
+    environment = (
+        chosen_environment(place.env_files, place.secrets, webhooks=webhooks)
+        if with_environment
+        else dict.fromkeys(webhooks, "")
+    )
     prepared = prepare(loaded)
     git_revision = revision_of(loaded.path.parent)
     code, code_texts = record_code(loaded.path.parent, git_revision, say=say)

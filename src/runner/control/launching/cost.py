@@ -9,6 +9,7 @@ from runner.backends.registry import ANY
 from runner.errors import UserError
 from runner.fit.accelerators import Accelerator, find_accelerator
 from runner.hub.model_config import model_config
+from runner.planning.measure import measure_rows
 from runner.planning.plan import Row, plan, plan_line
 from runner.planning.prices import load_prices
 from runner.recipe.recipe import Recipe
@@ -29,7 +30,8 @@ def estimate_cost(recipe: Recipe, machines: ResolvedResources) -> Row | None:
     try:
         config = model_config(recipe)
         spot = bool(machines.resources.get("use_spot"))
-        rows = plan(recipe, config, load_prices(), wanted=wanted, nodes=machines.num_nodes, spot=spot)
+        lengths = [measure_rows(stage) for stage in recipe.in_order]
+        rows = plan(recipe, config, load_prices(), wanted=wanted, nodes=machines.num_nodes, spot=spot, lengths=lengths)
     except UserError:
         return None  # the launch itself says what is wrong with the model
     clouds = {infra.strip().partition("/")[0] for infra in machines.infra.split(",")}

@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable
 
 from runner.errors import UserError
-from runner.paths import default_store
 from runner.recipe.loading.starts import ResolveStart, RunStart
+from runner.remembered import default_store
 from runner.runs.checkpoints.choice import choose_checkpoint, no_model, short_name
 from runner.runs.checkpoints.origins import checkpoint_digest, manifest_digest
 from runner.runs.layout import CheckpointName, run_key

@@ -21,6 +21,7 @@ from runner.control.launching.start import Launched, closed_on_error, make_repor
 from runner.control.launching.submit import checked_name, new_run_id, submit
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.recipe.webhooks import webhook_variables
 from runner.runs.inputs import fetch_input, input_keys
 from runner.runs.launches import needed_environment, newest_launch, run_placement
 from runner.runs.measured.budget import Budget, read_budget
@@ -83,6 +84,7 @@ def start_from_record(
     run_id = source["run_id"]
     launch = newest_launch(store, run_id)
     needed = {*needed_environment(store, run_id), *(launch.record.get("environment", ()) if launch else ())}
+    needed |= {*webhook_variables(recipe)}
     environment = chosen_environment(options.env_files, options.secrets, needed=sorted(needed))
     before = run_placement(store, run_id)
     backend = backend_for(before["infra"])

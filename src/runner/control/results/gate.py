@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.control.results.gating.baseline import baseline_values
@@ -47,6 +47,8 @@ class Gate:
     """The run's values by name; what was not a number is NaN."""
     baseline: str | None = None
     """What the baseline is called."""
+    baseline_values: Mapping[str, Value] = field(default_factory=dict)
+    """The baseline's values by name."""
 
     @property
     def passed(self) -> bool:
@@ -103,7 +105,12 @@ def check(store: Store, status: RunStatus, requirements: Sequence[Expression], b
     own = run_values(store, status)
     called, others = baseline_values(store, baseline, beside=status) if baseline is not None else (None, {})
     values = own | {BASELINE + name: value for name, value in others.items()}
-    return Gate(checked=tuple(_check(each, values) for each in requirements), values=own, baseline=called)
+    return Gate(
+        checked=tuple(_check(each, values) for each in requirements),
+        values=own,
+        baseline=called,
+        baseline_values=others,
+    )
 
 
 def _check(expression: Expression, values: Mapping[str, Value]) -> Checked:

@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict
 from runner.runs.checkpoints.files import RUNNER_STATE
 from runner.runs.checkpoints.lineage import checkpoints
 from runner.runs.layout import attempt_key, checkpoint_prefix, run_key
+from runner.runs.record_types.measured import LengthsRecord
 from runner.runs.record_types.rules import Line
 from runner.runs.records import find_hint, numbered_records
 from runner.storage.manifest import Damaged
@@ -44,6 +45,7 @@ class _Inputs(TypedDict):
     tokenizer: NotRequired[Any]
     rows: NotRequired[Line]
     datasets: NotRequired[list[Mapping[str, Any]]]
+    lengths: NotRequired[LengthsRecord | None]
 
 
 class Provenance:

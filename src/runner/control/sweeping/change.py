@@ -9,13 +9,14 @@ from blake3 import blake3
 
 from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.compare import MISSING, differences, value_at
-from runner.control.sweeping.writer import journal_of
+from runner.control.sweeping.find import journal_of
 from runner.errors import UserError
 from runner.recipe.inputs.references import is_local
 from runner.runs.submission.portable import PortableRecipe, portable_recipe
 from runner.runs.submission.prepare import prepare
 from runner.storage.store import Store
 from runner.sweeps.definition import Definition
+from runner.sweeps.draws import Draws
 from runner.sweeps.events import Changed, Event
 from runner.sweeps.space.files import drawn_files, paths_of
 from runner.sweeps.space.load import LoadedSweep, load_sweep
@@ -75,7 +76,11 @@ def change_sweep(store: Store, sweep_id: str, file: str, *, cwd: Path) -> Change
         return [cast(Event, event)]
 
     journal.append(decide)
-    return ChangedSweep(lines=lines, notes=_notes(definition, loaded), state=journal.state)
+    notes = _notes(definition, loaded)
+    if lines and not Draws(definition).may_draw(journal.state):
+        count = len(journal.state.trials)
+        notes.append(f"no other trial will be drawn: there are {count}, and run_cap, or the grid, has no more")
+    return ChangedSweep(lines=lines, notes=notes, state=journal.state)
 
 
 def _check(definition: Definition, loaded: LoadedSweep) -> None:

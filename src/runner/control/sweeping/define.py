@@ -13,8 +13,9 @@ from runner import __version__
 from runner.backends.base import Placement
 from runner.backends.registry import worker_backend_for
 from runner.backends.workers import SweepWorkers
-from runner.control.launching.budget import chosen_budget
+from runner.control.launching.budget import chosen_budget, has_price
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions
+from runner.control.launching.settled import settled_max_cost
 from runner.control.launching.submit import checked_name, new_run_id
 from runner.errors import UserError
 from runner.runs.submission.portable import PortableRecipe
@@ -73,7 +74,10 @@ def define_sweep(
     placement = checked.placement.fields()
     parallel = options.parallel or section.parallel or _default_parallel(placement["infra"], section, run_cap)
     scheduler = choose_scheduler(loaded, run_cap=run_cap, parallel=parallel)
-    max_cost = section.max_cost if options.max_cost is None else options.max_cost
+    max_cost = options.max_cost
+    if max_cost is None:
+        priced = has_price(None, placement["resources"])
+        max_cost = settled_max_cost(has_price=priced, said_by_file=section.max_cost)
     max_hours = section.max_hours if options.max_hours is None else options.max_hours
     if file.method != "grid" and run_cap is None and max_cost is None and max_hours is None:
         raise UserError(

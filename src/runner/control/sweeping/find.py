@@ -1,6 +1,8 @@
-"""All sweeps of a store, and finding one of them, as runs are found."""
+"""All sweeps of a store, finding one of them as runs are found, and its journal for a command to write to."""
 
 import difflib
+import os
+import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -114,3 +116,13 @@ def find_sweep(store: Store, text: str) -> str:
 
 def _sweep_ids(store: Store) -> Iterable[str]:
     return filter(is_sweep_id, store.folders(SWEEPS))
+
+
+def journal_of(store: Store, sweep_id: str) -> Journal:
+    """Return the journal of a sweep, to write to as this process.
+
+    Raises:
+        NotFound: there is no such sweep.
+        DamagedRecord: its definition cannot be trusted.
+    """
+    return Journal(store, read_definition(store, sweep_id), by=f"{socket.gethostname()} {os.getpid()}")

@@ -35,13 +35,18 @@ def follow_sweep(
     Args:
         store: where it lives.
         launched: the sweep.
-        on_entry: called with each new entry of its journal.
+        on_entry: called with each entry of its journal that is newer than `LaunchedSweep.since`.
         show: called again and again, for a display.
 
     Raises:
         KeyboardInterrupt: from the person; the workers go on, or not, as they were started.
     """
-    journal = Journal(store, launched.definition, by="a follower", on_entry=on_entry)
+
+    def tell(entry: Entry) -> None:
+        if entry["number"] > launched.since:
+            on_entry(entry)
+
+    journal = Journal(store, launched.definition, by="a follower", on_entry=tell)
     looked_at = time.monotonic()
     while True:
         try:

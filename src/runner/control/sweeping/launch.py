@@ -10,6 +10,7 @@ from runner.backends.registry import backend_for, infra_for, worker_backend_for
 from runner.backends.workers import WorkersRequest
 from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_launch, check_what_it_needs
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
+from runner.control.launching.settled import settled_resources
 from runner.control.launching.start import make_reporter
 from runner.control.launching.warm_start import start_resolver
 from runner.control.sweeping.define import SweepOptions, define_sweep, grid_size, planned_trials, workers_of
@@ -64,6 +65,8 @@ class LaunchedSweep:
     """What it is."""
     detached: bool
     """Whether its workers go on without this process."""
+    since: int = 0
+    """The newest entry of its journal before that: whoever follows it has not asked for what is older."""
 
 
 def prepare_sweep(store: Store, options: SweepOptions, *, say: Callable[[str], None]) -> PreparedSweep:
@@ -140,6 +143,7 @@ def launch_sweep(
     for line in prepared.plan.lines():
         say(line)
     if prepared.definition.rungs:
+        say(describe_rule(prepared.definition))
         say(_describe_schedule(prepared.definition))
     _confirm_cost(prepared, confirm)
     known = _known(store, options, prepared, say)
@@ -178,6 +182,7 @@ def _place(options: SweepOptions, loaded: LoadedSweep) -> PlaceOptions:
     )
     if asked.infra in (("local",), ("docker",)):  # asked for by name: the file's machines are for another day
         resources = ResourceOptions(infra=asked.infra)
+    resources = settled_resources(resources, loaded.recipe.recipe.resources)
     return PlaceOptions(resources=resources, image=options.image, env_files=options.env_files, secrets=options.secrets)
 
 
@@ -215,6 +220,18 @@ def _confirm_cost(prepared: PreparedSweep, confirm: "Confirm") -> None:
             where="RUNNER_ASK_ABOVE",
             remedy="set --max-cost, ask for other machines, or raise the limit",
         )
+
+
+def describe_rule(definition: Definition) -> str:
+    """Return who goes on from a rung; the definition has rungs."""
+    share = f"1 in {definition.eta:g}"
+    rules = {
+        "successive_halving": f"of all trials that come to a rung, the best {share} goes on as soon as that is certain",
+        "asha": f"of the trials that have come to a rung so far, the best {share} goes on",
+        "hyperband": f"brackets begin at later and later rungs; of the trials of each, the best {share} goes on",
+        "stop": f"a trial that comes to a rung behind the best {share} so far stops, and the others go on",
+    }
+    return f"{rules[definition.scheduler]} (runner.scheduler: {definition.scheduler})"
 
 
 def _describe_schedule(definition: Definition) -> str:

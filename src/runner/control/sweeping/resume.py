@@ -1,7 +1,9 @@
 """Go on with a sweep that was stopped, whose budget was spent, or whose workers are gone."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import IO, Any, cast
 
 from runner.backends.base import Placement, ResolvedResources
@@ -14,10 +16,14 @@ from runner.control.sweeping.launch import LaunchedSweep
 from runner.control.sweeping.stop import note_lost
 from runner.errors import UserError
 from runner.recipe.recipe import Recipe
+from runner.recipe.webhooks import webhook_variables
 from runner.storage.store import Store
+from runner.sweeps.controller import Controller
 from runner.sweeps.definition import Definition, read_definition, refuse_other_version
+from runner.sweeps.ending import end_by_target, reason_to_stop
 from runner.sweeps.events import Event
 from runner.sweeps.journal import Journal
+from runner.sweeps.snapshot import make_snapshot, restore_snapshot
 from runner.sweeps.state import SweepState
 from runner.sweeps.workers.launches import needed_worker_environment
 
@@ -57,7 +63,7 @@ def resume_sweep(
     journal = Journal(store, definition, by="resume")
     note_lost(store, journal)
     placement = _placement(definition, options, say)
-    needed = needed_worker_environment(store, options.sweep_id)
+    needed = sorted({*needed_worker_environment(store, options.sweep_id), *webhook_variables(definition.resolved)})
     environment = chosen_environment(options.env_files, options.secrets, needed=needed)
     if backend_for(placement.infra).shares_environment:
         refuse_other_version(definition)
@@ -65,8 +71,9 @@ def resume_sweep(
     count = options.parallel or definition.parallel
     workers = workers_of(definition, placement, count=count, state=journal.state)
     request = backend.request(store.url, workers, environment=list(environment))
+    refuse_if_nothing_is_left(definition, journal.state, _resumed(journal.state, options))
+    since = journal.state.number
     journal.append(lambda state: _resumed(state, options))
-    refuse_if_nothing_is_left(journal)
     backend.start(
         store, request, environment=environment, detach=options.detach, reporter=make_reporter(say, typed, output)
     )
@@ -74,24 +81,47 @@ def resume_sweep(
         sweep_id=options.sweep_id,
         definition=definition,
         detached=options.detach or not backend_for(placement.infra).supervised_here,
+        since=since,
     )
 
 
-def refuse_if_nothing_is_left(journal: Journal) -> None:
-    """Refuse a sweep whose budget is spent, before any machine is paid for.
+def refuse_if_nothing_is_left(definition: Definition, state: SweepState, events: Sequence[Event]) -> None:
+    """Refuse a sweep whose budget is spent, or that has ended for good, before any machine is paid for.
+
+    Args:
+        definition: the sweep.
+        state: what has happened.
+        events: what would be written.
 
     Raises:
-        UserError: so it is.
+        UserError: so it is. Nothing has been written.
     """
-    from datetime import UTC, datetime
-
-    from runner.sweeps.ending import reason_to_stop
-
-    reason = reason_to_stop(journal.definition, journal.state, now=datetime.now(UTC))
-    if reason is not None:
+    now = datetime.now(UTC)
+    resumed = restore_snapshot(
+        json.loads(json.dumps(make_snapshot(state))), rungs=state.rung_count, sign=definition.sign
+    )
+    for event in events:
+        resumed.apply_event(event, now.isoformat())
+    if (reason := reason_to_stop(definition, resumed, now=now)) is not None:
+        remedy = "go on with a larger --max-cost, or --max-hours"
+        raise UserError(reason, where=definition.sweep_id, remedy=remedy)
+    if state.ended is not None and (reason := Controller(definition).nothing_left(resumed)) is not None:
         raise UserError(
-            reason, where=journal.definition.sweep_id, remedy="go on with a larger --max-cost, or --max-hours"
+            f"nothing is left to train: {reason}", where=definition.sweep_id, remedy=_what_gives_more(definition, state)
         )
+
+
+def _what_gives_more(definition: Definition, state: SweepState) -> str:
+    """What a person may do who wants an ended sweep to go on."""
+    sweep_id = definition.sweep_id
+    if end_by_target(definition, state) is not None:
+        return f"launch a sweep with another `metric.target`: `--from {sweep_id}` takes these results along"
+    more = [f"`--run-cap {2 * len(state.trials)}` draws more trials"]
+    if (state.method or definition.method) == "grid":
+        more = [f"`runner sweep change {sweep_id} FILE` gives it another space"]
+    if any(trial.state == "failed" for trial in state.trials.values()):
+        more.append(f"`runner sweep retry {sweep_id}` lets failed trials be trained again")
+    return "; ".join(more)
 
 
 def _resumed(state: SweepState, options: ResumeSweepOptions) -> Sequence[Event]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.control.sweeping.writer import journal_of
+from runner.control.sweeping.find import journal_of
 from runner.errors import UserError
 from runner.storage.store import Store
 from runner.sweeps.controller import Controller

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from runner.backends.base import poll_seconds
 from runner.backends.registry import worker_backend_for
@@ -79,7 +78,7 @@ def stop_sweep(
     """
     journal = Journal(store, read_definition(store, sweep_id), by="stop")
     request_stop(journal, drain=drain)
-    if drain:
+    if drain and journal.state.ended is None:
         running = len(journal.state.running)
         say(f"{running} running trials go on to their next rung, and pause there; no other is taken")
         return Stopped(state=journal.state, launches=[])
@@ -94,19 +93,9 @@ def stop_sweep(
 
 def note_lost(store: Store, journal: Journal) -> bool:
     """Write which workers are lost, so that their trials are free; return whether there were any."""
-    controller = Controller(journal.definition)
     gone = list(lost_workers(store, journal.definition.sweep_id, journal.state))
     for worker in gone:
-        journal.append(
-            lambda state, worker=worker: controller.lost(  # type: ignore[misc]
-                state,
-                worker.name,
-                last_sign=worker.last_sign,
-                reason=worker.reason,
-                now=datetime.now(UTC),
-                steps=worker.steps,
-            )
-        )
+        journal.append(worker.events(Controller(journal.definition)))
     return bool(gone)
 
 

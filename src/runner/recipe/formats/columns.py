@@ -59,6 +59,8 @@ def columns_read(name: Format, layout: RowLayout, columns: Collection[str], text
     if name in OF_TURNS:
         return {"messages" if "messages" in columns else "conversations", *_WITH_TURNS}
     own = {*COLUMNS[name], "prompt"}
+    if name == "preference" and "prompt" not in columns:
+        own |= {"messages" if "messages" in columns else "conversations"}
     return own | set(_WITH_TURNS) if layout.is_conversational else own
 
 

@@ -9,8 +9,16 @@ from typing import Any, TypeAlias
 from runner.recipe.formats.alpaca import ALPACA, alpaca_messages, alpaca_pair, pair_in_messages, text_of
 from runner.recipe.formats.layouts import NeedsPairs, Row, RowLayout, UnusableRow
 from runner.recipe.formats.tools import parse_json, tools_of, without_nulls
-from runner.recipe.formats.turns import answers_to_learn, is_answer, read_messages, read_turns, with_system
+from runner.recipe.formats.turns import (
+    answers_to_learn,
+    chosen_turns,
+    is_answer,
+    read_messages,
+    read_turns,
+    with_system,
+)
 from runner.recipe.recipe import Format
+from runner.recipe.rows.numbers import written_text
 
 Converter: TypeAlias = Callable[[Mapping[str, Any]], list[Row]]
 """Makes rows of a layout, nearly always one. Raises `UnusableRow`, or `NeedsPairs` if the layout cannot hold it."""
@@ -22,8 +30,12 @@ class Conversion:
 
     assistant_only: bool = False
     """Whether the loss is on the assistant's turns alone (`training.assistant_only_loss`)."""
+    turns: str = "all"
+    """Which of the assistant's turns are learned: ``all``, ``last``, or ``marked`` (`training.train_on_turns`)."""
     last_answer_only: bool = False
     """Whether only a conversation's last answer is learned (`think`), so that marks of other turns have no effect."""
+    numbers: bool = True
+    """Whether numbers and truth values are read where a format has text, as they are written."""
     structs: frozenset[str] = frozenset()
     """Columns that are Arrow's structs, which hold nulls for the keys of other rows."""
 
@@ -44,6 +56,8 @@ class _Converter:
 
     def convert(self, row: Mapping[str, Any]) -> list[Row]:
         """Return the rows that a row becomes."""
+        if self._conversion.numbers:
+            row = _numbers_as_text(row)
         made = self._convert(row)
         rows = made if isinstance(made, list) else [made]
         if self._layout.is_conversational and row.get("chat_template_kwargs") is not None:
@@ -78,7 +92,8 @@ class _Converter:
         return column in self._conversion.structs
 
     def _turns(self, row: Mapping[str, Any], column: str) -> tuple[list[Row], list[bool | None]]:
-        return read_turns(row.get(column), from_structs=self._from_structs(column))
+        messages, learned = read_turns(row.get(column), from_structs=self._from_structs(column))
+        return messages, chosen_turns(messages, learned, self._conversion.turns)
 
     def _tools(self, row: Mapping[str, Any]) -> Any:
         return tools_of(row, from_structs=self._from_structs("tools"))
@@ -122,7 +137,7 @@ class _Converter:
             mark is False and (message["role"] == "assistant" or not only)
             for message, mark in zip(messages, learned, strict=True)
         ):
-            raise NeedsPairs("turns with `weight: 0` or `train: false` are kept out of the loss", keeps_out=True)
+            raise NeedsPairs(_KEPT_OUT[self._conversion.turns], keeps_out=True)
 
     def _message_pair(self, row: Mapping[str, Any]) -> Row | list[Row]:
         if isinstance(row.get("prompt"), str) and not _is_json_list(row["prompt"]):
@@ -142,6 +157,8 @@ class _Converter:
 
     def _joined_pair(self, row: Mapping[str, Any]) -> Row:
         if isinstance(row.get("prompt"), Sequence) and not isinstance(row["prompt"], str):
+            if self._conversion.turns != "all":
+                raise NeedsPairs(_KEPT_OUT[self._conversion.turns], keeps_out=True)
             prompt, before = self._turns(row, "prompt")
             completion, learned = self._turns(row, "completion")
             self._require_no_marks([*prompt, *completion], [*before, *learned])
@@ -153,12 +170,22 @@ class _Converter:
         """Convert a row; if its prompt is not messages, the turns that both answers begin with are the prompt."""
         if isinstance(row.get("chosen"), str) and not _is_json_list(row["chosen"]):
             strings = _string_preference(row)
+            if not strings["prompt"].strip():
+                raise UnusableRow("without a prompt")
             prompt = [{"role": "user", "content": strings["prompt"]}]
             answers = {key: [{"role": "assistant", "content": strings[key]}] for key in ("chosen", "rejected")}
             return {"prompt": with_system(prompt, row.get("system")), **answers, "tools": self._tools(row)}
         (chosen, learned), (rejected, also_learned) = self._turns(row, "chosen"), self._turns(row, "rejected")
-        if isinstance(row.get("prompt"), Sequence) and not isinstance(row["prompt"], str):
-            prompt = read_messages(row["prompt"], from_structs=self._from_structs("prompt"))
+        written = row.get("prompt")
+        if isinstance(written, str) and not _is_json_list(written):
+            written = [{"role": "user", "content": written}] if written.strip() else None
+            if any(turns[0]["role"] != "assistant" for turns in (chosen, rejected)):
+                written = None  # both begin with it
+        if not written and all(turns[0]["role"] == "assistant" for turns in (chosen, rejected)):
+            # Axolotl's and LLaMA-Factory's form: the conversation, and its two next turns.
+            written = row.get(_column_of_turns(row))
+        if written:
+            prompt = read_messages(written, from_structs=self._from_structs("prompt"))
         else:
             turns = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
             prompt = [turn for turn, _ in turns]
@@ -185,6 +212,21 @@ class _Converter:
         return read_messages(row.get("prompt"), from_structs=self._from_structs("prompt"))
 
 
+_KEPT_OUT = {
+    "all": "turns with `weight: 0` or `train: false` are kept out of the loss",
+    "last": "only the last answer of a conversation is learned (`train_on_turns: last`)",
+    "marked": "only answers that are marked are learned (`train_on_turns: marked`)",
+}
+
+_TEXTS = ("text", "prompt", "completion", "chosen", "rejected", "instruction", "input", "output")
+"""Columns that formats read as text."""
+
+
+def _numbers_as_text(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    numbers = {column: written_text(row[column]) for column in _TEXTS if isinstance(row.get(column), int | float)}
+    return {**row, **numbers} if numbers else row
+
+
 def _joined(convert: Callable[[Mapping[str, Any]], Row]) -> Callable[[Mapping[str, Any]], Row]:
     def join(row: Mapping[str, Any]) -> Row:
         pair = convert(row)
@@ -209,12 +251,26 @@ def _pair_of_turns(row: Mapping[str, Any], prompt: str, completion: str) -> Row:
 
 
 def _string_preference(row: Mapping[str, Any]) -> Row:
-    if not isinstance(row.get("prompt"), str):
+    if "prompt" in row and not isinstance(row["prompt"], str):
         raise UnusableRow("without a prompt")
     chosen, rejected = text_of(row, "chosen"), text_of(row, "rejected")
     if chosen == rejected:
         raise UnusableRow("whose two answers are the same")
-    return {"prompt": row["prompt"], "chosen": chosen, "rejected": rejected}
+    if "prompt" in row:
+        return {"prompt": row["prompt"], "chosen": chosen, "rejected": rejected}
+    end = common_beginning(chosen, rejected)
+    return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
+
+
+def common_beginning(first: str, second: str) -> int:
+    """Return the length of what two different texts begin with in common, as TRL's `extract_prompt` does: without a
+    space at its end, which belongs to the word after it, and with something left of both.
+    """
+    end = next(
+        (place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other),
+        min(len(first), len(second)) - 1,
+    )
+    return end - 1 if end and first[end - 1] == " " else end
 
 
 def _is_json_list(text: str) -> bool:

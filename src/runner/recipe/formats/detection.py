@@ -24,6 +24,7 @@ from typing import Any
 
 from runner.recipe.formats.alpaca import ALPACA
 from runner.recipe.formats.layouts import RowLayout
+from runner.recipe.formats.turns import is_turns
 from runner.recipe.recipe import Format, Method
 
 COLUMNS: Mapping[Format, tuple[str, ...]] = {
@@ -77,7 +78,8 @@ def natural_layout(name: Format, rows: Iterable[Mapping[str, Any]]) -> RowLayout
     if name in ALPACA:
         return RowLayout.MESSAGE_PAIR if name == "alpaca" else RowLayout.PAIR
     column = "chosen" if name == "preference" else "prompt"
-    first = next((row[column] for row in rows if isinstance(row.get(column), str | list)), "")
+    values = (row.get(column) for row in rows)
+    first = next((value for value in values if isinstance(value, str | list) or is_turns(value)), "")
     of_strings, of_messages = {
         "preference": (RowLayout.PREFERENCE, RowLayout.PREFERENCE_MESSAGES),
         "prompt_only": (RowLayout.PROMPT, RowLayout.PROMPT_MESSAGES),

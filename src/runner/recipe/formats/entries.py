@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.errors import UserError
 from runner.recipe.formats.columns import column_check, columns_read
-from runner.recipe.formats.convert import Conversion, Converter, row_converter
+from runner.recipe.formats.convert import Conversion, Converter, common_beginning, row_converter
 from runner.recipe.formats.detection import (
     COLUMNS,
     FORMATS,
@@ -15,11 +15,11 @@ from runner.recipe.formats.detection import (
     detect_format,
     natural_layout,
 )
-from runner.recipe.formats.guess import guess_template, in_yaml, propose_template
 from runner.recipe.formats.layouts import TURNS_OF, EntryLayout, NeedsPairs, Row, RowLayout, UnusableRow, in_strings
 from runner.recipe.formats.reading import Reading
 from runner.recipe.formats.reasoning import from_conversation, from_fields
-from runner.recipe.formats.template import check_fields, fill_template, template_fields
+from runner.recipe.formats.templates.guess import guess_template, in_yaml, propose_template
+from runner.recipe.formats.templates.template import check_fields, fill_template, template_fields
 from runner.recipe.problems import show
 from runner.recipe.recipe import DataSource, Format, Method
 
@@ -71,6 +71,8 @@ class Entry:
     """Why its rows can only be pairs of messages, if so."""
     taken: str | None = None
     """A sentence on what its rows are taken for, where they could be taken for something else."""
+    numbers: bool = True
+    """Whether a number is read where a format has text; a run of the first edition drops such rows."""
     guessed: bool = False
     """Whether its template is a guess by the names of the columns."""
 
@@ -85,13 +87,19 @@ class Entry:
         return EntryLayout(where=self.where, layout=self.layout, thinks=self.thinks, needs_pairs=self.needs_pairs)
 
     def converter(
-        self, layout: RowLayout, *, assistant_only: bool = False, structs: Collection[str] = frozenset()
+        self,
+        layout: RowLayout,
+        *,
+        assistant_only: bool = False,
+        turns: str = "all",
+        structs: Collection[str] = frozenset(),
     ) -> Converter:
         """Return the function that converts a row as it was read.
 
         Args:
             layout: the layout of the mixture.
             assistant_only: whether the loss is on the assistant's turns alone.
+            turns: which of them are learned (`turns_to_learn`).
             structs: columns that are Arrow's structs, which hold nulls for the keys of other rows.
 
         Returns:
@@ -101,7 +109,13 @@ class Entry:
         if isinstance(think, Mapping):
             return from_fields(think)
         made = frozenset(structs) - set(template or ())
-        conversion = Conversion(assistant_only=assistant_only, last_answer_only=bool(think), structs=made)
+        conversion = Conversion(
+            assistant_only=assistant_only,
+            turns=turns,
+            last_answer_only=bool(think),
+            structs=made,
+            numbers=self.numbers,
+        )
         as_turns = TURNS_OF.get(layout) if self.layout.is_conversational else None
         if think:
             convert = from_conversation(row_converter(self.format, RowLayout.CONVERSATION, conversion))
@@ -248,17 +262,17 @@ def recognize_entry(
     row: Mapping[str, Any] = {**dict.fromkeys(named), **first}
     detected = detect_format(row, method)
     name = source.format or detect_format(template, method) or detected
-    if name is None:
-        guess = None
-        if not template and source.think is None:
-            guess = guess_template(first, method, as_turns=reading.chat_template() is not False)
-        if guess is None:
-            raise EntryFault(
-                f"the columns fit no format: {', '.join(made) or 'none'}",
-                where=where,
-                remedy=f"write `{propose_template(first, method)}` with the columns that are meant, or rename them to "
-                f"fit a format ({describe_formats(method)})",
-            )
+    guess = None
+    if not template and source.think is None and (name is None or (name == "preference" and "prompt" not in named)):
+        guess = guess_template(first, method, as_turns=reading.chat_template() is not False)
+    if name is None and guess is None:
+        raise EntryFault(
+            f"the columns fit no format: {', '.join(made) or 'none'}",
+            where=where,
+            remedy=f"write `{propose_template(first, method)}` with the columns that are meant, or rename them to "
+            f"fit a format ({describe_formats(method)})",
+        )
+    if guess is not None and (name is None or "prompt" in guess):
         entry = recognize_entry(
             replace(source, template=guess),
             where,
@@ -274,6 +288,7 @@ def recognize_entry(
             f"`template: {in_yaml(guess)}`{turns}. Another template in the entry replaces it."
         )
         return replace(entry, taken=said, guessed=True)
+    assert name is not None
     missing = [column for column in COLUMNS[name] if column not in named]
     if missing and not (name in OF_TURNS and {"messages", "conversations"} & named):
         needed = " and ".join(f"`{column}`" for column in missing)
@@ -288,11 +303,14 @@ def recognize_entry(
         name, taken = _alpaca(where, reading)
     layout = natural_layout(name, prepared)
     if layout is RowLayout.PREFERENCE and "prompt" not in named:
-        raise EntryFault(
-            f"format `preference` needs `prompt`; the columns are: {', '.join(made)}",
-            where=where,
-            remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
-        )
+        if not common_beginning(str(row["chosen"]), str(row["rejected"])):
+            raise EntryFault(
+                f"format `preference` needs `prompt` (or answers that begin with it); the columns are: "
+                f"{', '.join(made)}",
+                where=where,
+                remedy='write `template: {prompt: "{question}"}`, with the column that holds it',
+            )
+        taken = f"{where}: there is no column `prompt`; what `chosen` and `rejected` both begin with is the prompt."
     if source.think and layout is not RowLayout.CONVERSATION:
         raise EntryFault(
             f"true, and {source.path} holds no conversations ({name})",
@@ -302,7 +320,14 @@ def recognize_entry(
         )
     layout = RowLayout.MESSAGE_PAIR if source.think else layout
     return Entry(
-        where=where, source=source, format=name, layout=layout, columns=made, text_field=text_field, taken=taken
+        where=where,
+        source=source,
+        format=name,
+        layout=layout,
+        columns=made,
+        text_field=text_field,
+        taken=taken,
+        numbers=reading.edition > 1,
     )
 
 

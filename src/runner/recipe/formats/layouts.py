@@ -228,9 +228,10 @@ def check_loss_settings(training: Mapping[str, Any], layout: RowLayout, entries:
             if layout is RowLayout.TEXT
             else "For conversations, assistant_only_loss: true is what trains on the answers alone.",
         )
-    if training.get("assistant_only_loss") and not layout.is_conversational:
+    key = "train_on_turns" if training.get("train_on_turns") else "assistant_only_loss"
+    if training.get(key) and not layout.is_conversational:
         raise UserError(
             f"the data are {layout.value}, which have no assistant's turns",
-            where="training.assistant_only_loss",
+            where=f"training.{key}",
             remedy="Leave it out: the loss on pairs is on the completion alone.",
         )

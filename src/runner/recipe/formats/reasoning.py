@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.recipe.formats.convert import Converter
 from runner.recipe.formats.layouts import Row, UnusableRow
-from runner.recipe.formats.template import fill_template
+from runner.recipe.formats.templates.template import fill_template
 
 ANSWER = "<think>\n{reasoning}\n</think>\n\nFinal Answer: {answer}"
 """An answer that thinks."""

@@ -51,7 +51,7 @@ def read_turns(value: Any, *, from_structs: bool = False) -> tuple[list[Row], li
     """Return messages with role and content, and for each whether it is to be learned; None: it is not marked.
 
     Args:
-        value: a list of turns, or JSON.
+        value: a list of turns, one turn alone, or either in JSON.
         from_structs: whether Arrow may have added keys to what is in a turn.
 
     Raises:
@@ -59,6 +59,7 @@ def read_turns(value: Any, *, from_structs: bool = False) -> tuple[list[Row], li
     """
     if isinstance(value, str):
         value, from_structs = parse_json(value), False
+    value = [value] if isinstance(value, Mapping) else value
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise UnusableRow("without messages")
     messages = [_message(item, from_structs) for item in value]
@@ -112,6 +113,22 @@ def with_system(messages: list[Row], system: Any) -> list[Row]:
 def is_answer(message: Row) -> bool:
     """Whether a message is something that a model could learn to say."""
     return message["role"] == "assistant" and bool(message["content"].strip() or message.get("tool_calls"))
+
+
+def chosen_turns(messages: Sequence[Row], learned: list[bool | None], turns: str) -> list[bool | None]:
+    """Return for each message whether it is to be learned, where not all of the assistant's turns are.
+
+    Args:
+        messages: the conversation.
+        learned: what their marks say.
+        turns: ``all``, ``last`` or ``marked``.
+    """
+    answers = [place for place, message in enumerate(messages) if is_answer(message)]
+    if turns == "all" or not answers:
+        return learned
+    if turns == "last":
+        return [False if place in answers[:-1] else mark for place, mark in enumerate(learned)]
+    return [bool(mark) if place in answers else mark for place, mark in enumerate(learned)]
 
 
 def answers_to_learn(

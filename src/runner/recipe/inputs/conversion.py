@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UserError
+from runner.recipe.formats.answers import answers_only, turns_to_learn
 from runner.recipe.formats.columns import UnreadMeaning, unread_sentence
 from runner.recipe.formats.dropped import DroppedRows
 from runner.recipe.formats.entries import EntryNeedsPairs
@@ -151,7 +152,9 @@ def _convert_entry(
     """Convert the rows of one entry; return how many there are, and those that cannot be used."""
     entry = source.entry
     assert entry is not None
-    convert = entry.converter(layout, assistant_only=bool(training.get("assistant_only_loss")), structs=source.structs)
+    convert = entry.converter(
+        layout, assistant_only=answers_only(training), turns=turns_to_learn(training), structs=source.structs
+    )
     keeps = row_filter(entry.source.filter)
     dropped = DroppedRows(entry.where)
     count = 0

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ FIRST_ROWS = 100
 """Rows of a file that a check reads."""
 MOST_ROWS = 10_000
 """Rows that a check reads at most, if the first ones cannot be used or do not pass the filter."""
+
+_LONE_FIELD = re.compile(r"\{[^{}?#^/]+\}")
 
 _CONVERSATIONAL: Mapping[Format | None, bool] = {
     "messages": True,
@@ -82,7 +85,7 @@ def inspect_source(
     try:
         check_settings(source, where, method)
         if first_row is None:
-            files, rows, whole = _local_rows(source)
+            files, rows, whole = local_rows(source)
         else:
             row = first_row(source.path)
             files, whole = None, False
@@ -136,11 +139,15 @@ def _unread(at: RecipePath, source: DataSource, method: Method, reading: Reading
     if declared == "alpaca" and not reading.alpaca_as_turns:
         declared = "stanford_alpaca"
     decisive = template.get(COLUMNS[declared][0]) if declared else None
-    conversational = _CONVERSATIONAL.get(declared) if decisive is None else not isinstance(decisive, str)
+    if decisive is None or (isinstance(decisive, str) and _LONE_FIELD.fullmatch(decisive)):
+        # A field alone is taken as it is: turns stay turns, and only the rows would tell.
+        conversational = _CONVERSATIONAL.get(declared)
+    else:
+        conversational = not isinstance(decisive, str)
     return SourceFacts(at, declared, conversational)
 
 
-def _local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[LocalRow], bool]:
+def local_rows(source: DataSource) -> tuple[list[pathlib.Path] | None, list[LocalRow], bool]:
     """Return an entry's files, its first rows, and whether these are all; no files: only the training side can read it.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.errors import UserError
 from runner.recipe.formats.reading import Reading
-from runner.recipe.inputs.chat_template import has_template, local_template, marks_assistant
+from runner.recipe.inputs.chat_template import has_template, local_template
 from runner.recipe.inputs.content import read_json, require_content
 from runner.recipe.inputs.conversion import ConvertedRows, answer_column, convert_rows
 from runner.recipe.inputs.datasets import SourceFacts, inspect_source
@@ -119,16 +119,6 @@ def _model_problems(model: str, training: Mapping[str, Json]) -> Iterator[Proble
     if isinstance(own, str) and _is_folder(own) and local_template(model, own) is None:
         what = f"the folder `{own}` holds no chat template"
         yield Problem(("training", "chat_template_path"), what, "write a model that has one, or a .jinja file")
-    if training.get("assistant_only_loss"):
-        template = local_template(model, training.get("chat_template_path"))
-        if template is not None and not marks_assistant(template):
-            yield Problem(
-                ("training", "assistant_only_loss"),
-                "the model's chat template does not tell which tokens are the assistant's: it has no "
-                "`{% generation %}` markers",
-                "leave it out and bring prompts and completions (the loss is then on these alone), or write "
-                "`chat_template_path: FILE.jinja` with `{% generation %}…{% endgeneration %}` around each answer",
-            )
 
 
 def _is_folder(name: str) -> bool:

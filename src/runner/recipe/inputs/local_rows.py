@@ -11,7 +11,7 @@ from runner.errors import UserError
 from runner.recipe.rows.read import SUFFIXES as TEXT_SUFFIXES
 from runner.recipe.rows.read import read_rows, row_word
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
 """Endings of the files that runner reads data from."""
 
 _PARQUET_BATCH = 1000

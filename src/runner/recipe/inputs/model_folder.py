@@ -9,6 +9,9 @@ import json
 import pathlib
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from runner.errors import UserError
@@ -26,6 +29,18 @@ _JSON = (
 _OTHERS = ("tokenizer.json", "tokenizer.model", "merges.txt", "chat_template.jinja")
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 _MAX_SHARDS = 1000
+
+_needs_weights = ContextVar("_needs_weights", default=True)
+
+
+@contextmanager
+def config_is_enough() -> Iterator[None]:
+    """Within this a model's folder may be without weights: a plan reads the config alone."""
+    before = _needs_weights.set(False)
+    try:
+        yield
+    finally:
+        _needs_weights.reset(before)
 
 
 def check_model_folder(folder: pathlib.Path) -> dict[str, Any]:
@@ -45,7 +60,8 @@ def check_model_folder(folder: pathlib.Path) -> dict[str, Any]:
             require_content(folder / name)
             if (folder / name).stat().st_size == 0:
                 raise UserError(f"`{name}` in the model's folder is empty", remedy="download it again")
-    _check_weights(folder)
+    if _needs_weights.get():
+        _check_weights(folder)
     return config
 
 

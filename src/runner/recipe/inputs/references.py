@@ -33,8 +33,8 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _INPUT = re.compile(r"inputs/[0-9a-f]{64}/[^/]+")
 # Endings of files that a user may name as data but that runner does not read.
 _OTHER_SUFFIXES = (
-    ".arrow", ".bz2", ".doc", ".docx", ".feather", ".gz", ".htm", ".html", ".md", ".ndjson", ".pdf", ".pickle", ".pkl",
-    ".sqlite", ".tar", ".tsv", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst",
+    ".arrow", ".bz2", ".doc", ".docx", ".feather", ".gz", ".htm", ".html", ".md", ".pdf", ".pickle", ".pkl",
+    ".sqlite", ".tar", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst",
 )  # fmt: skip
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.errors import UserError
 from runner.recipe import schema
 from runner.recipe.inputs.datasets import SourceFacts
 from runner.recipe.inputs.inspection import Inspection, inspect_inputs
 from runner.recipe.loading.aliases import SAVING, merge_save_aliases
 from runner.recipe.loading.finder import find_recipe, read_recipe
+from runner.recipe.loading.other_tools import PEERS, detect
 from runner.recipe.loading.overrides import LayeredRecipe, apply_overrides
 from runner.recipe.loading.secrets import find_secrets
 from runner.recipe.loading.stages import SHARED, split_stages, unique_problems
@@ -29,6 +31,7 @@ from runner.recipe.recipe import (
     ExactMatch,
     Export,
     Json,
+    Notification,
     Recipe,
     Watchdog,
 )
@@ -100,6 +103,13 @@ def load_recipe(
     path = find_recipe(name_or_path, cwd)
     shown_as = _relative_to_cwd(path, cwd)
     document = parse_document(read_recipe(path, shown_as=shown_as), name=shown_as)
+    peer = detect(document.data)
+    if peer is not None:
+        raise UserError(
+            f"this is a config of {PEERS[peer]}, not a recipe",
+            where=shown_as,
+            remedy=f"`runner import {shown_as} -o recipe.yaml` writes the recipe that it means",
+        )
     return check_recipe(document, path, shown_as=shown_as, overrides=overrides, flags=flags or {}, cwd=cwd, start=start)
 
 
@@ -267,6 +277,7 @@ def _recipe_from(data: Mapping[str, Json]) -> Recipe:
             }
         ),
         export=Export(**{**export, "gguf": tuple(export.get("gguf", ()))}),
+        notify=tuple(Notification.from_mapping(entry) for entry in data.get("notify", ())),
         resources=data.get("resources", {}),
         sky=data.get("sky", {}),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.recipe.problems import Problem, RecipePath
+from runner.recipe.webhooks import VARIABLE
 from runner.redaction import holds_token, is_secret_name
 
 _SETTINGS = ("hub_token", "push_to_hub_token", "token", "use_auth_token", "api_key", "password")
@@ -29,6 +30,9 @@ _LOGINS = re.compile(
 
 _IMAGE_LOGIN = re.compile(r":[^/@]{1,200}@(?!sha256:)")
 
+_URL_REMEDY = (
+    "leave it out, export a variable that holds the URL, and write its name: `notify: [{secret: SLACK_WEBHOOK}]`"
+)
 _REMEDY = "leave it out, export the variable, and name it: `--secret {name}`, or `sky: {{secrets: {{{name}: null}}}}`"
 
 
@@ -56,7 +60,8 @@ def find_secrets(data: Any, path: RecipePath = ()) -> Iterator[Problem]:
         and not isinstance(data, bool)
         and (name := _secret_at(path, str(data))) is not None
     ):
-        yield Problem(path, "a recipe must not contain a secret", _REMEDY.format(name=name))
+        remedy = _URL_REMEDY if path[:1] == ("notify",) else _REMEDY.format(name=name)
+        yield Problem(path, "a recipe must not contain a secret", remedy)
 
 
 def _secret_at(path: RecipePath, text: str) -> str | None:
@@ -67,6 +72,8 @@ def _secret_at(path: RecipePath, text: str) -> str | None:
         return key
     if path[:2] == ("sky", "secrets") and len(path) > 2 and text:  # whatever its name: its value is never written here
         return str(path[2])
+    if path[:1] == ("notify",) and text and ("/" in text or (key == "secret" and not VARIABLE.fullmatch(text))):
+        return "NAME"  # a webhook's URL: whoever knows it can write to the channel
     if key in _SETTINGS and text and text.lower() not in ("true", "false"):
         return "HF_TOKEN" if "token" in key else key.upper()
     if key == "image_id" and _IMAGE_LOGIN.search(text):

@@ -19,7 +19,7 @@ STAGE_NAME = "^[a-z0-9_]{1,40}$"
 """Valid names of stages. Names of checkpoints contain them, before a `-`."""
 SECTIONS = ("data", "adapter", "training", "checkpoint", "evaluate")
 """The sections that a stage may have; at the top they are the defaults of all stages."""
-SHARED = ("name", "model", "export", "resources", "watchdog")
+SHARED = ("name", "model", "export", "resources", "watchdog", "notify")
 """The sections that only the top may have."""
 
 _KEYS = ("name", "method", *SECTIONS)

@@ -10,17 +10,25 @@ from typing import Any
 from runner.errors import UserError
 from runner.recipe.rows.text import MAX_ROW, read_text, too_long
 
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_OTHER_SEPARATORS = (";", "\t", "|")
+
+_NAMES = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
-def read_csv_rows(path: Path, where: str, *, separator: str = ",") -> Iterator[tuple[int, dict[str, Any]]]:
+def read_csv_rows(path: Path, where: str, *, separator: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each row with the number of the line that it begins in. A row with fewer cells than the header has nulls.
+
+    Args:
+        path: the file.
+        where: its name, for errors.
+        separator: what stands between cells; None: a comma, or what the header has in its place.
 
     Raises:
         UserError: a row has more cells than the header or a quote that is never closed, or the header cannot be used.
         OSError: the file cannot be read.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW))  # 128 KiB otherwise, which a document exceeds
+    separator = separator or _separator(path, where)
     lines = _lines(path, where)
     # Strict: a quote inside a quoted cell would be lost, and one that is never closed would take in the rest.
     rows = csv.reader(lines, strict=True, delimiter=separator)
@@ -35,7 +43,7 @@ def read_csv_rows(path: Path, where: str, *, separator: str = ",") -> Iterator[t
             raise _not_csv(error, number, rows.line_num, where) from error
         if header is None:
             if cells:
-                header = _header(cells, number, where, separator)
+                header = _header(cells, number, where)
             continue
         missing = len(header) - len(cells)
         if missing:
@@ -45,7 +53,7 @@ def read_csv_rows(path: Path, where: str, *, separator: str = ",") -> Iterator[t
                 raise UserError(
                     f"line {number} has {len(cells)} cells, and the header {len(header)}",
                     where=where,
-                    remedy='put a cell that holds a comma in quotes: "a, b"',
+                    remedy=f'put a cell that holds {_NAMES.get(separator, "a comma")} in quotes: "a{separator} b"',
                 )
             cells = cells[:missing] if missing < 0 else [*cells, *[None] * missing]  # type: ignore[list-item]
         yield number, dict(zip(header, cells, strict=True))
@@ -64,15 +72,17 @@ def _lines(path: Path, where: str) -> Iterator[str]:
         yield begun
 
 
-def _header(cells: list[str], number: int, where: str, separator: str) -> list[str]:
-    if len(cells) == 1:
-        for sign, name in _OTHER_SEPARATORS.items():
-            if sign in cells[0] and sign != separator:
-                raise UserError(
-                    f"the header is one column, {cells[0][:60]!r}: its columns seem to be separated by {name}",
-                    where=where,
-                    remedy="separate them by commas",
-                )
+def _separator(path: Path, where: str) -> str:
+    """Return what the header's columns are separated by: a comma, unless commas make one column of it."""
+    for line in _lines(path, where):
+        if line.strip():
+            cells = next(csv.reader([line]), [])
+            signs = [sign for sign in _OTHER_SEPARATORS if sign in cells[0]] if len(cells) == 1 else []
+            return max(signs, key=cells[0].count) if signs else ","
+    return ","
+
+
+def _header(cells: list[str], number: int, where: str) -> list[str]:
     # As pandas names a column without a name, which its index has.
     names = [cell if cell.strip() else f"Unnamed: {place}" for place, cell in enumerate(cells)]
     twice = [name for name, count in Counter(names).items() if count > 1]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from runner.errors import UserError
 
-DATA_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".txt")
+DATA_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
 """Endings of data files; if a folder holds as many of two kinds, the first of them counts."""
 MAX_ENTRIES = 100_000
 """The most entries of a folder that are looked at."""
 
 _MOST_SHOWN = 5
-_KINDS = {".jsonl": "json", ".json": "json"}
+_KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json"}
 _SHARD = re.compile(r"data/(\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*\.[^/]*")
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),

@@ -12,7 +12,7 @@ from runner.recipe.rows.json_rows import read_json_rows
 from runner.recipe.rows.json_text import is_array
 from runner.recipe.rows.text_rows import read_text_rows
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".txt")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
 """Endings of the files whose rows are read here. Parquet has types of its own, and is read by the training side."""
 
 _LINES = (".jsonl", ".ndjson")
@@ -29,7 +29,7 @@ def read_rows(path: Path, *, where: str, suffix: str | None = None) -> Iterator[
     Args:
         path: the file.
         where: the file's name, for errors.
-        suffix: one of `SUFFIXES`, or ``.tsv``; by default the path's. Any other is read as JSON.
+        suffix: one of `SUFFIXES`; by default the path's. Any other is read as JSON.
 
     Returns:
         The number is that of the line in which the row begins, or of the row in a JSON array: see `row_word`.
@@ -43,7 +43,7 @@ def read_rows(path: Path, *, where: str, suffix: str | None = None) -> Iterator[
             case ".csv" | ".tsv":
                 from runner.recipe.rows.csv_rows import read_csv_rows  # not above: most recipes have no CSV file
 
-                yield from read_csv_rows(path, where, separator="," if suffix == ".csv" else "\t")
+                yield from read_csv_rows(path, where, separator=None if suffix == ".csv" else "\t")
             case ".txt":
                 yield from read_text_rows(path, where)
             case _:
@@ -76,7 +76,7 @@ def row_word(path: Path, *, where: str) -> Literal["line", "row"]:
     Raises:
         UserError: the file cannot be read.
     """
-    if path.suffix.lower() not in (".jsonl", ".json"):
+    if path.suffix.lower() not in (*_LINES, ".json"):
         return "line"
     try:
         return "row" if is_array(path, where) else "line"

@@ -84,6 +84,7 @@ def loss(context: RuleContext) -> Iterator[Problem]:
     for key, ok, words in (
         ("completion_only_loss", lambda known: known.format in ("prompt_completion", *ALPACA), "no completions"),
         ("assistant_only_loss", lambda known: known.conversational, "no assistant's turns"),
+        ("train_on_turns", lambda known: known.conversational, "no assistant's turns"),
     ):
         known = [source for source in context.sources if source.format and source.conversational is not None]
         without = [source for source in known if not ok(source)]

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.reports.html.markup import Markup, table, tag
+from runner.reports.html.markup import Content, Markup, table, tag
 from runner.reports.html.thinning import MOST, Points, thin
 from runner.reports.tables import number
 
 COLORS = ("#4c78d0", "#d0762f", "#3d9970", "#b04fa0", "#c0a020", "#5fb3ce", "#d05060", "#8a7a6a")
 """Of curves, in their order; each is told from the others in the light and in the dark."""
+Made = tuple[Markup, dict[str, Any]]
+"""A plot's section in the page, and its Vega-Lite specification."""
+ROOM: Mapping[str, Any] = {"nice": False, "padding": 6, "zero": False}
+"""A scale that ends a little beyond the outermost points: what is outside of a plot's axes is cut off."""
 _TABLE = 40
 """Points of a curve that its table has at most."""
 
@@ -74,6 +78,12 @@ def figure(chart: Chart) -> Markup:
     return tag("section", tag("h2", chart.label), tag("figure", plot, caption), numbers)
 
 
+def plot_section(name: str, title: str, note: str, *below: Content) -> Markup:
+    """Return the place of a plot that is no `Chart`, with a note and what stands below it."""
+    plot = tag("div", class_="plot", id=name)
+    return tag("section", tag("h2", title), tag("figure", plot, tag("figcaption", tag("p", note))), below)
+
+
 def specification(chart: Chart) -> dict[str, Any]:
     """Return the plot; values that are not finite are left out."""
     values = [
@@ -86,9 +96,9 @@ def specification(chart: Chart) -> dict[str, Any]:
     color["scale"]["domain"] = list(chart.curves)
     legend = {"orient": "bottom", "columns": 1, "labelLimit": 260, "title": None}
     color["legend"] = legend if len(chart.curves) > 1 else None
-    x: dict[str, Any] = {"field": "at", "type": "quantitative", "title": chart.x}
+    x: dict[str, Any] = {"field": "at", "type": "quantitative", "title": chart.x, "scale": dict(ROOM)}
     x["axis"] = {"tickMinStep": 1} if chart.whole else {}
-    y = {"field": "value", "type": "quantitative", "title": chart.label, "scale": {"zero": chart.zero}}
+    y = {"field": "value", "type": "quantitative", "title": chart.label, "scale": {**ROOM, "zero": chart.zero}}
     mark = {"type": "line", "tooltip": True, "point": len(values) < 40 * len(chart.curves)}
     layers: list[dict[str, Any]] = [{"mark": mark, "encoding": {"x": x, "y": y, "color": color}}]
     if chart.rules:
@@ -114,6 +124,6 @@ def frame(description: str, inside: Mapping[str, Any]) -> dict[str, Any]:
         "config": {
             "axis": {"labelColor": "var(--quiet)", "titleColor": "var(--quiet)", "gridColor": "var(--line)"},
             "view": {"stroke": None},
-            "legend": {"labelColor": "var(--ink)"},
+            "legend": {"labelColor": "var(--ink)", "titleColor": "var(--ink)"},
         },
     }

@@ -7,6 +7,7 @@ from typing import Any
 from runner.reports.comparison import ComparedRun
 from runner.runs.attempts import Attempt
 from runner.runs.measured.spending import Spending
+from runner.runs.record_types.measured import LengthsRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,5 +28,7 @@ class RunDetails:
     """Time and dollars by attempt."""
     machines: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """`MachineRecord` by the attempt's number."""
+    lengths: Mapping[str, LengthsRecord] = field(default_factory=dict)
+    """How long the examples of each stage are, where it is known."""
     system: Sequence[Mapping[str, Any]] = ()
     """`SystemRecord`, by time."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from runner.redaction import hide_tokens
 from runner.terminal import visible
 
+_WIDEST = 32
+"""Characters of a column of a sortable table."""
 _VOID = ("meta", "link", "input", "br")
 
 
@@ -92,8 +94,10 @@ def table(
         class_ = "number" if index in right else None
         titles.append(tag("th", shown, role="columnheader", scope="col", class_=class_))
     body = []
+    texts = []
     for number, row in enumerate(rows):
         cells = []
+        texts.append([str(cell.content if isinstance(cell, Cell) else cell) for cell in row])
         for index, value in enumerate(row):
             cell = value if isinstance(value, Cell) else Cell(content=value)
             classes = " ".join(filter(None, ("number" if index in right else "", cell.class_)))
@@ -115,7 +119,33 @@ def table(
         tag("tbody", body, role="rowgroup"),
     )
     classes = " ".join(filter(None, ("sortable" if sortable else "", "even" if even else "")))
-    return tag("table", parts, role="table", id=identity, class_=classes or None)
+    style = f"--columns:{_widths(headers, texts)}" if sortable else None
+    return tag("table", parts, role="table", id=identity, class_=classes or None, style=style)
+
+
+def _widths(headers: Sequence[str], texts: Iterable[Sequence[str]]) -> str:
+    """The widths of a table's columns. They are known beforehand, so that a row is laid out only where it is seen."""
+    columns = zip(*[[f"{header} ▲" for header in headers], *texts], strict=True)
+    *widths, last = (max(map(len, column)) for column in columns)
+    return " ".join([f"{min(width, _WIDEST) + 2}ch" for width in widths] + [f"minmax({min(last, _WIDEST)}ch,1fr)"])
+
+
+def filter_of(identity: str, hint: str) -> Markup:
+    """Return what filters and sorts a sortable table. It shows itself where the page's script runs.
+
+    Args:
+        identity: the table's.
+        hint: what may be written into it, by an example.
+    """
+    search = tag("input", type="search", placeholder=hint, spellcheck="false", autocomplete="off")
+    order = tag("select", tag("option", "the best first", value=""))
+    parts = (
+        tag("label", "Filter ", search),
+        tag("label", "Order ", order),
+        tag("button", "Clear", type="button"),
+        tag("output", aria_live="polite"),
+    )
+    return tag("div", parts, class_="filter", role="search", data_filters=identity, hidden=True)
 
 
 def json_block(identity: str, value: object) -> Markup:

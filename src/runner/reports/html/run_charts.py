@@ -5,8 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 from runner.reports.drawing.curves import metric_points, system_points
-from runner.reports.html.charts import Chart, Rule
+from runner.reports.html.charts import COLORS, Chart, Made, Rule, frame, plot_section
 from runner.reports.html.details import RunDetails
+from runner.reports.html.markup import table, tag
 from runner.runs.attempts import Attempt
 
 _METRICS = {
@@ -33,6 +34,31 @@ def run_charts(details: RunDetails) -> Iterator[Chart]:
         curves = {details.run.run_id: points}
         yield Chart(name=name, label=_METRICS[name], curves=curves, rules=rules, says_rules=is_first)
     yield from _system(details.system)
+
+
+def lengths(details: RunDetails) -> Iterator[tuple[str, Made]]:
+    """Yield a plot for each stage of how long its examples are, with its name."""
+    for stage, record in details.lengths.items():
+        width = record["width"]
+        parts = [(place * width, (place + 1) * width - 1, count) for place, count in enumerate(record["counts"])]
+        of_stage = f" of the stage {stage}" if len(details.lengths) > 1 else ""
+        title = f"Lengths of the examples{of_stage}"
+        note = (
+            f"{record['examples']:,} examples of {record['least']:,} to {record['greatest']:,} tokens, half of them of "
+            f"{record['median']:,} or fewer; {record['tokens']:,} tokens in all, after max_length."
+        )
+        cells = [(f"{first:,} to {last:,}", f"{count:,}") for first, last, count in parts]
+        numbers = tag("details", tag("summary", f"{title} as a table"), table(title, ["tokens", "examples"], cells))
+        at = {"field": "from", "type": "quantitative", "title": "tokens", "bin": {"binned": True, "step": width}}
+        count_ = {"field": "examples", "type": "quantitative", "title": "examples"}
+        values = [{"from": first, "to": last + 1, "examples": count} for first, last, count in parts]
+        name = f"lengths_{stage}"
+        bars = {
+            "data": {"values": values},
+            "mark": {"type": "bar", "color": COLORS[0], "tooltip": {"content": "data"}, "aria": False},
+            "encoding": {"x": at, "x2": {"field": "to"}, "y": count_},
+        }
+        yield name, (plot_section(name, title, note, numbers), frame(title, {"height": 180, **bars}))
 
 
 def interruptions(attempts: Sequence[Attempt], records: Sequence[Mapping[str, Any]]) -> list[Rule]:

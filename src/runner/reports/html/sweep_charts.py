@@ -1,29 +1,32 @@
-"""The plots of the report of a sweep: the best so far, and drawn values against the score as parallel coordinates."""
+"""The plots of the report of a sweep: the best so far, what mattered, and the trials from rung to rung."""
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from runner.reports.html.charts import COLORS, frame
-from runner.reports.html.markup import Markup, tag
-from runner.reports.sweep_tables import newest_value, short_value
+from runner.reports.html.charts import COLORS, ROOM, Made, frame, plot_section
+from runner.reports.html.markup import Markup, table
+from runner.reports.sweep_tables import newest_value, short_name, short_value
 from runner.reports.tables import number
-from runner.sweeps.views.overview import Overview, TrialRow
+from runner.sweeps.members import Trial
+from runner.sweeps.views.importance import finite, importances
+from runner.sweeps.views.overview import Overview
+from runner.sweeps.views.verdicts import ordinal
 
-MOST_AXES = 10
-"""Parameters that parallel coordinates show."""
+_BAR = 26
+"""The height of a parameter's bar, in pixels."""
+_MOST_WORDS = 4
+"""Different words of the best trials that are said."""
 
 
-def best_so_far(overview: Overview) -> tuple[Markup, dict[str, Any]] | None:
+def best_so_far(overview: Overview) -> Made | None:
     """Return the score of each trial in the order of their numbers, and the best until then; None without any score."""
     definition = overview.definition
     last = len(definition.rungs)
     values: list[dict[str, Any]] = []
     best: list[dict[str, Any]] = []
     for row in sorted(overview.trials, key=lambda row: row.trial.number):
-        value, is_end = _finite(newest_value(row)), last in row.trial.scores
+        value, is_end = finite(newest_value(row)), last in row.trial.scores
         if value is None:
             continue
         kind = "trained to its end" if is_end else "trained in part"
@@ -35,8 +38,8 @@ def best_so_far(overview: Overview) -> tuple[Markup, dict[str, Any]] | None:
     if best:
         best.append({"trial": values[-1]["trial"], "value": best[-1]["value"]})
     metric = definition.metric
-    x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}}
-    y = {"field": "value", "type": "quantitative", "title": metric, "scale": {"zero": False}}
+    x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}, "scale": ROOM}
+    y = {"field": "value", "type": "quantitative", "title": metric, "scale": ROOM}
     kinds = ["trained to its end", "trained in part"]
     color = {
         "field": "kind",
@@ -53,152 +56,147 @@ def best_so_far(overview: Overview) -> tuple[Markup, dict[str, Any]] | None:
         },
         {
             "data": {"values": values},
-            "mark": {"type": "point", "filled": True, "tooltip": {"content": "data"}},
+            "mark": {"type": "point", "filled": True, "opacity": 1, "tooltip": {"content": "data"}, "aria": False},
             "encoding": {"x": x, "y": y, "color": color},
         },
     ]
     note = (
         "The line is the best so far of the trials that were trained to their end; others stand at their newest value."
     )
-    figure = _figure("best_so_far", "Best so far", note)
+    figure = plot_section("best_so_far", "Best so far", note)
     return figure, frame(f"{metric} of each trial, and the best so far", {"layer": layers})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Axis:
-    """One axis of parallel coordinates."""
-
-    name: str
-    places: Mapping[int, float]
-    """Where each trial stands, from 0 to 1, by its number."""
-    lowest: str
-    highest: str
-
-
-def parallel_coordinates(overview: Overview) -> tuple[Markup, dict[str, Any]] | None:
-    """Return each trial as a line over what was drawn for it, and its score; None where there is nothing to compare."""
-    rows = [row for row in overview.trials if _finite(newest_value(row)) is not None]
-    scores = {row.trial.number: value for row in rows if (value := _finite(newest_value(row))) is not None}
-    drawn = list(_axes(overview, rows))
-    if len(rows) < 2 or not drawn:
+def importance(overview: Overview) -> Made | None:
+    """Return how much each parameter has to do with which trials are the best; None where nothing can be told."""
+    found = importances(overview)
+    if found is None:
         return None
-    metric = overview.definition.metric
-    axes = [*drawn[:MOST_AXES], _numbers(metric, scores, logarithmic=False)]
-    names = [axis.name for axis in axes]
+    names = [one.name for one in found.parameters]
     values = [
-        {
-            "trial": row.trial.number,
-            "axis": str(index),
-            "at": round(axis.places[row.trial.number], 4),
-            "score": scores[row.trial.number],
-            "drawn": ", ".join(f"{name} {short_value(value)}" for name, value in row.trial.values.items()),
-        }
-        for row in reversed(rows)  # the best on top
-        for index, axis in enumerate(axes)
-        if row.trial.number in axis.places
+        {"parameter": short_name(one.name, names), "share": round(one.share, 4), "by chance": round(one.by_chance, 4)}
+        for one in found.parameters
     ]
-    ends = [
-        {"axis": str(index), "at": at, "text": text}
-        for index, axis in enumerate(axes)
-        for at, text in ((0, axis.lowest), (1, axis.highest))
-    ]
-    titles = f"{json.dumps(names)}[toNumber(datum.value)]"
-    x = {
-        "field": "axis",
+    y = {
+        "field": "parameter",
         "type": "nominal",
-        "sort": [str(index) for index in range(len(axes))],
+        "sort": None,
         "title": None,
-        "axis": {"labelExpr": titles, "labelAngle": -30, "labelLimit": 110, "domain": False, "grid": True},
-        "scale": {"type": "point", "padding": 0.3},
+        "axis": {"labelLimit": 120, "domain": False, "ticks": False},
     }
-    y = {"field": "at", "type": "quantitative", "axis": None, "scale": {"domain": [-0.08, 1.08]}}
-    color = {
-        "field": "score",
+    x = {
         "type": "quantitative",
-        "title": metric,
-        "scale": {"scheme": "viridis", "reverse": overview.definition.sign < 0},
-        "legend": {"orient": "bottom", "gradientLength": 200},
+        "title": "importance",
+        "axis": {"format": "%", "tickCount": 5},
+        "scale": {"domainMin": 0},
     }
     tooltip = [
-        {"field": "trial", "type": "nominal"},
-        {"field": "score", "type": "quantitative", "title": metric, "format": ".5g"},
-        {"field": "drawn", "type": "nominal"},
+        {"field": "parameter", "type": "nominal"},
+        {"field": "share", "type": "quantitative", "format": ".1%"},
+        {"field": "by chance", "type": "quantitative", "format": ".1%"},
     ]
     layers = [
         {
-            "data": {"values": values},
-            "params": [{"name": "over", "select": {"type": "point", "on": "pointerover", "fields": ["trial"]}}],
-            "mark": {"type": "line", "strokeWidth": 1.5},
-            "encoding": {
-                "x": x,
-                "y": y,
-                "color": color,
-                "detail": {"field": "trial", "type": "nominal"},
-                "opacity": {"condition": {"param": "over", "value": 0.8}, "value": 0.08},
-                "tooltip": tooltip,
-            },
+            "mark": {"type": "bar", "color": COLORS[0], "height": {"band": 0.6}},
+            "encoding": {"x": {**x, "field": "share"}, "y": y, "tooltip": tooltip},
         },
         {
-            "data": {"values": ends},
-            "mark": {"type": "text", "fontSize": 10, "color": "var(--ink)", "dy": {"expr": "datum.at ? -8 : 8"}},
-            "encoding": {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}},
+            "mark": {"type": "tick", "color": "var(--ink)", "thickness": 2, "height": {"band": 0.8}},
+            "encoding": {"x": {**x, "field": "by chance"}, "y": y, "tooltip": tooltip},
         },
     ]
-    note = f"Each line is a trial, from what was drawn for it to {metric} at the right; each axis has its own scale."
-    if len(drawn) > MOST_AXES:
-        note += f" The first {MOST_AXES} of {len(drawn)} parameters are shown."
-    figure = _figure("parallel", "Drawn values and the score", note)
-    return figure, frame(f"What was drawn for each trial, and its {metric}", {"height": 300, "layer": layers})
+    note = (
+        f"How differently the values of the best {found.best} of {found.trials} trials are spread from those of all "
+        "(PED-ANOVA). What stays below its mark may be chance: 19 in 20 parameters that do not matter do."
+    )
+    cells = [(one.name, f"{one.share:.1%}", f"{one.by_chance:.1%}", _spread(one.best)) for one in found.parameters]
+    headers = ["parameter", "importance", "by chance", f"in the best {found.best}"]
+    shown = table("What each parameter has to do with which trials are the best", headers, cells, right=(1, 2))
+    figure = plot_section("importance", "What mattered", note, shown)
+    data = {"data": {"values": values}, "height": _BAR * len(values), "layer": layers}
+    return figure, frame("The importance of each parameter", data)
+
+
+def way(overview: Overview) -> Made | None:
+    """Return the trials from rung to rung, and the way of the best; None without rungs or scores."""
+    definition, best = overview.definition, overview.best
+    if not definition.rungs or best is None:
+        return None
+    last = definition.max_steps or max(row.trial.step for row in overview.trials)
+    steps = [*definition.rungs, max(last, definition.rungs[-1] + 1)]
+    values = [
+        {"trial": row.trial.number, "step": steps[rung], "value": value, "why": row.why}
+        for row in overview.trials
+        for rung, score in sorted(row.trial.scores.items())
+        if (value := finite(score)) is not None
+    ]
+    metric = definition.metric
+    axis = {"values": steps, "labelOverlap": True, "format": "d"}
+    scale = {"type": "log", "nice": False, "domain": [steps[0] / 1.1, steps[-1] * 1.1]}
+    x = {"field": "step", "type": "quantitative", "title": "step", "axis": axis, "scale": scale}
+    y = {"field": "value", "type": "quantitative", "title": metric, "scale": ROOM}
+    detail = {"field": "trial", "type": "nominal"}
+    tooltip = [
+        {"field": "trial", "type": "nominal"},
+        {"field": "step", "type": "quantitative"},
+        {"field": "value", "type": "quantitative", "title": metric, "format": ".5g"},
+        {"field": "why", "type": "nominal"},
+    ]
+    counts = Counter(one["trial"] for one in values)
+    went_on = [one for one in values if counts[one["trial"]] > 1]
+    of_best = [one for one in values if one["trial"] == best.number]
+    gray, accent = COLORS[7], COLORS[2]
+    layers = [
+        {
+            "data": {"values": values},
+            "mark": {"type": "point", "filled": True, "size": 28, "color": gray, "opacity": 1, "aria": False},
+            "encoding": {"x": x, "y": y, "tooltip": tooltip, "fillOpacity": {"value": 0.6}, "detail": detail},
+        },
+        {
+            "data": {"values": went_on},
+            "mark": {"type": "line", "strokeWidth": 1, "color": gray, "strokeOpacity": 0.35, "aria": False},
+            "encoding": {"x": x, "y": y, "detail": detail},
+        },
+        {
+            "data": {"values": of_best},
+            "mark": {"type": "line", "strokeWidth": 2.5, "color": accent, "point": {"color": accent, "size": 50}},
+            "encoding": {"x": x, "y": y, "tooltip": tooltip},
+        },
+    ]
+    note = f"Each point is a trial at a rung, its line goes on to the next; trial {best.number}, the best, is green."
+    figure = plot_section("way", "From rung to rung", note, _way_table(overview, best, steps))
+    return figure, frame(f"{metric} of the trials from rung to rung", {"height": 280, "layer": layers})
 
 
 # -- inside --------------------------------------------------------------------------------------------------------
 
 
-def _figure(name: str, title: str, note: str) -> Markup:
-    plot = tag("div", class_="plot", id=name)
-    return tag("section", tag("h2", title), tag("figure", plot, tag("figcaption", tag("p", note))))
+def _way_table(overview: Overview, best: Trial, steps: Sequence[int]) -> Markup:
+    """Where the best trial stood at each rung, among those of its bracket."""
+    sign = overview.definition.sign
+    cells = []
+    for rung, score in sorted(best.scores.items()):
+        value = finite(score)
+        others = [
+            sign * other
+            for row in overview.trials
+            if row.trial.bracket == best.bracket and (other := finite(row.trial.scores.get(rung))) is not None
+        ]
+        place = "-"
+        if value is not None:
+            place = f"{ordinal(1 + sum(other < sign * value for other in others))} of {len(others)}"
+        first = number(sign * min(others), 5) if others else "-"
+        cells.append((str(steps[rung]), number(value, 5), place, first))
+    headers = ["step", overview.definition.metric, "place", "the best there"]
+    return table(f"The way of the best, trial {best.number}", headers, cells, right=(1, 2, 3))
 
 
-def _axes(overview: Overview, rows: Sequence[TrialRow]) -> Iterator[_Axis]:
-    """Yield an axis for each parameter that is not the same in all trials."""
-    logarithmic = _logarithmic(overview)
-    for name in dict.fromkeys(name for row in overview.trials for name in row.trial.values):
-        values = {row.trial.number: row.trial.values[name] for row in rows if name in row.trial.values}
-        if len({json.dumps(value, sort_keys=True) for value in values.values()}) < 2:
-            continue
-        numbers = {trial: place for trial, value in values.items() if (place := _finite(value)) is not None}
-        if len(numbers) == len(values):
-            is_logarithmic = name in logarithmic and min(numbers.values()) > 0
-            yield _numbers(name, numbers, logarithmic=is_logarithmic)
-        else:
-            yield _words(name, {trial: short_value(value) for trial, value in values.items()})
-
-
-def _numbers(name: str, values: Mapping[int, float], *, logarithmic: bool) -> _Axis:
-    low, high = min(values.values()), max(values.values())
-    scale = math.log if logarithmic else float
-    width = scale(high) - scale(low)
-    places = {trial: (scale(value) - scale(low)) / width if width else 0.5 for trial, value in values.items()}
-    return _Axis(name=name, places=places, lowest=_end(low), highest=_end(high))
-
-
-def _end(value: float) -> str:
-    return number(int(value) if value.is_integer() and abs(value) < 1e6 else value, 3)
-
-
-def _words(name: str, values: Mapping[int, str]) -> _Axis:
-    words = sorted(set(values.values()))
-    step = 1 / max(1, len(words) - 1)
-    places = {trial: words.index(word) * step for trial, word in values.items()}
-    return _Axis(name=name, places=places, lowest=words[0], highest=words[-1])
-
-
-def _logarithmic(overview: Overview) -> set[str]:
-    """The names of the parameters that are drawn on a logarithmic scale."""
-    parameters = overview.definition.space.get("parameters") or []
-    return {one["name"] for one in parameters if "log" in str(one.get("distribution", {}).get("name"))}
-
-
-def _finite(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+def _spread(values: Sequence[Any]) -> str:
+    """What the best trials have of a parameter: from the least to the greatest, or how many have which word."""
+    numbers = [number for value in values if (number := finite(value)) is not None]
+    if len(numbers) == len(values) and len(set(numbers)) > _MOST_WORDS:
+        low, high = (next(value for value in values if value == end) for end in (min(numbers), max(numbers)))
+        return f"{short_value(low)} to {short_value(high)}"
+    counted = Counter(short_value(value) for value in values)
+    said = [f"{word} ({count})" for word, count in counted.most_common(_MOST_WORDS)]
+    return ", ".join(said) + (f" and {len(counted) - _MOST_WORDS} others" if len(counted) > _MOST_WORDS else "")

@@ -1,13 +1,16 @@
 """Sections of the report of a sweep: where it stands, rungs, trials with why each stopped, and what it saved."""
 
-from runner.reports.html.markup import Cell, Content, table, tag
+from runner.reports.html.markup import Cell, Content, filter_of, table, tag
 from runner.reports.html.run_sections import section
-from runner.reports.sweep_tables import newest_value, short_value, summary_lines
+from runner.reports.sweep_tables import newest_value, short_name, short_value, summary_lines
 from runner.reports.tables import duration, number
 from runner.runs.measured.spending import in_dollars
+from runner.sweeps.views.importance import finite
 from runner.sweeps.views.overview import Overview
 
 _HOUR = 3600.0
+_COLUMNS = ("trial", "state", "step", "time", "cost", "why")
+"""Of the table of trials, besides the metric and the parameters."""
 
 
 def standing(overview: Overview) -> Content:
@@ -37,23 +40,33 @@ def trials(overview: Overview) -> Content:
         return None
     names = list(dict.fromkeys(name for row in overview.trials for name in row.trial.values))
     metric = overview.definition.metric
-    headers = ["trial", "state", "step", metric, *names, "time", "cost", "why"]
+    titles = [short_name(name, [*names, *_COLUMNS, metric]) for name in names]
+    headers = [*_COLUMNS[:3], metric, *titles, *_COLUMNS[3:]]
     cells: list[list[Content | Cell]] = [
         [
             str(row.trial.number),
             row.outlook,
             str(row.trial.step),
-            number(newest_value(row), 5),
-            *(short_value(row.trial.values.get(name)) for name in names),
-            duration(row.trial.seconds),
-            in_dollars(row.trial.cost) if row.trial.cost else "-",
+            Cell(content=number(newest_value(row), 5), sort=finite(newest_value(row))),
+            *(
+                Cell(content=short_value(row.trial.values.get(name)), sort=finite(row.trial.values.get(name)))
+                for name in names
+            ),
+            Cell(content=duration(row.trial.seconds), sort=row.trial.seconds),
+            Cell(content=in_dollars(row.trial.cost), sort=row.trial.cost) if row.trial.cost else "-",
             row.why,
         ]
         for row in overview.trials
     ]
     right = [2, 3, *range(4, len(headers) - 1)]
-    shown = table("Every trial, the best first", headers, cells, right=right)
-    return section("Trials", tag("div", shown, class_="wide", tabindex="0", role="region", aria_label="Every trial"))
+    numbers = [{"data_trial": str(row.trial.number)} for row in overview.trials]
+    title, identity = "Every trial, the best first", "trials"
+    shown = table(title, headers, cells, right=right, sortable=True, identity=identity, attributes=numbers)
+    best = newest_value(overview.trials[0])
+    compared = "<" if overview.definition.sign > 0 else ">"
+    hint = f"{metric}{compared}{number(finite(best) or 1.0, 3)} finished"
+    region = tag("div", shown, class_="wide tall", tabindex="0", role="region", aria_label=title)
+    return section("Trials", filter_of(identity, hint), region)
 
 
 def savings(overview: Overview) -> Content:

@@ -1,4 +1,4 @@
-"""The records that people make of a run after it was launched: its tags and notes, and that it is being deleted."""
+"""Records made of a run after it was launched: its tags and notes, who awaits its end, and that it is being deleted."""
 
 import re
 from typing import Annotated, Literal, NotRequired, TypeAlias, TypedDict
@@ -44,6 +44,29 @@ class MarkedRecord(TypedDict):
     """The run."""
     marked_at: NotRequired[Line]
     """When."""
+
+
+class AwaitedRecord(TypedDict):
+    """``ci/<run_id>/<n>.json``: a CI job has left a run, for another to report its end. Written once."""
+
+    run_id: RunId
+    """The run."""
+    left_at: Line
+    """When."""
+    nonce: Line
+    """Tells apart two writers that take the same number."""
+    repository: NotRequired[Line | None]
+    """The repository, as the CI system names it."""
+    commit: NotRequired[Line | None]
+    """The commit that was launched."""
+    pull_request: NotRequired[Count | None]
+    """The number of the pull or merge request."""
+    url: NotRequired[Line | None]
+    """The page of the job that launched it."""
+    requirements: list[str]
+    """What is required of the run."""
+    baseline: str | None
+    """What it is compared with."""
 
 
 class RemovalRecord(TypedDict):

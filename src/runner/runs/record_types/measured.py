@@ -103,6 +103,25 @@ class DatasetInputs(TypedDict):
     """BLAKE3 of its contents; None: its commit says it."""
 
 
+class LengthsRecord(TypedDict):
+    """How long the examples are that a stage is trained on, in tokens, after `max_length`."""
+
+    examples: Count
+    """How many there are."""
+    tokens: Count
+    """Of all together."""
+    least: Count
+    """Of the shortest."""
+    median: Count
+    """Half of the examples have no more."""
+    greatest: Count
+    """Of the longest."""
+    width: Count
+    """How many lengths each of `counts` is of."""
+    counts: list[Count]
+    """How many examples are shorter than `width`, than twice that, and so on."""
+
+
 class InputsRecord(TypedDict):
     """``attempts/<n>.inputs-<stage>.json``: what model and data a stage of an attempt was trained with."""
 
@@ -120,3 +139,5 @@ class InputsRecord(TypedDict):
     """How many those are."""
     datasets: list[DatasetInputs]
     """The entries of the data."""
+    lengths: NotRequired[LengthsRecord | None]
+    """How long the examples are; None: they are tokenized as they are trained on."""

@@ -30,14 +30,16 @@ def claim_start(store: Store, run_id: str) -> bool:
     number = max(numbered_records(store, run_key(run_id, CLAIMS)), default=0)
     if number:
         last = find_hint(store, numbered_key(run_id, CLAIMS, number), StartClaim)
-        if last is not None and {name: last[name] for name in seen} == seen and _age(last) < CLAIM_SECONDS:
+        same = last is not None and (last["attempts"], last["launches"]) == (seen["attempts"], seen["launches"])
+        if last is not None and same and _age(last) < CLAIM_SECONDS:
             return False
-    claim = {"number": number + 1, "nonce": new_nonce(8), "claimed_at": utc_now(), **seen, **by_whom()}
+    nonce = new_nonce(8)
+    claim = {"number": number + 1, "nonce": nonce, "claimed_at": utc_now(), **seen, **by_whom()}
     key = numbered_key(run_id, CLAIMS, number + 1)
     store.create(key, encoded(claim))
     try:
         # Read back: the answer may have got lost, and a store that ignores conditions may hold another's by now.
-        return read_record(store, key, StartClaim)["nonce"] == claim["nonce"]
+        return read_record(store, key, StartClaim)["nonce"] == nonce
     except (NotFound, DamagedRecord):
         return False
 

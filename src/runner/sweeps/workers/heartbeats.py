@@ -13,6 +13,8 @@ from runner.runs.liveness import FRESH_SECONDS
 from runner.runs.record_types.rules import Count, Line
 from runner.runs.records import encoded, find_hint, utc_now
 from runner.storage.store import Store
+from runner.sweeps.controller import Controller
+from runner.sweeps.journal import Decide
 from runner.sweeps.layout import sweep_key, trial_run_id, worker_key
 from runner.sweeps.state import SweepState
 
@@ -47,6 +49,17 @@ class LostWorker:
     """How it is known."""
     steps: Mapping[int, int] = field(default_factory=dict)
     """The newest checkpoint's step of each trial that it had: what it has done counts."""
+
+    def events(self, controller: Controller) -> Decide:
+        """Return what frees its trials in the journal."""
+        return lambda state: controller.lost(
+            state,
+            self.name,
+            last_sign=self.last_sign,
+            reason=self.reason,
+            now=datetime.now(UTC),
+            steps=self.steps,
+        )
 
 
 def write_worker_heartbeat(

@@ -4,12 +4,11 @@ import logging
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from runner.exit_codes import FAILED, INTERRUPTED, MISTAKE, SUCCEEDED
 from runner.notices import NoticeWriter
@@ -20,18 +19,15 @@ from runner.runs.attempts import (
     attempts,
     is_superseded,
     write_ended,
-    write_heartbeat,
     write_restored,
 )
 from runner.runs.chunks import ChunkWriter
 from runner.runs.layout import CheckpointName
 from runner.runs.measured.duration import seconds_of_attempts
 from runner.runs.record_types.node import NodeAssignment
-from runner.runs.record_types.result import Result
-from runner.runs.records import is_cancel_requested, utc_now, write_result
+from runner.runs.records import is_cancel_requested, write_result
 from runner.storage.retry import STORE_ERRORS, after, retry_store_call, retrying
 from runner.storage.store import StoreUnavailable
-from runner.train.agent.ending import EXIT_CODES, ended_record, exit_code_of, interrupted, oom_kills
 from runner.train.agent.hangs.hang_watch import HangWatch
 from runner.train.agent.log import NOTICE, AttemptLog, CallingHandler, PeopleFormatter, logged_to
 from runner.train.agent.machine.record import MachineWriter
@@ -39,9 +35,19 @@ from runner.train.agent.machine.sampler import sampled
 from runner.train.agent.money.attempt_money import AttemptMoney
 from runner.train.agent.nodes.node_monitor import NodeMonitor
 from runner.train.agent.nodes.topology import free_port
+from runner.train.agent.notifying.attempt_news import AttemptNews
 from runner.train.agent.outcome import Outcome, attempt_outcome
 from runner.train.agent.pausing import checkpoint_to_pause_at, paused
 from runner.train.agent.preemption import FINISH_SIGNAL, is_eviction
+from runner.train.agent.records.ending import (
+    EXIT_CODES,
+    ended_record,
+    exit_code_of,
+    interrupted,
+    oom_kills,
+    result_record,
+)
+from runner.train.agent.records.heartbeat import Heartbeat
 from runner.train.agent.restart_policy import attempts_without_progress, last_oom_split, retry_smaller
 from runner.train.agent.restore import restore_extended, restore_newest
 from runner.train.agent.setup import AgentSetup
@@ -109,9 +115,6 @@ class HeadAttempt:
         """Records what it runs on."""
         self._hung = False
         """Whether it is ended because it hangs."""
-        self._progress: dict[str, Any] = {"phase": "starting"}
-        self._default_message: str | None = None
-        """The heartbeat's message where the worker has none."""
         self._fence_at = time.monotonic() + self._timing.fence
         self._log_chunks = ChunkWriter(self._store, setup.run_id, "logs", claim.token, most_bytes=_LOG_BYTES)
         self._attempt_log = AttemptLog(self._log_chunks, redact=setup.redact)
@@ -125,8 +128,22 @@ class HeadAttempt:
             redact=setup.redact,
             timing=self._timing,
         )
-        self._hang_watch = HangWatch(setup.watchdog, lambda: self._workers.pids, activity_seconds=self._timing.activity)
         self._money = AttemptMoney(setup, claim)
+        self._heartbeat = Heartbeat(
+            self._store,
+            claim,
+            every_seconds=self._timing.beat,
+            more=self._money.heartbeat_fields,
+            after=self._log_chunks.flush,
+        )
+        self._progress = self._heartbeat.progress
+        self._news = AttemptNews(setup, claim, progress=lambda: {**self._progress, "cost": self._money.cost()})
+        self._hang_watch = HangWatch(
+            setup.watchdog,
+            lambda: self._workers.pids,
+            activity_seconds=self._timing.activity,
+            on_stall=self._news.stalled,
+        )
 
     def run(self) -> AttemptEnd:
         """Make the attempt, from the workers' start to the record of its end."""
@@ -139,6 +156,8 @@ class HeadAttempt:
         with ExitStack() as stack:
             for handler in (to_chunks, to_notices):
                 stack.enter_context(logged_to(handler))
+            stack.callback(self._finish_log)
+            self._news.begin()
             oom_kills_before = oom_kills()
             try:
                 self._outcome = self._money.begin()
@@ -198,7 +217,9 @@ class HeadAttempt:
             Whether there is something to watch; False if the attempt ends before it begins.
         """
         self._progress["phase"] = "restoring" if self._claim.number > 1 else "starting"
-        with self._beating():  # a large checkpoint takes minutes, and whoever has no heartbeat is taken for dead
+        with (
+            self._heartbeat.beating()
+        ):  # a large checkpoint takes minutes, and whoever has no heartbeat is taken for dead
             restored = self._patiently(
                 lambda: restore_newest(self._store, self._setup.run_id, self._folder / "restored", warn=_log.warning)
             )
@@ -217,6 +238,7 @@ class HeadAttempt:
         self._patiently(lambda: write_restored(self._store, self._claim, name, stages=self._stages))
         earlier = [attempt for attempt in known if attempt.number < self._claim.number]
         self._hang_watch.begin(earlier, name)
+        self._news.resumed(earlier, name)
         self._report_start(name, split)
         if self._gives_up(name, earlier) or not self._all_nodes_joined():
             return self._outcome is None  # else workers have ended early, and `_watch` finds that out
@@ -244,7 +266,7 @@ class HeadAttempt:
         if split is not None:
             micro_batch, accumulation = split
             message = f"micro-batches of {micro_batch}, {accumulation} in a step, since memory ran out"
-            self._default_message = message
+            self._heartbeat.default_message = message
             _log.info("attempt %d trains in %s", number, message, extra=NOTICE)
 
     def _gives_up(self, restored: CheckpointName | None, earlier: Sequence[AttemptRecord]) -> bool:
@@ -271,7 +293,7 @@ class HeadAttempt:
             if time.monotonic() > beat_at:
                 beat_at = time.monotonic() + self._timing.beat
                 self._progress["message"] = f"waiting for machines {names}"
-                self._beat()
+                self._heartbeat.write()
                 if self._must_stop():
                     return False
             if self._workers.wait(min(1.0, self._timing.beat)):
@@ -284,7 +306,7 @@ class HeadAttempt:
     def _watch(self) -> None:
         """Return when the workers have ended, are out of time, or must end because the attempt is over."""
         while True:
-            self._beat()
+            self._heartbeat.write()
             if self._must_stop():
                 return
             self._pass_finish_on()
@@ -313,9 +335,10 @@ class HeadAttempt:
             self._hang_watch.warn()
             return False
         what = hang.describe()
+        self._news.stalled(f"{what}; the attempt is ended")
         _log.warning("%s: the attempt is ended; the stacks of all its threads follow", what)
         self._progress["hang"] = what
-        self._beat()  # the other machines log their stacks when they see it
+        self._heartbeat.write()  # the other machines log their stacks when they see it
         self._workers.print_stacks()
         self._hung = True
         self._outcome = interrupted(f"training hung: {what}; the log has the stacks of all threads")
@@ -356,32 +379,11 @@ class HeadAttempt:
         except STORE_ERRORS:
             return False
 
-    def _beat(self) -> None:
-        """Write a heartbeat and the log so far. A store that does not answer now is no reason to stop."""
-        try:
-            message = self._progress.get("message") or self._default_message
-            cost = self._money.heartbeat_fields()
-            write_heartbeat(self._store, self._claim, {"at": utc_now(), **self._progress, **cost, "message": message})
+    def _finish_log(self) -> None:
+        """Wait until webhooks know of the end, and write what was logged since."""
+        self._news.close()
+        with suppress(*STORE_ERRORS):
             self._log_chunks.flush()
-        except STORE_ERRORS:
-            return
-
-    @contextmanager
-    def _beating(self) -> Iterator[None]:
-        """Within, write heartbeats from a thread of their own."""
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(self._timing.beat):
-                self._beat()
-
-        thread = threading.Thread(target=beat, name="beat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
     def _pass_output_on(self, text: str) -> None:
         """Print what a worker has printed, and add it to the attempt's log."""
@@ -444,7 +446,7 @@ class HeadAttempt:
                 if final_state != state:
                     state, exit_code = final_state, EXIT_CODES.get(final_state, FAILED)
             self._progress["phase"] = "ending"
-            self._beat()
+            self._heartbeat.write()
             record = ended_record(
                 outcome,
                 state=state,
@@ -458,7 +460,9 @@ class HeadAttempt:
             _log.error("the store does not answer: %s", error)
             if outcome.reason is not None:
                 self._notices.write("warning", outcome.reason)  # nobody will read it in the store
+            self._news.ended(outcome, "interrupted", again=again)
             return AttemptEnd(exit_code if outcome.kind == "interrupted" else INTERRUPTED, again)
+        self._news.ended(outcome, state, again=again)
         shutil.rmtree(self._folder, ignore_errors=True)
         return AttemptEnd(exit_code, again)
 
@@ -466,21 +470,16 @@ class HeadAttempt:
         """Write the run's result unless it has one; return the state in the result that it has then."""
         if is_superseded(self._store, self._claim):
             return "superseded"
-        progress = {name: self._progress.get(name) for name in ("step", "max_steps")}
-        progress |= {name: self._progress[name] for name in ("stage", "stage_number") if name in self._progress}
-        result: Mapping[str, Any] = {
-            "state": outcome.kind,
-            "reason": outcome.reason,
-            "ended_at": utc_now(),
-            "attempts": self._claim.number,
-            "cost": self._money.cost(),
-            "duration_seconds": seconds_of_attempts(self._store, self._claim),
-            **(self._machine.result_fields() if self._machine is not None and outcome.kind == "succeeded" else {}),
-            **progress,
-            **(outcome.result or {}),
-        }
+        result = result_record(
+            outcome,
+            progress=self._progress,
+            attempts=self._claim.number,
+            cost=self._money.cost(),
+            duration_seconds=seconds_of_attempts(self._store, self._claim),
+            machine=self._machine.result_fields() if self._machine is not None else {},
+        )
         reopened = self._setup.reopened
-        return write_result(self._store, self._setup.run_id, cast(Result, result), reopened=reopened)["state"]
+        return write_result(self._store, self._setup.run_id, result, reopened=reopened)["state"]
 
     def _patiently(self, call: Callable[[], R]) -> R:
         return retrying(call, until=after(self._timing.store))

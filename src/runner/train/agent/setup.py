@@ -10,6 +10,7 @@ from runner.storage.store import Store
 from runner.train.agent.log import as_it_is
 from runner.train.agent.money.price import Money
 from runner.train.agent.nodes.topology import Topology
+from runner.train.agent.notifying.webhooks import Webhooks
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 
 _ENVIRONMENT = {
@@ -87,6 +88,10 @@ class AgentSetup:
     """What this machine costs, and how much the run may cost."""
     watchdog: Watchdog = field(default_factory=Watchdog)
     """The recipe's `watchdog`: when training that hangs is ended."""
+    webhooks: Webhooks = field(default_factory=Webhooks)
+    """Who is told what becomes of the run."""
+    recipe_name: str = ""
+    """The recipe's name, which they are told."""
     redact: Callable[[str], str] = as_it_is
     """Hides the values of secrets in a text."""
     timing: Timing = DEFAULT_TIMING

@@ -37,6 +37,8 @@ class Timing:
     """How long a training process that hangs may take to print its stacks."""
     kill: float = 30.0
     """How long a killed process may take to go. One that waits in the kernel for a device stays."""
+    notify: float = 10.0
+    """How long a webhook is tried to be told something, and how long the end of an attempt waits for that."""
     finish: float = 900.0
     """How long the end of the training waits for a store that does not answer, before a later attempt does the rest."""
 

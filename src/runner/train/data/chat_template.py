@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from datasets import Dataset
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from runner.errors import UserError
 from runner.recipe.formats.dropped import DroppedRows
 from runner.recipe.formats.layouts import Row, RowLayout
 from runner.runs.record_types.result import DroppedRecord
+from runner.train.data.loss.spans import REFUSALS
 from runner.train.data.mixture import TrainingData
 from runner.train.data.origins import Origins
 
-_REFUSALS = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
-"""What rendering raises: `raise_exception` of a template, or an expression that does not fit the row."""
 _ARGUMENTS = {"city": "Oslo"}
 _ARGUMENTS_AS_TEXT = json.dumps(_ARGUMENTS)
 _MESSAGES = ("messages", "prompt", "completion", "chosen", "rejected")
@@ -45,7 +43,7 @@ def fit_to_template(
     """
     if not data.conversational:
         return data
-    template = _named_template(training.get("chat_template_path"))
+    template = named_template(training.get("chat_template_path"))
     if template is None and training.get("chat_template_path"):
         return data  # another model's, which TRL fetches
     if template is None and tokenizer.chat_template is None:
@@ -77,7 +75,7 @@ def fit_to_template(
     )
 
 
-def _named_template(path: Any) -> str | None:
+def named_template(path: Any) -> str | None:
     """Return the template of a file that the recipe names; None if it names none, or another model."""
     if not path or not Path(path).is_file():
         return None
@@ -157,7 +155,7 @@ class _Renderer:
         ]
         try:
             text = self._rendered(messages, {})
-        except _REFUSALS:
+        except REFUSALS:
             return False
         return _ARGUMENTS_AS_TEXT in text or _ARGUMENTS_AS_TEXT.replace(" ", "") in text
 
@@ -182,7 +180,7 @@ class _Renderer:
     def _error(self, messages: Sequence[Row], given: Mapping[str, Any], **arguments: Any) -> str | None:
         try:
             self._render(messages, {**given, **arguments})
-        except _REFUSALS as error:
+        except REFUSALS as error:
             return " ".join(str(error).split()) or type(error).__name__
         return None
 

@@ -54,6 +54,8 @@ class MixSettings:
     """The layout of the result."""
     assistant_only: bool
     """Whether the loss is on the assistant's turns alone."""
+    turns: str = "all"
+    """Which of them are learned: all, the last, or those that are marked."""
     notes: list[str]
     """Gets a sentence on dropped rows."""
     dropped: list[DroppedRecord]
@@ -127,7 +129,9 @@ def _convert(
 ) -> Dataset:
     """Convert the rows of one entry; `places` gets the place of each among the entry's selected rows."""
     entry = part.entry
-    convert = entry.converter(settings.layout, assistant_only=settings.assistant_only, structs=part.structs)
+    convert = entry.converter(
+        settings.layout, assistant_only=settings.assistant_only, turns=settings.turns, structs=part.structs
+    )
     unusable = DroppedRows(entry.where)
 
     def convert_row(row: Mapping[str, Any], index: int) -> list[Row]:

@@ -14,6 +14,7 @@ from datasets import Dataset, disable_caching
 from datasets.fingerprint import get_temporary_cache_files_directory
 
 from runner.errors import UserError
+from runner.recipe.formats.answers import answers_only, turns_to_learn
 from runner.recipe.formats.columns import unread_sentence
 from runner.recipe.formats.entries import Entry, EntryNeedsPairs
 from runner.recipe.formats.layouts import RowLayout, check_loss_settings, common_layout, layout_called, trained_layout
@@ -172,7 +173,11 @@ def _convert(recipe: Recipe, train_parts: Sequence[EntryRows], eval_parts: Seque
         dropped: list[DroppedRecord] = []
         count = len(train_parts)
         settings = MixSettings(
-            layout=layout, assistant_only=bool(recipe.training.get("assistant_only_loss")), notes=notes, dropped=dropped
+            layout=layout,
+            assistant_only=answers_only(recipe.training),
+            turns=turns_to_learn(recipe.training),
+            notes=notes,
+            dropped=dropped,
         )
         try:
             train = mix(parts[:count], settings, answer=None if eval_parts else answer)

@@ -46,6 +46,23 @@ def check_lengths(data: TrainingData, trainer: Any) -> None:
             _check(where, len(before), after, args.max_length, getattr(args, "truncation_mode", "keep_start"))
 
 
+def example_lengths(dataset: Dataset) -> Iterator[np.ndarray]:
+    """Yield the lengths of a prepared dataset's examples in tokens, many at a time; nothing if it has no tokens.
+
+    A pair counts with the longer of its answers, a packed sequence as the examples in it.
+    """
+    known = (("seq_lengths",), ("input_ids",), ("prompt_ids", "chosen_ids", "rejected_ids"))
+    columns = next((names for names in known if set(names) <= set(dataset.column_names)), None)
+    if columns is None:
+        return
+    for batch in dataset.select_columns(list(columns)).with_format("arrow").iter(_BATCH_ROWS):
+        if columns == ("seq_lengths",):
+            yield pyarrow.compute.list_flatten(batch["seq_lengths"].combine_chunks()).to_numpy(zero_copy_only=False)
+            continue
+        first, *answers = (pyarrow.compute.list_value_length(batch[name]).to_numpy() for name in columns)
+        yield first + np.maximum(*answers) if answers else first
+
+
 def _check(where: str, before: int, after: Dataset, length: int | None, mode: str) -> None:
     if len(after) == 0 or not _has_labels(after):
         raise _nothing_left(where, before, length, mode)
@@ -163,15 +180,7 @@ def _packed_examples(dataset: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]
 def _count_long(dataset: Dataset, length: int) -> int:
     """Count the examples as long as the limit, or longer: TRL cuts them already for `sft`, and at each step for `dpo`.
 
-    An example of exactly this length is counted too: it cannot be told from one that was cut.
+    An example of exactly this length is counted too where it cannot be told from one that was cut.
     """
-    count = 0
-    if "input_ids" in dataset.column_names:
-        for batch in dataset.select_columns("input_ids").with_format("arrow").iter(_BATCH_ROWS):
-            count += int((pyarrow.compute.list_value_length(batch["input_ids"]).to_numpy() >= length).sum())
-    elif "chosen_ids" in dataset.column_names:
-        columns = ["prompt_ids", "chosen_ids", "rejected_ids"]
-        for batch in dataset.select_columns(columns).with_format("arrow").iter(_BATCH_ROWS):
-            prompt, chosen, rejected = (pyarrow.compute.list_value_length(batch[name]).to_numpy() for name in columns)
-            count += int((prompt + np.maximum(chosen, rejected) > length).sum())
-    return count
+    least = length if "input_ids" in dataset.column_names else length + 1
+    return sum(int((lengths >= least).sum()) for lengths in example_lengths(dataset))

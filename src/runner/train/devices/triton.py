@@ -15,6 +15,10 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+TILE_TOKENS = 512
+"""Tokens of a tile of TRL's loss without Triton. TRL's 4,096 are for a kernel that works in place: torch's operators
+need 31 bytes for each of a tile's entries, which are 3.9 GiB for 32,768 of the vocabulary. `runner.fit` counts this."""
+
 
 def has_compiler() -> bool:
     """Whether there are a C compiler (``CC``, gcc or clang, as Triton looks for them) and Python's headers."""
@@ -40,3 +44,11 @@ def leave_triton_aside() -> bool:
     sys.modules["triton"] = None  # type: ignore[assignment] # documented: None stops an import
     logger.info("kernels: no C compiler or no Python headers here, so Triton's kernels are not used")
     return True
+
+
+def use_small_tiles() -> None:
+    """Let TRL compute its loss in smaller tiles if it has no Triton. Call it once TRL may be imported."""
+    from trl.kernels import chunked_logprob
+
+    if not chunked_logprob._TRITON_AVAILABLE:
+        chunked_logprob.TOKEN_CHUNK_SIZE = min(TILE_TOKENS, chunked_logprob.TOKEN_CHUNK_SIZE)

@@ -10,8 +10,10 @@ from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from runner.errors import UserError
+from runner.recipe.formats.answers import answers_only
 from runner.recipe.recipe import Recipe
 from runner.train.checkpointing.trainer import ResumableTrainerMixin
+from runner.train.data.loss.answers import tokenize_answers
 from runner.train.data.mixture import TrainingData
 from runner.train.data.reasoning import template_keeps_reasoning, tokenize_with_reasoning
 from runner.train.data.truncation import check_lengths
@@ -74,7 +76,9 @@ def build(context: StageContext) -> StageRun:
     recipe = context.recipe
     args = sft_config(recipe, context.attempt.folder)  # before the model: ZeRO-3 partitions it as it is loaded
     data, model, tokenizer = load(context)
-    prepared = keep_reasoning(data, tokenizer, recipe.training)
+    prepared = tokenize_answers(keep_reasoning(data, tokenizer, recipe.training), tokenizer, recipe.training)
+    # TRL places it for templates with marks; for others the rows have labels already, which it takes as they are.
+    args.assistant_only_loss = answers_only(recipe.training) and "labels" not in prepared.train.column_names
     binding = context.run_binding(tracks_best=tracks_best(recipe))
     trainer = ResumableSFTTrainer(
         model=model,
@@ -100,7 +104,7 @@ def keep_reasoning(data: TrainingData, tokenizer: PreTrainedTokenizerBase, train
         return data
     if not data.thinks or template_keeps_reasoning(tokenizer):
         return data
-    if training.get("assistant_only_loss"):
+    if answers_only(training):
         raise UserError(
             "the model's chat template drops the reasoning, so that it cannot say which tokens are the assistant's",
             where="training.assistant_only_loss",

@@ -12,7 +12,7 @@ from runner.train.devices.kernels import check_compile, uses_liger
 from runner.train.models.precision import precision
 from runner.train.stages.context import LOGGING_STEPS
 
-OUR_KEYS = ("effective_batch_size", "strategy", "early_stopping_patience", "early_stopping_threshold")
+OUR_KEYS = ("effective_batch_size", "strategy", "early_stopping_patience", "early_stopping_threshold", "train_on_turns")
 """Keys of `training:` that TRL's config classes do not have."""
 
 

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.file_download import repo_folder_name
@@ -14,6 +15,7 @@ from runner.runs.measured.machine import read_inputs, write_inputs
 from runner.runs.record_types.measured import DatasetInputs, InputsRecord
 from runner.train.builtin.catalog import is_builtin
 from runner.train.stages.context import StageContext
+from runner.train.stages.lengths import lengths_record
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +24,14 @@ _HUB_SECONDS = 10.0
 _INPUTS = "inputs/"
 
 
-def record_inputs(context: StageContext, fingerprint: Mapping[str, str], rows: int) -> threading.Thread:
+def record_inputs(context: StageContext, fingerprint: Mapping[str, str], rows: int, prepared: Any) -> threading.Thread:
     """Record the stage's inputs from a thread, since the hub is asked; return that. No training waits for it.
 
     Args:
         context: the stage's.
         fingerprint: from `runner.train.checkpointing.fingerprint`.
         rows: how many rows are trained on.
+        prepared: the trainer's dataset of them, as TRL has made it.
     """
 
     def write() -> None:
@@ -36,6 +39,7 @@ def record_inputs(context: StageContext, fingerprint: Mapping[str, str], rows: i
         try:
             record = inputs_record(context.recipe, fingerprint, rows)
             record["token"] = claim.token
+            record["lengths"] = lengths_record(prepared)
             context.attempt.retry(lambda: write_inputs(store, claim.run_id, claim.number, context.stage, record))
             earlier = context.attempt.retry(lambda: read_inputs(store, claim.run_id, context.stage))
         except Exception as error:  # noqa: BLE001 (a record for people: no training ends for want of it)

@@ -202,7 +202,7 @@ class StageRun:
             logger.info(f"computed with: {describe_hardware(self._hardware)}")
             context.record_hardware(self._hardware)
             if not context.measures_only:
-                record_inputs(context, trainer.fingerprint, len(data.train))
+                record_inputs(context, trainer.fingerprint, len(data.train), trainer.train_dataset)
 
     @property
     def trainer(self) -> ResumableTrainerMixin:

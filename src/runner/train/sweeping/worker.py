@@ -25,7 +25,7 @@ from runner.storage.retry import STORE_ERRORS, after, retry_store_call
 from runner.storage.store import Store, StoreUnavailable
 from runner.sweeps.controller import Controller, Work
 from runner.sweeps.definition import Definition, refuse_other_version
-from runner.sweeps.events import Event
+from runner.sweeps.events import Entry, Event
 from runner.sweeps.journal import Journal
 from runner.sweeps.state import SweepState
 from runner.sweeps.trials import create_trial
@@ -36,6 +36,7 @@ from runner.train.agent.restore import KEPT
 from runner.train.agent.setup import Spawn
 from runner.train.agent.timing import DEFAULT_TIMING, Timing
 from runner.train.entrypoint import run_attempt
+from runner.train.sweeping.end_news import tell_sweep_end
 from runner.train.sweeping.report import TrialEnd, find_end, mistake, one_line
 from runner.train.sweeping.watch import TrialWatch
 
@@ -95,7 +96,9 @@ class SweepWorker:
     _controller: Controller = field(init=False)
 
     def __post_init__(self) -> None:
-        self._journal = Journal(self.store, self.definition, by=self.name)
+        self._ended_entry: int | None = None
+        """The number of the journal's entry that says that the sweep has ended, if this worker has seen it come."""
+        self._journal = Journal(self.store, self.definition, by=self.name, on_entry=self._note_entry)
         self._controller = Controller(self.definition)
 
     def run(self) -> int:
@@ -278,6 +281,19 @@ class SweepWorker:
 
     def _leave(self, reason: str) -> None:
         self._append(lambda state: self._controller.leaving(state, self.name, reason=reason))
+        if self._journal.state.ended is not None and self._ended_entry is not None:
+            tell_sweep_end(
+                self.store,
+                self.definition,
+                self._journal.state,
+                entry=self._ended_entry,
+                redact=self.redact,
+                patience_seconds=self.attempt_timing.notify,
+            )
+
+    def _note_entry(self, entry: Entry) -> None:
+        if any(event["event"] == "ended" for event in entry["events"]):
+            self._ended_entry = entry["number"]
 
     def _note_lost(self) -> bool:
         """Free the trials of workers that are gone; return whether there were any."""
@@ -285,19 +301,10 @@ class SweepWorker:
             gone = list(lost_workers(self.store, self.definition.sweep_id, self._journal.state))
         except STORE_ERRORS:
             return False
-        for worker in gone:
-            if worker.name != self.name:
-                self._append(
-                    lambda state, worker=worker: self._controller.lost(  # type: ignore[misc]
-                        state,
-                        worker.name,
-                        last_sign=worker.last_sign,
-                        reason=worker.reason,
-                        now=datetime.now(UTC),
-                        steps=worker.steps,
-                    )
-                )
-        return any(worker.name != self.name for worker in gone)
+        others = [worker for worker in gone if worker.name != self.name]
+        for worker in others:
+            self._append(worker.events(self._controller))
+        return bool(others)
 
     def _append(self, decide: Callable[[SweepState], Sequence[Event]]) -> None:
         self._patiently(lambda: self._journal.append(decide))

@@ -17,8 +17,20 @@ COMMANDS = {
 }
 """Each command's name, which is its module here, and the first sentence of its help."""
 
+_MEANT = {
+    **dict.fromkeys(("run", "start", "create", "train", "submit"), "launch …"),
+    **dict.fromkeys(("list", "ps"), "ls"),
+    **dict.fromkeys(("show", "info", "top", "watch"), "status …"),
+    **dict.fromkeys(("cancel", "kill", "pause", "end"), "stop …"),
+    **dict.fromkeys(("continue", "restart"), "resume …"),
+    **dict.fromkeys(("winner", "top1"), "best …"),
+    **dict.fromkeys(("trials", "leaderboard", "table"), "results …"),
+    "agent": "resume …",
+    "help": "--help",
+}
 
-@click.group(cls=LazyGroup, table=COMMANDS, package="runner.cli.commands.sweep", program="runner sweep")
+
+@click.group(cls=LazyGroup, table=COMMANDS, package="runner.cli.commands.sweep", program="runner sweep", meant=_MEANT)
 def sweep() -> None:
     """Search for the best values of a recipe's settings, over many runs.
 

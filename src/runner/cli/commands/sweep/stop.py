@@ -46,7 +46,7 @@ def stop(store: "Store", sweep: str, drain: bool, as_json: bool) -> None:
                 "proven": stopped.proven,
             }
         )
-    if drain:
+    if drain and stopped.state.ended is None:
         return
     for launch, status in stopped.launches:
         if status is None:
@@ -55,6 +55,7 @@ def stop(store: "Store", sweep: str, drain: bool, as_json: bool) -> None:
             say(f"{launch.record['name']}: {status.alive} still there ({', '.join(status.statuses)})")
     if not stopped.proven:
         raise click.exceptions.Exit(FAILED)
-    say(f"{sweep_id} is stopped, and none of its machines is left")
-    if stopped.state.ended is None:
+    ended = stopped.state.ended
+    say(f"{sweep_id} {'is stopped' if ended is None else f'has ended ({ended[0]})'}, and none of its machines is left")
+    if ended is None:
         say(f"`{as_typed(f'sweep resume {sweep_id}')}` goes on with it")

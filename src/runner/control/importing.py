@@ -1,0 +1,108 @@
+"""Convert another tool's config, hold the recipe against the rules, and write it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from runner.errors import UserError
+from runner.files import read_whole
+from runner.peers.convert import Converted, convert, read_config
+from runner.peers.trl import parse_command
+from runner.peers.write import written
+from runner.recipe.loading.load import check_recipe
+from runner.recipe.loading.other_tools import PEERS, Peer
+from runner.recipe.loading.strict_yaml import parse_document
+
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A config that was converted."""
+
+    converted: Converted
+    """What became of each key."""
+    text: str
+    """The recipe."""
+    problems: Sequence[str]
+    """What `runner check` says against it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the recipe trains the same, and is one that can be launched."""
+        return not self.converted.draft.impossible and not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as ``runner import --json`` prints it."""
+        return {
+            "from": self.converted.peer,
+            "ok": self.ok,
+            "recipe": self.converted.draft.recipe,
+            "remarks": [vars(remark) for remark in self.converted.draft.remarks],
+            "problems": list(self.problems),
+        }
+
+
+def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path) -> Imported:
+    """Convert a config's file, or a command line of TRL's.
+
+    Args:
+        arguments: a file, or the command's words.
+        peer: whose it is; None: it shows by its keys.
+        cwd: where relative paths begin.
+
+    Raises:
+        UserError: nothing can be read, or nobody's config is like that.
+    """
+    file = cwd / arguments[0]
+    if len(arguments) == 1 and (file.suffix.lower() in (".yaml", ".yml", ".json") or file.is_file()):
+        if not file.is_file():
+            raise UserError("there is no such file", where=arguments[0], remedy="give the config of another tool")
+        try:
+            text = read_whole(file, _MOST_BYTES).decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"the file cannot be read: {error}", where=arguments[0]) from None
+        source, folder = arguments[0], file.resolve().parent
+        content = read_config(text, name=source)
+    else:
+        source, folder = " ".join(arguments), cwd
+        content, peer = parse_command(list(arguments)), "trl"
+    found = convert(content, peer=peer, name=file.name if len(arguments) == 1 else "imported", folder=folder)
+    recipe = written(found, source)
+    return Imported(found, recipe, () if found.draft.impossible else _problems(found, folder))
+
+
+def _problems(converted: Converted, folder: Path) -> list[str]:
+    draft = converted.draft
+    with TemporaryDirectory() as beside:  # files that are not written yet
+        for name, content in draft.files.items():
+            (Path(beside) / name).write_text(content, encoding="utf-8")
+        recipe = written(converted, "", files=Path(beside))
+        try:
+            document = parse_document(recipe, name="the recipe")
+            check_recipe(document, folder / "recipe.yaml", shown_as="the recipe", flags={}, cwd=folder)
+        except UserError as error:
+            return [str(error)]
+    return []
+
+
+def report(imported: Imported, say: Callable[[str], None]) -> None:
+    """Say what became of the config's keys, what cannot be said at the end."""
+    draft = imported.converted.draft
+    say(f"a config of {PEERS[imported.converted.peer]}, as a recipe for {draft.method}:")
+    for remark in draft.remarks:
+        if remark.mark == "said otherwise" or remark.mark == "added":
+            what = f"{remark.key} → {remark.path}" if remark.key else f"{remark.path} is written out"
+            say(f"  {what}{f': {remark.text}' if remark.text else ''}")
+    left: dict[str, list[str]] = {}
+    for remark in draft.remarks:
+        if remark.mark == "left out":
+            left.setdefault(remark.text, []).append(remark.key)
+    for why, keys in left.items():
+        say(f"  left out: {', '.join(dict.fromkeys(keys))}: {why}")
+    for remark in draft.impossible:
+        say(f"  cannot be said: {remark.key}: {remark.text}")
+    for problem in imported.problems:
+        say(f"  the recipe is not right yet: {problem}")

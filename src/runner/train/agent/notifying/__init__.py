@@ -1,0 +1,1 @@
+"""Telling webhooks what becomes of a run: Slack, Discord, and whatever takes JSON."""

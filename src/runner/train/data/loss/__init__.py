@@ -1,0 +1,1 @@
+"""Where the loss is in a conversation, where no mark of its chat template says so."""

@@ -1,0 +1,1 @@
+"""Rows of a recipe as they are trained on, for `runner preview`."""
