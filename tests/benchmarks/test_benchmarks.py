@@ -188,6 +188,12 @@ def test_listing() -> None:
     assert figures["ratio_to_by_hand"]["by hand"] == 1
 
 
+def test_comparing() -> None:
+    figures = json.loads(run("comparing.py", "--count", "3", "--steps", "10", "--rounds", "1"))
+    assert (figures["runs"], figures["steps"]) == (3, 10)
+    assert figures["median_seconds"] > 0
+
+
 def test_startup(tmp_path: Path) -> None:
     sky = tmp_path / "sky"
     sky.write_text("#!/bin/sh\necho usage\n")

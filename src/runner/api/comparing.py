@@ -7,8 +7,8 @@ from typing import Any
 from runner.api.opening import opened_store, user_errors
 from runner.api.runs import Run
 from runner.api.tables import data_frame
-from runner.control.results.compare import choose_runs
 from runner.control.results.compare import compare as compare_runs
+from runner.control.results.comparing.choose import choose_runs
 from runner.reports.comparison import comparison_document, rows
 from runner.storage.manifest import Damaged
 

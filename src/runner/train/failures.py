@@ -20,7 +20,7 @@ from runner.train.agent.preemption import CannotResumeHere, NotDurable, Paused, 
 from runner.train.checkpointing.divergence import TrainingDiverged
 from runner.train.devices.out_of_memory import OutOfMemory
 from runner.train.export.errors import GgufFailed, HubUnavailable, MergeFailed
-from runner.train.library_errors import explain
+from runner.train.library_errors.explain import explain
 from runner.train.outside_causes import DATA_REMEDY, is_data_on_gpu, outside_cause
 from runner.train.user_code import Place, place_in_user_code
 

@@ -38,8 +38,8 @@ def compare(
       runner compare 'quickstart-*' --sort eval_loss
       runner compare my-sweep --csv > trials.csv
     """
-    from runner.control.results.compare import choose_runs
     from runner.control.results.compare import compare as compare_in
+    from runner.control.results.comparing.choose import choose_runs
     from runner.reports.comparison import comparison_document, plain_cell, rows
     from runner.reports.comparison_text import comparison_text
     from runner.reports.drawing.sparkline import is_plain

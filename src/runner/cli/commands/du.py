@@ -30,7 +30,7 @@ def du(store: "Store", runs: tuple[str, ...], show_all: bool, as_json: bool) -> 
       runner du last
     """
     from runner.control.keeping.du import usage
-    from runner.control.results.compare import choose_runs
+    from runner.control.results.comparing.choose import choose_runs
     from runner.reports.tables import Column, fitting_table, output_width, size
     from runner.runs.keeping.usage import KINDS
 

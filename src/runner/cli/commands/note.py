@@ -28,7 +28,7 @@ def note(store: "Store", words: tuple[str, ...], as_json: bool) -> None:
       runner note last ""
     """
     from runner.control.keeping.mark import note_runs
-    from runner.control.results.compare import choose_runs
+    from runner.control.results.comparing.choose import choose_runs
     from runner.runs.marks.marks import marks_of
 
     runs, text = (words[:-1], words[-1]) if len(words) > 1 else (words, None)

@@ -35,7 +35,8 @@ def report(
       runner report last --open
       runner report my-sweep --png sweep.png    # a picture; the page too, with --out
     """
-    from runner.control.results.compare import choose_runs, compare
+    from runner.control.results.compare import compare
+    from runner.control.results.comparing.choose import choose_runs
     from runner.control.results.report import run_details
     from runner.reports.html import picture
     from runner.reports.html.runs_page import runs_page, runs_picture

@@ -31,7 +31,7 @@ def tag(store: "Store", words: tuple[str, ...], remove: bool, as_json: bool) -> 
       runner tag last keep --remove
     """
     from runner.control.keeping.mark import tag_runs
-    from runner.control.results.compare import choose_runs
+    from runner.control.results.comparing.choose import choose_runs
 
     if remove and len(words) == 1:
         raise UserError("no tag to remove", where="--remove", remedy=f"write it: `runner tag {words[0]} TAG --remove`")

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from runner.control.results.compare import Chosen, compare
+from runner.control.results.compare import compare
+from runner.control.results.comparing.choose import Chosen
 from runner.control.results.provenance import Provenance
 from runner.reports.comparison import ComparedRun
 from runner.reports.html.details import RunDetails

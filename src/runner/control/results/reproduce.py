@@ -7,7 +7,8 @@ from typing import Any
 
 from runner.control.launching.start import Launched
 from runner.control.results.again import AgainOptions, Talk, start_from_record
-from runner.control.results.compare import Chosen, compare
+from runner.control.results.compare import compare
+from runner.control.results.comparing.choose import Chosen
 from runner.control.results.provenance import Provenance
 from runner.control.results.pull import artifact_prefixes
 from runner.errors import UserError

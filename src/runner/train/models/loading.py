@@ -18,7 +18,7 @@ from runner.recipe.inputs.model_folder import is_encoder
 from runner.recipe.recipe import Recipe
 from runner.train.builtin.catalog import is_builtin, materialize
 from runner.train.devices.kernels import choose_attention
-from runner.train.library_errors import explain
+from runner.train.library_errors.explain import explain
 from runner.train.models.precision import model_dtype, sixteen_bit_dtype
 from runner.train.models.quantization import disable_cpu_repacking, fit_quantization, quantization_config
 from runner.train.models.rotary import forget_lengths

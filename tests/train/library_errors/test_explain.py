@@ -12,10 +12,9 @@ import torch
 
 from runner.errors import UserError
 from runner.exit_codes import MISTAKE
-from runner.train import library_errors
 from runner.train.builtin.catalog import materialize
 from runner.train.failures import Failure, Shown, classify
-from runner.train.library_errors import explain
+from runner.train.library_errors.explain import ROWS, explain
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +220,7 @@ def test_what_it_does_not_know_keeps_its_traceback_in_the_log() -> None:
     assert classify(Failure(error=error)).shown is Shown.TRACEBACK
 
 
-@pytest.mark.parametrize("row", library_errors._ROWS, ids=lambda row: row.words[:40])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.words[:40])
 def test_every_row_is_a_pattern_and_a_setting(row: Any) -> None:
     groups = re.compile(row.words).groups
     for text in (row.what, row.remedy, row.where):

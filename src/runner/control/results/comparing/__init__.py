@@ -1,0 +1,1 @@
+"""Runs that are compared: which are meant, what is known of each, and what their sweeps add."""
