@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runner.control.importing import Imported, import_config
+from runner.control.recipes.import_config import Imported, import_config
 from runner.errors import UserError
 from runner.peers.convert import read_config
 from runner.recipe.loading.other_tools import detect

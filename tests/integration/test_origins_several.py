@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.control.launching.warm_start import find_start
+from runner.control.recipes.warm_start import find_start
 from runner.control.results.extend import ExtendOptions, plan_extension
 from runner.control.results.reproduce import compare_reproduction
 from runner.recipe.recipe import Recipe

@@ -24,7 +24,7 @@ from runner.api.sections import (
     Stage,
     Watchdog,
 )
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.files import write_new_file
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.loading.written_in_python import document_of

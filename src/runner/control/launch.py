@@ -26,7 +26,7 @@ from runner.control.launching.start import (
     take_lock,
 )
 from runner.control.launching.submit import checked_name, new_run_document, new_run_id, submit
-from runner.control.launching.warm_start import say_start, start_resolver
+from runner.control.recipes.warm_start import say_start, start_resolver
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe
 from runner.recipe.loading.starts import ResolveStart

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.fit.accelerators import parse_accelerators
 from runner.fit.changes import nearest_change
 from runner.fit.fit import workloads

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.control.check import check_recipe_named
 from runner.control.launching.packages import missing_extras, require_extras
+from runner.control.recipes.check import check_recipe_named
 from runner.distribution import install_command
 from runner.errors import UserError
 from runner.recipe.loading.load import load_recipe

@@ -27,7 +27,7 @@ def check(recipes: tuple[str, ...], overrides: tuple[str, ...], online: bool, as
       runner check quickstart
       runner check jobs/*.yaml --set training.learning_rate=1e-4
     """
-    from runner.control.check import check_recipe_named
+    from runner.control.recipes.check import check_recipe_named
 
     found = []
     for recipe in recipes:

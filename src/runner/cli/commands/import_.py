@@ -33,7 +33,7 @@ def import_(config: tuple[str, ...], peer: str | None, out: str | None, partial:
       runner import axolotl-qlora.yml -o my-recipe.yaml
       runner import -- trl sft --model_name_or_path Qwen/Qwen3-0.6B --dataset_name trl-lib/Capybara
     """
-    from runner.control.importing import import_config, report
+    from runner.control.recipes.import_config import import_config, report
 
     cwd = working_directory()
     imported = import_config(config, peer=peer, cwd=cwd)  # type: ignore[arg-type]  # Click has checked the choice

@@ -36,7 +36,7 @@ def init(
       runner init --model HuggingFaceTB/SmolLM2-135M-Instruct --data my.jsonl
       runner init prefs.yaml --model my-model/ --data pairs.csv --method dpo
     """
-    from runner.control.new_recipe import METHODS, draft_recipe, look_at_data, proposed_name
+    from runner.control.recipes.new import METHODS, draft_recipe, look_at_data, proposed_name
     from runner.files import write_new_file
 
     cwd = working_directory()

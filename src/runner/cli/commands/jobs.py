@@ -46,7 +46,7 @@ def jobs(name: str | None, copy: bool, as_json: bool) -> None:
 
 def _one(name: str, *, copy: bool, as_json: bool) -> None:
     """Print a recipe, or copy it."""
-    from runner.control.recipes import copy_recipe, find_any
+    from runner.control.recipes.named import copy_recipe, find_any
     from runner.recipe.loading.finder import read_recipe
 
     cwd = working_directory()
@@ -65,7 +65,7 @@ def _one(name: str, *, copy: bool, as_json: bool) -> None:
 
 
 def _row(name: str, path: Path, cwd: Path) -> dict[str, Any]:
-    from runner.control.launching.warm_start import start_resolver
+    from runner.control.recipes.warm_start import start_resolver
     from runner.recipe.loading.finder import description, read_recipe
     from runner.recipe.loading.load import load_recipe
 

@@ -28,7 +28,7 @@ def preview(recipe: str, rows: int, measure: int, stage: str | None, overrides: 
     import sys
 
     from runner.cli.output import has_colors
-    from runner.control.preview import preview as show_rows
+    from runner.control.recipes.preview import preview as show_rows
     from runner.paths import working_directory
     from runner.recipe.loading.load import load_recipe
 

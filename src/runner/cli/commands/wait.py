@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.commands.ci.cancelling import cancelled_by_signals
+from runner.cli.ci.cancelling import cancelled_by_signals
 from runner.cli.options import json_option, run_argument, store_option
 from runner.cli.output import print_json, run_outcome, say
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.errors import UserError
 from runner.git import changed_files
 from runner.recipe.loading.load import load_recipe

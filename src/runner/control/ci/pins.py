@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.errors import UserError
 from runner.hub.check import hub_references, run_token
 from runner.hub.client import request_commit

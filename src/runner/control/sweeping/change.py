@@ -7,7 +7,7 @@ from typing import cast
 
 from blake3 import blake3
 
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.control.sweeping.compare import MISSING, differences, value_at
 from runner.control.sweeping.find import journal_of
 from runner.errors import UserError

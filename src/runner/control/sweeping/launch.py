@@ -12,7 +12,7 @@ from runner.control.launching.checks import CheckedLaunch, PlaceOptions, check_l
 from runner.control.launching.cost import CostQuestion, ask_above, has_to_ask
 from runner.control.launching.settled import settled_resources
 from runner.control.launching.start import make_reporter
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.control.sweeping.define import SweepOptions, define_sweep, grid_size, planned_trials, workers_of
 from runner.control.sweeping.plan import (
     SweepPlan,

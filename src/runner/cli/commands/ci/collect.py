@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.commands.ci.options import folder_option
+from runner.cli.ci.options import folder_option
 from runner.cli.options import store_option
 from runner.cli.output import print_json, say
 

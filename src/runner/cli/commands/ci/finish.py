@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.commands.ci.cancelling import cancelled_by_signals
-from runner.cli.commands.ci.options import folder_option, requirement_options
+from runner.cli.ci.cancelling import cancelled_by_signals
+from runner.cli.ci.options import folder_option, requirement_options
 from runner.cli.options import run_argument, store_option
 from runner.cli.output import say, show
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.commands.ci.options import requirement_options
+from runner.cli.ci.options import requirement_options
 from runner.cli.options import recipe_argument, store_option
 from runner.cli.output import say, show
 from runner.errors import UserError

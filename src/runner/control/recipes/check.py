@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.control.launching.packages import missing_extras, require_packages
 from runner.control.launching.taken_along import describe_code_and_files, missing_webhooks
-from runner.control.launching.warm_start import start_resolver
+from runner.control.recipes.warm_start import start_resolver
 from runner.errors import UserError
 from runner.fit.accelerators import accelerator_warnings
 from runner.recipe.loading.load import LoadedRecipe, load_recipe
