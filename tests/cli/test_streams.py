@@ -42,7 +42,7 @@ COMMANDS = [
     "gate done --require 'attempts == 1'",
     "image build --dry-run",
     "import nothing.yaml",
-    "init --model nothing --data nothing",
+    "init --print --model nothing --data nothing",
     "jobs",
     "launch quickstart --dry-run",
     "launch small.yaml --infra aws",
