@@ -205,13 +205,29 @@ def test_llamafactorys_config_without_its_registry_says_what_is_missing(tmp_path
         imported(tmp_path, LLAMAFACTORY)
 
 
-def test_oumis_alpaca_rows_are_turns_with_loss_on_all_tokens(tmp_path: Path) -> None:
+def test_oumis_alpaca_rows_are_turns_with_its_system_prompt_and_loss_on_all_tokens(tmp_path: Path) -> None:
     made = recipe(imported(tmp_path, OUMI))
-    assert made["data"]["train"] == [{"path": "yahma/alpaca-cleaned", "format": "alpaca"}]
-    assert made["training"]["completion_only_loss"] is False
+    (entry,) = made["data"]["train"]
+    assert entry["path"] == "yahma/alpaca-cleaned"
+    system, user, answer = entry["template"]["messages"]
+    assert system["content"].startswith("Below is an instruction that describes a task{#input}, paired with an input")
+    assert user == {"role": "user", "content": "{instruction}{#input}\n\n### Input:\n{input}{/input}"}
+    assert answer == {"role": "assistant", "content": "{output}"}
+    assert "assistant_only_loss" not in made["training"]
     assert made["training"]["gradient_checkpointing"] is False
     assert made["checkpoint"]["save_steps"] is None
     assert "max_steps" not in made["training"]
+
+
+def test_oumis_collator_of_completions_trains_on_answers_alone_without_the_system_prompt(tmp_path: Path) -> None:
+    text = OUMI.replace(
+        "datasets: [{dataset_name: yahma/alpaca-cleaned}]",
+        "collator_name: text_completions_only_with_padding\n"
+        "    datasets: [{dataset_name: tatsu-lab/alpaca, dataset_kwargs: {include_system_prompt: false}}]",
+    )
+    made = recipe(imported(tmp_path, text))
+    assert [turn["role"] for turn in made["data"]["train"][0]["template"]["messages"]] == ["user", "assistant"]
+    assert made["training"]["assistant_only_loss"] is True
 
 
 def test_torchtunes_model_is_guessed_from_its_folder_and_the_guess_is_said(tmp_path: Path) -> None:

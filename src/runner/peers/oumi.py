@@ -9,7 +9,16 @@ from runner.peers.rules import apply
 from runner.peers.tables.oumi import TABLE
 
 _TRAINERS = {"TRL_SFT": "sft", "HF": "sft", "OUMI": "sft", "TRL_DPO": "dpo", "TRL_GRPO": "grpo"}
-_ALPACA = ("alpaca", "oumi-synthetic-alpaca")
+_ALPACA = [
+    {
+        "role": "system",
+        "content": "Below is an instruction that describes a task{#input}, paired with an input that provides further "
+        "context{/input}. Write a response that appropriately completes the request.",
+    },
+    {"role": "user", "content": "{instruction}{#input}\n\n### Input:\n{input}{/input}"},
+    {"role": "assistant", "content": "{output}"},
+]
+"""Alpaca's rows as Oumi makes turns of them."""
 _PATHS = ("PromptResponseDataset", "HuggingFaceDataset", "text_sft", "text_sft_jsonl", "TextSftJsonLinesDataset")
 _ANSWERS_ONLY = "text_completions_only_with_padding"
 
@@ -34,12 +43,8 @@ def convert(config: Config, draft: Draft) -> None:
         found = [_entry(entry, f"data.{part}.datasets[{index}]", draft) for index, entry in enumerate(entries)]
         if entries:
             draft.put(path, [entry for entry in found if entry is not None], key=f"data.{part}.datasets")
-    if draft.method == "sft":
-        alpaca = any(entry.get("format") == "alpaca" for entry in draft.find("data.train") or [])
-        if alpaca and not answers_only:
-            draft.add("training.completion_only_loss", False, "Oumi's default: the loss sees all tokens")
-        elif answers_only and not alpaca:
-            draft.add("training.assistant_only_loss", True, f"`collator_name: {_ANSWERS_ONLY}`")
+    if draft.method == "sft" and answers_only:
+        draft.add("training.assistant_only_loss", True, f"`collator_name: {_ANSWERS_ONLY}`")
     if draft.find("data.eval") is None:
         for key in ("training.eval_strategy", "training.eval_steps", "training.per_device_eval_batch_size"):
             if config.has(key):
@@ -129,12 +134,7 @@ def _entry(entry: Mapping[str, Any], where: str, draft: Draft) -> dict[str, Any]
     settings.pop("return_conversations", None)
     settings.pop("return_conversations_format", None)
     if "alpaca" in name.lower():
-        source["format"] = "alpaca"
-        if not settings.pop("include_system_prompt", False):
-            pass
-        else:
-            draft.refuse(f"{where}.dataset_kwargs", "include_system_prompt: write the prompt into the rows' `system`")
-            return None
+        source["template"] = {"messages": _ALPACA[not settings.pop("include_system_prompt", True) :]}
     if settings or source["path"] is None:
         draft.refuse(
             f"{where}.dataset_kwargs", f"{', '.join(settings) or 'no path'}: write the rows' layout as `template:`"
