@@ -142,6 +142,11 @@ def test_axolotls_conversations_are_trained_on_by_the_answers_alone(tmp_path: Pa
     assert made["data"]["train"] == [{"path": "acme/instructions", "template": {"messages": "{dialogue}"}}]
 
 
+def test_a_template_by_name_for_a_base_model_is_one_of_ours_of_that_name(tmp_path: Path) -> None:
+    text = AXOLOTL.replace("type: alpaca", "type: chat_template") + "chat_template: gemma3\n"
+    assert recipe(imported(tmp_path, text))["training"]["chat_template_path"] == "gemma"
+
+
 def test_a_layout_with_and_without_an_input_becomes_one_template_with_a_condition(tmp_path: Path) -> None:
     with_input, without = r'"Q: {instruction} ({input})\nA:"', r'"Q: {instruction}\nA:"'
     kind = f"{{format: {with_input}, no_input_format: {without}, field_instruction: question}}"
@@ -159,7 +164,7 @@ def test_a_layout_with_and_without_an_input_becomes_one_template_with_a_conditio
         ("unfrozen_parameters: [lm_head]", "unfrozen_parameters"),
         ("loraplus_lr_ratio: 16", "loraplus_lr_ratio"),
         ("fsdp_config: {offload_params: true}", "fsdp_config"),
-        ("chat_template: chatml", "chat_template"),
+        ("chat_template: falcon_h1", "chat_template"),
         ("no_such_key_of_theirs: 1", "no_such_key_of_theirs"),
     ],
 )

@@ -9,6 +9,15 @@ from runner.peers.rules import apply
 from runner.peers.tables.axolotl import TABLE
 
 _PLUGINS = ("cut_cross_entropy", "liger", "kernels", "spectrum_none")
+_TEMPLATES = {
+    "chatml": "chatml",
+    "llama3": "llama3",
+    "gemma": "gemma",
+    "gemma3": "gemma",
+    "mistral_v1": "mistral",
+    "phi_3": "phi3",
+}
+"""Templates of Axolotl's that write the same as one of ours."""
 _METHODS = {"dpo": "sigmoid", "ipo": "ipo"}
 
 
@@ -201,6 +210,10 @@ def template_of(config: Config, draft: Draft) -> None:
         pass
     elif str(name).startswith("tokenizer_default") or values.has_template(model):
         draft.leave("chat_template", f"the model's own chat template is taken; see that it is {name!r}")
+    elif draft.method == "sft" and str(name) in _TEMPLATES:
+        draft.put(
+            "training.chat_template_path", _TEMPLATES[str(name)], key="chat_template", why="a template of this name"
+        )
     else:
         draft.refuse(
             "chat_template", f"{name!r} by name: a base model needs it as a file, in `training.chat_template_path`"

@@ -120,6 +120,8 @@ def _data(config: Config, draft: Draft, folder: Path) -> None:
     model = str(config.content.get("model_name_or_path", ""))
     if template in (None, "empty", "default") and draft.method == "cpt":
         pass
+    elif template in ("chatml", "llama3", "gemma") and draft.method == "sft" and not values.has_template(model):
+        draft.put("training.chat_template_path", template, key="template", why="a template of this name")
     elif template is not None and draft.method != "cpt" and not values.has_template(model):
         draft.refuse(
             "template", f"{template!r} by name: a base model needs it as a file, in `training.chat_template_path`"

@@ -218,7 +218,7 @@ _TOP = {
     "run": "leave it out: runner writes the command",
     "workdir": "leave it out: runner brings its own code",
     "template": "leave it out: the model's own chat template is used; another is `training: {chat_template_path: …}`",
-    "chat_template": "write `training: {chat_template_path: …}`, a .jinja file or a model",
+    "chat_template": "write `training: {chat_template_path: …}`, a .jinja file, a model, or a name such as chatml",
     "val_set_size": "write `data: {eval: {from_train: …}}`",
     "eos_token": "write `training: {eos_token: …}`",
     "special_tokens": "leave it out: the model's own are used; `training:` has `eos_token` and `pad_token`",

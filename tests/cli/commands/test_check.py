@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.bench import Bench
 from support.fakes.fake_hub import hub
 
 RUNNER = [sys.executable, "-c", "from runner.cli.main import main; main()"]
@@ -172,3 +173,20 @@ def test_rows_that_will_be_dropped_and_columns_that_are_not_read_are_said(folder
     assert done.returncode == 0
     assert "good: data.train.0: dropped 1 of 2 rows (1 with empty completion; the first: line 2)." in done.stderr
     assert "good: data.train.0: of these columns nothing is made: id." in done.stderr
+
+
+def test_a_recipe_names_a_template_and_the_check_knows_those_there_are(bench: Bench) -> None:
+    bench.recipe(chat_template_path="chatml")
+    assert bench.runner("check", "small.yaml").returncode == 0
+    bench.recipe(chat_template_path="./chatml")
+    done = bench.runner("check", "small.yaml")
+    assert done.returncode == 2
+    assert "there is no file `./chatml`" in done.stdout + done.stderr
+
+
+def test_a_file_of_that_name_beside_the_recipe_wins(bench: Bench) -> None:
+    (bench.folder / "chatml").mkdir()
+    bench.recipe(chat_template_path="chatml")
+    done = bench.runner("check", "small.yaml")
+    assert done.returncode == 2
+    assert "holds no chat template" in done.stdout + done.stderr

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.errors import UserError
+from runner.recipe.chat_templates import template_file
 from runner.recipe.formats.reading import Reading
 from runner.recipe.inputs.chat_template import has_template, local_template
 from runner.recipe.inputs.content import read_json, require_content
@@ -170,7 +171,10 @@ def _deepspeed(written: str, base: Callable[[RecipePath], pathlib.Path], problem
 def _files_under_training(
     data: Mapping[str, Json], base: Callable[[RecipePath], pathlib.Path], problems: list[Problem]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the library settings that name a file, resolved. A chat template may also be a tokenizer on the hub."""
+    """Yield the library settings that name a file, resolved.
+
+    A chat template may also be one of ours by its name, or a tokenizer on the hub.
+    """
     for key in _FILES_UNDER_TRAINING:
         written = data.get("training", {}).get(key)
         if not isinstance(written, str) or written.startswith("{"):
@@ -180,7 +184,10 @@ def _files_under_training(
         except UserError as error:
             problems.append(Problem(("training", key), error.what, error.remedy))
             continue
-        if path.exists():
+        named = template_file(written) if key == "chat_template_path" else None
+        if not path.exists() and named is not None:
+            yield key, str(named)
+        elif path.exists():
             try:
                 if path.is_file():
                     require_content(path)
