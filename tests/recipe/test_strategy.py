@@ -28,7 +28,7 @@ GRPO = ["method=grpo", "training.reward_funcs=[builtin:length]", "data.train.0.p
             "is set as well",
         ),
         (
-            ["training.deepspeed={zero_optimization: {stage: 2}, train_batch_size: auto}"],
+            ["training.deepspeed={zero_optimization: {stage: 2}, train_batch_size: 32}"],
             "training.deepspeed",
             "`train_batch_size` is not accepted",
         ),
@@ -57,6 +57,7 @@ def test_what_cannot_be_is_refused_with_the_reason(
         [*FOUR_BITS, "training.strategy=zero2"],
         [*GRPO, "training.strategy=ddp"],
         ["training.deepspeed={zero_optimization: {stage: 1}}"],
+        ["training.deepspeed={zero_optimization: {stage: 3}, train_batch_size: auto}"],
     ],
 )
 def test_what_can_be_is_taken(check: Check, overrides: list[str]) -> None:
@@ -91,3 +92,11 @@ def test_more_than_one_process_is_ddp_unless_the_recipe_says_otherwise() -> None
     assert choose_strategy({"strategy": "ddp"}, 1) is None
     assert choose_strategy({"strategy": "zero2_offload"}, 1) == "zero2_offload"
     assert deepspeed_config("ddp", pin_memory=True) is None
+
+
+def test_a_published_deepspeed_file_is_taken_without_its_automatic_batch(check: Check, tmp_path: Path) -> None:
+    """``"train_batch_size": "auto"`` says what the recipe says; ZeRO-3 would refuse it."""
+    file = tmp_path / "ds.json"
+    file.write_text('{"train_batch_size": "auto", "bf16": {"enabled": "auto"}, "zero_optimization": {"stage": 3}}')
+    loaded = check(f"training.deepspeed={file}")
+    assert loaded.recipe.training["deepspeed"] == {"bf16": {"enabled": "auto"}, "zero_optimization": {"stage": 3}}

@@ -110,6 +110,14 @@ def _own_zero(training: Mapping[str, Json]) -> dict[str, Json]:
     return zero if isinstance(zero, dict) else {}
 
 
+def without_automatic_batch(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a DeepSpeed configuration without ``"train_batch_size": "auto"``, which says what the recipe says.
+
+    Most published files have it. DeepSpeed computes the number from the micro-batch, and ZeRO-3 refuses it as "auto".
+    """
+    return {key: value for key, value in config.items() if (key, value) != ("train_batch_size", "auto")}
+
+
 def read_deepspeed_file(path: pathlib.Path) -> dict[str, Any]:
     """Read a DeepSpeed configuration, which replaces the file's name in the recipe.
 

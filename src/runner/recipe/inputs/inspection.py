@@ -16,7 +16,7 @@ from runner.recipe.inputs.references import absolute, is_local, resolve
 from runner.recipe.inputs.reward_refs import resolve_reward, split_reward
 from runner.recipe.problems import Problem, RecipePath, show
 from runner.recipe.recipe import Json
-from runner.recipe.strategy import read_deepspeed_file
+from runner.recipe.strategy import read_deepspeed_file, without_automatic_batch
 
 _FILES_UNDER_TRAINING = ("chat_template_path", "accelerator_config")
 
@@ -79,6 +79,8 @@ def inspect_inputs(data: Mapping[str, Json], base: Callable[[RecipePath], pathli
     training = {**data.get("training", {}), **dict(_files_under_training(data, base, problems))}
     if isinstance(training.get("deepspeed"), str):
         training["deepspeed"] = _deepspeed(training["deepspeed"], base, problems)
+    if isinstance(training.get("deepspeed"), dict):
+        training["deepspeed"] = without_automatic_batch(training["deepspeed"])
     problems += _model_problems(model["model_name_or_path"], training)
     if "reward_funcs" in training:
         training["reward_funcs"] = _resolve_rewards(training["reward_funcs"], base, problems)
