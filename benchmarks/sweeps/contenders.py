@@ -136,8 +136,11 @@ class Runner:
         """As the worker of a sweep does."""
         now = START + timedelta(seconds=seconds)
         number = segment.trial[1]
-        tell = self._controller.finished if segment.end == self._last else self._controller.reached
-        self._write(tell(self._state, number, worker, step=segment.end, value=loss, seconds=0.0), now)
+        told: Any = {"step": segment.end, "value": loss, "seconds": 0.0}
+        if segment.end == self._last:
+            self._write(self._controller.finished(self._state, number, worker, **told), now)
+        else:
+            self._write(self._controller.reached(self._state, number, worker, best=loss, **told), now)
         return []
 
 
