@@ -1,5 +1,6 @@
 """``runner resume``."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -57,6 +58,7 @@ def resume(
 
     options = ResumeOptions(
         run_id=find_run(store, run),
+        replace=[Path(file) for file in replace],
         **options.fields(),
     )
     confirm = ask_on_terminal(yes=yes)
