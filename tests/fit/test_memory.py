@@ -214,8 +214,8 @@ def test_what_others_have_measured_is_met_within_5_percent(which: str) -> None:
 
 OLDER: dict[str, tuple[Setup, float]] = {
     # All three are what people read off a GPU, in GB of 10^9 bytes, with trainers that computed the whole logits
-    # (`fused_head=False`) in another way than transformers does today: with 8 bytes an entry instead of 12, which is most
-    # of what the estimate is above them.
+    # (`fused_head=False`) in another way than transformers does today: with 8 bytes an entry instead of 12, which is
+    # most of what the estimate is above them.
     "DeepSeek-R1-Distill-Qwen-1.5B, QLoRA r=16, 2 x 2048, checkpointing: 8 to 9 GB": (
         setup(
             "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B",
