@@ -210,6 +210,28 @@ def test_llamafactorys_config_without_its_registry_says_what_is_missing(tmp_path
         imported(tmp_path, LLAMAFACTORY)
 
 
+def test_llamafactorys_second_form_joins_instruction_and_input_without_anything_between_them(tmp_path: Path) -> None:
+    (tmp_path / "demo.yaml").write_text("ours: {path: acme/rows, converter: alpaca, size: 500}\n")
+    text = """
+model: acme/small-instruct
+model_class: llm
+peft_config: {name: lora, r: 16, lora_alpha: 32, target_modules: all}
+dist_config: {name: fsdp2, dcp_path: null}
+train_dataset: demo.yaml
+cutoff_len: 512
+micro_batch_size: 1
+max_steps: 10
+"""
+    made = recipe(imported(tmp_path, text))
+    assert made["adapter"] == {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"}
+    (entry,) = made["data"]["train"]
+    assert (entry["path"], entry["split"]) == ("acme/rows", "train[:500]")
+    assert entry["template"]["messages"][0] == {"role": "user", "content": "{instruction}{#input}{input}{/input}"}
+    assert made["training"]["assistant_only_loss"] is True
+    assert (made["training"]["lr_scheduler_type"], made["training"]["weight_decay"]) == ("constant", 0.01)
+    assert made["training"]["strategy"] == "zero3"
+
+
 def test_oumis_alpaca_rows_are_turns_with_its_system_prompt_and_loss_on_all_tokens(tmp_path: Path) -> None:
     made = recipe(imported(tmp_path, OUMI))
     (entry,) = made["data"]["train"]

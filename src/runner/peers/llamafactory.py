@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import UserError
-from runner.peers import values
+from runner.peers import llamafactory_v1, values
 from runner.peers.draft import Config, Draft, Remark
 from runner.peers.rules import apply
 from runner.peers.tables.llamafactory import TABLE, names
@@ -26,7 +26,7 @@ def convert(config: Config, draft: Draft, folder: Path) -> None:
         UserError: ``dataset_info.json`` is not found or cannot be read.
     """
     if "train_dataset" in config.content:
-        draft.refuse("train_dataset", "the layout of LLaMA-Factory's v1 is not understood yet: take the config of v0")
+        llamafactory_v1.convert(config, draft, folder)
         return
     stage = config.take("stage", "sft")
     draft.method = _STAGES.get(stage, "sft")

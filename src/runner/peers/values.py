@@ -72,10 +72,12 @@ def has_template(model: str) -> bool:
 
 def deepspeed_strategy(text: str) -> str | None:
     """The strategy that the name of a DeepSpeed or accelerate file says; None: it says none."""
-    found = re.search(r"(?i)z(?:ero)?[-_]?(?:stage)?[-_]?([123])|(?:ds|stage)[-_]?([123])", text)
+    found = re.search(r"(?i)z(?:ero)?[-_]?(?:stage)?[-_]?([0123])|(?:ds|stage)[-_]?([0123])", text)
     if found is None:
         return "zero3" if re.search(r"(?i)fsdp", text) else None
     stage = found[1] or found[2]
+    if stage == "0":
+        return "ddp"
     offload = "_offload" if re.search(r"(?i)offload", text) and stage != "1" else ""
     return f"zero{'2' if stage == '1' else stage}{offload}"
 

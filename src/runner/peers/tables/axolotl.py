@@ -253,7 +253,7 @@ TABLE: Table = {
     "use_comet": Leave(values.LOGGING),
     "use_swanlab": Leave(values.LOGGING),
     "use_eaft": Refuse("another loss than cross entropy"),
-    "dft_loss": Refuse("write `training.loss_type: dft` by hand"),
+    "dft_loss": To("training.loss_type", {True: "dft", False: "nll"}),
     "eaft_alpha": Leave(),
     "eaft_k": Leave(),
     "kd_trainer": Refuse("distillation is no method of runner's"),

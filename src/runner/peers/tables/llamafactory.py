@@ -101,7 +101,7 @@ TABLE: Table = {
     "freeze_trainable_modules": Refuse("parts of the weights cannot be frozen"),
     "mixture_of_depths": Refuse("the model's layers are taken as they are"),
     "moe_aux_loss_coef": Refuse("write the model's own"),
-    "use_dft_loss": Refuse("write `loss_type: dft` by hand"),
+    "use_dft_loss": To("training.loss_type", {True: "dft", False: "nll"}),
     "use_asft_loss": Refuse("another loss than cross entropy"),
     "use_eaft_loss": Refuse("another loss than cross entropy"),
     "fp8": Refuse("FP8 is not trained in"),
