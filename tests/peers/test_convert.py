@@ -335,3 +335,49 @@ def test_a_config_is_known_by_its_keys(text: str, peer: str) -> None:
 def test_a_place_that_is_nowhere_is_a_mistake_with_its_name() -> None:
     with pytest.raises(UserError, match="nowhere"):
         read_config("a: ${b.c}\n", name="theirs.yaml")
+
+
+TASK = """
+name: llama
+resources: {accelerators: A100:1, use_spot: true, image_id: "docker:axolotlai/axolotl:main", ports: 8080}
+envs: {HF_TOKEN: abc, WANDB_MODE: offline}
+num_nodes: 2
+workdir: .
+setup: pip install axolotl
+run: |
+  set -e
+  cd work && axolotl train theirs.yml \\
+    --launcher accelerate
+"""
+
+
+def test_a_skypilot_task_brings_its_machines_and_the_config_that_it_trains_with(tmp_path: Path) -> None:
+    (tmp_path / "theirs.yml").write_text(AXOLOTL)
+    found = imported(tmp_path, TASK, "task.yaml")
+    made = recipe(found)
+    assert made["name"] == "task"
+    assert made["model"]["model_name_or_path"] == "acme/small-llama"
+    assert made["resources"] == {"accelerators": "A100:1", "use_spot": True}
+    assert made["sky"] == {"envs": {"WANDB_MODE": "offline"}}
+    assert "abc" not in found.text, "a secret"
+    left = {remark.key: remark.text for remark in found.converted.draft.remarks if remark.mark == "left out"}
+    assert left["envs.HF_TOKEN"].startswith("`runner launch --secret HF_TOKEN`")
+    assert left["num_nodes"] == "`runner launch --nodes 2` says it"
+
+
+def test_a_task_with_a_command_line_of_trls_needs_no_config(tmp_path: Path) -> None:
+    text = (
+        "resources: {accelerators: L4}\nrun: trl sft --model_name_or_path acme/small --dataset_name acme/chats "
+        "--learning_rate 2e-5\n"
+    )
+    made = recipe(imported(tmp_path, text, "task.yaml"))
+    assert (made["method"], made["resources"]) == ("sft", {"accelerators": "L4"})
+    assert made["training"] == {"learning_rate": 2e-5}
+
+
+@pytest.mark.parametrize(
+    ("run", "words"), [("python mine.py", "starts no training"), ("axolotl train $CONFIG", "names no config")]
+)
+def test_a_task_whose_training_is_not_known_is_one_mistake(tmp_path: Path, run: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        imported(tmp_path, f"resources: {{accelerators: L4}}\nrun: {run}\n", "task.yaml")

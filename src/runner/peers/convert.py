@@ -11,6 +11,7 @@ import yaml
 from runner.errors import UserError
 from runner.peers import axolotl, llamafactory, oumi, torchtune, trl
 from runner.peers.draft import Config, Draft
+from runner.peers.skypilot import add_machines
 from runner.peers.values import numbers
 from runner.recipe.loading.other_tools import PEERS, Peer, detect
 
@@ -57,7 +58,14 @@ def read_config(text: str, *, name: str) -> dict[str, Any]:
     return resolved
 
 
-def convert(content: Mapping[str, Any], *, peer: Peer | None, name: str, folder: Path) -> Converted:
+def convert(
+    content: Mapping[str, Any],
+    *,
+    peer: Peer | None,
+    name: str,
+    folder: Path,
+    task: Mapping[str, Any] | None = None,
+) -> Converted:
     """Convert a config's content.
 
     Args:
@@ -65,6 +73,7 @@ def convert(content: Mapping[str, Any], *, peer: Peer | None, name: str, folder:
         peer: whose it is; None: it shows by its keys.
         name: what the recipe is named after, such as the file's name.
         folder: where the file is.
+        task: the SkyPilot task that trains with it.
 
     Raises:
         UserError: nobody's config is like that, or a file beside it is missing.
@@ -86,6 +95,8 @@ def convert(content: Mapping[str, Any], *, peer: Peer | None, name: str, folder:
         torchtune.convert(config, draft)
     else:
         trl.convert(config, draft)
+    if task is not None:
+        add_machines(task, draft)
     draft.recipe = {key: draft.recipe[key] for key in _ORDER if key in draft.recipe}
     return Converted(peer, draft)
 

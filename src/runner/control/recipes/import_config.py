@@ -1,6 +1,6 @@
 """Convert another tool's config, hold the recipe against the rules, and write it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +9,7 @@ from typing import Any
 from runner.errors import UserError
 from runner.files import read_whole
 from runner.peers.convert import Converted, convert, read_config
+from runner.peers.skypilot import is_task, training_of
 from runner.peers.trl import parse_command
 from runner.peers.write import written
 from runner.recipe.loading.load import check_recipe
@@ -46,7 +47,7 @@ class Imported:
 
 
 def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path) -> Imported:
-    """Convert a config's file, or a command line of TRL's.
+    """Convert a config's file, a SkyPilot task that trains with one, or a command line of TRL's.
 
     Args:
         arguments: a file, or the command's words.
@@ -56,22 +57,56 @@ def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path) -> 
     Raises:
         UserError: nothing can be read, or nobody's config is like that.
     """
-    file = cwd / arguments[0]
-    if len(arguments) == 1 and (file.suffix.lower() in (".yaml", ".yml", ".json") or file.is_file()):
-        if not file.is_file():
-            raise UserError("there is no such file", where=arguments[0], remedy="give the config of another tool")
-        try:
-            text = read_whole(file, _MOST_BYTES).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the file cannot be read: {error}", where=arguments[0]) from None
-        source, folder = arguments[0], file.resolve().parent
-        content = read_config(text, name=source)
-    else:
-        source, folder = " ".join(arguments), cwd
-        content, peer = parse_command(list(arguments)), "trl"
-    found = convert(content, peer=peer, name=file.name if len(arguments) == 1 else "imported", folder=folder)
-    recipe = written(found, source)
-    return Imported(found, recipe, () if found.draft.impossible else _problems(found, folder))
+    if len(arguments) > 1:
+        return _imported(parse_command(list(arguments)), "trl", " ".join(arguments), name="imported", folder=cwd)
+    source = arguments[0]
+    file = cwd / source
+    content = _read(file, source)
+    if not is_task(content):
+        return _imported(content, peer, source, name=file.name, folder=file.resolve().parent)
+    training = training_of(content, name=source)
+    if training.peer == "trl":
+        settings = parse_command(list(training.words))
+        return _imported(settings, "trl", source, name=file.name, folder=file.resolve().parent, task=content)
+    if training.config is None:
+        raise UserError(
+            f"the training names no config: {' '.join(training.words)}",
+            where=f"{source}: run",
+            remedy="give the config that the training reads",
+        )
+    config = _beside(file.resolve().parent, training.config, content.get("workdir"))
+    settings = _read(config, training.config)
+    return _imported(settings, training.peer, source, name=file.name, folder=config.parent, task=content)
+
+
+def _imported(
+    content: Mapping[str, Any],
+    peer: Peer | None,
+    source: str,
+    *,
+    name: str,
+    folder: Path,
+    task: Mapping[str, Any] | None = None,
+) -> Imported:
+    found = convert(content, peer=peer, name=name, folder=folder, task=task)
+    return Imported(found, written(found, source), () if found.draft.impossible else _problems(found, folder))
+
+
+def _read(file: Path, shown_as: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError("there is no such file", where=shown_as, remedy="give the config of another tool")
+    try:
+        text = read_whole(file, _MOST_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the file cannot be read: {error}", where=shown_as) from None
+    return read_config(text, name=shown_as)
+
+
+def _beside(folder: Path, config: str, workdir: Any) -> Path:
+    """The config that a task's command names, in its working directory or beside the task; there by its name alone."""
+    folders = [folder / workdir, folder] if isinstance(workdir, str) else [folder]
+    places = [base / name for base in folders for name in (config.removeprefix("~/sky_workdir/"), Path(config).name)]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def _problems(converted: Converted, folder: Path) -> list[str]:
