@@ -81,14 +81,14 @@ def useful_seconds(
         return None
     began = spent.started_at.timestamp()
     moments = [moment for position, moment in steps if until is None or position <= until]
-    end = spent.seconds
-    if until is not None:
-        end = moments[-1] - began if moments else 0.0
+    last = moments[-1] - began if moments else 0.0
+    # An attempt's beginning and end are known to the second: its last step is no later than its end.
+    end = last if until is not None else max(last, spent.seconds)
     begin = 0.0
     if again and moments:
         a_step = (moments[-1] - moments[0]) / (len(moments) - 1) if len(moments) > 1 else 0.0
         begin = moments[0] - a_step - began
-    return max(0.0, min(end, spent.seconds) - max(0.0, begin))
+    return min(spent.seconds, max(0.0, end - max(0.0, begin)))
 
 
 def _last_saved(store: Store, run_id: str, lineage: Lineage, number: int) -> Position | None:
