@@ -124,7 +124,8 @@ class Removal(Moment):
 
     def _strike(self) -> None:
         for folder in Path(self.work).glob("attempt-*"):
-            shutil.rmtree(folder)
+            while folder.exists():  # another thread may write into it meanwhile
+                shutil.rmtree(folder, ignore_errors=True)
         os.kill(os.getpid(), self.signal)
 
 

@@ -41,6 +41,10 @@ _STRATEGY_SPEED: Mapping[str, float] = {
 """Speed of a step relative to DDP: an order of preference, not measurements."""
 
 
+_ALIKE = 1.05
+"""Ways that do not fit differ by less than the estimate can tell up to here."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """How a recipe runs on some GPUs, or why it does not."""
@@ -146,18 +150,16 @@ def fit_workload(work: Workload, accelerator: Accelerator, *, devices: int, node
         refusal = f"effective_batch_size: {error.what}; {error.remedy}"
         share = (1, 1)
     best: tuple[tuple[bool, float], _Candidate, Memory] | None = None
-    smallest: tuple[_Candidate, Memory] | None = None
+    tried: list[tuple[_Candidate, Memory]] = []
     for candidate in _candidates(work, share, devices * nodes):
         memory = _memory(work, accelerator, candidate, devices * nodes, attention)
-        if smallest is None or memory.total < smallest[1].total:
-            smallest = candidate, memory
+        tried.append((candidate, memory))
         if memory.gib <= accelerator.memory_gib * (1 - MARGIN):
             comfortable = memory.allocated_gib <= accelerator.memory_gib * (1 - COMFORT)
             speed = comfortable, _speed(work, candidate)
             if best is None or speed > best[0]:
                 best = speed, candidate, memory
-    assert smallest is not None
-    chosen, memory = (best[1], best[2]) if best is not None else smallest
+    chosen, memory = best[1:] if best is not None else _smallest(tried)
     fits = best is not None and refusal is None
     settings = _settings(recipe, work, chosen, computing, devices * nodes)
     notes = [*_notes(recipe, accelerator, computing, settings), *work.assumptions]
@@ -329,6 +331,16 @@ def _notes(recipe: Recipe, accelerator: Accelerator, computing: str, settings: M
         yield f"{accelerator.name} has no bfloat16: float16 with loss scaling"
     if (batch := settings.get("training.per_device_eval_batch_size")) is not None:
         yield f"evaluates {batch} at a time instead of {setting(recipe, 'per_device_eval_batch_size')}"
+
+
+def _smallest(tried: Sequence[tuple[_Candidate, Memory]]) -> tuple[_Candidate, Memory]:
+    """The way to try if none fits: the smallest micro-batch of those that hardly differ.
+
+    Where the optimizer's step is the peak, they are alike by the estimate; where the estimate is wrong, they are not.
+    """
+    least = min(memory.total for _, memory in tried)
+    alike = [(candidate, memory) for candidate, memory in tried if memory.total <= _ALIKE * least]
+    return min(alike, key=lambda one: (one[0].micro_batch, one[0].evaluation_batch, one[1].total))
 
 
 def _choice(chosen: _Candidate, computing: str, world: int) -> str:

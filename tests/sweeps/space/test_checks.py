@@ -23,7 +23,10 @@ from support.sweeping.files import SweepFiles
         ({"data.train.0.sample": {"values": [0.5, -1]}}, ["-1"]),
         ({"data.train.0.pth": {"values": ["x"]}}, ["did you mean `path`?"]),
         ({"adapter": {"values": [{"r": 8}, {"r": 0}]}}, ['drawn as {"r": 0}', "adapter.r: 0 is out of bounds"]),
-        ({"adapter": {"values": [{"r": 8}, {"rr": 0}]}}, ["a value has `rr`", "did you mean `r`?"]),
+        (
+            {"adapter": {"values": [{"r": 8}, {"lora_alpa": 8}]}},
+            ["a value has `lora_alpa`", "did you mean `lora_alpha`?"],
+        ),
         ({"training": {"values": [{"lr_scheduler_kwargs": {"x": 1}}]}}, ["lr_scheduler_kwargs"]),
         ({"output_dir": {"value": "x"}}, ["training.output_dir"]),
         ({"learning_rate": {"value": "fast"}}, ["sweep.yaml:7: training.learning_rate: a number expected"]),

@@ -94,7 +94,7 @@ def test_a_later_attempt_on_the_same_gpus_takes_the_same_split(caplog: pytest.Lo
     assert record["settings"] == before["settings"]
     assert logged(caplog) == ["fit: A100:1: as the attempts before: per_device_train_batch_size 1"]
     elsewhere, _ = applied("L4", earlier=[before])
-    assert elsewhere.training["per_device_train_batch_size"] == 2
+    assert elsewhere.training["per_device_train_batch_size"] == 4
 
 
 def test_gpus_of_a_kind_are_fitted_alike_whatever_their_driver_keeps() -> None:
