@@ -112,7 +112,7 @@ def parsed(name: str, text: str, *, where: str) -> Value:
     """Return a setting's value as it was typed: lists are separated by commas.
 
     Raises:
-        UserError: there is no such setting, or that is no value of it; `where` names the place.
+        UserError: there is no such setting, or it cannot have that value; `where` names the place.
     """
     if _known(name, where).kind == "list":
         return _checked(name, [item.strip() for item in text.split(",") if item.strip()], where=where)

@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.table:
             return None
-        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name  # `import` is no name of a module
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name  # a module cannot be called `import`
         module = importlib.import_module(f"{self._package}.{name}")
         return next(
             value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name

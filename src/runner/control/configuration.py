@@ -67,7 +67,7 @@ def set_value(name: str, text: str) -> Value:
     """Remember a value; returns it.
 
     Raises:
-        UserError: there is no such setting, that is no value of it, or the file cannot be read or written.
+        UserError: there is no such setting, it cannot have that value, or the file cannot be read or written.
     """
     where = "runner config set"
     name = setting_named(name, where=where)

@@ -83,7 +83,7 @@ def _method(config: Config, draft: Draft) -> None:
     elif rl is not None:
         config.take("trl")
         config.take(str(rl))
-        draft.refuse("rl", f"{values.NO_METHODS.get(rl, rl)} is no method of runner's")
+        draft.refuse("rl", f"{values.NO_METHODS.get(rl, rl)} is not a method of runner")
     for key in ("reward_model", "process_reward_model"):
         if config.take(key):
             draft.refuse(key, "reward models are no method of runner's")
@@ -137,7 +137,7 @@ def _adapter(config: Config, draft: Draft) -> None:
             draft.put("adapter.target_modules", modules, key="lora_target_modules")
         draft.recipe["adapter"].setdefault("lora_dropout", 0.0)
     else:
-        draft.refuse("adapter", f"{adapter!r} is no adapter that runner trains: lora and qlora are")
+        draft.refuse("adapter", f"{adapter!r} is not trained: write lora or qlora")
     four, eight = config.take("load_in_4bit", False), config.take("load_in_8bit", False)
     if four:
         draft.put("model.load_in_4bit", True, key="load_in_4bit")

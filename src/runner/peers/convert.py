@@ -53,7 +53,7 @@ def read_config(text: str, *, name: str) -> dict[str, Any]:
         place = name if line is None else f"{name}:{line + 1}"
         raise UserError("the file is no YAML", where=place, remedy="give the config of another tool") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError("the file is no mapping of settings", where=name, remedy="give the config of another tool")
+        raise UserError("the file does not hold settings", where=name, remedy="give the config of another tool")
     resolved: dict[str, Any] = _resolved(numbers(content), content, name, depth=0)
     return resolved
 
@@ -70,7 +70,7 @@ def convert(
 
     Args:
         content: as `read_config` and `parse_command` return it.
-        peer: whose it is; None: it shows by its keys.
+        peer: the tool; None: found by the keys.
         name: what the recipe is named after, such as the file's name.
         folder: where the file is.
         task: the SkyPilot task that trains with it.
@@ -81,7 +81,7 @@ def convert(
     peer = peer or detect(content)
     if peer is None:
         known = ", ".join(PEERS.values())
-        raise UserError(f"the config is none of {known}", where=name, remedy="say whose it is: --from axolotl, …")
+        raise UserError(f"the config is none of {known}", where=name, remedy="name the tool: --from axolotl, …")
     config, draft = Config(content), Draft()
     draft.recipe["name"] = recipe_name(name)
     draft.recipe["method"] = "sft"

@@ -33,12 +33,12 @@ def convert(config: Config, draft: Draft, folder: Path) -> None:
     if stage in _STAGES:
         draft.put("method", draft.method, key="stage")
     else:
-        draft.refuse("stage", f"{values.NO_METHODS.get(stage, stage)} is no method of runner's")
+        draft.refuse("stage", f"{values.NO_METHODS.get(stage, stage)} is not a method of runner")
     loss = config.take("pref_loss")
     if loss in ("sigmoid", "hinge", "ipo"):
         draft.put("training.loss_type", [loss], key="pref_loss")
     elif loss is not None:
-        draft.refuse("pref_loss", f"{values.NO_METHODS.get(loss, loss)} is no method of runner's")
+        draft.refuse("pref_loss", f"{values.NO_METHODS.get(loss, loss)} is not a method of runner")
     _adapter(config, draft)
     _data(config, draft, folder)
     deepspeed = config.take("deepspeed")

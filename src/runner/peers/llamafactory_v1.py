@@ -120,7 +120,7 @@ def _several_gpus(config: Config, draft: Draft) -> None:
         file = str(spread.get("config_file"))
         values.put_strategy(draft, "dist_config.config_file", values.deepspeed_strategy(file), file)
     else:
-        draft.refuse("dist_config.name", f"{spread.get('name')!r} is no backend of runner's")
+        draft.refuse("dist_config.name", f"runner does not train with {spread.get('name')!r}")
 
 
 def _entries(listed: str, key: str, draft: Draft, folder: Path) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def convert(config: Config, draft: Draft) -> None:
         draft.put("method", draft.method, key="training.trainer_type")
     else:
         name = trainer.removeprefix("TRL_").lower()
-        draft.refuse("training.trainer_type", f"{values.NO_METHODS.get(name, trainer)} is no method of runner's")
+        draft.refuse("training.trainer_type", f"{values.NO_METHODS.get(name, trainer)} is not a method of runner")
     if draft.method == "grpo" and not config.has("training.reward_functions"):
         draft.refuse("training.reward_functions", "there is none")
     if config.take("model.load_pretrained_weights", True) is False:

@@ -136,7 +136,7 @@ def _adapter(config: Config, draft: Draft) -> None:
 def _optimizer(config: Config, draft: Draft) -> None:
     name = str(config.take("optimizer._component_", "torch.optim.AdamW"))
     if name not in _OPTIMIZERS:
-        draft.refuse("optimizer._component_", f"{name} is no optimizer of transformers' names")
+        draft.refuse("optimizer._component_", f"transformers does not have {name}")
         return
     fused = (config.content.get("optimizer") or {}).get("fused")
     optim = "adamw_torch" if name == "torch.optim.AdamW" and fused is False else _OPTIMIZERS[name]
@@ -149,7 +149,7 @@ def _optimizer(config: Config, draft: Draft) -> None:
             "training.lr_scheduler_type", "cosine", key="lr_scheduler._component_", why="its name in transformers"
         )
     elif schedule:
-        draft.refuse("lr_scheduler._component_", f"{schedule} is no schedule of transformers' names")
+        draft.refuse("lr_scheduler._component_", f"transformers does not have {schedule}")
 
 
 def _entry(config: Config, key: str, draft: Draft) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def convert(config: Config, draft: Draft) -> None:
     draft.method = method if method in _METHODS else "sft"
     draft.recipe["method"] = draft.method
     if method not in _METHODS:
-        draft.refuse("", f"{values.NO_METHODS.get(method, method)} is no method of runner's")
+        draft.refuse("", f"{values.NO_METHODS.get(method, method)} is not a method of runner")
     _adapter(config, draft)
     _data(config, draft)
     _hub(config, draft)

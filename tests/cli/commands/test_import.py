@@ -37,7 +37,7 @@ def test_what_cannot_be_said_writes_nothing_but_with_partial(bench: Bench) -> No
     (bench.folder / "theirs.yml").write_text(CONFIG + "rl: kto\nloraplus_lr_ratio: 4\n")
     done = bench.runner("import", "theirs.yml", "-o", "mine.yaml")
     assert done.returncode == 2
-    assert "cannot be said: rl: KTO is no method" in done.stderr
+    assert "cannot be said: rl: KTO is not a method" in done.stderr
     assert "cannot be said: loraplus_lr_ratio: " in done.stderr
     assert not (bench.folder / "mine.yaml").exists()
     done = bench.runner("import", "--partial", "theirs.yml", "-o", "mine.yaml")

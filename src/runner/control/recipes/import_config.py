@@ -51,7 +51,7 @@ def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path) -> 
 
     Args:
         arguments: a file, or the command's words.
-        peer: whose it is; None: it shows by its keys.
+        peer: the tool; None: found by the keys.
         cwd: where relative paths begin.
 
     Raises:

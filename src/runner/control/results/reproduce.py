@@ -1,4 +1,4 @@
-"""Launch the same training again, and say whether what comes of it is identical; if not, from where on and why."""
+"""Launch the same training again, and say whether the result is identical; if not, from where on and why."""
 
 import copy
 from collections.abc import Mapping

@@ -100,7 +100,7 @@ def note_lost(store: Store, journal: Journal) -> bool:
 
 
 def end_launch(store: Store, launch: WorkersLaunch, say: Callable[[str], None]) -> WorkersStatus | None:
-    """End the workers of a launch; return what is left of them, or None, and say why, if nobody can tell."""
+    """End the workers of a launch; return what is left of them, or None, and say why, if unknown."""
     backend = worker_backend_for(launch.record.get("infra", "local"))
     seconds = HERE_SECONDS if launch.record["engine"] in ("local", "docker") else ELSEWHERE_SECONDS
     try:

@@ -24,7 +24,7 @@ def choose_watched(store: Store, words: Sequence[str], *, say: Callable[[str], N
             return [find_run(store, words[0])]
         except UserError:
             pass  # a sweep, or nothing
-    from runner.control.results.comparing.choose import choose_runs  # here: for one run there is no need of it
+    from runner.control.results.comparing.choose import choose_runs  # here: one run does not need it
 
     damaged: dict[str, Exception] = {}
     chosen = choose_runs(store, words, on_damaged=damaged.__setitem__)

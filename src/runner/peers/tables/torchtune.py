@@ -54,7 +54,7 @@ TABLE: Table = {
     "dataset.packed": To("training.packing"),
     "dataset_val.packed": To("training.eval_packing"),
     "enable_async_checkpointing": Leave(),
-    "quantizer.*": Refuse("training for quantization (QAT) is no method of runner's"),
+    "quantizer.*": Refuse("training for quantization (QAT) is not a method of runner"),
     "fake_quant_after_n_steps": Leave(),
     "memory_efficient_wrap": Leave(),
     "tensor_parallel_dim": Refuse("one layer is not cut up", harmless=(1,)),

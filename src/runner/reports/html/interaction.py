@@ -1,6 +1,6 @@
 """What a reader can do with a plot in the page. Pictures are made of the same specifications without it.
 
-Whether a trial is shown or dimmed is no business of Vega's: it would compute all of a plot anew for each movement of a
+Whether a trial is shown or dimmed is not left to Vega: it would compute all of a plot anew for each movement of a
 pointer. assets/page.js gives the shapes of a trial a class.
 """
 

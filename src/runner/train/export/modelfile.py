@@ -287,7 +287,7 @@ def _end_of(tokenizer: Any, messages: Messages, follows: Sequence[str]) -> str:
         end = _render(tokenizer, messages, prompt=False).rpartition(messages[-1]["content"])[2]
     except _ERRORS:
         return ""
-    # Some close the whole conversation with an EOS token, which is no part of the turn.
+    # Some close the whole conversation with an EOS token, which is not a part of the turn.
     ends = (end, end.removesuffix(tokenizer.eos_token or ""))
     return next((end for end in ends if all(text.startswith(end) for text in follows)), "")
 

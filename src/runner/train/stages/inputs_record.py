@@ -42,7 +42,7 @@ def record_inputs(context: StageContext, fingerprint: Mapping[str, str], rows: i
             record["lengths"] = lengths_record(prepared)
             context.attempt.retry(lambda: write_inputs(store, claim.run_id, claim.number, context.stage, record))
             earlier = context.attempt.retry(lambda: read_inputs(store, claim.run_id, context.stage))
-        except Exception as error:  # noqa: BLE001 (a record for people: no training ends for want of it)
+        except Exception as error:  # noqa: BLE001 (a record for people: no training ends because of it)
             logger.debug("no record of the stage's inputs: %s", error)
             return
         first = min((number for number in earlier if number < claim.number), default=None)

@@ -109,7 +109,7 @@ class MachineWriter:
             retry_store_call(
                 lambda: write_machine(self._store, claim.run_id, claim.number, record), until=after(_WRITE_SECONDS)
             )
-        except Exception as error:  # noqa: BLE001 (a record for people: no attempt ends for want of it)
+        except Exception as error:  # noqa: BLE001 (a record for people: no attempt ends because of it)
             _log.debug("no record of the machine: %s", error)
 
 

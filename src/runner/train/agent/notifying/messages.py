@@ -124,7 +124,7 @@ class Message:
         return replace(self, reason=None if self.reason is None else redact(self.reason), recipe=redact(self.recipe))
 
     def is_for(self, events: tuple[str, ...]) -> bool:
-        """Whether somebody who wants to hear of these events is told."""
+        """Whether a webhook for these events receives it."""
         return self.event in events or (self.state in events and not self.is_sweep)
 
 
