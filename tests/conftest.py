@@ -1,6 +1,7 @@
 """Fixtures for all tests, and what is skipped where."""
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ pytest_plugins = ["support.servers.plugin"]
 _NVIDIA = Path("/dev/nvidiactl")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach what the tests start: a shell starts background jobs deaf to it, and children inherit that."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # What the person who runs the tests has settled for launches is none of theirs.
-    os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "runner-tests-settle-nothing")
+    # The tests do not see what the user has settled for launches, nor what an earlier run of them has.
+    own = tempfile.mkdtemp(prefix="runner-tests-config-")
+    os.environ["XDG_CONFIG_HOME"] = own
+    config.add_cleanup(lambda: shutil.rmtree(own, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:

@@ -29,6 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, machine: Machine) -> Iterato
         (folder / "auth.json").write_text("{}")
         patch.setenv("CONTAINERS_REGISTRIES_CONF", str(folder / "registries.conf"))
         patch.setenv("REGISTRY_AUTH_FILE", str(folder / "auth.json"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))  # a push is remembered for later launches
         yield running
 
 

@@ -33,7 +33,7 @@ def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -
     Raises:
         UserError: no machine would do, or what is asked for contradicts the recipe.
     """
-    named = image or os.environ.get(IMAGE_VARIABLE) or _remembered_image(recipe) or NO_IMAGE
+    named = image or os.environ.get(IMAGE_VARIABLE) or _remembered_image(recipe, resource_options) or NO_IMAGE
     reference = None if named == NO_IMAGE else named.removeprefix("docker:")
     if reference is not None:
         check_image(reference)
@@ -46,8 +46,14 @@ def plan(recipe: Recipe, resource_options: ResourceOptions, image: str | None) -
     return Placement(infra=machines.infra, image=reference, machines=with_image(machines, reference))
 
 
-def _remembered_image(recipe: Recipe) -> str | None:
-    """The image that was settled once for all; the recipe's own counts more."""
+def _remembered_image(recipe: Recipe, resource_options: ResourceOptions) -> str | None:
+    """The image that was settled once for all; the recipe's own counts more.
+
+    Not for a Slurm cluster: few have Pyxis, without which SkyPilot refuses an image there.
+    """
+    asked = resource_options.infra or (str(recipe.resources.get("infra") or recipe.resources.get("cloud") or ""),)
+    if any(infra.lower().startswith("slurm") for infra in asked):
+        return None
     entries = [recipe.resources, *(recipe.resources.get("any_of") or ()), *(recipe.resources.get("ordered") or ())]
     if any("image_id" in entry for entry in entries):
         return None
