@@ -297,6 +297,29 @@ def test_a_command_line_of_trls_becomes_a_recipe(tmp_path: Path) -> None:
     }
 
 
+def test_a_token_of_the_command_line_does_not_come_into_the_recipe(tmp_path: Path) -> None:
+    token = "hf_" + "A" * 34
+    words = ["trl", "sft", "--model_name_or_path", "acme/a", "--dataset_name", "acme/b", "--hub_token", token]
+    found = import_config(words, peer=None, cwd=tmp_path)
+    assert [remark.key for remark in found.converted.draft.impossible] == ["hub_token"]
+    assert token not in found.text
+
+
+def test_a_line_break_in_a_config_does_not_end_a_comment(tmp_path: Path) -> None:
+    found = imported(tmp_path, AXOLOTL + 'chat_template: "one\\ntwo: three"\n')
+    assert not found.ok
+    assert "two" not in yaml.safe_load(found.text)
+
+
+def test_relative_paths_begin_where_the_recipe_is_written(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 20)
+    (tmp_path / "configs" / "theirs.yaml").write_text(AXOLOTL.replace("acme/instructions", "rows.jsonl"))
+    assert import_config(["configs/theirs.yaml"], peer=None, cwd=tmp_path).ok
+    elsewhere = import_config(["configs/theirs.yaml"], peer=None, cwd=tmp_path, beside=tmp_path / "configs")
+    assert "there is no file or folder `rows.jsonl`" in elsewhere.problems[0]
+
+
 def test_a_mixture_of_the_handbook_and_its_template_become_entries_and_a_file(tmp_path: Path) -> None:
     text = """
 model_name_or_path: acme/base

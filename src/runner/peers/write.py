@@ -8,6 +8,7 @@ import yaml
 
 from runner.peers.convert import Converted
 from runner.recipe.loading.other_tools import PEERS
+from runner.redaction import hide_tokens
 
 
 class _Dumper(yaml.SafeDumper):
@@ -43,8 +44,8 @@ def written(converted: Converted, source: str, *, files: Path | None = None) -> 
         files: the folder where the draft's files are; None: beside the recipe.
     """
     draft = converted.draft
-    lines = [f"# From {PEERS[converted.peer]}: {source}"]
-    lines += [f"# NOT THE SAME: {remark.key}: {remark.text}" for remark in draft.impossible]
+    lines = [f"# From {PEERS[converted.peer]}: {_in_a_line(source)}"]
+    lines += [f"# NOT THE SAME: {_in_a_line(f'{remark.key}: {remark.text}')}" for remark in draft.impossible]
     by_path: dict[str, str] = {}
     for remark in draft.remarks:
         if remark.path is not None and remark.mark != "taken":
@@ -88,4 +89,9 @@ def _inline(value: Any) -> str:
 
 
 def _commented(line: str, comment: str | None) -> str:
-    return line if not comment else f"{line:<50} # {comment}"
+    return line if not comment else f"{line:<50} # {_in_a_line(comment)}"
+
+
+def _in_a_line(text: str) -> str:
+    """What a config says, as a part of a comment; what looks like a token is hidden."""
+    return hide_tokens(" ".join(text.split()))

@@ -36,7 +36,8 @@ def import_(config: tuple[str, ...], peer: str | None, out: str | None, partial:
     from runner.control.recipes.import_config import import_config, report
 
     cwd = working_directory()
-    imported = import_config(config, peer=peer, cwd=cwd)  # type: ignore[arg-type]  # Click has checked the choice
+    beside = cwd if out is None else (cwd / out).parent
+    imported = import_config(config, peer=peer, cwd=cwd, beside=beside)  # type: ignore[arg-type]  # Click has checked the choice
     if as_json:
         print_json(imported.as_json())
     else:

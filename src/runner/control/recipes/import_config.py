@@ -1,6 +1,6 @@
 """Convert another tool's config, hold the recipe against the rules, and write it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,50 +46,47 @@ class Imported:
         }
 
 
-def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path) -> Imported:
+def import_config(arguments: Sequence[str], *, peer: Peer | None, cwd: Path, beside: Path | None = None) -> Imported:
     """Convert a config's file, a SkyPilot task that trains with one, or a command line of TRL's.
 
     Args:
         arguments: a file, or the command's words.
         peer: the tool; None: found by the keys.
         cwd: where relative paths begin.
+        beside: the folder that the recipe is for, where the paths in it will begin; None: `cwd`.
 
     Raises:
         UserError: nothing can be read, or nobody's config is like that.
     """
+    found, source = _converted(arguments, peer, cwd)
+    problems = () if found.draft.impossible else _problems(found, beside or cwd)
+    return Imported(found, written(found, source), problems)
+
+
+def _converted(arguments: Sequence[str], peer: Peer | None, cwd: Path) -> tuple[Converted, str]:
+    """Return what was converted, and what it was made from in one line."""
     if len(arguments) > 1:
-        return _imported(parse_command(list(arguments)), "trl", " ".join(arguments), name="imported", folder=cwd)
+        settings = parse_command(list(arguments))
+        return convert(settings, peer="trl", name="imported", folder=cwd), " ".join(arguments)
     source = arguments[0]
     file = cwd / source
+    folder = file.resolve().parent
     content = _read(file, source)
     if not is_task(content):
-        return _imported(content, peer, source, name=file.name, folder=file.resolve().parent)
+        return convert(content, peer=peer, name=file.name, folder=folder), source
     training = training_of(content, name=source)
     if training.peer == "trl":
         settings = parse_command(list(training.words))
-        return _imported(settings, "trl", source, name=file.name, folder=file.resolve().parent, task=content)
+        return convert(settings, peer="trl", name=file.name, folder=folder, task=content), source
     if training.config is None:
         raise UserError(
             f"the training names no config: {' '.join(training.words)}",
             where=f"{source}: run",
             remedy="give the config that the training reads",
         )
-    config = _beside(file.resolve().parent, training.config, content.get("workdir"))
+    config = _beside(folder, training.config, content.get("workdir"))
     settings = _read(config, training.config)
-    return _imported(settings, training.peer, source, name=file.name, folder=config.parent, task=content)
-
-
-def _imported(
-    content: Mapping[str, Any],
-    peer: Peer | None,
-    source: str,
-    *,
-    name: str,
-    folder: Path,
-    task: Mapping[str, Any] | None = None,
-) -> Imported:
-    found = convert(content, peer=peer, name=name, folder=folder, task=task)
-    return Imported(found, written(found, source), () if found.draft.impossible else _problems(found, folder))
+    return convert(settings, peer=training.peer, name=file.name, folder=config.parent, task=content), source
 
 
 def _read(file: Path, shown_as: str) -> dict[str, Any]:
